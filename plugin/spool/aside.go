@@ -1,0 +1,84 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Reject appends lines (NDJSON) to the day's file in rejected/ and returns when they are durable. A
+// failed write leaves no part of a line behind.
+func (s *Spool) Reject(lines []byte) error {
+	s.asideMu.Lock()
+	defer s.asideMu.Unlock()
+	path := s.path(rejectedDir, time.Now().UTC().Format(time.DateOnly)+".ndjson")
+	_, err := os.Stat(path)
+	isNew := errors.Is(err, fs.ErrNotExist)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("set aside rejected records: %w", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("set aside rejected records: %w", err)
+	}
+	if _, err = s.write(f, lines); err == nil {
+		err = s.sync(f)
+	}
+	if err != nil {
+		return fmt.Errorf("set aside %d bytes of rejected records: %w", len(lines), errors.Join(err, f.Truncate(st.Size())))
+	}
+	if isNew {
+		return s.syncDir(s.path(rejectedDir))
+	}
+	return nil
+}
+
+// Damaged keeps bytes that could not be decoded in damaged/ under a name, durably. The same name again
+// replaces the file, so that a chunk which comes again is kept once.
+func (s *Spool) Damaged(name string, b []byte) error {
+	if err := s.writeFile(s.path(damagedDir, name), b); err != nil {
+		return fmt.Errorf("keep %d damaged bytes: %w", len(b), err)
+	}
+	return nil
+}
+
+// writeFile makes a whole file appear at once, durable with its directory entry.
+func (s *Spool) writeFile(path string, b []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	_, err = s.write(tmp, b)
+	if err == nil {
+		err = s.sync(tmp)
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+		return err
+	}
+	return s.syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the entries of a directory durable.
+func (s *Spool) syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := s.sync(d); err != nil {
+		return fmt.Errorf("fsync %s: %w", dir, err)
+	}
+	return nil
+}

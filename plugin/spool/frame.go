@@ -1,0 +1,302 @@
+package spool
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+
+	"github.com/google/uuid"
+)
+
+// A log file is a file header and then frames; all numbers are little-endian.
+//
+//	file header, 32 bytes            frame header, 48 bytes
+//	 0  8 magic "amberlog"            0 4 magic "AFRM"
+//	 8  4 version (1)                 4 4 kind
+//	12 16 uuid, as in the name        8 4 payload length in bytes
+//	28  4 CRC-32C of the above       12 4 records in the payload
+//	                                 16 4 number of its first record in this log
+//	                                 20 4 length of the chunk it came from
+//	                                 24 8 hash of that chunk (see Source)
+//	                                 32 8 when it was accepted, Unix nanoseconds
+//	                                 40 4 CRC-32C of the payload
+//	                                 44 4 CRC-32C of the above
+//
+// The header's own checksum makes its length trustworthy when only the payload is damaged, and tells
+// a write that was cut off (header whole, payload beyond the end of the file) from damage.
+const (
+	fileMagic       = "amberlog"
+	fileVersion     = 1
+	fileHeaderSize  = 32
+	frameMagic      = "AFRM"
+	frameHeaderSize = 48
+)
+
+// Kinds of frame.
+const (
+	// kindRecords holds the records of one chunk, a line each.
+	kindRecords = 1
+	// kindCarry opens a log with what must outlive the logs before it; see carry.
+	kindCarry = 2
+	// kindAgain notes that a chunk came again and was recognised. Its payload is the time at which
+	// the chunk was first accepted.
+	kindAgain = 3
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+type frameHeader struct {
+	kind     uint32
+	length   uint32
+	records  uint32
+	first    uint32
+	source   Source
+	accepted int64
+	sum      uint32
+}
+
+// put writes h into the first frameHeaderSize bytes of frame, whose rest is the payload.
+func (h frameHeader) put(frame []byte) {
+	payload := frame[frameHeaderSize:]
+	le := binary.LittleEndian
+	copy(frame, frameMagic)
+	le.PutUint32(frame[4:], h.kind)
+	le.PutUint32(frame[8:], uint32(len(payload)))
+	le.PutUint32(frame[12:], h.records)
+	le.PutUint32(frame[16:], h.first)
+	le.PutUint32(frame[20:], h.source.Length)
+	le.PutUint64(frame[24:], h.source.Hash)
+	le.PutUint64(frame[32:], uint64(h.accepted))
+	le.PutUint32(frame[40:], crc32.Checksum(payload, castagnoli))
+	le.PutUint32(frame[44:], crc32.Checksum(frame[:44], castagnoli))
+}
+
+func parseFrameHeader(b []byte) (h frameHeader, ok bool) {
+	le := binary.LittleEndian
+	if len(b) < frameHeaderSize || string(b[:4]) != frameMagic ||
+		le.Uint32(b[44:]) != crc32.Checksum(b[:44], castagnoli) {
+		return h, false
+	}
+	return frameHeader{
+		kind:     le.Uint32(b[4:]),
+		length:   le.Uint32(b[8:]),
+		records:  le.Uint32(b[12:]),
+		first:    le.Uint32(b[16:]),
+		source:   Source{Length: le.Uint32(b[20:]), Hash: le.Uint64(b[24:])},
+		accepted: int64(le.Uint64(b[32:])),
+		sum:      le.Uint32(b[40:]),
+	}, true
+}
+
+func newFileHeader(id uuid.UUID) []byte {
+	b := make([]byte, fileHeaderSize)
+	copy(b, fileMagic)
+	binary.LittleEndian.PutUint32(b[8:], fileVersion)
+	copy(b[12:], id[:])
+	binary.LittleEndian.PutUint32(b[28:], crc32.Checksum(b[:28], castagnoli))
+	return b
+}
+
+// errVersion says that a log is whole but written by another version of this package.
+var errVersion = errors.New("another version of the log format")
+
+// checkFileHeader returns errVersion, another error if b is no file header, or nil.
+func checkFileHeader(b []byte) error {
+	if len(b) < fileHeaderSize || string(b[:8]) != fileMagic ||
+		binary.LittleEndian.Uint32(b[28:]) != crc32.Checksum(b[:28], castagnoli) {
+		return errors.New("no log header")
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v != fileVersion {
+		return fmt.Errorf("%w: want %d, got %d", errVersion, fileVersion, v)
+	}
+	return nil
+}
+
+// carry is the payload of the frame that opens a log: what is still needed of the logs before it once
+// they are sealed and removed. One frame, hence one checksum: all of it holds or none.
+type carry struct {
+	// seen are chunks accepted shortly before, which Fluent Bit may deliver again after a crash.
+	seen []accepted
+	// ends say where the valid part of an earlier log ends.
+	ends map[uuid.UUID]end
+	// lines are records beyond Options.MaxRecords of the log before, moved here.
+	lines []byte
+}
+
+// end bounds what counts in a log: the frames that start before offset and, of the frame that starts
+// at offset, the first lines. Frames behind a failed fsync were never acknowledged, and records carried
+// to the next log must not be sealed twice.
+type end struct {
+	offset int64
+	lines  int64
+}
+
+func (c carry) append(b []byte) []byte {
+	le := binary.LittleEndian
+	b = le.AppendUint32(b, uint32(len(c.seen)))
+	for _, a := range c.seen {
+		b = le.AppendUint32(b, a.source.Length)
+		b = le.AppendUint64(b, a.source.Hash)
+		b = le.AppendUint64(b, uint64(a.at))
+	}
+	b = le.AppendUint32(b, uint32(len(c.ends)))
+	for id, e := range c.ends {
+		b = append(b, id[:]...)
+		b = le.AppendUint64(b, uint64(e.offset))
+		b = le.AppendUint64(b, uint64(e.lines))
+	}
+	return append(b, c.lines...)
+}
+
+// parseCarry reads what append wrote; lines aliases b. The frame's checksum vouches for b, so ok is
+// false only for a frame that this package did not write.
+func parseCarry(b []byte) (c carry, ok bool) {
+	le := binary.LittleEndian
+	take := func(n int) []byte {
+		if len(b) < n {
+			return nil
+		}
+		head := b[:n]
+		b = b[n:]
+		return head
+	}
+	n := take(4)
+	if n == nil {
+		return c, false
+	}
+	for range le.Uint32(n) {
+		e := take(20)
+		if e == nil {
+			return c, false
+		}
+		c.seen = append(c.seen, accepted{Source{le.Uint32(e), le.Uint64(e[4:])}, int64(le.Uint64(e[12:]))})
+	}
+	if n = take(4); n == nil {
+		return c, false
+	}
+	c.ends = make(map[uuid.UUID]end)
+	for range le.Uint32(n) {
+		e := take(32)
+		if e == nil {
+			return c, false
+		}
+		c.ends[uuid.UUID(e[:16])] = end{int64(le.Uint64(e[16:])), int64(le.Uint64(e[24:]))}
+	}
+	c.lines = b
+	return c, true
+}
+
+// damage is a stretch of a log that holds no whole frame.
+type damage struct {
+	offset, length int64
+	// torn: the header is whole and promises more than the file has, or the file ends within a
+	// header: a last write that was cut off, and so never acknowledged.
+	torn bool
+}
+
+// scanner walks the frames of a log, past damage: Next until false, then Err. It is the only reader
+// of the format.
+type scanner struct {
+	file    io.ReaderAt
+	size    int64
+	offset  int64 // of the next frame
+	start   int64 // of this frame
+	header  frameHeader
+	payload []byte // valid until the next call of Next
+	damaged []damage
+	err     error // of reading, not of the content
+}
+
+// newScanner starts behind the file header, or at the first byte if that header is no good.
+func newScanner(f *os.File, size int64) (*scanner, error) {
+	s := &scanner{file: f, size: size}
+	head := make([]byte, min(size, fileHeaderSize))
+	if _, err := f.ReadAt(head, 0); err != nil && err != io.EOF {
+		return nil, err
+	}
+	err := checkFileHeader(head)
+	switch {
+	case err == nil:
+		s.offset = fileHeaderSize
+	case errors.Is(err, errVersion):
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *scanner) Next() bool {
+	var head [frameHeaderSize]byte
+	for s.err == nil && s.offset < s.size {
+		b := head[:min(frameHeaderSize, s.size-s.offset)]
+		if !s.read(b, s.offset) {
+			return false
+		}
+		h, ok := parseFrameHeader(b)
+		if !ok {
+			s.skip(b)
+			continue
+		}
+		whole := frameHeaderSize + int64(h.length)
+		if s.offset+whole > s.size {
+			s.damaged = append(s.damaged, damage{s.offset, s.size - s.offset, true})
+			s.offset = s.size
+			return false
+		}
+		if cap(s.payload) < int(h.length) {
+			s.payload = make([]byte, h.length)
+		}
+		s.payload = s.payload[:h.length]
+		if !s.read(s.payload, s.offset+frameHeaderSize) {
+			return false
+		}
+		s.start = s.offset
+		s.offset += whole
+		if crc32.Checksum(s.payload, castagnoli) != h.sum {
+			s.damaged = append(s.damaged, damage{s.start, whole, false})
+			continue
+		}
+		s.header = h
+		return true
+	}
+	return false
+}
+
+// skip moves from a place where no frame header stands, whose first bytes are b, to the next one.
+func (s *scanner) skip(b []byte) {
+	from := s.offset
+	torn := len(b) < frameHeaderSize && bytes.HasPrefix(append([]byte(frameMagic), b[min(len(b), 4):]...), b)
+	window := make([]byte, 64<<10)
+	for s.offset++; s.offset+frameHeaderSize <= s.size; {
+		w := window[:min(int64(len(window)), s.size-s.offset)]
+		if !s.read(w, s.offset) {
+			return
+		}
+		i := bytes.Index(w, []byte(frameMagic))
+		if i < 0 {
+			s.offset += int64(len(w)) - 3 // the magic may straddle two windows
+			continue
+		}
+		s.offset += int64(i)
+		var head [frameHeaderSize]byte
+		if s.offset+frameHeaderSize <= s.size && s.read(head[:], s.offset) {
+			if _, ok := parseFrameHeader(head[:]); ok {
+				s.damaged = append(s.damaged, damage{from, s.offset - from, false})
+				return
+			}
+		}
+		s.offset++
+	}
+	s.offset = s.size
+	s.damaged = append(s.damaged, damage{from, s.size - from, torn})
+}
+
+func (s *scanner) read(b []byte, at int64) bool {
+	if _, err := s.file.ReadAt(b, at); err != nil {
+		s.err = fmt.Errorf("read %d bytes at offset %d: %w", len(b), at, err)
+	}
+	return s.err == nil
+}

@@ -1,0 +1,228 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Object is a sealed object that waits in the outbox.
+type Object struct {
+	Key    string
+	Size   int64 // bytes as they are stored
+	Sealed time.Time
+
+	notBefore time.Time
+}
+
+// outbox is the queue of what lies in outbox/, oldest first. It never holds content.
+type outbox struct {
+	mu      sync.Mutex // guards what follows, and renames into outbox/ against removal of empty folders
+	waiting []Object
+	taken   int
+	arrived chan struct{} // closed and replaced when waiting grows
+}
+
+func (o *outbox) add(obj Object, front bool) {
+	if front {
+		o.waiting = slices.Insert(o.waiting, 0, obj)
+	} else {
+		o.waiting = append(o.waiting, obj)
+	}
+	if o.arrived != nil {
+		close(o.arrived)
+		o.arrived = nil
+	}
+}
+
+// Take hands out an object that nobody else holds, the oldest or the newest, and waits for one if there
+// is none. It must be given back with Sent or Return. The error is that of ctx.
+func (s *Spool) Take(ctx context.Context, newest bool) (Object, error) {
+	o := &s.outbox
+	for {
+		o.mu.Lock()
+		i, due := o.next(newest)
+		if i >= 0 {
+			obj := o.waiting[i]
+			o.waiting = slices.Delete(o.waiting, i, i+1)
+			o.taken++
+			o.mu.Unlock()
+			return obj, nil
+		}
+		if o.arrived == nil {
+			o.arrived = make(chan struct{})
+		}
+		arrived := o.arrived
+		o.mu.Unlock()
+
+		var timer <-chan time.Time
+		if !due.IsZero() {
+			timer = time.After(time.Until(due))
+		}
+		select {
+		case <-ctx.Done():
+			return Object{}, ctx.Err()
+		case <-arrived:
+		case <-timer:
+		}
+	}
+}
+
+// next gives the index of the first object, from either end, whose time has come, or -1 and when the
+// first of them will be due.
+func (o *outbox) next(newest bool) (int, time.Time) {
+	var due time.Time
+	now := time.Now()
+	for k := range o.waiting {
+		i := k
+		if newest {
+			i = len(o.waiting) - 1 - k
+		}
+		at := o.waiting[i].notBefore
+		if !at.After(now) {
+			return i, time.Time{}
+		}
+		if due.IsZero() || at.Before(due) {
+			due = at
+		}
+	}
+	return -1, due
+}
+
+// Return gives an object back that was not delivered; it is not handed out before that time.
+func (s *Spool) Return(obj Object, notBefore time.Time) {
+	obj.notBefore = notBefore
+	s.outbox.mu.Lock()
+	defer s.outbox.mu.Unlock()
+	s.outbox.taken--
+	s.outbox.add(obj, true)
+}
+
+// Read opens the bytes of an object.
+func (s *Spool) Read(obj Object) (*os.File, error) {
+	f, err := os.Open(s.path(outboxDir, filepath.FromSlash(obj.Key)))
+	if err != nil {
+		return nil, fmt.Errorf("read object %s: %w", obj.Key, err)
+	}
+	return f, nil
+}
+
+// Sent removes an object that is in the bucket. Should the removal be lost in a power cut, the object
+// is sent once more, under the same key and with the same bytes.
+func (s *Spool) Sent(obj Object) error {
+	crash("uploaded")
+	o := &s.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	file := s.path(outboxDir, filepath.FromSlash(obj.Key))
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		o.taken--
+		o.add(obj, true)
+		return fmt.Errorf("remove delivered object %s: %w", obj.Key, err)
+	}
+	o.taken--
+	for dir := path.Dir(obj.Key); dir != "."; dir = path.Dir(dir) {
+		if os.Remove(s.path(outboxDir, filepath.FromSlash(dir))) != nil {
+			break // not empty
+		}
+	}
+	s.mu.Lock()
+	s.objects -= obj.Size
+	s.mu.Unlock()
+	crash("removed")
+	return nil
+}
+
+// Waiting gives the number of objects in the outbox, those being sent included.
+func (s *Spool) Waiting() int {
+	s.outbox.mu.Lock()
+	defer s.outbox.mu.Unlock()
+	return len(s.outbox.waiting) + s.outbox.taken
+}
+
+// publish moves one object from sealing/ to outbox/<key>, durably, and lets it be taken.
+func (s *Spool) publish(name string) error {
+	key, err := keyOf(name)
+	if err != nil {
+		return err
+	}
+	from, to := s.path(sealingDir, name), s.path(outboxDir, filepath.FromSlash(key))
+	st, err := os.Stat(from)
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", key, err)
+	}
+	o := &s.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, err := os.Lstat(to); err == nil {
+		return fmt.Errorf("publish %s: an object of that key waits already: left in %s/%s", key, sealingDir, name)
+	}
+	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
+		return fmt.Errorf("publish %s: %w", key, err)
+	}
+	if err := os.Rename(from, to); err != nil {
+		return fmt.Errorf("publish %s: %w", key, err)
+	}
+	crash("published")
+	o.add(Object{Key: key, Size: st.Size(), Sealed: st.ModTime()}, false)
+	s.mu.Lock()
+	s.objects += st.Size()
+	s.mu.Unlock()
+	if err := s.syncDir(filepath.Dir(to)); err != nil {
+		return fmt.Errorf("publish %s: %w", key, err)
+	}
+	return nil
+}
+
+// mkdirAll makes a directory and those above it up to Dir, each durable.
+func (s *Spool) mkdirAll(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	switch {
+	case err == nil:
+		return s.syncDir(filepath.Dir(dir))
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case errors.Is(err, fs.ErrNotExist) && dir != s.opt.Dir:
+		if err := s.mkdirAll(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		return s.mkdirAll(dir)
+	}
+	return err
+}
+
+// loadOutbox finds what waits from before the start.
+func (s *Spool) loadOutbox() error {
+	root := s.path(outboxDir)
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		st, err := d.Info()
+		if err != nil {
+			return err
+		}
+		key := filepath.ToSlash(strings.TrimPrefix(p, root+string(filepath.Separator)))
+		s.outbox.waiting = append(s.outbox.waiting, Object{Key: key, Size: st.Size(), Sealed: st.ModTime()})
+		s.objects += st.Size()
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list the outbox: %w", err)
+	}
+	slices.SortFunc(s.outbox.waiting, func(a, b Object) int {
+		if c := a.Sealed.Compare(b.Sealed); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Key, b.Key)
+	})
+	return nil
+}
