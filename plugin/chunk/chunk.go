@@ -1,0 +1,237 @@
+// Package chunk reads what Fluent Bit hands to an output plugin: the msgpack of one chunk's log events, laid end to
+// end. It is pure: it does no I/O, keeps nothing after a chunk and never writes to the bytes it is given.
+//
+// An event is [[time, metadata], record] since Fluent Bit 2.1 and [time, record] before. The time is an extension of
+// type 0 (seconds and nanoseconds, two big-endian uint32), an integer or a float, all since 1970. The OpenTelemetry
+// input puts its events in groups: a marker event with 0xFFFFFFFF seconds, whose record holds the resource and the
+// scope, opens one, and one with 0xFFFFFFFE seconds closes it (flb_log_event.h, flb_log_event_decoder.c).
+//
+// A chunk ends in one of two ways, and the difference is what this package is for: at the last byte of an event, or in
+// damage, which is a byte that cannot begin a msgpack value or a value that goes on beyond the chunk. Anything else,
+// such as a number where an event should be, is well-formed: it is handed out as an event that says why it is none,
+// and the walk goes on behind it.
+package chunk
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/tinylib/msgp/msgp"
+)
+
+// Event is one log event. Its slices alias the chunk, Fields the reader's scratch: all of it is valid until the
+// reader's next call of Next or Reset. It is read-only.
+type Event struct {
+	Seconds int64 // the event's own time since 1970
+	Nanos   int64 // 0 to 999,999,999
+
+	Raw      []byte // the whole event
+	Metadata []byte // a msgpack map; nil in the old format
+	Group    []byte // the record of the group's start marker, a msgpack map; nil outside of a group
+	GroupRaw []byte // that whole start marker, so that an event can be set aside together with its group
+	Record   []byte // a msgpack map
+
+	// Fields holds the values of the wanted keys of the record's top level, in the order of NewKeys, nil where the
+	// record has no such key. Of duplicates the last wins, as it does in Fluent Bit.
+	Fields [][]byte
+
+	// Malformed says why this is no log event ("" when it is one). Then only Raw and the group are set.
+	Malformed string
+}
+
+// DamageError says where and why a chunk cannot be read any further.
+type DamageError struct {
+	Offset int    // where the event that contains the damage begins
+	Cause  string // a phrase for a log line
+}
+
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("read the event at byte %d: %s", e.Offset, e.Cause)
+}
+
+const (
+	groupStart = 0xFFFFFFFF
+	groupEnd   = 0xFFFFFFFE
+)
+
+// Reader walks over the events of one chunk, in the shape of a bufio.Scanner:
+//
+//	for r.Next() {
+//		use(r.Event())
+//	}
+//	if err := r.Err(); err != nil {
+//		setAside(r.Rest())
+//	}
+//
+// It does not allocate, and nesting of any depth costs it neither stack nor memory. It is not safe for concurrent use.
+type Reader struct {
+	chunk  []byte
+	next   int // offset of the next event
+	wanted *Keys
+	fields [][]byte
+	event  Event
+	damage *DamageError
+}
+
+// NewReader returns a reader at the start of chunk, which it neither copies nor alters.
+func NewReader(chunk []byte, wanted *Keys) *Reader {
+	return &Reader{chunk: chunk, wanted: wanted, fields: make([][]byte, wanted.Len())}
+}
+
+// Reset puts the reader at the start of another chunk, keeping the wanted keys and all memory.
+func (r *Reader) Reset(chunk []byte) {
+	clear(r.fields)
+	r.chunk, r.next, r.damage = chunk, 0, nil
+	r.event = Event{}
+}
+
+// Event returns the event that Next found. It is valid until the next call of Next or Reset.
+func (r *Reader) Event() *Event { return &r.event }
+
+// Err returns nil after a clean end and a *DamageError otherwise. It has a meaning once Next has returned false.
+func (r *Reader) Err() error {
+	if r.damage == nil {
+		return nil
+	}
+	return r.damage
+}
+
+// Rest returns the bytes that have not been read: after damage, everything from the event that contains it on.
+func (r *Reader) Rest() []byte { return r.chunk[r.next:] }
+
+// Next advances to the next event that is no group marker. It returns false at the end and at damage; Err tells which.
+func (r *Reader) Next() bool {
+	for r.damage == nil && r.next < len(r.chunk) {
+		start := r.next
+		end, marker := r.read(start)
+		if end < 0 {
+			r.damage = &DamageError{Offset: start, Cause: cause(r.chunk, start, ^end)}
+			return false
+		}
+		r.next = end
+		e := &r.event
+		e.Raw = r.chunk[start:end]
+		switch {
+		case e.Malformed != "":
+			return true
+		case marker == groupStart:
+			e.Group, e.GroupRaw = e.Record, e.Raw
+		case marker == groupEnd:
+			e.Group, e.GroupRaw = nil, nil
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// read fills r.event from the event at start, except for Raw and the group. It returns the offset behind the event, or
+// where it is damaged the complement of the damage's offset, and the seconds of a group marker, 0 for all other events.
+func (r *Reader) read(start int) (end int, marker uint32) {
+	b, e := r.chunk, &r.event
+	e.Malformed, e.Metadata, e.Record, e.Fields = "", nil, nil, nil
+
+	// Fluent Bit's own encoder begins every event with the same four bytes: an array of two, an array of two, fixext 8
+	// of type 0. The general way is below.
+	if len(b)-start >= 12 && binary.BigEndian.Uint32(b[start:]) == 0x9292d700 {
+		p, why := r.readEventTime(start+2, &marker)
+		if why != "" {
+			return r.malformed(start, why), 0
+		}
+		return r.readMaps(start, p, true), marker
+	}
+	p, n := arrayHeader(b, start)
+	if n != 2 {
+		return r.malformed(start, "want an array of time and record"), 0
+	}
+	timeStart, headerLen := arrayHeader(b, p)
+	if headerLen >= 0 && headerLen != 2 {
+		return r.malformed(start, "want a header of time and metadata"), 0
+	}
+	p, why := r.readTime(timeStart, &marker)
+	if why != "" {
+		return r.malformed(start, why), 0
+	}
+	return r.readMaps(start, p, headerLen == 2), marker
+}
+
+// readMaps reads the metadata, if there is any, and the record at p of the event at start. It returns what read does.
+func (r *Reader) readMaps(start, p int, metadata bool) (end int) {
+	b, e := r.chunk, &r.event
+	if metadata {
+		if !isMap(b, p) {
+			return r.malformed(start, "want metadata that is a map")
+		}
+		from := p
+		if p = skip(b, p, 1); p < 0 {
+			return p
+		}
+		e.Metadata = b[from:p]
+	}
+	if !isMap(b, p) {
+		return r.malformed(start, "want a record that is a map")
+	}
+	if end = r.readRecord(p); end < 0 {
+		return end
+	}
+	e.Record, e.Fields = b[p:end], r.fields
+	return end
+}
+
+// malformed marks the event at start as none and returns the offset behind it, or as skip does where it is damaged.
+func (r *Reader) malformed(start int, why string) int {
+	r.event.Malformed, r.event.Metadata = why, nil
+	r.event.Seconds, r.event.Nanos = 0, 0
+	return skip(r.chunk, start, 1)
+}
+
+// readTime reads the time at p into r.event and returns the offset behind it, or why that is no time.
+func (r *Reader) readTime(p int, marker *uint32) (end int, why string) {
+	b, e := r.chunk[p:], &r.event
+	switch msgp.NextType(b) {
+	case msgp.ExtensionType:
+		return r.readEventTime(p, marker)
+	case msgp.IntType, msgp.UintType:
+		n, rest, err := msgp.ReadInt64Bytes(b)
+		if err != nil || n < 0 {
+			return 0, "want a time of at least 0 seconds"
+		}
+		e.Seconds, e.Nanos = n, 0
+		return len(r.chunk) - len(rest), ""
+	case msgp.Float32Type, msgp.Float64Type:
+		f, rest, err := msgp.ReadFloat64Bytes(b)
+		if err != nil || !(f >= 0 && f < 1<<53) {
+			return 0, "want a time of at least 0 seconds"
+		}
+		// A float64 near today's time is exact to a quarter of a microsecond: rounding gives back what was written.
+		whole, fraction := math.Modf(f)
+		e.Seconds, e.Nanos = int64(whole), int64(math.Round(fraction*1e6))*1000
+		if e.Nanos == 1e9 {
+			e.Seconds, e.Nanos = e.Seconds+1, 0
+		}
+		return len(r.chunk) - len(rest), ""
+	}
+	return 0, "want a time that is a number or Fluent Bit's extension type"
+}
+
+func (r *Reader) readEventTime(p int, marker *uint32) (end int, why string) {
+	b := r.chunk
+	switch {
+	case len(b)-p >= 10 && b[p] == 0xd7 && b[p+1] == 0: // fixext 8, type 0
+		p += 2
+	case len(b)-p >= 11 && b[p] == 0xc7 && b[p+1] == 8 && b[p+2] == 0: // ext 8 of 8 bytes, type 0
+		p += 3
+	default:
+		return 0, "want a time of Fluent Bit's extension type 0 with 8 bytes"
+	}
+	seconds, nanos := binary.BigEndian.Uint32(b[p:]), binary.BigEndian.Uint32(b[p+4:])
+	if nanos >= 1e9 {
+		return 0, "want a time with less than 1,000,000,000 nanoseconds"
+	}
+	if seconds >= groupEnd && nanos == 0 {
+		*marker = seconds
+	}
+	r.event.Seconds, r.event.Nanos = int64(seconds), int64(nanos)
+	return p + 8, ""
+}
