@@ -28,7 +28,8 @@ type outbox struct {
 	mu      sync.Mutex // guards what follows, and renames into outbox/ against removal of empty folders
 	waiting []Object
 	taken   int
-	arrived chan struct{} // closed and replaced when waiting grows
+	arrived chan struct{} // closed when waiting grows; nil if nobody waits
+	emptied chan struct{} // closed when nothing is waiting or taken; nil if nobody waits
 }
 
 func (o *outbox) add(obj Object, front bool) {
@@ -137,6 +138,10 @@ func (s *Spool) Sent(obj Object) error {
 	s.mu.Lock()
 	s.objects -= obj.Size
 	s.mu.Unlock()
+	if o.emptied != nil && len(o.waiting)+o.taken == 0 {
+		close(o.emptied)
+		o.emptied = nil
+	}
 	crash("removed")
 	return nil
 }
@@ -146,6 +151,27 @@ func (s *Spool) Waiting() int {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
 	return len(s.outbox.waiting) + s.outbox.taken
+}
+
+// Empty waits until the outbox is empty. The error is that of ctx.
+func (s *Spool) Empty(ctx context.Context) error {
+	o := &s.outbox
+	o.mu.Lock()
+	if len(o.waiting)+o.taken == 0 {
+		o.mu.Unlock()
+		return nil
+	}
+	if o.emptied == nil {
+		o.emptied = make(chan struct{})
+	}
+	emptied := o.emptied
+	o.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-emptied:
+		return nil
+	}
 }
 
 // publish moves one object from sealing/ to outbox/<key>, durably, and lets it be taken.

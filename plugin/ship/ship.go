@@ -1,0 +1,193 @@
+// Package ship brings sealed objects to the bucket. It tries for ever and discards nothing: an object
+// leaves the outbox only behind an answer that says it is stored. Whether an answer was lost does not
+// matter, because every attempt has the same key and the same bytes.
+package ship
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/spool"
+)
+
+// Options say what a Shipper works on.
+type Options struct {
+	Spool       *spool.Spool
+	Bucket      *bucket.Bucket
+	Concurrency int    // uploads at once, at least 1
+	ContentType string // of every object
+	Log         *slog.Logger
+}
+
+// Backoff: the wait doubles from first to longest, half of it at random, so that a fleet that failed
+// together does not come back together.
+const (
+	firstWait   = 200 * time.Millisecond
+	longestWait = time.Minute
+	// An object that S3 refuses for itself is tried rarely; it does not hold up others.
+	refusedWait = 10 * time.Minute
+)
+
+// An attempt that takes longer than this has failed: time to be answered, and time for each byte.
+const (
+	attemptBase     = 30 * time.Second
+	attemptPerBytes = 32 << 10 // bytes a second that any link should reach
+)
+
+// Shipper uploads from one spool into one bucket.
+type Shipper struct {
+	opt Options
+
+	mu       sync.Mutex // guards what follows
+	failures int        // in a row, of attempts that concern all objects
+	since    time.Time  // of the first of them
+	last     time.Time  // of the latest
+	until    time.Time  // no attempt before
+	opened   chan struct{}
+	refused  map[string]int // failures of single objects, by key
+}
+
+// New makes a Shipper; Run sets it going.
+func New(o Options) *Shipper {
+	return &Shipper{opt: o, opened: make(chan struct{}), refused: make(map[string]int)}
+}
+
+// Run uploads until ctx ends. It returns when no upload is under way any more.
+func (s *Shipper) Run(ctx context.Context) {
+	var workers sync.WaitGroup
+	for i := range max(s.opt.Concurrency, 1) {
+		workers.Go(func() { s.work(ctx, i) })
+	}
+	workers.Wait()
+}
+
+// Hurry ends a wait after failures, so that a stop makes at least one attempt.
+func (s *Shipper) Hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.until = time.Time{}
+	close(s.opened)
+	s.opened = make(chan struct{})
+}
+
+// work uploads one object at a time. While a backlog drains from its old end, every second turn takes
+// the newest, so that today's records do not wait for last week's.
+func (s *Shipper) work(ctx context.Context, turn int) {
+	for ; s.wait(ctx); turn++ {
+		obj, err := s.opt.Spool.Take(ctx, turn%2 == 1)
+		if err != nil {
+			return
+		}
+		if !s.wait(ctx) { // others may have failed meanwhile
+			s.opt.Spool.Return(obj, time.Time{})
+			return
+		}
+		s.ship(ctx, obj)
+	}
+}
+
+func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
+	began := time.Now()
+	err := s.put(ctx, obj)
+	switch {
+	case err == nil:
+		s.succeeded(obj.Key)
+		if err := s.opt.Spool.Sent(obj); err != nil {
+			s.opt.Log.Error("an object is in the bucket and could not be removed here: it will be sent again, which changes nothing", "key", obj.Key, "err", err)
+		}
+	case ctx.Err() != nil:
+		s.opt.Spool.Return(obj, time.Time{})
+	case errors.Is(err, fs.ErrNotExist):
+		s.opt.Log.Error("an object is gone from the outbox, somebody removed it", "key", obj.Key, "err", err)
+		_ = s.opt.Spool.Sent(obj)
+	default:
+		s.opt.Spool.Return(obj, s.failed(obj.Key, began, err))
+	}
+}
+
+func (s *Shipper) put(ctx context.Context, obj spool.Object) error {
+	f, err := s.opt.Spool.Read(obj)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	ctx, cancel := context.WithTimeout(ctx, attemptBase+time.Duration(obj.Size/attemptPerBytes)*time.Second)
+	defer cancel()
+	return s.opt.Bucket.Put(ctx, obj.Key, f, obj.Size, s.opt.ContentType)
+}
+
+// wait holds an attempt back after failures; false when ctx ended.
+func (s *Shipper) wait(ctx context.Context) bool {
+	for {
+		s.mu.Lock()
+		left, opened := time.Until(s.until), s.opened
+		s.mu.Unlock()
+		if left <= 0 {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-opened:
+		case <-time.After(left):
+		}
+	}
+}
+
+// failed notes a failure and tells when the object may be tried again. It is quiet, then loud: a line
+// for the first failure and one for each doubling of their number.
+func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var e *bucket.Error
+	if errors.As(err, &e) && !e.Kind.ConcernsAll() || e == nil {
+		s.refused[key]++
+		n := s.refused[key]
+		wait := backoff(n, 10*firstWait, refusedWait)
+		if loud(n) {
+			s.opt.Log.Error("an object was not taken; it is kept and tried again, others go on", "key", key, "failures", n, "next", wait.Round(time.Second), "err", err)
+		}
+		return time.Now().Add(wait)
+	}
+	if began.Before(s.last) {
+		return time.Time{} // under way when another failed: one outage, counted once
+	}
+	s.last = time.Now()
+	if s.failures == 0 {
+		s.since = s.last
+	}
+	s.failures++
+	wait := max(backoff(s.failures, firstWait, longestWait), min(e.RetryAfter, longestWait))
+	s.until = time.Now().Add(wait)
+	if loud(s.failures) {
+		s.opt.Log.Error("upload failed, nothing is lost, will be tried again", "kind", e.Kind, "failures", s.failures,
+			"waiting", s.opt.Spool.Waiting(), "next", wait.Round(time.Millisecond), "err", err)
+	}
+	return time.Time{}
+}
+
+func (s *Shipper) succeeded(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.refused, key)
+	if s.failures > 0 {
+		s.opt.Log.Info(fmt.Sprintf("upload succeeded after %d failures and %s", s.failures, time.Since(s.since).Round(time.Second)),
+			"waiting", s.opt.Spool.Waiting()-1)
+	}
+	s.failures, s.until = 0, time.Time{}
+}
+
+// loud tells whether the n-th failure in a row is worth a line.
+func loud(n int) bool { return n&(n-1) == 0 }
+
+func backoff(n int, first, longest time.Duration) time.Duration {
+	d := min(first<<min(n-1, 20), longest)
+	return d/2 + rand.N(d/2)
+}

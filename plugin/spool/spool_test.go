@@ -1,0 +1,250 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// testOptions are those of a spool of NDJSON under a directory of the test.
+func testOptions(dir string) Options {
+	return Options{
+		Dir:      dir,
+		Key:      func(o Sealed) string { return "ingest/" + o.Opened.Format("01-02-2006") + "/" + o.ID.String() + ".gz" },
+		MaxBytes: 1 << 20, MaxAge: time.Hour, Limit: 1 << 30, GzipLevel: 6,
+		Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+func mustOpen(t *testing.T, o Options) *Spool {
+	t.Helper()
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// batchOf makes a batch of a line for each record name; each gets a unique id.
+func batchOf(source uint64, names ...string) *Batch {
+	b := &Batch{}
+	buf := b.Buffer()
+	for _, n := range names {
+		buf = fmt.Appendf(buf, "{\"name\":%q,\"uniqueId\":\"\x00\"}\n", n)
+	}
+	b.SetBuffer(buf)
+	b.Records = len(names)
+	b.Source = Source{Length: 1, Hash: source}
+	return b
+}
+
+func mustAppend(t *testing.T, s *Spool, b *Batch) {
+	t.Helper()
+	if err := s.Append(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// drained seals all, reads every object of the outbox by key, and closes the spool.
+func drained(t *testing.T, s *Spool) map[string]string {
+	t.Helper()
+	if err := s.Drain(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	objects := outboxOf(t, s.opt.Dir)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+func outboxOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	objects := map[string]string{}
+	root := filepath.Join(dir, outboxDir)
+	err := filepath.WalkDir(root, func(p string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		key, _ := filepath.Rel(root, p)
+		if strings.HasSuffix(key, ".gz") {
+			gz, err := gzip.NewReader(bytes.NewReader(raw))
+			if err != nil {
+				return err
+			}
+			if raw, err = io.ReadAll(gz); err != nil {
+				return err
+			}
+		}
+		objects[key] = string(raw)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+// namesIn counts how often each record name stands in the objects.
+func namesIn(t *testing.T, objects map[string]string) map[string]int {
+	t.Helper()
+	n := map[string]int{}
+	for _, text := range objects {
+		for line := range strings.Lines(text) {
+			name, _, ok := strings.Cut(strings.TrimPrefix(line, `{"name":"`), `"`)
+			if !ok {
+				t.Fatalf("not a line of this test: %q", line)
+			}
+			n[name]++
+		}
+	}
+	return n
+}
+
+// crashed leaves the directory as a killed process does: nothing is sealed, the lock is free.
+func crashed(t *testing.T, s *Spool) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnObjectHoldsItsRecordsUnderTheIDOfItsKey(t *testing.T) {
+	s := mustOpen(t, testOptions(t.TempDir()))
+	mustAppend(t, s, batchOf(1, "a", "b"))
+	mustAppend(t, s, batchOf(2, "c"))
+	objects := drained(t, s)
+	if len(objects) != 1 {
+		t.Fatalf("got %d objects, want 1", len(objects))
+	}
+	for key, text := range objects {
+		id := strings.TrimSuffix(filepath.Base(key), ".gz")
+		want := fmt.Sprintf("{\"name\":\"a\",\"uniqueId\":\"%[1]s-0\"}\n{\"name\":\"b\",\"uniqueId\":\"%[1]s-1\"}\n{\"name\":\"c\",\"uniqueId\":\"%[1]s-2\"}\n", id)
+		if text != want {
+			t.Errorf("got %s, want %s", text, want)
+		}
+	}
+}
+
+func TestWhatWasAcceptedSurvivesACrash(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := mustOpen(t, o)
+	mustAppend(t, s, batchOf(1, "a", "b"))
+	crashed(t, s)
+	s = mustOpen(t, o)
+	mustAppend(t, s, batchOf(2, "c"))
+	if got := namesIn(t, drained(t, s)); len(got) != 3 || got["a"] != 1 || got["b"] != 1 || got["c"] != 1 {
+		t.Errorf("got %v, want a, b and c once", got)
+	}
+}
+
+func TestAChunkThatComesAgainAfterACrashCountsOnce(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := mustOpen(t, o)
+	offer := func(source uint64, name string) {
+		t.Helper()
+		again, err := s.Redelivered(Source{1, source})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !again {
+			mustAppend(t, s, batchOf(source, name))
+		}
+	}
+	offer(1, "equal") // two equal chunks, both acknowledged: both count
+	offer(1, "equal")
+	offer(2, "other")
+	crashed(t, s)
+	s = mustOpen(t, o)
+	offer(1, "equal") // delivered again
+	crashed(t, s)
+	s = mustOpen(t, o)
+	offer(1, "equal") // and again, for both of them
+	offer(1, "equal")
+	offer(1, "equal") // this one is new
+	if got := namesIn(t, drained(t, s)); got["equal"] != 3 || got["other"] != 1 {
+		t.Errorf("got %v, want equal 3 times and other once", got)
+	}
+	s = mustOpen(t, o)
+	offer(1, "equal") // a clean stop leaves nothing that could come again
+	if got := namesIn(t, drained(t, s)); got["equal"] != 4 {
+		t.Errorf("got %v, want equal 4 times", got)
+	}
+}
+
+func TestAChunkIsRecognisedWhenItsLogIsSealedAndGone(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.MaxBytes = 1 // each append seals
+	s := mustOpen(t, o)
+	mustAppend(t, s, batchOf(1, "a"))
+	if err := s.sealAll(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if got := namesIn(t, outboxOf(t, o.Dir)); got["a"] != 1 {
+		t.Fatalf("got %v, want a sealed", got)
+	}
+	crashed(t, s)
+	s = mustOpen(t, o)
+	if again, err := s.Redelivered(Source{1, 1}); !again || err != nil {
+		t.Errorf("got %v, %v, want the chunk recognised", again, err)
+	}
+	drained(t, s)
+}
+
+func TestNoObjectHoldsMoreThanMaxRecords(t *testing.T) {
+	names := func(from, n int) (s []string) {
+		for i := range n {
+			s = append(s, fmt.Sprint(from+i))
+		}
+		return s
+	}
+	for _, crash := range []bool{false, true} {
+		t.Run(fmt.Sprintf("crash %v", crash), func(t *testing.T) {
+			o := testOptions(t.TempDir())
+			o.MaxRecords = 1000
+			s := mustOpen(t, o)
+			mustAppend(t, s, batchOf(1, names(0, 900)...))
+			mustAppend(t, s, batchOf(2, names(900, 900)...))
+			mustAppend(t, s, batchOf(3, names(1800, 700)...))
+			mustAppend(t, s, batchOf(4, names(2500, 2500)...))
+			if crash {
+				crashed(t, s)
+				s = mustOpen(t, o)
+			}
+			objects := drained(t, s)
+			for _, text := range objects {
+				if n := strings.Count(text, "\n"); n != 1000 {
+					t.Errorf("got an object of %d records, want 1000", n)
+				}
+			}
+			got := namesIn(t, objects)
+			for i := range 5000 {
+				if got[fmt.Sprint(i)] != 1 {
+					t.Fatalf("record %d stands %d times, want once", i, got[fmt.Sprint(i)])
+				}
+			}
+			ids := map[string]bool{}
+			for _, text := range objects {
+				for line := range strings.Lines(text) {
+					ids[line[strings.Index(line, "uniqueId"):]] = true
+				}
+			}
+			if len(ids) != 5000 {
+				t.Errorf("got %d unique ids, want 5000", len(ids))
+			}
+		})
+	}
+}
