@@ -1,0 +1,205 @@
+// Package bucket is the only room that speaks to S3. It makes one attempt at one request and says what came
+// of it: an [Error] with a [Kind], the server's own words and what an operator can do. Retrying is ship's.
+package bucket
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// expectFrom is the size from which a request waits for "100 Continue" before it sends its body. A server that
+// refuses a body it has not read resets the connection, and the reset can overtake the 403 that explains it.
+const expectFrom = 64 << 10
+
+// Options say which bucket, as whom, and what every object put there carries. The empty value of a field
+// leaves its header or setting out.
+type Options struct {
+	Bucket    string
+	Region    string // empty: what the SDK finds in the environment or the profile
+	Endpoint  string // URL of an S3-compatible server
+	PathStyle bool   // http://endpoint/bucket/key instead of http://bucket.endpoint/key
+
+	Profile     string // of the shared configuration files
+	RoleARN     string // assumed with the credentials that the SDK's chain finds
+	ExternalID  string // asked for by some roles; goes with RoleARN
+	STSEndpoint string // URL; goes with RoleARN
+
+	ACL          string // canned, e.g. bucket-owner-full-control
+	StorageClass string // e.g. STANDARD_IA
+	SSE          string // AES256 or aws:kms
+	KMSKeyID     string // goes with SSE aws:kms
+	Tagging      string // as in a query: a=1&b=2
+}
+
+// Bucket is one bucket under one set of options. It is safe for concurrent use.
+type Bucket struct {
+	opts        Options
+	client      *s3.Client
+	credentials *chain
+	transport   *http.Transport
+}
+
+// Open checks the options and reads the SDK's environment and files; it makes no request, so that a server or
+// credentials which are missing today do not keep the host from starting. What it refuses is an [*OptionError].
+func Open(ctx context.Context, opts Options) (*Bucket, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	cfg, err := opts.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Region == "" {
+		return nil, &OptionError{Option: "region", Want: "the bucket's region, here or as AWS_REGION or in the profile", Example: "us-west-2"}
+	}
+	b := &Bucket{opts: opts, credentials: &chain{opts: opts, current: opts.provider(cfg)}, transport: transportOf(cfg)}
+	b.client = s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.Credentials = b.credentials
+		o.HTTPClient = wire{b.transport}
+		o.Retryer = aws.NopRetryer{}
+		o.UsePathStyle = opts.PathStyle
+		o.ContinueHeaderThresholdBytes = expectFrom
+		// The signed SHA-256 of the body already protects it; a trailer would need aws-chunked framing,
+		// which some S3-compatible servers store as part of the object.
+		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+		if opts.Endpoint != "" {
+			o.BaseEndpoint = &opts.Endpoint
+		}
+	})
+	return b, nil
+}
+
+// Close closes idle connections. Requests under way go on.
+func (b *Bucket) Close() { b.transport.CloseIdleConnections() }
+
+// Put makes one attempt to store size bytes of body, read from its start, under key: one PutObject, never
+// multipart. It may read body twice, and never after it has returned. The error is always an [*Error]; after
+// any of them the object may nevertheless be there, and the same Put again is harmless.
+func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, contentType string) error {
+	end, err := body.Seek(0, io.SeekEnd)
+	if err == nil && end != size {
+		err = fmt.Errorf("it has %d bytes, not the expected %d", end, size)
+	}
+	if err == nil {
+		_, err = body.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return b.explain(ctx, "put", key, bodyError{err})
+	}
+	in := b.object(key, source{body})
+	in.ContentLength, in.ContentType = &size, &contentType
+	_, err = b.client.PutObject(ctx, in, signBody)
+	return b.explain(ctx, "put", key, err)
+}
+
+// Probe asks whether Put to key would be allowed, with a PutObject whose Content-MD5 is deliberately that of
+// other bytes. S3 weighs permission first, so BadDigest means yes, and nothing is stored. A server that ignores
+// Content-MD5 does store the probe, a JSON array of no records, and that is a yes too. The error is always an [*Error].
+func (b *Bucket) Probe(ctx context.Context, key string) error {
+	in := b.object(key, strings.NewReader("[]\n"))
+	in.ContentMD5 = aws.String("1B2M2Y8AsgTpgAmY7PhCfg==") // of no bytes at all
+	_, err := b.client.PutObject(ctx, in, signBody)
+	e := b.explain(ctx, "probe", key, err)
+	if e, ok := e.(*Error); ok && e.Code == "BadDigest" {
+		return nil
+	}
+	return e
+}
+
+// Listed is one object of a listing.
+type Listed struct {
+	Key      string
+	Size     int64
+	Modified time.Time
+}
+
+// List calls page with every page (up to 1,000 objects) of what the bucket holds under prefix, in the order of
+// the keys, with one request each. An error of page ends the listing and is returned as it is; others are an [*Error].
+func (b *Bucket) List(ctx context.Context, prefix string, page func([]Listed) error) error {
+	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.opts.Bucket, Prefix: &prefix})
+	for pages.HasMorePages() {
+		out, err := pages.NextPage(ctx)
+		if err != nil {
+			return b.explain(ctx, "list", prefix, err)
+		}
+		listed := make([]Listed, len(out.Contents))
+		for i, o := range out.Contents {
+			listed[i] = Listed{Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)}
+		}
+		if err := page(listed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Get returns the first limit bytes of an object, all of it if it is shorter. The error is always an [*Error].
+func (b *Bucket) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
+	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.opts.Bucket, Key: &key})
+	if err != nil {
+		return nil, b.explain(ctx, "get", key, err)
+	}
+	defer out.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(out.Body, limit))
+	if err != nil {
+		return nil, b.explain(ctx, "get", key, &smithyhttp.RequestSendError{Err: err})
+	}
+	return data, nil
+}
+
+func (b *Bucket) object(key string, body io.Reader) *s3.PutObjectInput {
+	in := &s3.PutObjectInput{
+		Bucket: &b.opts.Bucket, Key: &key, Body: body,
+		ACL:                  types.ObjectCannedACL(b.opts.ACL),
+		StorageClass:         types.StorageClass(b.opts.StorageClass),
+		ServerSideEncryption: types.ServerSideEncryption(b.opts.SSE),
+	}
+	if b.opts.KMSKeyID != "" {
+		in.SSEKMSKeyId = &b.opts.KMSKeyID
+	}
+	if b.opts.Tagging != "" {
+		in.Tagging = &b.opts.Tagging
+	}
+	return in
+}
+
+// signBody makes the signature cover the body's SHA-256 over https too, where the SDK would sign UNSIGNED-PAYLOAD.
+func signBody(o *s3.Options) {
+	o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
+		hash := &v4.ComputePayloadSHA256{}
+		_, err := stack.Finalize.Swap(hash.ID(), hash)
+		return err
+	})
+}
+
+// wire is a client without redirects: a signed billing object goes to the configured host or nowhere.
+type wire struct{ *http.Transport }
+
+func (w wire) Do(r *http.Request) (*http.Response, error) {
+	// The SDK leaves the version 0.0, for which net/http sends Expect: 100-continue but does not wait.
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
+	return w.RoundTrip(r)
+}
+
+// source marks the errors of a body, which otherwise look like those of the network.
+type source struct{ io.ReadSeeker }
+
+func (s source) Read(p []byte) (int, error) {
+	n, err := s.ReadSeeker.Read(p)
+	if err != nil && err != io.EOF {
+		err = bodyError{err}
+	}
+	return n, err
+}

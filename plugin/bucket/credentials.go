@@ -1,0 +1,157 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
+)
+
+const (
+	dialTimeout = 10 * time.Second
+	// answerTimeout runs from the last byte of the body. S3 answers a PutObject of 50 MB in a few seconds.
+	answerTimeout = time.Minute
+	// idleTimeout is shorter than S3's own, so that an upload does not begin on a connection about to be closed.
+	idleTimeout = 15 * time.Second
+	// renewBefore is how long before their end credentials are renewed.
+	renewBefore = time.Minute
+)
+
+// OptionError is an option that Open cannot work with.
+type OptionError struct {
+	Option  string // as in the configuration: region, endpoint, …
+	Want    string
+	Got     string // empty if the option is missing
+	Example string
+}
+
+func (e *OptionError) Error() string {
+	got := "nothing"
+	if e.Got != "" {
+		got = fmt.Sprintf("%q", e.Got)
+	}
+	return fmt.Sprintf("%s: want %s, got %s, for example %s", e.Option, e.Want, got, e.Example)
+}
+
+func (o Options) check() error {
+	if o.Bucket == "" {
+		return &OptionError{Option: "bucket", Want: "the bucket's name", Example: "183-amberflo"}
+	}
+	for _, e := range []struct{ option, got, example string }{
+		{"endpoint", o.Endpoint, "https://s3.example.com"},
+		{"sts_endpoint", o.STSEndpoint, "https://sts.us-west-2.amazonaws.com"},
+	} {
+		if e.got == "" {
+			continue
+		}
+		u, err := url.Parse(e.got)
+		switch {
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+			return &OptionError{Option: e.option, Want: "a URL that begins with http:// or https://", Got: e.got, Example: e.example}
+		case u.User != nil:
+			return &OptionError{Option: e.option, Want: "a URL without credentials in it", Got: u.Redacted(), Example: e.example}
+		}
+	}
+	return nil
+}
+
+// load reads environment and files as the SDK does, without traffic: neither the region nor the defaults mode
+// may be asked of the instance metadata service.
+func (o Options) load(ctx context.Context) (aws.Config, error) {
+	client := awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
+		WithTransportOptions(func(t *http.Transport) {
+			t.ResponseHeaderTimeout, t.IdleConnTimeout = answerTimeout, idleTimeout
+		})
+	options := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(client),
+		config.WithLogger(logging.Nop{}),
+		config.WithDefaultsMode(aws.DefaultsModeStandard),
+		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
+		config.WithCredentialsCacheOptions(func(c *aws.CredentialsCacheOptions) { c.ExpiryWindow = renewBefore }),
+	}
+	if o.Region != "" {
+		options = append(options, config.WithRegion(o.Region))
+	}
+	if o.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(o.Profile))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if missing := (config.SharedConfigProfileNotExistError{}); errors.As(err, &missing) {
+		return cfg, &OptionError{Option: "profile", Want: "a profile of the shared AWS configuration files", Got: missing.Profile, Example: "default"}
+	}
+	if err != nil {
+		return cfg, fmt.Errorf("read the AWS configuration from environment and files: %w", err)
+	}
+	return cfg, nil
+}
+
+// provider is the chain's, or that of a role assumed with it.
+func (o Options) provider(cfg aws.Config) aws.CredentialsProvider {
+	if o.RoleARN == "" {
+		return cfg.Credentials
+	}
+	client := sts.NewFromConfig(cfg, func(s *sts.Options) {
+		if o.STSEndpoint != "" {
+			s.BaseEndpoint = &o.STSEndpoint
+		}
+	})
+	role := stscreds.NewAssumeRoleProvider(client, o.RoleARN, func(r *stscreds.AssumeRoleOptions) {
+		r.RoleSessionName = "out_amberflo"
+		if o.ExternalID != "" {
+			r.ExternalID = &o.ExternalID
+		}
+	})
+	return aws.NewCredentialsCache(role, func(c *aws.CredentialsCacheOptions) { c.ExpiryWindow = renewBefore })
+}
+
+// transportOf is a transport of its own for S3, with the certificates of AWS_CA_BUNDLE where that is set.
+func transportOf(cfg aws.Config) *http.Transport {
+	return cfg.HTTPClient.(*awshttp.BuildableClient).GetTransport()
+}
+
+// chain is the SDK's chain of credentials, begun anew after S3 or the chain itself has refused: the SDK reads
+// files and environment once, and would go on for ever with a token that an operator has since replaced.
+type chain struct {
+	opts Options
+
+	mu      sync.Mutex
+	current aws.CredentialsProvider // nil: to be loaded; guarded by mu
+}
+
+// Retrieve implements [aws.CredentialsProvider].
+func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	c.mu.Lock()
+	if c.current == nil {
+		cfg, err := c.opts.load(ctx)
+		if err != nil {
+			c.mu.Unlock()
+			return aws.Credentials{}, credentialsError{err}
+		}
+		c.current = c.opts.provider(cfg)
+	}
+	current := c.current
+	c.mu.Unlock()
+	found, err := current.Retrieve(ctx)
+	if err != nil {
+		return aws.Credentials{}, credentialsError{err}
+	}
+	return found, nil
+}
+
+func (c *chain) forget() {
+	c.mu.Lock()
+	c.current = nil
+	c.mu.Unlock()
+}

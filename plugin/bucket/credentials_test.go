@@ -1,0 +1,200 @@
+package bucket_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"out_amberflo/plugin/bucket"
+)
+
+func TestOpenRefuses(t *testing.T) {
+	environment(t)
+	good := bucket.Options{Bucket: "b", Region: "us-west-2"}
+	for _, tt := range []struct {
+		name   string
+		change func(*bucket.Options)
+		option string
+		got    string
+	}{
+		{"no bucket", func(o *bucket.Options) { o.Bucket = "" }, "bucket", ""},
+		{"no region anywhere", func(o *bucket.Options) { o.Region = "" }, "region", ""},
+		{"an endpoint without a scheme", func(o *bucket.Options) { o.Endpoint = "127.0.0.1:9000" }, "endpoint", "127.0.0.1:9000"},
+		{"an endpoint that holds a password", func(o *bucket.Options) { o.Endpoint = "http://u:pw@127.0.0.1" }, "endpoint", "http://u:xxxxx@127.0.0.1"},
+		{"an STS endpoint that is no URL", func(o *bucket.Options) { o.STSEndpoint = "http://" }, "sts_endpoint", "http://"},
+		{"a profile that is not there", func(o *bucket.Options) { o.Profile = "nobody" }, "profile", "nobody"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := good
+			tt.change(&o)
+			_, err := bucket.Open(t.Context(), o)
+			var e *bucket.OptionError
+			if !errors.As(err, &e) || e.Option != tt.option || e.Got != tt.got || e.Want == "" || e.Example == "" {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestTheRegionComesFrom(t *testing.T) {
+	for _, tt := range []struct {
+		name, option, file string
+		env                map[string]string
+		want               string
+	}{
+		{"the option first", "eu-west-1", "", map[string]string{"AWS_REGION": "eu-west-2"}, "eu-west-1"},
+		{"AWS_REGION", "", "", map[string]string{"AWS_REGION": "eu-west-2"}, "eu-west-2"},
+		{"AWS_DEFAULT_REGION", "", "", map[string]string{"AWS_DEFAULT_REGION": "eu-west-3"}, "eu-west-3"},
+		{"the profile", "", "[default]\nregion = eu-north-1\n", nil, "eu-north-1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			environment(t)
+			for name, value := range tt.env {
+				t.Setenv(name, value)
+			}
+			write(t, os.Getenv("AWS_CONFIG_FILE"), tt.file)
+			s := newStore(t, nil, (*httptest.Server).Start)
+			b, err := bucket.Open(t.Context(), bucket.Options{Bucket: "b", Region: tt.option, Endpoint: s.URL, PathStyle: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			if err := put(b, t.Context(), "x"); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.requests()[0].Header.Get("Authorization"); !strings.Contains(got, "/"+tt.want+"/s3/") {
+				t.Errorf("signed %s, want region %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func signer(r seen) string {
+	_, after, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
+	key, _, _ := strings.Cut(after, "/")
+	return key
+}
+
+func TestCredentialsThatAreMissingAreFoundOnceTheyAreThere(t *testing.T) {
+	environment(t)
+	os.Unsetenv("AWS_ACCESS_KEY_ID")
+	os.Unsetenv("AWS_SECRET_ACCESS_KEY")
+	s := newStore(t, nil, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	begun := time.Now()
+	e := failure(t, put(b, t.Context(), "x"))
+	if e.Kind != bucket.Credentials || !strings.Contains(e.Hint, "AWS_ACCESS_KEY_ID") || time.Since(begun) > 2*time.Second {
+		t.Errorf("got %v after %v", e, time.Since(begun))
+	}
+	write(t, os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), "[default]\naws_access_key_id = LATER\naws_secret_access_key = s\n")
+	if err := put(b, t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	if got := signer(s.requests()[0]); got != "LATER" {
+		t.Errorf("signed by %s", got)
+	}
+}
+
+func TestAMetadataServiceThatDoesNotAnswerIsGivenUpSoon(t *testing.T) {
+	environment(t)
+	os.Unsetenv("AWS_ACCESS_KEY_ID")
+	os.Unsetenv("AWS_SECRET_ACCESS_KEY")
+	os.Unsetenv("AWS_EC2_METADATA_DISABLED")
+	done := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-done }))
+	defer silent.Close()
+	defer close(done)
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", silent.URL)
+	b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"})
+	begun := time.Now()
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.Credentials || time.Since(begun) > 5*time.Second {
+		t.Errorf("got %v after %v", e, time.Since(begun))
+	}
+}
+
+func TestAnExpiredTokenIsReadAgainFromTheFile(t *testing.T) {
+	environment(t)
+	os.Unsetenv("AWS_ACCESS_KEY_ID")
+	os.Unsetenv("AWS_SECRET_ACCESS_KEY")
+	session := func(key string) {
+		write(t, os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), "[metering]\naws_access_key_id = "+key+"\naws_secret_access_key = s\naws_session_token = t\n")
+	}
+	session("OLD")
+	s := newStore(t, func(w http.ResponseWriter, r *http.Request) {
+		if signer(seen{Request: r}) == "OLD" {
+			xml(400, "ExpiredToken", "expired")(w, r)
+		}
+	}, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL, Profile: "metering"})
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.Credentials {
+		t.Fatalf("got %v", e)
+	}
+	session("NEW")
+	if err := put(b, t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestARoleIsAssumedOnceAndAgainBeforeItEnds(t *testing.T) {
+	environment(t)
+	n, lasts := 0, time.Hour
+	sts := newStore(t, func(w http.ResponseWriter, _ *http.Request) {
+		n++
+		fmt.Fprintf(w, `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ROLE%d</AccessKeyId><SecretAccessKey>s</SecretAccessKey>
+			<SessionToken>token</SessionToken><Expiration>%s</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`,
+			n, time.Now().Add(lasts).UTC().Format(time.RFC3339))
+	}, (*httptest.Server).Start)
+	s := newStore(t, nil, (*httptest.Server).Start)
+	role := bucket.Options{Endpoint: s.URL, STSEndpoint: sts.URL, RoleARN: "arn:aws:iam::123456789012:role/put", ExternalID: "ext-1"}
+	b := open(t, role)
+	for range 2 {
+		if err := put(b, t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := sts.requests(); len(got) != 1 || !strings.Contains(got[0].body, "ExternalId=ext-1") || signer(got[0]) != "AKIDEXAMPLE" {
+		t.Fatalf("STS was asked %v", got)
+	}
+	for i, r := range s.requests() {
+		if signer(r) != "ROLE1" || r.Header.Get("X-Amz-Security-Token") != "token" {
+			t.Errorf("put %d is signed by %s", i, signer(r))
+		}
+	}
+
+	lasts = 30 * time.Second
+	short := open(t, role)
+	for range 2 {
+		if err := put(short, t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n != 3 {
+		t.Errorf("credentials that end in 30s: STS was asked %d times in all, want 3", n)
+	}
+}
+
+func TestARoleThatMayNotBeAssumed(t *testing.T) {
+	environment(t)
+	sts := newStore(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(403)
+		fmt.Fprint(w, `<ErrorResponse><Error><Code>AccessDenied</Code><Message>not authorized to perform: sts:AssumeRole</Message></Error></ErrorResponse>`)
+	}, (*httptest.Server).Start)
+	s := newStore(t, nil, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL, STSEndpoint: sts.URL, RoleARN: "arn:aws:iam::123456789012:role/put"})
+	e := failure(t, put(b, t.Context(), "x"))
+	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "not authorized") || !strings.Contains(e.Hint, "role/put") || len(s.requests()) != 0 {
+		t.Errorf("got %v", e)
+	}
+}
