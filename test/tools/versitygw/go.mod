@@ -1,3 +1,5 @@
+// The S3 server of the tests and the demo, built from here so that its modules stay out of the
+// plugin's. Not older than v1.8.0: v1.7.0 accepts a policy on s3:x-amz-acl and ignores it.
 module out_amberflo/test/tools/versitygw
 
 go 1.26.0
