@@ -143,7 +143,7 @@ func TestTheTruthIsTheSumOfTheWrittenLines(t *testing.T) {
 		{"more customers than names", Options{Meter: "$api", Value: "$bytes", Customers: 30}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			tc.opt.Lines, tc.opt.Bad, tc.opt.Odd, tc.opt.Seed = 4000, 0.1, 0.1, 3
+			tc.opt.Lines, tc.opt.Bad, tc.opt.Odd, tc.opt.Seed = 2000, 0.1, 0.1, 3
 			log, truth := lines(t, tc.opt)
 			want, rejected := billOf(t, log, tc.opt)
 			if !slices.Equal(truth.Bill, want) {
