@@ -1,0 +1,177 @@
+package spool
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// sample writes a spool with one log of several frames and leaves it as a crash does. It returns the
+// log's path and the end of each frame of records.
+func sample(t *testing.T, o Options) (path string, ends []int64, names [][]string) {
+	t.Helper()
+	s := mustOpen(t, o)
+	names = [][]string{{"a", "b"}, {"c"}, {"d", "e", "f"}}
+	for i, n := range names {
+		mustAppend(t, s, batchOf(uint64(i), n...))
+		ends = append(ends, s.current.written.Load())
+	}
+	path = s.logPath(s.current.id)
+	crashed(t, s)
+	return path, ends, names
+}
+
+// recovered opens the spool over a log with that content, and gives what it delivers and keeps aside.
+func recovered(t *testing.T, o Options, name string, content []byte) (records map[string]int, objects map[string]string, aside []string) {
+	t.Helper()
+	o.Dir = t.TempDir()
+	if err := os.MkdirAll(filepath.Join(o.Dir, openDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Dir, openDir, name), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := mustOpen(t, o)
+	objects = drained(t, s)
+	files, err := filepath.Glob(filepath.Join(o.Dir, damagedDir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return namesIn(t, objects), objects, files
+}
+
+// checkRecords checks that the whole frames are there, unaltered, and nothing else is.
+func checkRecords(t *testing.T, id string, names [][]string, whole func(frame int) bool, got map[string]int, objects map[string]string) {
+	t.Helper()
+	n := 0
+	lines := map[string]string{}
+	for _, text := range objects {
+		for line := range strings.Lines(text) {
+			lines[line] = ""
+		}
+	}
+	for i, frame := range names {
+		for _, name := range frame {
+			line := fmt.Sprintf("{\"name\":%q,\"uniqueId\":\"%s-%d\"}\n", name, id, n)
+			_, there := lines[line]
+			if whole(i) && (got[name] != 1 || !there) {
+				t.Errorf("record %s of the whole frame %d: want it once and unaltered, got %v", name, i, maps.Keys(lines))
+			}
+			delete(lines, line)
+			n++
+		}
+	}
+	for line := range lines {
+		t.Errorf("invented or altered: %q", line)
+	}
+}
+
+func TestALogCutOffAtAnyByteGivesEveryWholeFrameBefore(t *testing.T) {
+	o := testOptions(t.TempDir())
+	path, ends, names := sample(t, o)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := strings.TrimSuffix(filepath.Base(path), ".log")
+	for cut := range len(content) {
+		got, objects, aside := recovered(t, o, filepath.Base(path), content[:cut])
+		checkRecords(t, id, names, func(i int) bool { return ends[i] <= int64(cut) }, got, objects)
+		boundary := cut == 0 || cut == fileHeaderSize || int64(cut) == firstFrame(content)
+		for _, e := range ends {
+			boundary = boundary || int64(cut) == e
+		}
+		if !boundary && len(aside) != 1 {
+			t.Errorf("cut at %d: want the rest kept aside, got %v", cut, aside)
+		}
+		if t.Failed() {
+			t.Fatalf("cut at byte %d of %d", cut, len(content))
+		}
+	}
+}
+
+// firstFrame is the end of the frame that every log begins with.
+func firstFrame(content []byte) int64 {
+	h, _ := parseFrameHeader(content[fileHeaderSize:])
+	return fileHeaderSize + frameHeaderSize + int64(h.length)
+}
+
+func TestALogWithAnyByteFlippedGivesEveryOtherFrame(t *testing.T) {
+	o := testOptions(t.TempDir())
+	path, ends, names := sample(t, o)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := strings.TrimSuffix(filepath.Base(path), ".log")
+	for at := range content {
+		bad := append([]byte(nil), content...)
+		bad[at] ^= 0xff
+		got, objects, aside := recovered(t, o, filepath.Base(path), bad)
+		start := firstFrame(content)
+		whole := make([]bool, len(ends))
+		for i, e := range ends {
+			whole[i] = int64(at) < start || int64(at) >= e
+			start = e
+		}
+		checkRecords(t, id, names, func(i int) bool { return whole[i] }, got, objects)
+		if len(aside) != 1 {
+			t.Errorf("want the damaged bytes kept aside, got %v", aside)
+		}
+		if t.Failed() {
+			t.Fatalf("flipped byte %d of %d", at, len(content))
+		}
+	}
+}
+
+func TestAFileThatIsNoLogHasItsAnswer(t *testing.T) {
+	id := "0190a6e0-0000-7000-8000-000000000001.log"
+	future := newFileHeader([16]byte{1})
+	future[8] = 2
+	for _, c := range []struct {
+		what, name string
+		content    []byte
+		aside      int
+		stays      bool
+	}{
+		{"an empty file is removed", id, nil, 0, false},
+		{"zeros are kept aside", id, make([]byte, 5000), 1, false},
+		{"text is kept aside", id, []byte("not a log\n"), 1, false},
+		{"a log of another version is left alone", id, sealHeader(future), 0, true},
+		{"a stray file is left alone", "notes.txt", []byte("x"), 0, true},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			o := testOptions(t.TempDir())
+			if err := os.MkdirAll(filepath.Join(o.Dir, openDir), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(o.Dir, openDir, c.name)
+			if err := os.WriteFile(path, c.content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := mustOpen(t, o)
+			mustAppend(t, s, batchOf(1, "a"))
+			if got := namesIn(t, drained(t, s)); got["a"] != 1 || len(got) != 1 {
+				t.Errorf("got %v, want a once", got)
+			}
+			aside, _ := filepath.Glob(filepath.Join(o.Dir, damagedDir, "*"))
+			if len(aside) != c.aside {
+				t.Errorf("got %v aside, want %d files", aside, c.aside)
+			}
+			if _, err := os.Stat(path); (err == nil) != c.stays {
+				t.Errorf("the file is there: %v, want %v", err == nil, c.stays)
+			}
+		})
+	}
+}
+
+// sealHeader puts the right checksum under an altered file header.
+func sealHeader(h []byte) []byte {
+	binary.LittleEndian.PutUint32(h[28:], crc32.Checksum(h[:28], castagnoli))
+	return h
+}
