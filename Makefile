@@ -1,0 +1,46 @@
+# make help lists the targets. Only Go, gcc and make are needed; what else is used is built from pinned modules.
+SHELL   := /bin/bash
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X out_amberflo/plugin.Version=$(VERSION)
+ALIVE   := test/tools/alive.sh
+CODE    := $(shell find out_amberflo plugin -name '*.go' -o -name '*.c') go.mod go.sum
+
+.PHONY: all help demo test check lint clean
+
+all: out_amberflo.so ## build the plugin (the default)
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9_./-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 20
+
+out_amberflo.so: $(CODE)
+	@$(ALIVE) "building $@" env CGO_ENABLED=1 $(GO) build -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
+
+bin/amberflo-host: $(wildcard test/host/*.c test/host/*.h)
+	@mkdir -p bin
+	@$(ALIVE) "building $@" gcc -O2 -Wall -Wextra -Werror -o $@ $(wildcard test/host/*.c) -ldl -pthread
+
+bin/versitygw: test/tools/versitygw/go.mod test/tools/versitygw/go.sum
+	@mkdir -p bin
+	@$(ALIVE) "building $@, an S3 server to test against (first time: a minute or two)" \
+		$(GO) build -C test/tools/versitygw -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw
+
+demo: out_amberflo.so bin/amberflo-host bin/versitygw ## the main job: an access log becomes a bill, on this machine
+	@$(GO) run ./test/demo
+
+test: out_amberflo.so bin/amberflo-host bin/versitygw ## every test: rooms with the race detector, the plugin end to end
+	@$(ALIVE) "building the tests" $(GO) build ./...
+	$(GO) test -race -timeout 20m ./plugin/... ./out_amberflo/... ./test/...
+
+check: lint test ## what CI runs
+
+lint: ## format, vet and the pinned linter
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	$(GO) vet ./...
+	$(GO) vet -tags crashpoints ./plugin/...
+	@mkdir -p bin
+	@$(ALIVE) "building the linter" $(GO) build -C test/tools/lint -o $(CURDIR)/bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	bin/staticcheck ./...
+
+clean: ## remove what was built
+	rm -rf out_amberflo.so out_amberflo.h bin build

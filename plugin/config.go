@@ -1,0 +1,261 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/meter"
+	"out_amberflo/plugin/spool"
+)
+
+// Config is one [OUTPUT] section, checked.
+type Config struct {
+	Bucket bucket.Options
+	Key    keyFormat
+
+	StartupCheck     string // probe, put or off
+	JSONArray        bool
+	GzipLevel        int // 0: not compressed
+	TotalFileSize    int64
+	MaxRecords       int
+	UploadTimeout    time.Duration
+	UploadConcurrent int
+
+	StoreDir        string
+	StoreDirLimit   int64
+	ShutdownTimeout time.Duration
+
+	Rules *meter.Rules
+
+	// delivery is every option that concerns where objects go and what they are, as text: outputs for
+	// which it is equal may share a spool.
+	delivery []string
+}
+
+// An OptionError says what is wrong with one option, and how to mend it.
+type OptionError struct {
+	Key, Want, Got, Example string
+}
+
+func (e *OptionError) Error() string {
+	got := "nothing"
+	if e.Got != "" {
+		got = strconv.Quote(e.Got)
+	}
+	text := fmt.Sprintf("%s: want %s, got %s", e.Key, e.Want, got)
+	if e.Example != "" {
+		text += fmt.Sprintf(", for example: %s %s", e.Key, e.Example)
+	}
+	return text
+}
+
+// option is one row of the README's tables.
+type option struct {
+	key     string
+	value   string // the default; "" is none
+	example string
+	// set checks the value and stores it; its error says what was wanted. Not called for "".
+	set func(c *Config, value string) error
+}
+
+// options are those of "Where it goes", "What an object is" and "Where it waits". Those of the mapping
+// belong to meter.Compile.
+var options = []option{
+	{"bucket", "", "183-amberflo", func(c *Config, v string) error { c.Bucket.Bucket = v; return nil }},
+	{"region", "", "us-west-2", func(c *Config, v string) error { c.Bucket.Region = v; return nil }},
+	{"endpoint", "", "http://127.0.0.1:9000", func(c *Config, v string) error {
+		c.Bucket.Endpoint = v
+		c.Bucket.PathStyle = true
+		return nil
+	}},
+	{"force_path_style", "", "on", func(c *Config, v string) (err error) { c.Bucket.PathStyle, err = parseBool(v); return }},
+	{"role_arn", "", "arn:aws:iam::123456789012:role/metering", func(c *Config, v string) error { c.Bucket.RoleARN = v; return nil }},
+	{"external_id", "", "", func(c *Config, v string) error { c.Bucket.ExternalID = v; return nil }},
+	{"sts_endpoint", "", "https://sts.us-west-2.amazonaws.com", func(c *Config, v string) error { c.Bucket.STSEndpoint = v; return nil }},
+	{"profile", "", "billing", func(c *Config, v string) error { c.Bucket.Profile = v; return nil }},
+	{"compression", "gzip", "gzip", oneOf(map[string]func(*Config){
+		"gzip": func(c *Config) { c.GzipLevel = 6 }, "none": func(c *Config) { c.GzipLevel = 0 }})},
+	{"compression_level", "", "6", func(c *Config, v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > 9 {
+			return errors.New("a number from 1 (fast) to 9 (small)")
+		}
+		if c.GzipLevel == 0 {
+			return errors.New("no level with compression none")
+		}
+		c.GzipLevel = n
+		return nil
+	}},
+	{"s3_key_format", "ingest/amberdata/%m-%d-%Y/$UUID.gz", "ingest/amberdata/%m-%d-%Y/$UUID.gz", func(c *Config, v string) (err error) {
+		c.Key, err = parseKeyFormat(v, c.GzipLevel > 0)
+		return
+	}},
+	{"canned_acl", "bucket-owner-full-control", "bucket-owner-full-control", func(c *Config, v string) error {
+		if c.Bucket.ACL = v; v == "none" {
+			c.Bucket.ACL = ""
+		}
+		return nil
+	}},
+	{"storage_class", "", "STANDARD_IA", func(c *Config, v string) error { c.Bucket.StorageClass = v; return nil }},
+	{"server_side_encryption", "", "aws:kms", func(c *Config, v string) error { c.Bucket.SSE = v; return nil }},
+	{"ssekms_key_id", "", "", func(c *Config, v string) error { c.Bucket.KMSKeyID = v; return nil }},
+	{"tagging", "", "team=billing&env=prod", func(c *Config, v string) error { c.Bucket.Tagging = v; return nil }},
+	{"startup_check", "probe", "probe", oneOf(map[string]func(*Config){
+		"probe": func(c *Config) { c.StartupCheck = "probe" }, "put": func(c *Config) { c.StartupCheck = "put" },
+		"off": func(c *Config) { c.StartupCheck = "off" }})},
+	{"format", "ndjson", "ndjson", oneOf(map[string]func(*Config){
+		"ndjson": func(c *Config) { c.JSONArray = false }, "json_array": func(c *Config) { c.JSONArray = true }})},
+	{"total_file_size", "50M", "50M", func(c *Config, v string) (err error) { c.TotalFileSize, err = parseSize(v); return }},
+	{"max_records", "0", "1000", func(c *Config, v string) (err error) { c.MaxRecords, err = parseCount(v, 0); return }},
+	{"upload_timeout", "1m", "1m", func(c *Config, v string) (err error) { c.UploadTimeout, err = parseDuration(v); return }},
+	{"upload_concurrency", "2", "2", func(c *Config, v string) (err error) { c.UploadConcurrent, err = parseCount(v, 1); return }},
+	{"store_dir", "/tmp/fluent-bit/amberflo", "/var/lib/fluent-bit/amberflo", func(c *Config, v string) (err error) {
+		c.StoreDir, err = filepath.Abs(v)
+		return
+	}},
+	{"store_dir_limit_size", "10G", "10G", func(c *Config, v string) (err error) { c.StoreDirLimit, err = parseSize(v); return }},
+	{"shutdown_timeout", "10s", "10s", func(c *Config, v string) (err error) { c.ShutdownTimeout, err = parseDuration(v); return }},
+}
+
+// Load reads and checks one section. get gives the text of an option, "" if it is not set. The error
+// joins an *OptionError for each option that is wrong or missing. The bucket is opened too, since only
+// the AWS SDK knows whether it finds a region; that makes no request.
+func Load(ctx context.Context, get func(key string) string) (*Config, *bucket.Bucket, error) {
+	c := &Config{}
+	var errs []error
+	wrong := map[string]bool{}
+	fail := func(e *OptionError) {
+		if !wrong[e.Key] {
+			wrong[e.Key] = true
+			errs = append(errs, e)
+		}
+	}
+	for _, o := range options {
+		v := strings.TrimSpace(get(o.key))
+		c.delivery = append(c.delivery, o.key+"="+v)
+		if v == "" {
+			v = o.value
+		}
+		if v == "" {
+			continue
+		}
+		if err := o.set(c, v); err != nil {
+			fail(&OptionError{o.key, err.Error(), v, o.example})
+		}
+	}
+	if c.Bucket.Bucket == "" {
+		fail(&OptionError{"bucket", "the name of the bucket that Amberflo supplied", "", "183-amberflo"})
+	}
+	b, err := bucket.Open(ctx, c.Bucket)
+	var refused *bucket.OptionError
+	switch {
+	case errors.As(err, &refused):
+		fail(&OptionError{refused.Option, refused.Want, refused.Got, refused.Example})
+	case err != nil:
+		errs = append(errs, err)
+	}
+	rules, mistakes := meter.Compile(meter.Options{
+		CustomerID: get("customer_id"), MeterAPIName: get("meter_api_name"), MeterValue: get("meter_value"),
+		Meters: get("meters"), MeterTime: get("meter_time"), MeterTimeFormat: get("meter_time_format"),
+		UniqueID: get("unique_id"), Dimensions: get("dimensions"), Payload: get("payload"), Unmatched: get("unmatched"),
+	})
+	for _, m := range mistakes {
+		fail(&OptionError{m.Key, m.Want, m.Got, m.Example})
+	}
+	c.Rules = rules
+	if len(errs) > 0 {
+		if b != nil {
+			b.Close()
+		}
+		return nil, nil, errors.Join(errs...)
+	}
+	return c, b, nil
+}
+
+func (c *Config) spool() spool.Options {
+	return spool.Options{
+		Dir: c.StoreDir, Key: c.Key.key, JSONArray: c.JSONArray, GzipLevel: c.GzipLevel,
+		MaxBytes: c.TotalFileSize, MaxRecords: c.MaxRecords, MaxAge: c.UploadTimeout, Limit: c.StoreDirLimit,
+	}
+}
+
+func (c *Config) contentType() string {
+	switch {
+	case c.GzipLevel > 0:
+		return "application/gzip"
+	case c.JSONArray:
+		return "application/json"
+	}
+	return "application/x-ndjson"
+}
+
+func oneOf(values map[string]func(*Config)) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		set, ok := values[strings.ToLower(v)]
+		if !ok {
+			names := make([]string, 0, len(values))
+			for name := range values {
+				names = append(names, name)
+			}
+			slices.Sort(names)
+			return errors.New(strings.Join(names, " or "))
+		}
+		set(c)
+		return nil
+	}
+}
+
+// parseBool takes what Fluent Bit takes.
+func parseBool(v string) (bool, error) {
+	switch strings.ToLower(v) {
+	case "on", "true", "yes":
+		return true, nil
+	case "off", "false", "no":
+		return false, nil
+	}
+	return false, errors.New("on or off")
+}
+
+func parseCount(v string, least int) (int, error) {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < least {
+		return 0, fmt.Errorf("a whole number of at least %d", least)
+	}
+	return n, nil
+}
+
+// parseSize reads bytes with Fluent Bit's suffixes, which are powers of 1,000 (flb_utils_size_to_bytes).
+func parseSize(v string) (int64, error) {
+	want := errors.New("a size such as 500K, 50M or 10G")
+	number := strings.TrimRight(strings.ToUpper(v), "KMGB")
+	unit, ok := map[string]float64{"": 1, "K": 1e3, "KB": 1e3, "M": 1e6, "MB": 1e6, "G": 1e9, "GB": 1e9}[strings.ToUpper(v[len(number):])]
+	n, err := strconv.ParseFloat(number, 64)
+	if err != nil || !ok || n*unit < 1 || n*unit > 1<<62 {
+		return 0, want
+	}
+	return int64(n * unit), nil
+}
+
+// parseDuration reads 30s, 5m, 1h, 2d and Go's forms such as 1m30s.
+func parseDuration(v string) (time.Duration, error) {
+	want := errors.New("a duration such as 30s or 5m")
+	if days, ok := strings.CutSuffix(strings.ToLower(v), "d"); ok {
+		n, err := strconv.ParseFloat(days, 64)
+		if err != nil || n <= 0 || n > 3650 {
+			return 0, want
+		}
+		return time.Duration(n * 24 * float64(time.Hour)), nil
+	}
+	d, err := time.ParseDuration(strings.ToLower(v))
+	if err != nil || d <= 0 {
+		return 0, want
+	}
+	return d, nil
+}

@@ -1,0 +1,197 @@
+package plugin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/ship"
+	"out_amberflo/plugin/spool"
+)
+
+// delivery is one way from disk to bucket: a spool, a bucket, what ships between them, and the
+// goroutines of all that. Outputs with equal delivery options and one store_dir share one.
+type delivery struct {
+	config *Config
+	log    *slog.Logger
+	bucket *bucket.Bucket
+	spool  *spool.Spool
+	ship   *ship.Shipper
+
+	stopSealing, stopShipping context.CancelFunc
+	sealing, shipping         sync.WaitGroup
+
+	users int // guarded by deliveries.mu
+}
+
+// deliveries holds those of this process by store_dir. It is the one state that hangs off the package:
+// Fluent Bit starts outputs one by one and tells none of the others, and a directory can be locked once.
+var deliveries = struct {
+	mu   sync.Mutex
+	open map[string]*delivery
+}{open: make(map[string]*delivery)}
+
+// join gives the delivery for c, and the number of this user in it, counted from 0. b is taken over.
+// A started delivery has to be left.
+func join(ctx context.Context, c *Config, b *bucket.Bucket, log *slog.Logger) (*delivery, int, error) {
+	deliveries.mu.Lock()
+	defer deliveries.mu.Unlock()
+	if d := deliveries.open[c.StoreDir]; d != nil {
+		b.Close()
+		for i, o := range options {
+			if c.delivery[i] != d.config.delivery[i] {
+				return nil, 0, &OptionError{"store_dir", fmt.Sprintf(
+					"a directory of its own, because another output with another %s (%s) uses %s", o.key, d.config.delivery[i], c.StoreDir),
+					c.StoreDir, c.StoreDir + "-2"}
+			}
+		}
+		d.users++
+		return d, d.users - 1, nil
+	}
+	d := &delivery{config: c, log: log, bucket: b, users: 1}
+	if err := d.start(ctx); err != nil {
+		b.Close()
+		return nil, 0, err
+	}
+	deliveries.open[c.StoreDir] = d
+	return d, 0, nil
+}
+
+func (d *delivery) start(ctx context.Context) error {
+	if d.config.StartupCheck == "put" {
+		if err := d.checkPut(ctx); err != nil {
+			return err
+		}
+	}
+	o := d.config.spool()
+	o.Log = d.log
+	var err error
+	if d.spool, err = spool.Open(o); err != nil {
+		return err
+	}
+	d.ship = ship.New(ship.Options{
+		Spool: d.spool, Bucket: d.bucket, Concurrency: d.config.UploadConcurrent,
+		ContentType: d.config.contentType(), Log: d.log,
+	})
+	sealing, stop := context.WithCancel(context.Background())
+	d.stopSealing = stop
+	d.sealing.Go(func() { d.spool.Run(sealing) })
+	shipping, stop := context.WithCancel(context.Background())
+	d.stopShipping = stop
+	d.shipping.Go(func() { d.ship.Run(shipping) })
+	if d.config.StartupCheck == "probe" {
+		d.shipping.Go(func() { d.checkProbe(shipping) })
+	}
+	return nil
+}
+
+const checkTimeout = 15 * time.Second
+
+// checkPut stores a small object outside of the ingest prefix. It is the same object each time.
+func (d *delivery) checkPut(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	body := []byte("Stored by out_amberflo at its start to see that it may write here. It can be deleted.\n")
+	if err := d.bucket.Put(ctx, "out_amberflo-startup-check.txt", bytes.NewReader(body), int64(len(body)), "text/plain"); err != nil {
+		return fmt.Errorf("startup_check put: not started: %w", err)
+	}
+	return nil
+}
+
+// checkProbe asks whether an object could be stored where objects will go, and warns if not: a start
+// must not depend on S3.
+func (d *delivery) checkProbe(ctx context.Context) {
+	bounded, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	key := d.config.Key.key(spool.Sealed{ID: uuid.New(), Opened: time.Now()})
+	if err := d.bucket.Probe(bounded, key); err != nil && ctx.Err() == nil {
+		d.log.Warn("startup_check probe: uploads would fail now; records are accepted and kept until they succeed", "err", err)
+	}
+}
+
+// leave is called once per join. The last to leave stops the delivery: it seals, uploads what it can
+// within shutdown_timeout and lets go of the directory.
+func (d *delivery) leave() {
+	deliveries.mu.Lock()
+	defer deliveries.mu.Unlock()
+	if d.users--; d.users > 0 {
+		return
+	}
+	delete(deliveries.open, d.config.StoreDir)
+
+	ctx, cancel := context.WithTimeout(context.Background(), d.config.ShutdownTimeout)
+	defer cancel()
+	d.stopSealing()
+	d.sealing.Wait()
+	if err := d.spool.Drain(ctx); err != nil {
+		d.log.Error("not all could be sealed: it is kept and sealed at the next start", "err", err)
+	}
+	d.ship.Hurry()
+	err := d.spool.Empty(ctx)
+	d.stopShipping()
+	d.shipping.Wait()
+	if n := d.spool.Waiting(); n > 0 {
+		d.log.Warn("stopped with objects waiting: they go out at the next start", "objects", n, "shutdown_timeout", d.config.ShutdownTimeout, "err", err)
+	}
+	if err := d.spool.Close(); err != nil {
+		d.log.Error("closing the spool failed", "err", err)
+	}
+	d.bucket.Close()
+}
+
+// describe is the configuration in effect, for one log line at start. It holds no secret.
+func (c *Config) describe() string {
+	b := &strings.Builder{}
+	fmt.Fprintf(b, "bucket=%s region=%s", c.Bucket.Bucket, c.Bucket.Region)
+	for i, o := range options {
+		_, v, _ := strings.Cut(c.delivery[i], "=")
+		if slices.Contains([]string{"bucket", "region", "external_id"}, o.key) || v == "" && !slices.Contains([]string{"s3_key_format", "upload_timeout", "store_dir"}, o.key) {
+			continue
+		}
+		if v == "" {
+			v = o.value
+		}
+		fmt.Fprintf(b, " %s=%s", o.key, v)
+	}
+	return b.String()
+}
+
+// alarm logs a state that lasts: its first failure, one line per doubling, and its end.
+type alarm struct {
+	mu    sync.Mutex
+	count int
+	since time.Time
+}
+
+func (a *alarm) failed(log *slog.Logger, text string, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.count == 0 {
+		a.since = time.Now()
+	}
+	if a.count++; a.count&(a.count-1) == 0 {
+		level := slog.LevelError
+		if errors.Is(err, spool.ErrClosed) {
+			level = slog.LevelInfo
+		}
+		log.Log(context.Background(), level, text, "times", a.count, "err", err)
+	}
+}
+
+func (a *alarm) succeeded(log *slog.Logger, text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.count > 0 {
+		log.Info(fmt.Sprintf("%s after %d failures and %s", text, a.count, time.Since(a.since).Round(time.Second)))
+		a.count = 0
+	}
+}

@@ -1,0 +1,252 @@
+// Package plugin is one [OUTPUT] of Fluent Bit: its configuration, the way of a flush through the rooms
+// below, and every goroutine.
+//
+//	chunk   msgpack -> events               meter   event -> meter record, or a refusal
+//	spool   every byte on disk              ship    sealed object -> bucket
+//	bucket  the AWS SDK
+//
+// Flush makes it durable, shipping makes it remote.
+package plugin
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"out_amberflo/plugin/chunk"
+	"out_amberflo/plugin/meter"
+	"out_amberflo/plugin/spool"
+)
+
+// Instance is one started [OUTPUT]. Flush may be called concurrently; Stop once, when no Flush runs.
+type Instance struct {
+	delivery *delivery
+	rules    *meter.Rules
+	log      *slog.Logger
+	number   int // in the delivery
+
+	work     sync.Pool // of *flush
+	refusals refusals
+	trouble  alarm
+}
+
+// Start makes an Instance of one section. get gives the text of an option, "" if it is not set. Log
+// lines go to out, under name. On an error nothing is left running.
+func Start(ctx context.Context, get func(key string) string, out io.Writer, name string) (*Instance, error) {
+	log := newLogger(out, name)
+	c, b, err := Load(ctx, get)
+	if err != nil {
+		return nil, err
+	}
+	d, number, err := join(ctx, c, b, log)
+	if err != nil {
+		return nil, err
+	}
+	p := &Instance{delivery: d, rules: c.Rules, log: log, number: number, refusals: refusals{log: log}}
+	p.work.New = func() any {
+		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewMapper()}
+	}
+	log.Info("started: " + c.describe())
+	return p, nil
+}
+
+// Stop ends the instance within shutdown_timeout. What is not uploaded by then goes out at the next start.
+func (p *Instance) Stop() {
+	p.refusals.stop()
+	p.delivery.leave()
+}
+
+// flush is the scratch of one flush.
+type flush struct {
+	reader  *chunk.Reader
+	mapper  *meter.Mapper
+	batch   spool.Batch
+	rejects []byte
+}
+
+// Flush accepts one chunk: when it returns nil, every meter record of it is on disk for good, what is
+// no meter record is set aside with its reason, and bytes that cannot be decoded are kept. On an error
+// nothing of it counts and it is to be offered again. data is not kept and not changed.
+func (p *Instance) Flush(tag string, data []byte) error {
+	err := p.flush(tag, data)
+	if err != nil {
+		p.trouble.failed(p.log, "a chunk cannot be accepted now, Fluent Bit keeps it and tries again", err)
+	} else {
+		p.trouble.succeeded(p.log, "chunks are accepted again")
+	}
+	return err
+}
+
+func (p *Instance) flush(tag string, data []byte) error {
+	s := p.delivery.spool
+	source := p.source(tag, data)
+	if again, err := s.Redelivered(source); again {
+		return err
+	}
+	w := p.work.Get().(*flush)
+	defer p.work.Put(w)
+	w.batch.Reset()
+	w.batch.Source = source
+	w.rejects = w.rejects[:0]
+	w.reader.Reset(data)
+
+	buf := w.batch.Buffer()
+	for events := 0; w.reader.Next(); events++ {
+		ev := w.reader.Event()
+		var n int
+		refusal := &meter.Refusal{Reason: "not_an_event", Detail: ev.Malformed}
+		if ev.Malformed == "" {
+			buf, n, refusal = w.mapper.Append(buf, tag, ev)
+		}
+		if refusal != nil {
+			w.rejects = appendReject(w.rejects, reject{
+				ID: fmt.Sprintf("%016x-%d", source.Hash, events), Reason: refusal.Reason, Detail: refusal.Detail, Tag: tag,
+			}, ev)
+			p.refusals.add(refusal, tag)
+		}
+		w.batch.Records += n
+	}
+	w.batch.SetBuffer(buf)
+
+	if damage := w.reader.Err(); damage != nil {
+		name := fmt.Sprintf("chunk-%016x.msgpack", source.Hash)
+		if err := s.Damaged(name, w.reader.Rest()); err != nil {
+			return err
+		}
+		p.log.Error("a chunk is damaged: the events before are delivered, the rest is kept", "tag", tag,
+			"bytes", len(w.reader.Rest()), "kept", "damaged/"+name, "err", damage)
+	}
+	// Set aside first: a reject is known by its id if this chunk has to come again, a record is not.
+	if len(w.rejects) > 0 && !p.refusals.kept(source) {
+		if err := s.Reject(w.rejects); err != nil {
+			return err
+		}
+		p.refusals.keep(source)
+	}
+	if err := s.Append(&w.batch); err != nil {
+		return err
+	}
+	p.refusals.forget(source)
+	return nil
+}
+
+// source identifies a chunk: the output it is for, its tag, its bytes.
+func (p *Instance) source(tag string, data []byte) spool.Source {
+	var h xxhash.Digest
+	h.Reset()
+	_, _ = h.Write([]byte{byte(p.number), byte(p.number >> 8), 0})
+	_, _ = h.WriteString(tag)
+	_, _ = h.Write([]byte{0})
+	_, _ = h.Write(data)
+	return spool.Source{Length: uint32(len(data)), Hash: h.Sum64()}
+}
+
+// reject is one line of rejected/<day>.ndjson.
+type reject struct {
+	ID     string          `json:"id"`     // the same if the chunk comes again
+	Reason string          `json:"reason"` // a stable word
+	Detail string          `json:"detail"` // a sentence
+	Tag    string          `json:"tag"`
+	Time   string          `json:"time"` // of the event, RFC 3339
+	Record json.RawMessage `json:"record"`
+	// Chunk is the event as it came, msgpack in base64, behind the start of its group if it has one:
+	// what JSON cannot hold is in here.
+	Chunk string `json:"chunk"`
+}
+
+func appendReject(b []byte, r reject, ev *chunk.Event) []byte {
+	r.Time = time.Unix(ev.Seconds, ev.Nanos).UTC().Format(time.RFC3339Nano)
+	value := ev.Record
+	if ev.Malformed != "" {
+		r.Time, value = "", ev.Raw
+	}
+	var err error
+	if r.Record, err = meter.AppendJSON(nil, value); err != nil || !json.Valid(r.Record) {
+		r.Record = json.RawMessage("null")
+	}
+	r.Chunk = base64.StdEncoding.EncodeToString(append(append([]byte(nil), ev.GroupRaw...), ev.Raw...))
+	line, err := json.Marshal(r)
+	if err != nil { // a record that json.Valid passes does not fail
+		line, _ = json.Marshal(reject{ID: r.ID, Reason: r.Reason, Detail: r.Detail, Tag: r.Tag, Record: json.RawMessage("null"), Chunk: r.Chunk})
+	}
+	return append(append(b, line...), '\n')
+}
+
+// refusals logs what was set aside, a line a minute and reason, and remembers the chunks whose rejects
+// are on disk while their records are not.
+type refusals struct {
+	log *slog.Logger
+
+	mu    sync.Mutex // guards what follows
+	count map[string]int
+	timer *time.Timer
+	held  map[spool.Source]struct{}
+}
+
+const refusalPeriod = time.Minute
+
+func (r *refusals) add(why *meter.Refusal, tag string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.count == nil {
+		r.count = make(map[string]int)
+		r.held = make(map[spool.Source]struct{})
+	}
+	if _, known := r.count[why.Reason]; !known {
+		r.log.Warn("a record cannot be metered: set aside in rejected/, further ones are counted for a minute",
+			"reason", why.Reason, "tag", tag, "detail", why.Detail)
+	}
+	r.count[why.Reason]++
+	if r.timer == nil {
+		r.timer = time.AfterFunc(refusalPeriod, r.report)
+	}
+}
+
+func (r *refusals) report() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for reason, n := range r.count {
+		if n > 1 {
+			r.log.Warn("records that cannot be metered in the last minute", "reason", reason, "records", n)
+		}
+	}
+	clear(r.count)
+	r.timer = nil
+}
+
+func (r *refusals) stop() {
+	r.mu.Lock()
+	timer := r.timer
+	r.mu.Unlock()
+	if timer != nil && timer.Stop() {
+		r.report()
+	}
+}
+
+func (r *refusals) kept(s spool.Source) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.held[s]
+	return ok
+}
+
+func (r *refusals) keep(s spool.Source) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.held) < 4096 { // beyond, a reject may stand twice, under the same id
+		r.held[s] = struct{}{}
+	}
+}
+
+func (r *refusals) forget(s spool.Source) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.held, s)
+}
