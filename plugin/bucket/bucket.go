@@ -4,6 +4,7 @@ package bucket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,13 +15,10 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
-
-// expectFrom is the size from which a request waits for "100 Continue" before it sends its body. A server that
-// refuses a body it has not read resets the connection, and the reset can overtake the 403 that explains it.
-const expectFrom = 64 << 10
 
 // Options say which bucket, as whom, and what every object put there carries. The empty value of a field
 // leaves its header or setting out.
@@ -51,7 +49,7 @@ type Bucket struct {
 }
 
 // Open checks the options and reads the SDK's environment and files; it makes no request, so that a server or
-// credentials which are missing today do not keep the host from starting. What it refuses is an [*OptionError].
+// credentials which are missing today do not keep the host from starting. A wrong option is an [*OptionError].
 func Open(ctx context.Context, opts Options) (*Bucket, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -63,7 +61,7 @@ func Open(ctx context.Context, opts Options) (*Bucket, error) {
 	if cfg.Region == "" {
 		return nil, &OptionError{Option: "region", Want: "the bucket's region, here or as AWS_REGION or in the profile", Example: "us-west-2"}
 	}
-	b := &Bucket{opts: opts, credentials: &chain{opts: opts, current: opts.provider(cfg)}, transport: transportOf(cfg)}
+	b := &Bucket{opts: opts, credentials: &chain{opts: opts, current: opts.provider(cfg)}, transport: newTransport(cfg)}
 	b.client = s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.Credentials = b.credentials
 		o.HTTPClient = wire{b.transport}
@@ -111,11 +109,10 @@ func (b *Bucket) Probe(ctx context.Context, key string) error {
 	in := b.object(key, strings.NewReader("[]\n"))
 	in.ContentMD5 = aws.String("1B2M2Y8AsgTpgAmY7PhCfg==") // of no bytes at all
 	_, err := b.client.PutObject(ctx, in, signBody)
-	e := b.explain(ctx, "probe", key, err)
-	if e, ok := e.(*Error); ok && e.Code == "BadDigest" {
+	if api := (smithy.APIError)(nil); errors.As(err, &api) && api.ErrorCode() == "BadDigest" {
 		return nil
 	}
-	return e
+	return b.explain(ctx, "probe", key, err)
 }
 
 // Listed is one object of a listing.
@@ -182,15 +179,6 @@ func signBody(o *s3.Options) {
 		_, err := stack.Finalize.Swap(hash.ID(), hash)
 		return err
 	})
-}
-
-// wire is a client without redirects: a signed billing object goes to the configured host or nowhere.
-type wire struct{ *http.Transport }
-
-func (w wire) Do(r *http.Request) (*http.Response, error) {
-	// The SDK leaves the version 0.0, for which net/http sends Expect: 100-continue but does not wait.
-	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
-	return w.RoundTrip(r)
 }
 
 // source marks the errors of a body, which otherwise look like those of the network.

@@ -353,35 +353,47 @@ func TestAHangEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// S3 can refuse a large body without reading it and close the connection, which then is reset under the upload.
-func TestA403OnALargePutIsReadBeforeTheBodyIsSent(t *testing.T) {
+// S3 can refuse a large body without reading it and close the connection, which is then reset under the upload.
+func TestA403OnALargePutIsRead(t *testing.T) {
 	environment(t)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	go func() {
-		for {
-			conn, err := listener.Accept()
+	const refused = "HTTP/1.1 403 Forbidden\r\nContent-Length: 62\r\nConnection: close\r\n\r\n" +
+		"<Error><Code>AccessDenied</Code><Message>No</Message></Error>\n"
+	for _, tt := range []struct{ name, first string }{
+		{"before the body is sent", ""},
+		{"while the body is being sent", "HTTP/1.1 100 Continue\r\n\r\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
-				return
+				t.Fatal(err)
 			}
-			head := make([]byte, 64<<10)
-			n, _ := conn.Read(head)
-			if !bytes.Contains(head[:n], []byte("Expect: 100-continue\r\n")) || !bytes.HasSuffix(head[:n], []byte("\r\n\r\n")) {
-				t.Errorf("got %d bytes, want a header that expects 100-continue and no body: %.2000q", n, head[:n])
+			defer listener.Close()
+			served := make(chan string)
+			go func() {
+				conn, err := listener.Accept()
+				if err != nil {
+					served <- err.Error()
+					return
+				}
+				head := make([]byte, 64<<10)
+				n, _ := conn.Read(head)
+				io.WriteString(conn, tt.first)
+				if tt.first != "" {
+					io.CopyN(io.Discard, conn, 100<<10)
+				}
+				io.WriteString(conn, refused)
+				conn.(*net.TCPConn).SetLinger(0)
+				conn.Close()
+				served <- string(head[:n])
+			}()
+			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://" + listener.Addr().String()}), t.Context(), strings.Repeat("x", 16<<20)))
+			if e.Kind != bucket.Denied || e.Code != "AccessDenied" {
+				t.Errorf("got %v", e)
 			}
-			io.WriteString(conn, "HTTP/1.1 403 Forbidden\r\nContent-Length: 62\r\nConnection: close\r\n\r\n"+
-				"<Error><Code>AccessDenied</Code><Message>No</Message></Error>\n")
-			conn.(*net.TCPConn).CloseWrite()
-			io.Copy(io.Discard, conn)
-			conn.Close()
-		}
-	}()
-	b := open(t, bucket.Options{Endpoint: "http://" + listener.Addr().String()})
-	if e := failure(t, put(b, t.Context(), strings.Repeat("x", 16<<20))); e.Kind != bucket.Denied || e.Code != "AccessDenied" {
-		t.Errorf("got %v", e)
+			if head := <-served; !strings.Contains(head, "Expect: 100-continue\r\n") || !strings.HasSuffix(head, "\r\n\r\n") {
+				t.Errorf("got %d bytes, want a header that expects 100-continue, and no body", len(head))
+			}
+		})
 	}
 }
 

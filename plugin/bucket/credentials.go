@@ -4,29 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"net/url"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 )
 
-const (
-	dialTimeout = 10 * time.Second
-	// answerTimeout runs from the last byte of the body. S3 answers a PutObject of 50 MB in a few seconds.
-	answerTimeout = time.Minute
-	// idleTimeout is shorter than S3's own, so that an upload does not begin on a connection about to be closed.
-	idleTimeout = 15 * time.Second
-	// renewBefore is how long before their end credentials are renewed.
-	renewBefore = time.Minute
-)
+// renewBefore is how long before their end credentials are renewed.
+const renewBefore = time.Minute
 
 // OptionError is an option that Open cannot work with.
 type OptionError struct {
@@ -69,13 +59,8 @@ func (o Options) check() error {
 // load reads environment and files as the SDK does, without traffic: neither the region nor the defaults mode
 // may be asked of the instance metadata service.
 func (o Options) load(ctx context.Context) (aws.Config, error) {
-	client := awshttp.NewBuildableClient().
-		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
-		WithTransportOptions(func(t *http.Transport) {
-			t.ResponseHeaderTimeout, t.IdleConnTimeout = answerTimeout, idleTimeout
-		})
 	options := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(client),
+		config.WithHTTPClient(newClient()),
 		config.WithLogger(logging.Nop{}),
 		config.WithDefaultsMode(aws.DefaultsModeStandard),
 		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
@@ -114,11 +99,6 @@ func (o Options) provider(cfg aws.Config) aws.CredentialsProvider {
 		}
 	})
 	return aws.NewCredentialsCache(role, func(c *aws.CredentialsCacheOptions) { c.ExpiryWindow = renewBefore })
-}
-
-// transportOf is a transport of its own for S3, with the certificates of AWS_CA_BUNDLE where that is set.
-func transportOf(cfg aws.Config) *http.Transport {
-	return cfg.HTTPClient.(*awshttp.BuildableClient).GetTransport()
 }
 
 // chain is the SDK's chain of credentials, begun anew after S3 or the chain itself has refused: the SDK reads

@@ -217,8 +217,8 @@ func kindOf(ctx context.Context, e *Error) Kind {
 	return Refused
 }
 
-// expecting is how AuthorizationHeaderMalformed names the bucket's region.
-var expecting = regexp.MustCompile(`expecting '([a-z0-9-]+)'`)
+// expecting is how AuthorizationHeaderMalformed names the bucket's region; the quotes differ between servers.
+var expecting = regexp.MustCompile(`expecting ['"]([a-z0-9-]+)['"]`)
 
 func (b *Bucket) hint(e *Error, header http.Header) string {
 	switch e.Kind {

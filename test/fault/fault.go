@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -99,7 +101,10 @@ func Start(options Options) (*Proxy, error) {
 	p := &Proxy{
 		URL:     "http://" + listener.Addr().String(),
 		options: options,
-		behind:  &http.Transport{DisableCompression: true, ExpectContinueTimeout: time.Second, MaxIdleConnsPerHost: 16},
+		behind: &http.Transport{
+			DialContext:        dial,
+			DisableCompression: true, ExpectContinueTimeout: time.Second, MaxIdleConnsPerHost: 16,
+		},
 		closing: make(chan struct{}),
 		served:  make(chan struct{}),
 		random:  rand.New(rand.NewPCG(options.Seed, 0)),
@@ -112,6 +117,11 @@ func Start(options Options) (*Proxy, error) {
 		},
 		Transport: p.behind,
 		ErrorLog:  silent,
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+			a := w.(*answer)
+			a.broken = true
+			reset(a.ResponseWriter)
+		},
 	}
 	p.server = &http.Server{Handler: p, ErrorLog: silent}
 	go func() {
@@ -227,7 +237,9 @@ func (p *Proxy) serve(w *answer, r *http.Request, mode Mode) bool {
 	case LostAnswer:
 		w.withhold = true
 		forwarded := p.pass(w, r)
-		reset(w.ResponseWriter)
+		if forwarded {
+			reset(w.ResponseWriter)
+		}
 		return forwarded
 	case Hang:
 		// The server notices that the client is gone only once the body has been read.
@@ -245,7 +257,28 @@ func (p *Proxy) serve(w *answer, r *http.Request, mode Mode) bool {
 
 func (p *Proxy) pass(w *answer, r *http.Request) bool {
 	p.forward.ServeHTTP(w, r)
-	return w.status != http.StatusBadGateway
+	return !w.broken
+}
+
+// dial makes connections on which a write to a server that has already answered and closed counts as done: so
+// the proxy finds that answer, which net/http would not look for.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return answered{conn}, nil
+}
+
+type answered struct{ net.Conn }
+
+func (c answered) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return len(p), nil
+	}
+	return n, err
 }
 
 // reset drops the connection as a crashed host would: the client sees "connection reset by peer".
@@ -266,6 +299,7 @@ type answer struct {
 	status   int
 	withhold bool
 	withheld http.Header
+	broken   bool // the server behind has not answered
 }
 
 func (a *answer) Header() http.Header {

@@ -254,6 +254,23 @@ func TestControl(t *testing.T) {
 	}
 }
 
+func TestAServerBehindThatIsGoneIsAReset(t *testing.T) {
+	behind := newOrigin(t)
+	behind.Close()
+	p := start(t, fault.Options{Target: behind.URL})
+	for _, mode := range []fault.Mode{fault.Pass, fault.LostAnswer} {
+		p.Script(mode)
+		if answer, err := put(t, client(t), p.URL+"/b/k", "x"); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%s: got %v, %v, want connection reset", mode, answer, err)
+		}
+	}
+	for _, r := range requests(t, p, 2) {
+		if r.Forwarded || r.Status != 0 {
+			t.Errorf("recorded %+v", r)
+		}
+	}
+}
+
 func TestOnlyMatchingRequestsFail(t *testing.T) {
 	p := start(t, fault.Options{Target: newOrigin(t).URL, Rate: 1, Modes: []fault.Mode{fault.InternalError},
 		Match: func(r *http.Request) bool { return r.Method == http.MethodPut }})
