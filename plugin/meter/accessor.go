@@ -1,0 +1,339 @@
+package meter
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"out_amberflo/plugin/chunk"
+)
+
+// accessor names one value of an event. The grammar is Fluent Bit's own (src/record_accessor/ra.l and ra.y):
+//
+//	$key  $key['sub']['it''s']  $key['list'][0]  $TAG  $TAG[1]
+//
+// with these additions, none of which Fluent Bit gives another meaning:
+//
+//	$['any key']     a top-level key that is no identifier
+//	$key[$other]     the member whose name stands in the top-level field other
+//	$metadata['x']   the event's metadata; $metadata without a bracket is the record's field of that name
+//	$group['x']      the event's OpenTelemetry group: resource and scope; $group likewise
+//
+// Of duplicate keys the last wins. Unlike Fluent Bit, which then answers with the text itself, a step into a text finds
+// nothing.
+type accessor struct {
+	source string // as the user wrote it
+	root   root
+	field  int // fromRecord: index into Event.Fields; fromTag: index into Mapper.tags
+	steps  []step
+}
+
+type root uint8
+
+const (
+	fromRecord root = iota
+	fromMetadata
+	fromGroup
+	fromTag
+)
+
+type step struct {
+	kind  stepKind
+	key   string // byKey
+	index int    // byIndex: of a list; byField: of Event.Fields
+}
+
+type stepKind uint8
+
+const (
+	byKey stepKind = iota
+	byIndex
+	byField
+)
+
+// A syntaxError says what was wanted at byte at of an option's value.
+type syntaxError struct {
+	want string
+	at   int
+}
+
+// scanner reads an option's value from left to right.
+type scanner struct {
+	s string
+	i int
+}
+
+func (s *scanner) fail(want string) *syntaxError { return &syntaxError{want: want, at: s.i} }
+
+func (s *scanner) done() bool { return s.i >= len(s.s) }
+
+func (s *scanner) peek() byte {
+	if s.done() {
+		return 0
+	}
+	return s.s[s.i]
+}
+
+func (s *scanner) accept(c byte) bool {
+	if s.done() || s.s[s.i] != c {
+		return false
+	}
+	s.i++
+	return true
+}
+
+func (s *scanner) blanks() {
+	for s.accept(' ') || s.accept('\t') {
+	}
+}
+
+// while takes the bytes from here on that belong to set.
+func (s *scanner) while(set func(c byte) bool) string {
+	from := s.i
+	for !s.done() && set(s.s[s.i]) {
+		s.i++
+	}
+	return s.s[from:s.i]
+}
+
+// quoted takes a text in quotes, in which a doubled quote stands for one.
+func (s *scanner) quoted() (string, *syntaxError) {
+	quote := s.peek()
+	s.i++
+	var text strings.Builder
+	for {
+		if s.done() {
+			return "", s.fail("a closing " + string(quote))
+		}
+		c := s.peek()
+		s.i++
+		if c == quote && !s.accept(quote) {
+			return text.String(), nil
+		}
+		text.WriteByte(c)
+	}
+}
+
+func isLetter(c byte) bool { return c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z' }
+func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
+func inIdentifier(c byte) bool {
+	return isLetter(c) || isDigit(c) || c == '-' || c == '/'
+}
+
+// accessor takes an accessor, which begins here with $.
+func (s *scanner) accessor(fields *fieldSet) (*accessor, *syntaxError) {
+	from := s.i
+	s.i++
+	a := &accessor{}
+	var name string
+	switch {
+	case isLetter(s.peek()):
+		name = s.while(inIdentifier)
+		if s.peek() == '.' {
+			return nil, s.fail("no dot: a nested key is written $" + name + "['key'], a key with a dot $['" + name + ".key']")
+		}
+	case isDigit(s.peek()):
+		return nil, s.fail("a key: there are no captures of a regular expression here")
+	case s.peek() != '[':
+		return nil, s.fail("a key behind the $")
+	}
+	for s.peek() == '[' {
+		at := s.i
+		step, err := s.step(fields)
+		if err != nil {
+			return nil, err
+		}
+		if len(a.steps) == 0 && name == "" && at == from+1 {
+			if step.kind != byKey || step.key == "" {
+				return nil, &syntaxError{want: "a key in single quotes, such as $['my key']", at: at + 1}
+			}
+			a.field = fields.add(step.key)
+			continue
+		}
+		a.steps = append(a.steps, step)
+	}
+	a.source = s.s[from:s.i]
+
+	switch {
+	case name == "TAG":
+		part := -1
+		if len(a.steps) > 1 || len(a.steps) == 1 && a.steps[0].kind != byIndex {
+			return nil, &syntaxError{want: "$TAG or one part of it, such as $TAG[1]", at: from + len("$TAG")}
+		}
+		if len(a.steps) == 1 {
+			part = a.steps[0].index
+		}
+		a.root, a.field, a.steps = fromTag, fields.addTag(part), nil
+	case name == "metadata" && len(a.steps) > 0:
+		a.root = fromMetadata
+	case name == "group" && len(a.steps) > 0:
+		a.root = fromGroup
+	case name != "":
+		a.field = fields.add(name)
+	}
+	return a, nil
+}
+
+// step takes what stands in one pair of brackets.
+func (s *scanner) step(fields *fieldSet) (step, *syntaxError) {
+	s.i++
+	s.blanks()
+	var st step
+	var err *syntaxError
+	switch c := s.peek(); {
+	case c == '\'':
+		if st.key, err = s.quoted(); err != nil {
+			return st, err
+		}
+	case isDigit(c):
+		at := s.i
+		digits := s.while(isDigit)
+		n, convErr := strconv.ParseInt(digits, 10, 32)
+		if convErr != nil || len(digits) > 1 && digits[0] == '0' {
+			return st, &syntaxError{want: "an index such as 0 or 12", at: at}
+		}
+		st = step{kind: byIndex, index: int(n)}
+	case c == '$':
+		s.i++
+		if !isLetter(s.peek()) {
+			return st, s.fail("the name of a field behind the $")
+		}
+		st = step{kind: byField, index: fields.add(s.while(inIdentifier))}
+	default:
+		return st, s.fail("a key in single quotes, an index or a $field")
+	}
+	s.blanks()
+	if !s.accept(']') {
+		return st, s.fail("a closing ]")
+	}
+	return st, nil
+}
+
+// fieldSet collects what the accessors need of every event: the record's fields, and parts of the tag.
+type fieldSet struct {
+	names []string
+	tags  []int // part of the tag, -1 for all of it
+}
+
+func (f *fieldSet) add(name string) int { return addOnce(&f.names, name) }
+func (f *fieldSet) addTag(part int) int { return addOnce(&f.tags, part) }
+func (f *fieldSet) keys() *chunk.Keys   { return chunk.NewKeys(f.names...) }
+
+func addOnce[T comparable](list *[]T, v T) int {
+	for i, have := range *list {
+		if have == v {
+			return i
+		}
+	}
+	*list = append(*list, v)
+	return len(*list) - 1
+}
+
+// fieldAccessor is the accessor of a top-level field whose name may be any text.
+func fieldAccessor(name string, fields *fieldSet) *accessor {
+	if name == "TAG" {
+		return &accessor{source: "$TAG", root: fromTag, field: fields.addTag(-1)}
+	}
+	return &accessor{source: "$" + name, field: fields.add(name)}
+}
+
+// find returns the msgpack value that a names, nil when the event has none or it is null.
+func (m *Mapper) find(a *accessor) []byte {
+	var v []byte
+	switch a.root {
+	case fromRecord:
+		v = m.event.Fields[a.field]
+	case fromMetadata:
+		v = m.event.Metadata
+	case fromGroup:
+		v = m.event.Group
+	case fromTag:
+		v = m.tags[a.field]
+	}
+	for i := range a.steps {
+		switch st := &a.steps[i]; st.kind {
+		case byKey:
+			v = member(v, st.key)
+		case byIndex:
+			v = element(v, st.index)
+		case byField:
+			name, _ := readText(m.event.Fields[st.index])
+			v = member(v, string(name))
+		}
+	}
+	if len(v) == 0 || v[0] == msgpackNil {
+		return nil
+	}
+	return v
+}
+
+const msgpackNil = 0xc0
+
+// member returns the last value of key in the map v, nil when there is none or v is no map.
+func member(v []byte, key string) (found []byte) {
+	if len(v) == 0 || msgp.NextType(v) != msgp.MapType {
+		return nil
+	}
+	n, b, err := msgp.ReadMapHeaderBytes(v)
+	for ; err == nil && n > 0; n-- {
+		name, size := readText(b)
+		if size == 0 {
+			if size = chunk.Skip(b); size < 0 {
+				return nil
+			}
+		}
+		b = b[size:]
+		if size = chunk.Skip(b); size < 0 {
+			return nil
+		}
+		if string(name) == key && name != nil {
+			found = b[:size]
+		}
+		b = b[size:]
+	}
+	return found
+}
+
+// element returns the i-th element of the list v, nil when there is none or v is no list.
+func element(v []byte, i int) []byte {
+	if len(v) == 0 || msgp.NextType(v) != msgp.ArrayType {
+		return nil
+	}
+	n, b, err := msgp.ReadArrayHeaderBytes(v)
+	if err != nil || i >= int(n) {
+		return nil
+	}
+	for {
+		size := chunk.Skip(b)
+		if size < 0 {
+			return nil
+		}
+		if i == 0 {
+			return b[:size]
+		}
+		b = b[size:]
+		i--
+	}
+}
+
+// readText returns the text (or bytes) that b begins with and its size in msgpack, 0 when b begins with something else.
+func readText(b []byte) (text []byte, size int) {
+	if len(b) == 0 {
+		return nil, 0
+	}
+	var rest []byte
+	var err error
+	switch msgp.NextType(b) {
+	case msgp.StrType:
+		text, rest, err = msgp.ReadStringZC(b)
+	case msgp.BinType:
+		text, rest, err = msgp.ReadBytesZC(b)
+	default:
+		return nil, 0
+	}
+	if err != nil {
+		return nil, 0
+	}
+	return text, len(b) - len(rest)
+}

@@ -1,0 +1,197 @@
+package meter
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/tinylib/msgp/msgp"
+	"github.com/ugorji/go/codec"
+
+	"out_amberflo/plugin/chunk"
+)
+
+// plainASCII marks the bytes that stand in a JSON text as they are and are UTF-8 by themselves.
+var plainASCII = func() (t [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
+const hexDigits = "0123456789abcdef"
+
+// appendString appends text as a JSON text in quotes. It returns ok false, and dst unchanged, if text is no UTF-8. A NUL
+// never comes out raw.
+func appendString(dst, text []byte) (out []byte, ok bool) {
+	i := 0
+	for i < len(text) && plainASCII[text[i]] {
+		i++
+	}
+	if i == len(text) {
+		dst = append(dst, '"')
+		dst = append(dst, text...)
+		return append(dst, '"'), true
+	}
+	if !utf8.Valid(text[i:]) {
+		return dst, false
+	}
+	dst = append(dst, '"')
+	dst = append(dst, text[:i]...)
+	for _, c := range text[i:] {
+		switch {
+		case plainASCII[c] || c >= utf8.RuneSelf:
+			dst = append(dst, c)
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c == '\n':
+			dst = append(dst, '\\', 'n')
+		case c == '\t':
+			dst = append(dst, '\\', 't')
+		case c == '\r':
+			dst = append(dst, '\\', 'r')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+	}
+	return append(dst, '"'), true
+}
+
+// maxDepth bounds the nesting that AppendJSON renders. Fluent Bit's own parsers stop far below.
+const maxDepth = 512
+
+// orderedMap is a map as its keys and values in turn, which keeps their order and duplicates.
+type orderedMap []any
+
+// MapBySlice tells ugorji's codec to write it as a map.
+func (orderedMap) MapBySlice() {}
+
+// encoder writes Go values as JSON.
+type encoder struct {
+	enc *codec.Encoder
+	out []byte
+}
+
+var (
+	jsonHandle = &codec.JsonHandle{HTMLCharsAsIs: true}
+	encoders   = sync.Pool{New: func() any { return &encoder{enc: codec.NewEncoderBytes(nil, jsonHandle)} }}
+)
+
+// AppendJSON appends the one msgpack value that b holds as JSON, on one line and without a raw NUL: for people, and for
+// payload record. Maps keep their order and duplicate keys, numbers their value to the last digit; keys become texts.
+// NaN and infinities, which JSON cannot say, become null; a byte that is no UTF-8 becomes U+FFFD; bytes (bin) become a
+// text if they are UTF-8 and base64 if not; times become RFC 3339 and other extensions {"type":n,"data":base64}.
+// It returns an error, and dst unchanged, for what is not one whole value or nests deeper than 512. It is safe for
+// concurrent use and does not keep b.
+func AppendJSON(dst, b []byte) ([]byte, error) {
+	if size := chunk.Skip(b); size != len(b) {
+		return dst, fmt.Errorf("render %d bytes of msgpack as JSON: they are not one whole value", len(b))
+	}
+	v, _, err := decode(b, 0)
+	if err != nil {
+		return dst, fmt.Errorf("render %d bytes of msgpack as JSON: %w", len(b), err)
+	}
+	e := encoders.Get().(*encoder)
+	defer encoders.Put(e)
+	e.enc.ResetBytes(&e.out)
+	if err := e.enc.Encode(v); err != nil {
+		return dst, fmt.Errorf("render %d bytes of msgpack as JSON: %w", len(b), err)
+	}
+	return append(dst, e.out...), nil
+}
+
+var errDepth = errors.New("it nests deeper than 512")
+
+// decode returns the value that b begins with, which is well-formed, in Go types that the encoder writes as AppendJSON
+// promises. The texts in it alias b.
+func decode(b []byte, depth int) (v any, rest []byte, err error) {
+	if depth > maxDepth {
+		return nil, nil, errDepth
+	}
+	switch msgp.NextType(b) {
+	case msgp.NilType:
+		return nil, b[1:], nil
+	case msgp.BoolType:
+		return msgp.ReadBoolBytes(b)
+	case msgp.IntType:
+		return msgp.ReadInt64Bytes(b)
+	case msgp.UintType:
+		return msgp.ReadUint64Bytes(b)
+	case msgp.Float32Type:
+		return msgp.ReadFloat32Bytes(b)
+	case msgp.Float64Type:
+		return msgp.ReadFloat64Bytes(b)
+	case msgp.StrType:
+		text, rest, err := msgp.ReadStringZC(b)
+		return unsafe.String(unsafe.SliceData(text), len(text)), rest, err
+	case msgp.BinType:
+		data, rest, err := msgp.ReadBytesZC(b)
+		if utf8.Valid(data) {
+			return string(data), rest, err
+		}
+		return base64.StdEncoding.EncodeToString(data), rest, err
+	case msgp.ArrayType:
+		n, rest, err := msgp.ReadArrayHeaderBytes(b)
+		list := make([]any, n)
+		for i := range list {
+			if err == nil {
+				list[i], rest, err = decode(rest, depth+1)
+			}
+		}
+		return list, rest, err
+	case msgp.MapType:
+		n, rest, err := msgp.ReadMapHeaderBytes(b)
+		m := make(orderedMap, 2*int(n))
+		for i := range m {
+			if err == nil {
+				m[i], rest, err = decode(rest, depth+1)
+			}
+			if err == nil && i%2 == 0 {
+				m[i], err = keyText(m[i])
+			}
+		}
+		return m, rest, err
+	}
+	size := chunk.Skip(b)
+	return extension(b[:size]), b[size:], nil
+}
+
+// keyText turns a key that is no text into the text of its JSON.
+func keyText(k any) (string, error) {
+	if s, ok := k.(string); ok {
+		return s, nil
+	}
+	var out []byte
+	err := codec.NewEncoderBytes(&out, jsonHandle).Encode(k)
+	return string(out), err
+}
+
+// extension renders the extension b: a lead byte, for ext 8, 16 and 32 a length, the type, the data.
+func extension(b []byte) any {
+	head := 1
+	switch b[0] {
+	case 0xc7:
+		head = 2
+	case 0xc8:
+		head = 3
+	case 0xc9:
+		head = 5
+	}
+	kind, data := int8(b[head]), b[head+1:]
+	t := time.Time{}
+	switch {
+	case kind == 0 && len(data) == 8: // Fluent Bit's event time
+		t = time.Unix(int64(binary.BigEndian.Uint32(data)), int64(binary.BigEndian.Uint32(data[4:])))
+	case kind == -1: // msgpack's own
+		t, _, _ = msgp.ReadTimeBytes(b)
+	}
+	if t = t.UTC(); t.Year() > 1 && t.Year() <= 9999 {
+		return t.Format(time.RFC3339Nano)
+	}
+	return orderedMap{"type", kind, "data", base64.StdEncoding.EncodeToString(data)}
+}

@@ -1,0 +1,324 @@
+package meter
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"out_amberflo/plugin/chunk"
+)
+
+// Reasons of a refusal. They are stable: people and counters go by them.
+const (
+	NotAnEvent    = "not_an_event"   // well-formed msgpack that is no log event
+	NoCustomer    = "no_customer"    // the customer is absent, null or blank
+	BadCustomer   = "bad_customer"   // neither a text nor a number
+	NoMeter       = "no_meter"       // the meter's name is absent, null or blank
+	BadMeter      = "bad_meter"      // neither a text nor a number
+	NoValue       = "no_value"       // the value (of meters: every value) is absent or null
+	BadValue      = "bad_value"      // no finite number
+	BadTime       = "bad_time"       // no time, not in the wanted format, not of the years 2000 to 2099, or absent
+	BadUniqueID   = "bad_unique_id"  // absent, blank, or neither a text nor a number
+	BadDimensions = "bad_dimensions" // the one accessor of dimensions finds something that is no map
+	BadUTF8       = "bad_utf8"       // a text of the meter record is no UTF-8
+	BadRecord     = "bad_record"     // payload record: JSON cannot say it
+)
+
+// Refusal says why an event gives no meter record.
+type Refusal struct {
+	Reason string // one of the constants above
+	Detail string // a sentence with what was wanted and what there was
+}
+
+// GeneratedID is the value of uniqueId in a line whose id is to be made: one NUL byte, which occurs nowhere else in a
+// line. Whoever stores the line replaces it.
+const GeneratedID = "\x00"
+
+// Mapper maps one event after the other. It is not safe for concurrent use.
+type Mapper struct {
+	rules   *Rules
+	event   *chunk.Event
+	tag     string
+	tags    [][]byte // the wanted parts of tag, as msgpack; nil where it has no such part
+	hasTag  bool
+	entries []entry
+	scratch []byte
+}
+
+// entry is a dimension out of a map.
+type entry struct{ key, value []byte }
+
+// Append appends the meter records of an event to dst, each as one line that ends in '\n', and returns how many there
+// are: one, as many as meters has values for, or none if the event is to be ignored under unmatched ignore. It appends
+// either all of an event or, with a refusal, nothing. The event must come from a reader with the rules' keys.
+//
+// Under meters, a meter whose accessor finds nothing is left out, as long as another one finds something. A value that
+// is there but no number refuses the whole event: half of a bill could not be told from the whole later.
+func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, records int, refusal *Refusal) {
+	if ev.Malformed != "" {
+		return dst, 0, &Refusal{Reason: NotAnEvent, Detail: ev.Malformed}
+	}
+	m.event = ev
+	m.setTag(tag)
+	start := len(dst)
+	if m.rules.payloadRecord {
+		out, err := AppendJSON(dst, ev.Record)
+		if err != nil {
+			return dst[:start], 0, &Refusal{Reason: BadRecord, Detail: err.Error()}
+		}
+		return append(out, '\n'), 1, nil
+	}
+	dst, records, refusal = m.appendLines(dst)
+	if refusal != nil {
+		dst, records = dst[:start], 0
+		if m.rules.ignoreUnmatched && !m.matched() {
+			refusal = nil
+		}
+	}
+	return dst, records, refusal
+}
+
+func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refusal) {
+	r, start := m.rules, len(dst)
+	dst = append(dst, `{"customerId":`...)
+	if dst, refusal = m.appendText(dst, r.customer, &customerText); refusal != nil {
+		return dst, 0, refusal
+	}
+	customerEnd, first := len(dst), 0
+	for ; first < len(r.meters); first++ {
+		var found bool
+		if dst, found, refusal = m.appendMeter(dst, &r.meters[first]); refusal != nil {
+			return dst, 0, refusal
+		}
+		if found {
+			break
+		}
+	}
+	if first == len(r.meters) {
+		return dst, 0, m.noValue()
+	}
+	meterEnd := len(dst)
+	if dst, refusal = m.appendTime(dst); refusal != nil {
+		return dst, 0, refusal
+	}
+	if dst, refusal = m.appendID(dst); refusal != nil {
+		return dst, 0, refusal
+	}
+	if dst, refusal = m.appendDimensions(dst); refusal != nil {
+		return dst, 0, refusal
+	}
+	dst = append(dst, '}', '\n')
+	lineEnd := len(dst)
+	records = 1
+	for i := first + 1; i < len(r.meters); i++ {
+		lineStart := len(dst)
+		dst = append(dst, dst[start:customerEnd]...)
+		var found bool
+		if dst, found, refusal = m.appendMeter(dst, &r.meters[i]); refusal != nil {
+			return dst, 0, refusal
+		}
+		if !found {
+			dst = dst[:lineStart]
+			continue
+		}
+		dst = append(dst, dst[meterEnd:lineEnd]...)
+		records++
+	}
+	return dst, records, nil
+}
+
+// matched tells if the event has anything of a customer or a meter.
+func (m *Mapper) matched() bool {
+	r := m.rules
+	found, accessors := false, false
+	look := func(t text) {
+		if t.from != nil {
+			accessors = true
+			found = found || m.find(t.from) != nil
+		}
+	}
+	look(r.customer)
+	for i := range r.meters {
+		look(r.meters[i].name)
+		look(r.meters[i].value)
+	}
+	return found || !accessors
+}
+
+// setTag cuts the tag at its dots, as Fluent Bit does, when it is not that of the last call.
+func (m *Mapper) setTag(tag string) {
+	if len(m.tags) == 0 || m.hasTag && tag == m.tag {
+		return
+	}
+	m.tag, m.hasTag = strings.Clone(tag), true
+	parts := strings.Split(m.tag, ".")
+	for i, part := range m.rules.fields.tags {
+		switch {
+		case part < 0:
+			m.tags[i] = msgp.AppendString(nil, m.tag)
+		case part < len(parts):
+			m.tags[i] = msgp.AppendString(nil, parts[part])
+		default:
+			m.tags[i] = nil
+		}
+	}
+}
+
+// textRule says how a text that must be there is refused.
+type textRule struct{ option, absent, bad string }
+
+var (
+	customerText = textRule{option: "customer_id", absent: NoCustomer, bad: BadCustomer}
+	meterText    = textRule{option: "meter_api_name", absent: NoMeter, bad: BadMeter}
+	idText       = textRule{option: "unique_id", absent: BadUniqueID, bad: BadUniqueID}
+)
+
+func (m *Mapper) appendText(dst []byte, t text, rule *textRule) ([]byte, *Refusal) {
+	if t.from == nil {
+		return append(dst, t.literal...), nil
+	}
+	return appendFound(dst, m.find(t.from), t.from, rule)
+}
+
+// appendFound appends the text or number v in quotes.
+func appendFound(dst, v []byte, from *accessor, rule *textRule) ([]byte, *Refusal) {
+	const want = "a text that is not empty, or a number"
+	if v == nil {
+		return dst, refuse(rule.absent, rule.option, want, from, v)
+	}
+	text, size := readText(v)
+	if size == 0 {
+		dst = append(dst, '"')
+		dst, ok := appendNumber(dst, v)
+		if !ok {
+			return dst, refuse(rule.bad, rule.option, want, from, v)
+		}
+		return append(dst, '"'), nil
+	}
+	if isBlank(text) {
+		return dst, refuse(rule.absent, rule.option, want, from, v)
+	}
+	dst, ok := appendString(dst, text)
+	if !ok {
+		return dst, refuse(BadUTF8, rule.option, "UTF-8", from, v)
+	}
+	return dst, nil
+}
+
+func isBlank(text []byte) bool {
+	return len(text) == 0 || text[0] <= ' ' && len(bytes.TrimSpace(text)) == 0
+}
+
+// appendMeter appends a meter's name and value, or nothing when there is no value and meters may be left out.
+func (m *Mapper) appendMeter(dst []byte, mt *meter) (out []byte, found bool, refusal *Refusal) {
+	if mt.fixed != nil {
+		return append(dst, mt.fixed...), true, nil
+	}
+	var v []byte
+	if mt.value.from != nil {
+		if v = m.find(mt.value.from); v == nil && len(m.rules.meters) > 1 {
+			return dst, false, nil
+		}
+	}
+	dst = append(dst, `,"meterApiName":`...)
+	if dst, refusal = m.appendText(dst, mt.name, &meterText); refusal != nil {
+		return dst, false, refusal
+	}
+	dst = append(dst, `,"meterValue":`...)
+	if mt.value.from == nil {
+		return append(dst, mt.value.literal...), true, nil
+	}
+	const want = "a finite number"
+	if v == nil {
+		return dst, false, refuse(NoValue, m.rules.valueOption, want, mt.value.from, v)
+	}
+	var ok bool
+	if text, size := readText(v); size != 0 {
+		dst, ok = appendNumberText(dst, text)
+	} else {
+		dst, ok = appendNumber(dst, v)
+	}
+	if !ok {
+		return dst, false, refuse(BadValue, m.rules.valueOption, want, mt.value.from, v)
+	}
+	return dst, true, nil
+}
+
+func (m *Mapper) noValue() *Refusal {
+	var sources []string
+	for i := range m.rules.meters {
+		sources = append(sources, m.rules.meters[i].value.from.source)
+	}
+	return &Refusal{Reason: NoValue, Detail: "meters: want at least one of " + strings.Join(sources, ", ") + ", got nothing"}
+}
+
+// first returns the first of the alternatives that finds something, and what.
+func (m *Mapper) first(list []*accessor) (*accessor, []byte) {
+	for _, a := range list {
+		if v := m.find(a); v != nil {
+			return a, v
+		}
+	}
+	return nil, nil
+}
+
+func (m *Mapper) appendTime(dst []byte) ([]byte, *Refusal) {
+	r := m.rules
+	from, v := m.first(r.times)
+	var ms int64
+	switch {
+	case v != nil:
+		var ok bool
+		if ms, ok = r.format.millis(v); !ok {
+			return dst, refuse(BadTime, "meter_time", "a time of the years 2000 to 2099 in the format "+r.format.name, from, v)
+		}
+	case r.timeFallback:
+		ms = m.event.Seconds*1000 + m.event.Nanos/1e6
+		if m.event.Seconds >= LatestMillis/1000 || !plausible(ms) {
+			return dst, &Refusal{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", m.event.Seconds)}
+		}
+	default:
+		return dst, refuse(BadTime, "meter_time", "a time", r.times[0], nil)
+	}
+	dst = append(dst, `,"meterTimeInMillis":`...)
+	return strconv.AppendInt(dst, ms, 10), nil
+}
+
+func (m *Mapper) appendID(dst []byte) ([]byte, *Refusal) {
+	from, v := m.first(m.rules.ids)
+	if v == nil && m.rules.idFallback {
+		return append(dst, `,"uniqueId":"`+GeneratedID+`"`...), nil
+	}
+	if v == nil {
+		from = m.rules.ids[0]
+	}
+	return appendFound(append(dst, `,"uniqueId":`...), v, from, &idText)
+}
+
+// refuse makes the refusal of the value v, which may be nil, that from found.
+func refuse(reason, option, want string, from *accessor, v []byte) *Refusal {
+	got := "nothing"
+	if v != nil {
+		got = shown(v)
+	}
+	return &Refusal{Reason: reason, Detail: fmt.Sprintf("%s: want %s at %s, got %s", option, want, from.source, got)}
+}
+
+// shown renders a value for a sentence, cut where it gets long.
+func shown(v []byte) string {
+	const most = 120
+	if f, _, err := msgp.ReadFloat64Bytes(v); err == nil {
+		return strconv.FormatFloat(f, 'g', -1, 64) // NaN and infinities, which JSON cannot say
+	}
+	b, err := AppendJSON(nil, v)
+	if err != nil {
+		return fmt.Sprintf("%d bytes of msgpack", len(v))
+	}
+	if len(b) > most {
+		return strings.ToValidUTF8(string(b[:most]), "") + "…"
+	}
+	return string(b)
+}

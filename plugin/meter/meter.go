@@ -1,0 +1,349 @@
+// Package meter turns log events into Amberflo's meter records by the rules that a user wrote, or says in a word why it
+// cannot. It is pure: rules are compiled once and never change, a Mapper holds the scratch of one flush.
+//
+// A meter record is one line of JSON, with the keys in this order and without dimensions where there are none:
+//
+//	{"customerId":"c","meterApiName":"m","meterValue":1,"meterTimeInMillis":1795291200123,"uniqueId":"u","dimensions":{"k":"v"}}
+package meter
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"out_amberflo/plugin/chunk"
+)
+
+// Options are the mapping options as the user typed them; "" is the default.
+type Options struct {
+	CustomerID      string
+	MeterAPIName    string
+	MeterValue      string
+	Meters          string
+	MeterTime       string
+	MeterTimeFormat string
+	UniqueID        string
+	Dimensions      string
+	Payload         string
+	Unmatched       string
+}
+
+// OptionError is one mistake in the options.
+type OptionError struct {
+	Key     string
+	Want    string
+	Got     string // a phrase, in which what the user typed stands in quotes
+	Example string // a value that would do
+	Caret   string // for mistakes of syntax: the value and, on a second line, a ^ under the position
+}
+
+func (e OptionError) Error() string {
+	s := fmt.Sprintf("%s: want %s, got %s, example: %s %s", e.Key, e.Want, e.Got, e.Key, e.Example)
+	if e.Caret != "" {
+		s += "\n" + e.Caret
+	}
+	return s
+}
+
+// Rules are compiled options. They are immutable and safe for concurrent use.
+type Rules struct {
+	payloadRecord   bool
+	ignoreUnmatched bool
+	customer        text
+	meters          []meter
+	valueOption     string      // where the meters' values come from
+	times           []*accessor // the first one that is there
+	timeFallback    bool        // and else the event's own time
+	format          timeFormat
+	ids             []*accessor
+	idFallback      bool // and else a generated one
+	dimensions      []dimension
+	dimensionMap    *accessor
+	fields          fieldSet
+	keys            *chunk.Keys
+}
+
+// text is a literal or the text that an accessor finds.
+type text struct {
+	literal []byte // JSON
+	from    *accessor
+}
+
+// meter is one meter record per event.
+type meter struct {
+	name  text
+	value text
+	fixed []byte // name and value as they stand in the line, where both are literals
+}
+
+type dimension struct {
+	key   []byte // JSON, with its colon
+	value text
+}
+
+// Keys returns the fields of the record that a chunk.Reader has to find for the mapper.
+func (r *Rules) Keys() *chunk.Keys { return r.keys }
+
+// NewMapper returns a mapper for one flush after the other.
+func (r *Rules) NewMapper() *Mapper {
+	return &Mapper{rules: r, tags: make([][]byte, len(r.fields.tags))}
+}
+
+// compiler collects mistakes, so that the user gets to see all of them at once.
+type compiler struct {
+	rules *Rules
+	errs  []OptionError
+}
+
+// Compile checks all options and returns the rules, or every mistake there is.
+func Compile(o Options) (*Rules, []OptionError) {
+	c := &compiler{rules: &Rules{}}
+	r := c.rules
+	r.payloadRecord = c.choice("payload", o.Payload, "meter", "record") == "record"
+	r.ignoreUnmatched = c.choice("unmatched", o.Unmatched, "reject", "ignore") == "ignore"
+	if r.payloadRecord {
+		c.noMapping(o)
+	} else {
+		c.customer(o.CustomerID)
+		c.meters(o)
+		c.time(o.MeterTime, o.MeterTimeFormat)
+		c.uniqueID(o.UniqueID)
+		c.dimensions(o.Dimensions)
+	}
+	if len(c.errs) > 0 {
+		return nil, c.errs
+	}
+	r.keys = r.fields.keys()
+	return r, nil
+}
+
+func (c *compiler) fail(key, value, want, example string) {
+	c.errs = append(c.errs, OptionError{Key: key, Want: want, Got: fmt.Sprintf("%q", value), Example: example})
+}
+
+func (c *compiler) failAt(key, value, example string, err *syntaxError) {
+	got := "the end"
+	if err.at < len(value) {
+		got = fmt.Sprintf("%q", value[err.at:])
+	}
+	indent := strings.Repeat(" ", 4)
+	column := utf8.RuneCountInString(value[:min(err.at, len(value))])
+	c.errs = append(c.errs, OptionError{Key: key, Want: err.want, Got: got, Example: example,
+		Caret: indent + strings.ReplaceAll(value, "\t", " ") + "\n" + indent + strings.Repeat(" ", column) + "^"})
+}
+
+func (c *compiler) choice(key, value string, choices ...string) string {
+	if value == "" {
+		return choices[0]
+	}
+	for _, choice := range choices {
+		if strings.EqualFold(value, choice) {
+			return choice
+		}
+	}
+	c.fail(key, value, strings.Join(choices, " or "), choices[1])
+	return ""
+}
+
+// noMapping refuses options that would be without effect.
+func (c *compiler) noMapping(o Options) {
+	for _, option := range [][2]string{
+		{"customer_id", o.CustomerID}, {"meter_api_name", o.MeterAPIName}, {"meter_value", o.MeterValue}, {"meters", o.Meters},
+		{"meter_time", o.MeterTime}, {"meter_time_format", o.MeterTimeFormat}, {"unique_id", o.UniqueID}, {"dimensions", o.Dimensions}, {"unmatched", o.Unmatched},
+	} {
+		if option[1] != "" {
+			c.errs = append(c.errs, OptionError{Key: option[0], Want: "nothing, because payload record ships the log record as it is",
+				Got: fmt.Sprintf("%q", option[1]), Example: "(leave it out, or set payload meter)"})
+		}
+	}
+}
+
+func (c *compiler) customer(value string) {
+	c.rules.customer = c.text("customer_id", value, "$customerId", "$tenant")
+}
+
+// text compiles a literal or an accessor of a text.
+func (c *compiler) text(key, value, byDefault, example string) text {
+	if value == "" {
+		value = byDefault
+	}
+	s := &scanner{s: value}
+	t, err := s.operand(&c.rules.fields, false)
+	if err == nil && !s.done() {
+		err = s.fail(wantOne)
+	}
+	if err == nil && t.from == nil && strings.TrimSpace(t.plain) == "" {
+		err = &syntaxError{want: "a text that is not empty"}
+	}
+	if err != nil {
+		c.failAt(key, value, example, err)
+		return text{}
+	}
+	return c.literal(key, value, example, t)
+}
+
+const wantOne = "one literal or one accessor (in quotes if the rest belongs to the literal)"
+
+func (c *compiler) literal(key, value, example string, o operand) text {
+	if o.from != nil {
+		return text{from: o.from}
+	}
+	b, ok := appendString(nil, []byte(o.plain))
+	if !ok {
+		c.fail(key, value, "UTF-8", example)
+	}
+	return text{literal: b}
+}
+
+func (c *compiler) number(key, value, example string, at int, o operand) text {
+	if o.from != nil {
+		return text{from: o.from}
+	}
+	b, ok := appendNumberText(nil, []byte(o.plain))
+	if !ok {
+		c.failAt(key, value, example, &syntaxError{want: "a number or an accessor", at: at})
+	}
+	return text{literal: b}
+}
+
+const metersExample = "ApiCalls=1, BytesOut=$bytes"
+
+func (c *compiler) meters(o Options) {
+	c.rules.valueOption = "meters"
+	if o.Meters == "" {
+		c.rules.valueOption = "meter_value"
+		m := meter{name: c.text("meter_api_name", o.MeterAPIName, "$meterApiName", "ApiCalls")}
+		value := o.MeterValue
+		if value == "" {
+			value = "$meterValue"
+		}
+		s := &scanner{s: value}
+		v, err := s.operand(&c.rules.fields, false)
+		if err == nil && !s.done() {
+			err = s.fail(wantOne)
+		}
+		if err != nil {
+			c.failAt("meter_value", value, "$bytes", err)
+			return
+		}
+		m.value = c.number("meter_value", value, "$bytes", 0, v)
+		c.addMeter(m)
+		return
+	}
+	for _, option := range [][2]string{{"meter_api_name", o.MeterAPIName}, {"meter_value", o.MeterValue}} {
+		if option[1] != "" {
+			c.errs = append(c.errs, OptionError{Key: option[0], Want: "nothing beside meters, which replaces it",
+				Got: fmt.Sprintf("%q", option[1]), Example: "(leave it out)"})
+		}
+	}
+	pairs, err := pairs(o.Meters, &c.rules.fields)
+	if err != nil {
+		c.failAt("meters", o.Meters, metersExample, err)
+		return
+	}
+	for _, p := range pairs {
+		if !p.hasValue {
+			c.failAt("meters", o.Meters, metersExample, &syntaxError{want: "name=value", at: p.at})
+			return
+		}
+		c.addMeter(meter{
+			name:  c.literal("meters", o.Meters, metersExample, operand{plain: p.name}),
+			value: c.number("meters", o.Meters, metersExample, p.valueAt, p.value),
+		})
+	}
+}
+
+func (c *compiler) addMeter(m meter) {
+	if m.name.from == nil && m.value.from == nil {
+		m.fixed = append(append([]byte(`,"meterApiName":`), m.name.literal...), `,"meterValue":`...)
+		m.fixed = append(m.fixed, m.value.literal...)
+	}
+	c.rules.meters = append(c.rules.meters, m)
+}
+
+func (c *compiler) time(value, format string) {
+	c.rules.times, c.rules.timeFallback = c.alternatives("meter_time", value, "$meterTimeInMillis, event", "event")
+	f, want := compileTimeFormat(format)
+	if want != "" {
+		c.fail("meter_time_format", format, want, "%d/%b/%Y:%H:%M:%S %z")
+	}
+	c.rules.format = f
+}
+
+func (c *compiler) uniqueID(value string) {
+	c.rules.ids, c.rules.idFallback = c.alternatives("unique_id", value, "$uniqueId, generate", "generate")
+}
+
+// alternatives compiles a list of accessors of which the first that finds something counts. The word fallback may stand
+// at its end.
+func (c *compiler) alternatives(key, value, byDefault, fallback string) (list []*accessor, hasFallback bool) {
+	if value == "" {
+		value = byDefault
+	}
+	s := &scanner{s: value}
+	fail := func(err *syntaxError) {
+		c.failAt(key, value, "$"+map[string]string{"event": "time", "generate": "request_id"}[fallback]+", "+fallback, err)
+	}
+	for {
+		s.blanks()
+		if s.peek() != '$' {
+			at := s.i
+			if word := s.while(func(c byte) bool { return isLetter(c) }); !strings.EqualFold(word, fallback) {
+				fail(&syntaxError{want: "an accessor such as $key, or the word " + fallback, at: at})
+				return nil, false
+			}
+			if s.blanks(); !s.done() {
+				fail(s.fail("the end behind " + fallback))
+			}
+			return list, true
+		}
+		a, err := s.accessor(&c.rules.fields)
+		if err != nil {
+			fail(err)
+			return nil, false
+		}
+		list = append(list, a)
+		if s.blanks(); s.done() {
+			return list, false
+		}
+		if !s.accept(',') {
+			fail(s.fail("a comma or the end"))
+			return nil, false
+		}
+	}
+}
+
+const dimensionsExample = "region, plan=$account['plan'], source=edge"
+
+func (c *compiler) dimensions(value string) {
+	if value == "" {
+		value = "$dimensions"
+	}
+	r := c.rules
+	if s := (&scanner{s: value}); s.peek() == '$' {
+		a, err := s.accessor(&r.fields)
+		if s.blanks(); err == nil && !s.done() {
+			err = &syntaxError{want: "one accessor to a map, or a list of name and name=$accessor", at: s.i}
+		}
+		if err == nil && a.root == fromTag {
+			err = &syntaxError{want: "an accessor to a map; the tag is a text, such as in tag=$TAG"}
+		}
+		if err != nil {
+			c.failAt("dimensions", value, dimensionsExample, err)
+		}
+		r.dimensionMap = a
+		return
+	}
+	pairs, err := pairs(value, &r.fields)
+	if err != nil {
+		c.failAt("dimensions", value, dimensionsExample, err)
+		return
+	}
+	for _, p := range pairs {
+		if !p.hasValue {
+			p.value = operand{from: fieldAccessor(p.name, &r.fields)}
+		}
+		key := c.literal("dimensions", value, dimensionsExample, operand{plain: p.name})
+		r.dimensions = append(r.dimensions, dimension{key: append(key.literal, ':'), value: c.literal("dimensions", value, dimensionsExample, p.value)})
+	}
+}

@@ -1,0 +1,173 @@
+package meter
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		options Options
+		want    string
+	}{
+		{"an accessor without its end", Options{CustomerID: "$a['b'"}, `customer_id: want a closing ], got the end, example: customer_id $tenant
+    $a['b'
+          ^`},
+		{"a text without its end", Options{CustomerID: "$a['b]"}, `customer_id: want a closing ', got the end, example: customer_id $tenant
+    $a['b]
+          ^`},
+		{"nested keys by a dot", Options{CustomerID: "$account.id"}, `customer_id: want no dot: a nested key is written $account['key'], a key with a dot $['account.key'], got ".id", example: customer_id $tenant
+    $account.id
+            ^`},
+		{"double quotes", Options{CustomerID: `$a["b"]`}, `customer_id: want a key in single quotes, an index or a $field, got "\"b\"]", example: customer_id $tenant
+    $a["b"]
+       ^`},
+		{"an index with a leading zero", Options{CustomerID: "$a[01]"}, `customer_id: want an index such as 0 or 12, got "01]", example: customer_id $tenant
+    $a[01]
+       ^`},
+		{"a negative index", Options{CustomerID: "$a[-1]"}, `customer_id: want a key in single quotes, an index or a $field, got "-1]", example: customer_id $tenant
+    $a[-1]
+       ^`},
+		{"an index beyond 31 bits", Options{CustomerID: "$a[4294967296]"}, `customer_id: want an index such as 0 or 12, got "4294967296]", example: customer_id $tenant
+    $a[4294967296]
+       ^`},
+		{"a $ alone", Options{CustomerID: "$"}, `customer_id: want a key behind the $, got the end, example: customer_id $tenant
+    $
+     ^`},
+		{"a capture of a regular expression", Options{CustomerID: "$1"}, `customer_id: want a key: there are no captures of a regular expression here, got "1", example: customer_id $tenant
+    $1
+     ^`},
+		{"an index as the first key", Options{CustomerID: "$[0]"}, `customer_id: want a key in single quotes, such as $['my key'], got "0]", example: customer_id $tenant
+    $[0]
+      ^`},
+		{"a key of the tag", Options{CustomerID: "$TAG['a']"}, `customer_id: want $TAG or one part of it, such as $TAG[1], got "['a']", example: customer_id $tenant
+    $TAG['a']
+        ^`},
+		{"a template", Options{CustomerID: "acct-$id"}, `customer_id: want no $ inside a literal: a value is one accessor, or a literal in quotes, got "$id", example: customer_id $tenant
+    acct-$id
+         ^`},
+		{"text behind an accessor", Options{CustomerID: "$a-b c"}, `customer_id: want one literal or one accessor (in quotes if the rest belongs to the literal), got "c", example: customer_id $tenant
+    $a-b c
+         ^`},
+		{"a position behind letters of several bytes", Options{CustomerID: "Zürich $a"}, `customer_id: want no $ inside a literal: a value is one accessor, or a literal in quotes, got "$a", example: customer_id $tenant
+    Zürich $a
+           ^`},
+		{"an empty literal", Options{CustomerID: `""`}, `customer_id: want a text that is not empty, got "\"\"", example: customer_id $tenant
+    ""
+    ^`},
+		{"a literal that is no UTF-8", Options{CustomerID: "a\xff"}, `customer_id: want UTF-8, got "a\xff", example: customer_id $tenant`},
+		{"a value that is no number", Options{MeterValue: "one"}, `meter_value: want a number or an accessor, got "one", example: meter_value $bytes
+    one
+    ^`},
+		{"meters without a value", Options{Meters: "ApiCalls=1, Bytes"}, `meters: want name=value, got "Bytes", example: meters ApiCalls=1, BytesOut=$bytes
+    ApiCalls=1, Bytes
+                ^`},
+		{"meters with a value that is no number", Options{Meters: "ApiCalls=1, Bytes=many"}, `meters: want a number or an accessor, got "many", example: meters ApiCalls=1, BytesOut=$bytes
+    ApiCalls=1, Bytes=many
+                      ^`},
+		{"meters with one name twice", Options{Meters: "a=1, a=2"}, `meters: want each name once, got "a=2", example: meters ApiCalls=1, BytesOut=$bytes
+    a=1, a=2
+         ^`},
+		{"meters without a comma", Options{Meters: "a=1 b=2"}, `meters: want a comma, or quotes around a text with blanks, got "b=2", example: meters ApiCalls=1, BytesOut=$bytes
+    a=1 b=2
+        ^`},
+		{"meters and a name", Options{Meters: "a=1", MeterAPIName: "b"}, `meter_api_name: want nothing beside meters, which replaces it, got "b", example: meter_api_name (leave it out)`},
+		{"meters and a value", Options{Meters: "a=1", MeterValue: "1"}, `meter_value: want nothing beside meters, which replaces it, got "1", example: meter_value (leave it out)`},
+		{"a time that is a literal", Options{MeterTime: "1795291200"}, `meter_time: want an accessor such as $key, or the word event, got "1795291200", example: meter_time $time, event
+    1795291200
+    ^`},
+		{"a word behind event", Options{MeterTime: "$a, event, $b"}, `meter_time: want the end behind event, got ", $b", example: meter_time $time, event
+    $a, event, $b
+             ^`},
+		{"times without a comma", Options{MeterTime: "$a $b"}, `meter_time: want a comma or the end, got "$b", example: meter_time $time, event
+    $a $b
+       ^`},
+		{"an unknown format of time", Options{MeterTimeFormat: "unixms"}, `meter_time_format: want auto, unix, unix_ms, unix_us, unix_ns, rfc3339 or a strptime layout, got "unixms", example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout with an unknown verb", Options{MeterTimeFormat: "%Y-%m-%d %Q"}, `meter_time_format: want a strptime layout (unexpected format "%Q"), got "%Y-%m-%d %Q", example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout without a year", Options{MeterTimeFormat: "%d/%b %H:%M"}, `meter_time_format: want a strptime layout that holds year, month and day, got "%d/%b %H:%M", example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout with the name of a zone", Options{MeterTimeFormat: "%Y-%m-%d %Z"}, `meter_time_format: want a layout with %z instead of %Z, because the name of a zone does not tell its offset (UTC can stand in the layout as it is), got "%Y-%m-%d %Z", example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout with a fraction of nothing", Options{MeterTimeFormat: "%Y-%m-%d %S%L"}, `meter_time_format: want the fraction of a second once and behind a point or comma, such as %S.%L, got "%Y-%m-%d %S%L", example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"an id that is a literal", Options{UniqueID: "abc"}, `unique_id: want an accessor such as $key, or the word generate, got "abc", example: unique_id $request_id, generate
+    abc
+    ^`},
+		{"a dimension as an accessor in a list", Options{Dimensions: "region, $plan"}, `dimensions: want a name: write key for the field $key, or name=$key, got "$plan", example: dimensions region, plan=$account['plan'], source=edge
+    region, $plan
+            ^`},
+		{"several accessors", Options{Dimensions: "$region, $plan"}, `dimensions: want one accessor to a map, or a list of name and name=$accessor, got ", $plan", example: dimensions region, plan=$account['plan'], source=edge
+    $region, $plan
+           ^`},
+		{"a nested key as a name", Options{Dimensions: "account['plan']"}, `dimensions: want name=$account['key'] for a nested key, got "['plan']", example: dimensions region, plan=$account['plan'], source=edge
+    account['plan']
+           ^`},
+		{"a dimension twice", Options{Dimensions: "region, region=eu"}, `dimensions: want each name once, got "region=eu", example: dimensions region, plan=$account['plan'], source=edge
+    region, region=eu
+            ^`},
+		{"an empty item", Options{Dimensions: "a,,b"}, `dimensions: want a name, got ",b", example: dimensions region, plan=$account['plan'], source=edge
+    a,,b
+      ^`},
+		{"a comma at the end", Options{Dimensions: "a,"}, `dimensions: want a name, got the end, example: dimensions region, plan=$account['plan'], source=edge
+    a,
+      ^`},
+		{"a dimension without its value", Options{Dimensions: "a=, b"}, `dimensions: want a value, got ", b", example: dimensions region, plan=$account['plan'], source=edge
+    a=, b
+      ^`},
+		{"a dimension with an empty value", Options{Dimensions: "a=''"}, `dimensions: want a value that is not empty, got "''", example: dimensions region, plan=$account['plan'], source=edge
+    a=''
+      ^`},
+		{"a forgotten comma", Options{Dimensions: "region plan"}, `dimensions: want a comma, or quotes around a text with blanks, got "plan", example: dimensions region, plan=$account['plan'], source=edge
+    region plan
+           ^`},
+		{"the tag as a map", Options{Dimensions: "$TAG"}, `dimensions: want an accessor to a map; the tag is a text, such as in tag=$TAG, got "$TAG", example: dimensions region, plan=$account['plan'], source=edge
+    $TAG
+    ^`},
+		{"an unknown payload", Options{Payload: "records"}, `payload: want meter or record, got "records", example: payload record`},
+		{"an unknown way with the unmatched", Options{Unmatched: "drop"}, `unmatched: want reject or ignore, got "drop", example: unmatched ignore`},
+		{"a mapping of what is shipped as it is", Options{Payload: "record", CustomerID: "$a"}, `customer_id: want nothing, because payload record ships the log record as it is, got "$a", example: customer_id (leave it out, or set payload meter)`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rules, errs := Compile(tt.options)
+			if rules != nil || len(errs) != 1 || errs[0].Error() != tt.want {
+				t.Errorf("got\n%v\nwant\n%s", errs, tt.want)
+			}
+		})
+	}
+}
+
+func TestAllMistakesAreReportedAtOnce(t *testing.T) {
+	_, errs := Compile(Options{CustomerID: "$", MeterAPIName: "$a.b", MeterValue: "x", MeterTime: "now", MeterTimeFormat: "iso", UniqueID: "1", Dimensions: ",", Unmatched: "?", Payload: "meter"})
+	var keys []string
+	for _, err := range errs {
+		keys = append(keys, err.Key)
+	}
+	if got, want := strings.Join(keys, " "), "unmatched customer_id meter_api_name meter_value meter_time meter_time_format unique_id dimensions"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestLiteralsMayBeQuoted(t *testing.T) {
+	for _, tt := range []struct{ name, value, want string }{
+		{"a word", "acme", `"acme"`},
+		{"a text with blanks and commas", "Acme, Inc.", `"Acme, Inc."`},
+		{"an apostrophe inside", "O'Brien", `"O'Brien"`},
+		{"a number", "42", `"42"`},
+		{"in single quotes", "'$5 plan'", `"$5 plan"`},
+		{"in double quotes", `"say ""hi"""`, `"say \"hi\""`},
+		{"outer blanks are dropped", " acme ", `"acme"`},
+		{"outer blanks in quotes stay", "' acme '", `" acme "`},
+	} {
+		got := mapRecord(t, with(func(o *Options) { o.CustomerID = tt.value }), `{}`)
+		if want := strings.Replace(counted, `"acme"`, tt.want, 1) + "}"; got != want {
+			t.Errorf("%s: got %s, want %s", tt.name, got, want)
+		}
+	}
+}
+
+func TestALiteralValueKeepsItsDigits(t *testing.T) {
+	for value, want := range map[string]string{"1": "1", "0.10": "0.10", "+2": "2", "-1e3": "-1e3", "'7'": "7"} {
+		got := mapRecord(t, with(func(o *Options) { o.MeterValue = value }), `{}`)
+		if want := strings.Replace(counted, `"meterValue":1`, `"meterValue":`+want, 1) + "}"; got != want {
+			t.Errorf("%s: got %s, want %s", value, got, want)
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package meter
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+
+	"github.com/tinylib/msgp/msgp"
+)
+
+// appendNumber appends the number v as JSON: integers to the last digit, floats as the shortest text that reads back
+// the same in their own precision. It returns ok false, and dst unchanged, for what is no finite number.
+func appendNumber(dst, v []byte) (out []byte, ok bool) {
+	switch msgp.NextType(v) {
+	case msgp.IntType, msgp.UintType:
+		if u, _, err := msgp.ReadUint64Bytes(v); err == nil {
+			return strconv.AppendUint(dst, u, 10), true
+		}
+		i, _, err := msgp.ReadInt64Bytes(v)
+		if err != nil {
+			return dst, false
+		}
+		return strconv.AppendInt(dst, i, 10), true
+	case msgp.Float64Type:
+		f, _, err := msgp.ReadFloat64Bytes(v)
+		if err != nil {
+			return dst, false
+		}
+		return appendFloat(dst, f, 64)
+	case msgp.Float32Type:
+		f, _, err := msgp.ReadFloat32Bytes(v)
+		if err != nil {
+			return dst, false
+		}
+		return appendFloat(dst, float64(f), 32)
+	}
+	return dst, false
+}
+
+// appendFloat writes floats the way ECMAScript and encoding/json do.
+func appendFloat(dst []byte, f float64, bits int) (out []byte, ok bool) {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return dst, false
+	}
+	format := byte('f')
+	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+		format = 'e'
+	}
+	return strconv.AppendFloat(dst, f, format, -1, bits), true
+}
+
+// appendNumberText appends the number that text holds as a JSON number with the digits as they are written. Blanks
+// around it, a leading +, leading zeros (decimal, never octal) and a bare point, as in .5 or 1., are put into JSON's
+// form without a change of value. It returns ok false, and dst unchanged, for anything else: no digits, hexadecimal,
+// separators, words, units, or a magnitude beyond float64.
+func appendNumberText(dst, text []byte) (out []byte, ok bool) {
+	start := len(dst)
+	s := bytes.Trim(text, " \t\r\n")
+	if len(s) > 0 && (s[0] == '-' || s[0] == '+') {
+		if s[0] == '-' {
+			dst = append(dst, '-')
+		}
+		s = s[1:]
+	}
+	whole, s := cutDigits(s)
+	var fraction []byte
+	if len(s) > 0 && s[0] == '.' {
+		fraction, s = cutDigits(s[1:])
+	}
+	if len(whole)+len(fraction) == 0 {
+		return dst[:start], false
+	}
+	if whole = bytes.TrimLeft(whole, "0"); len(whole) == 0 {
+		dst = append(dst, '0')
+	}
+	dst = append(dst, whole...)
+	if len(fraction) > 0 {
+		dst = append(append(dst, '.'), fraction...)
+	}
+	if len(s) == 0 && len(whole) <= 300 {
+		return dst, true
+	}
+	if len(s) > 0 {
+		digits := s[1:]
+		if len(digits) > 0 && (digits[0] == '-' || digits[0] == '+') {
+			digits = digits[1:]
+		}
+		if exponent, rest := cutDigits(digits); s[0]|0x20 != 'e' || len(exponent) == 0 || len(rest) > 0 {
+			return dst[:start], false
+		}
+		dst = append(dst, s...)
+	}
+	if f, err := strconv.ParseFloat(string(dst[start:]), 64); err != nil || math.IsInf(f, 0) {
+		return dst[:start], false
+	}
+	return dst, true
+}
+
+func cutDigits(s []byte) (digits, rest []byte) {
+	n := 0
+	for n < len(s) && isDigit(s[n]) {
+		n++
+	}
+	return s[:n], s[n:]
+}

@@ -1,0 +1,252 @@
+package meter
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/itchyny/timefmt-go"
+	"github.com/tinylib/msgp/msgp"
+)
+
+// Under meter_time_format auto, a number's magnitude tells its unit: below AutoMillis it counts seconds, from there on
+// milliseconds, from AutoMicros on microseconds and from AutoNanos on nanoseconds, all since 1970. As seconds, AutoMillis
+// would be the year 5138, as milliseconds March 1973: no time that is accepted is anywhere near a boundary.
+const (
+	AutoMillis = 100_000_000_000
+	AutoMicros = 100_000_000_000_000
+	AutoNanos  = 100_000_000_000_000_000
+)
+
+// Meter times outside of [EarliestMillis, LatestMillis) are refused: a clock or a unit is wrong, and Amberflo takes
+// events of the last 60 days. In milliseconds since 1970: the years 2000 to 2099.
+const (
+	EarliestMillis = 946_684_800_000
+	LatestMillis   = 4_102_444_800_000
+)
+
+// timeFormat turns a value into milliseconds since 1970. Fractions of a millisecond are cut off.
+type timeFormat struct {
+	name   string // as the user wrote it
+	kind   timeKind
+	layout string // strptime, without the fraction of a second
+
+	// The fraction of a second, which strptime has no verb for: the byte before it, and how often that byte occurs
+	// behind it in the layout.
+	mark  byte
+	after int
+}
+
+type timeKind uint8
+
+const (
+	timeAuto timeKind = iota
+	timeUnix
+	timeMillis
+	timeMicros
+	timeNanos
+	timeRFC3339
+	timeLayout
+)
+
+var timeKinds = map[string]timeKind{
+	"": timeAuto, "auto": timeAuto, "unix": timeUnix, "unix_ms": timeMillis, "unix_us": timeMicros, "unix_ns": timeNanos, "rfc3339": timeRFC3339,
+}
+
+const wantTimeFormat = "auto, unix, unix_ms, unix_us, unix_ns, rfc3339 or a strptime layout"
+
+// compileTimeFormat returns what was wanted when s is no format.
+func compileTimeFormat(s string) (f timeFormat, want string) {
+	if kind, ok := timeKinds[strings.ToLower(s)]; ok {
+		return timeFormat{name: cmp.Or(s, "auto"), kind: kind}, ""
+	}
+	if !strings.Contains(s, "%") {
+		return f, wantTimeFormat
+	}
+	if strings.Contains(s, "%Z") || strings.Contains(s, "%+") {
+		return f, "a layout with %z instead of %Z, because the name of a zone does not tell its offset (UTC can stand in the layout as it is)"
+	}
+	f = timeFormat{name: s, kind: timeLayout, layout: s}
+	for _, verb := range []string{"%L", "%f", "%N"} {
+		at := strings.Index(s, verb)
+		if at < 0 {
+			continue
+		}
+		if at == 0 || !strings.ContainsRune(".,:", rune(s[at-1])) || strings.Count(s, verb) > 1 {
+			return f, "the fraction of a second once and behind a point or comma, such as %S.%L"
+		}
+		f.mark = s[at-1]
+		f.after = strings.Count(s[at+2:], string(f.mark))
+		f.layout = s[:at-1] + s[at+2:]
+		break
+	}
+	sample := time.Date(2026, time.November, 21, 20, 34, 56, 0, time.UTC)
+	back, err := timefmt.Parse(timefmt.Format(sample, f.layout), f.layout)
+	if err != nil {
+		return f, fmt.Sprintf("a strptime layout (%v)", cmp.Or(errors.Unwrap(err), err))
+	}
+	if back = back.UTC(); back.Year() != sample.Year() || back.YearDay() != sample.YearDay() {
+		return f, "a strptime layout that holds year, month and day"
+	}
+	return f, ""
+}
+
+// millis reads the time v.
+func (f *timeFormat) millis(v []byte) (ms int64, ok bool) {
+	if text, size := readText(v); size != 0 {
+		ms, ok = f.textMillis(text)
+	} else {
+		ms, ok = f.numberMillis(v)
+	}
+	return ms, ok && plausible(ms)
+}
+
+func plausible(ms int64) bool { return ms >= EarliestMillis && ms < LatestMillis }
+
+func (f *timeFormat) numberMillis(v []byte) (int64, bool) {
+	var digits [400]byte
+	switch msgp.NextType(v) {
+	case msgp.IntType, msgp.UintType:
+		n, _, err := msgp.ReadInt64Bytes(v)
+		if err != nil {
+			return 0, false
+		}
+		if f.kind >= timeRFC3339 {
+			return f.textMillis(strconv.AppendInt(digits[:0], n, 10))
+		}
+		return f.scale(n, 0)
+	case msgp.Float64Type, msgp.Float32Type:
+		n, _, err := msgp.ReadFloat64Bytes(v)
+		if err != nil || math.IsNaN(n) || math.Abs(n) >= 1e19 {
+			return 0, false
+		}
+		// Through the shortest text and not through a product, so that 1795291200.909 s is 909 ms and not 908.
+		return f.decimalMillis(strconv.AppendFloat(digits[:0], n, 'f', -1, 64))
+	}
+	return 0, false
+}
+
+func (f *timeFormat) textMillis(text []byte) (int64, bool) {
+	switch f.kind {
+	case timeRFC3339:
+		return rfc3339Millis(text)
+	case timeLayout:
+		return f.layoutMillis(text)
+	case timeAuto:
+		if ms, ok := rfc3339Millis(text); ok {
+			return ms, true
+		}
+	}
+	var digits [64]byte
+	number, ok := appendNumberText(digits[:0], text)
+	if !ok {
+		return 0, false
+	}
+	if strings.ContainsAny(string(number), "eE") {
+		n, err := strconv.ParseFloat(string(number), 64)
+		if err != nil || math.Abs(n) >= 1e19 {
+			return 0, false
+		}
+		number = strconv.AppendFloat(digits[:0], n, 'f', -1, 64)
+	}
+	return f.decimalMillis(number)
+}
+
+// decimalMillis reads digits with an optional point and fraction.
+func (f *timeFormat) decimalMillis(number []byte) (int64, bool) {
+	if f.kind >= timeRFC3339 {
+		return 0, false
+	}
+	whole, fraction := cutDigits(number)
+	n, err := strconv.ParseInt(string(whole), 10, 64)
+	if err != nil {
+		return 0, false
+	}
+	nanos := int64(0)
+	if len(fraction) > 1 {
+		nanos = fractionNanos(fraction[1:])
+	}
+	return f.scale(n, nanos)
+}
+
+// fractionNanos reads the digits behind a point as a fraction of one, in billionths.
+func fractionNanos(digits []byte) (nanos int64) {
+	for i := range 9 {
+		nanos *= 10
+		if i < len(digits) {
+			nanos += int64(digits[i] - '0')
+		}
+	}
+	return nanos
+}
+
+// scale turns n units and billionths of one into milliseconds.
+func (f *timeFormat) scale(n, billionths int64) (int64, bool) {
+	kind := f.kind
+	if kind == timeAuto {
+		switch {
+		case n < AutoMillis:
+			kind = timeUnix
+		case n < AutoMicros:
+			kind = timeMillis
+		case n < AutoNanos:
+			kind = timeMicros
+		default:
+			kind = timeNanos
+		}
+	}
+	if n < 0 {
+		return 0, false
+	}
+	switch kind {
+	case timeUnix:
+		return n*1000 + billionths/1e6, n < AutoMillis
+	case timeMillis:
+		return n, true
+	case timeMicros:
+		return n / 1e3, true
+	default:
+		return n / 1e6, true
+	}
+}
+
+// rfc3339Millis also takes what RFC 3339 allows and time.Parse does not: t and z in lower case, a blank instead of the T.
+func rfc3339Millis(text []byte) (int64, bool) {
+	if len(text) < len("2006-01-02T15:04:05Z") || len(text) > 64 {
+		return 0, false
+	}
+	var buf [64]byte
+	s := append(buf[:0], text...)
+	if s[10] == 't' || s[10] == ' ' {
+		s[10] = 'T'
+	}
+	if last := len(s) - 1; s[last] == 'z' {
+		s[last] = 'Z'
+	}
+	t, err := time.Parse(time.RFC3339, string(s))
+	return t.UnixMilli(), err == nil
+}
+
+func (f *timeFormat) layoutMillis(text []byte) (int64, bool) {
+	s, nanos := string(text), int64(0)
+	if f.mark != 0 {
+		at := len(s)
+		for range f.after + 1 {
+			if at = strings.LastIndexByte(s[:at], f.mark); at < 0 {
+				return 0, false
+			}
+		}
+		digits, _ := cutDigits(text[at+1:])
+		if len(digits) == 0 {
+			return 0, false
+		}
+		nanos = fractionNanos(digits)
+		s = s[:at] + s[at+1+len(digits):]
+	}
+	t, err := timefmt.Parse(s, f.layout)
+	return t.UnixMilli() + nanos/1e6, err == nil
+}
