@@ -8,13 +8,16 @@ CODE    := $(shell find out_amberflo plugin -name '*.go' -o -name '*.c') go.mod 
 
 .PHONY: all help demo test check lint clean
 
-all: out_amberflo.so ## build the plugin (the default)
+all: out_amberflo.so bin/meterctl ## build the plugin (the default)
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9_./-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 20
 
 out_amberflo.so: $(CODE)
 	@$(ALIVE) "building $@" env CGO_ENABLED=1 $(GO) build -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
+
+bin/meterctl: $(CODE) $(wildcard cmd/meterctl/*.go)
+	@$(ALIVE) "building $@" env CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/meterctl
 
 bin/amberflo-host: $(wildcard test/host/*.c test/host/*.h)
 	@mkdir -p bin
@@ -30,7 +33,7 @@ demo: out_amberflo.so bin/amberflo-host bin/versitygw ## the main job: an access
 
 test: out_amberflo.so bin/amberflo-host bin/versitygw ## every test: rooms with the race detector, the plugin end to end
 	@$(ALIVE) "building the tests" $(GO) build ./...
-	$(GO) test -race -timeout 20m ./plugin/... ./out_amberflo/... ./test/...
+	$(GO) test -race -timeout 20m ./plugin/... ./cmd/... ./out_amberflo/... ./test/...
 
 check: lint test ## what CI runs
 

@@ -53,7 +53,7 @@ func Start(ctx context.Context, get func(key string) string, out io.Writer, name
 	p.work.New = func() any {
 		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewMapper()}
 	}
-	log.Info("started: " + c.describe())
+	log.Info("started " + Version + ": " + c.describe())
 	return p, nil
 }
 

@@ -1,0 +1,225 @@
+// Command meterctl is the operator's tool for the spool of out_amberflo: what waits, whether it is
+// whole, what is in it. It works beside a running Fluent Bit.
+package main
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"out_amberflo/plugin/spool"
+)
+
+const usage = `meterctl looks into the spool of the Fluent Bit output amberflo. It only reads.
+
+    meterctl [-store-dir DIR] ls              what is open, waits, was rejected, is damaged
+    meterctl [-store-dir DIR] check           read everything; name each problem by file and offset
+    meterctl [-store-dir DIR] cat FILE...     the records of a file, one line of JSON each
+
+DIR is the output's store_dir (default /tmp/fluent-bit/amberflo, or $AMBERFLO_STORE_DIR).
+FILE is a path as ls -l prints it, or an object key. ls -n does not count records, which
+for compressed objects means reading them.
+
+Exit status: 0 all is well, 1 check found a problem, 2 the command could not be carried out.
+`
+
+// errProblems ends check when it found something.
+var errProblems = errors.New("problems found")
+
+func main() {
+	err := run(os.Args[1:], os.Stdout)
+	switch {
+	case err == nil:
+	case errors.Is(err, errProblems):
+		os.Exit(1)
+	default:
+		fmt.Fprintln(os.Stderr, "meterctl:", err)
+		os.Exit(2)
+	}
+}
+
+func run(args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("meterctl", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	dir := flags.String("store-dir", defaultDir(), "")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			_, err = io.WriteString(out, usage)
+			return err
+		}
+		return fmt.Errorf("%w; meterctl -h tells how", err)
+	}
+	if flags.NArg() == 0 {
+		return errors.New("want a command, got none; meterctl -h lists them")
+	}
+	verb, rest := flags.Arg(0), flags.Args()[1:]
+	w := bufio.NewWriter(out)
+	var err error
+	switch verb {
+	case "ls":
+		err = list(w, *dir, rest)
+	case "check":
+		err = check(w, *dir)
+	case "cat":
+		err = cat(w, *dir, rest)
+	default:
+		err = fmt.Errorf("want ls, check or cat, got %q; meterctl -h explains them", verb)
+	}
+	return errors.Join(err, w.Flush())
+}
+
+func defaultDir() string {
+	if dir := os.Getenv("AMBERFLO_STORE_DIR"); dir != "" {
+		return dir
+	}
+	return "/tmp/fluent-bit/amberflo"
+}
+
+// list prints a line per room, or with -l a line per file.
+func list(w io.Writer, dir string, args []string) error {
+	flags := flag.NewFlagSet("ls", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	long := flags.Bool("l", false, "")
+	quick := flags.Bool("n", false, "")
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("ls: %w; it takes -l and -n", err)
+	}
+	files, err := spool.Files(dir)
+	if err != nil {
+		return err
+	}
+	type total struct {
+		files, records int
+		bytes          int64
+		oldest         time.Time
+	}
+	totals := map[string]*total{}
+	for _, room := range spool.Rooms {
+		totals[room] = &total{}
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	if *long {
+		fmt.Fprintln(t, "FILE\tBYTES\tRECORDS\tAGE")
+	} else {
+		fmt.Fprintln(t, "ROOM\tFILES\tBYTES\tRECORDS\tOLDEST")
+	}
+	for _, f := range files {
+		n := 0
+		if !*quick {
+			if n, _, err = spool.Records(dir, f, nil); errors.Is(err, os.ErrNotExist) {
+				continue // sealed or sent meanwhile
+			} else if err != nil {
+				return err
+			}
+		}
+		if *long {
+			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", f.Path, f.Bytes, records(n, *quick), age(f.Modified))
+		}
+		sum := totals[f.Room]
+		sum.files++
+		sum.bytes += f.Bytes
+		sum.records += n
+		if sum.oldest.IsZero() || f.Modified.Before(sum.oldest) {
+			sum.oldest = f.Modified
+		}
+	}
+	if !*long {
+		for _, room := range spool.Rooms {
+			sum := totals[room]
+			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\n", room, sum.files, sum.bytes, records(sum.records, *quick), age(sum.oldest))
+		}
+	}
+	return t.Flush()
+}
+
+func records(n int, unknown bool) string {
+	if unknown {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+func age(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return time.Since(t).Round(time.Second).String()
+}
+
+// check reads every file to its end.
+func check(w io.Writer, dir string) error {
+	files, err := spool.Files(dir)
+	if err != nil {
+		return err
+	}
+	total, bad := 0, 0
+	for _, f := range files {
+		n, problems, err := spool.Records(dir, f, func([]byte) error { return nil })
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			problems = append(problems, spool.Problem{File: f.Path, What: err.Error()})
+		}
+		total += n
+		if f.Room == "damaged" && !strings.HasSuffix(f.Path, ".torn") {
+			problems = append(problems, spool.Problem{File: f.Path, What: fmt.Sprintf("%d bytes that could not be read were kept here", f.Bytes)})
+		}
+		for _, p := range problems {
+			fmt.Fprintln(w, p)
+			bad++
+		}
+	}
+	fmt.Fprintf(w, "%d files, %d records, %d problems\n", len(files), total, bad)
+	if bad > 0 {
+		return errProblems
+	}
+	return nil
+}
+
+// cat prints the records of files.
+func cat(w io.Writer, dir string, names []string) error {
+	if len(names) == 0 {
+		return errors.New("cat: want a file, got none; meterctl ls -l lists them")
+	}
+	files, err := spool.Files(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		f, ok := find(files, dir, name)
+		if !ok {
+			return fmt.Errorf("cat: want a file of %s, got %q; meterctl ls -l lists them", dir, name)
+		}
+		_, problems, err := spool.Records(dir, f, func(line []byte) error {
+			_, err := fmt.Fprintf(w, "%s\n", line)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, p := range problems {
+			fmt.Fprintln(os.Stderr, "meterctl:", p)
+		}
+	}
+	return nil
+}
+
+// find takes a path below dir, a path that leads into dir, or an object key.
+func find(files []spool.File, dir, name string) (spool.File, bool) {
+	within, err := filepath.Rel(dir, name)
+	for _, f := range files {
+		_, key, _ := strings.Cut(f.Path, "/")
+		if f.Path == name || key == name || err == nil && f.Path == filepath.ToSlash(within) {
+			return f, true
+		}
+	}
+	return spool.File{}, false
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"out_amberflo/plugin/spool"
+)
+
+// filled is a spool with an object of two records and a log of three, left as by a crash or open.
+func filled(t *testing.T) (string, *spool.Spool) {
+	t.Helper()
+	dir := t.TempDir()
+	o := spool.Options{
+		Dir: dir, Key: func(s spool.Sealed) string { return "ingest/" + s.ID.String() + ".gz" }, GzipLevel: 6,
+		MaxBytes: 1 << 20, MaxAge: time.Hour, Limit: 1 << 30, Log: slog.New(slog.DiscardHandler),
+	}
+	open := func() *spool.Spool {
+		s, err := spool.Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	add(t, s, "a", "b")
+	if err := errors.Join(s.Drain(context.Background()), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	add(t, s, "c", "d", "e")
+	if err := s.Reject([]byte(`{"reason":"no_customer"}` + "\n")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return dir, s
+}
+
+func add(t *testing.T, s *spool.Spool, names ...string) {
+	t.Helper()
+	b := &spool.Batch{Records: len(names)}
+	buf := b.Buffer()
+	for _, n := range names {
+		buf = fmt.Appendf(buf, "{\"name\":%q,\"uniqueId\":\"\x00\"}\n", n)
+	}
+	b.SetBuffer(buf)
+	if err := s.Append(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func meterctl(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var out strings.Builder
+	err := run(args, &out)
+	return out.String(), err
+}
+
+func TestLsCountsEachRoomBesideARunningPlugin(t *testing.T) {
+	dir, _ := filled(t)
+	out, err := meterctl(t, "-store-dir", dir, "ls")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for room, want := range map[string]string{"open": "1 3", "outbox": "1 2", "rejected": "1 1", "damaged": "0 0"} {
+		found := false
+		for line := range strings.Lines(out) {
+			if f := strings.Fields(line); f[0] == room {
+				found = true
+				if got := f[1] + " " + f[3]; got != want {
+					t.Errorf("%s: got %q files and records, want %q", room, got, want)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("no line of %s in\n%s", room, out)
+		}
+	}
+}
+
+func TestCatPrintsTheRecordsWithTheirUniqueIDs(t *testing.T) {
+	dir, _ := filled(t)
+	for glob, want := range map[string]int{"open/*.log": 3, "outbox/ingest/*.gz": 2} {
+		files, _ := filepath.Glob(filepath.Join(dir, glob))
+		if len(files) != 1 {
+			t.Fatalf("%s: got %v", glob, files)
+		}
+		id := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(files[0]), ".log"), ".gz")
+		out, err := meterctl(t, "-store-dir", dir, "cat", files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Count(out, "\n") != want || !strings.Contains(out, fmt.Sprintf(`"uniqueId":"%s-%d"`, id, want-1)) {
+			t.Errorf("%s: want %d records with ids of %s, got\n%s", glob, want, id, out)
+		}
+	}
+}
+
+func TestCheckIsSilentOnASoundSpoolAndNamesDamageByFileAndOffset(t *testing.T) {
+	dir, s := filled(t)
+	if out, err := meterctl(t, "-store-dir", dir, "check"); err != nil || !strings.Contains(out, " 0 problems") {
+		t.Fatalf("got %v\n%s", err, out)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, glob := range []string{"open/*.log", "outbox/ingest/*.gz", "rejected/*.ndjson"} {
+		files, _ := filepath.Glob(filepath.Join(dir, glob))
+		content, err := os.ReadFile(files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := append([]byte(nil), content...)
+		bad[len(bad)-6] ^= 0xff
+		if err := os.WriteFile(files[0], bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rel, _ := filepath.Rel(dir, files[0])
+		out, err := meterctl(t, "-store-dir", dir, "check")
+		if !errors.Is(err, errProblems) || !strings.Contains(out, rel+": offset ") {
+			t.Errorf("%s with a flipped byte: got %v\n%s", glob, err, out)
+		}
+		if err := os.WriteFile(files[0], content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAWrongCommandSaysWhatIsWanted(t *testing.T) {
+	dir, _ := filled(t)
+	for _, args := range [][]string{{}, {"lss"}, {"-store-dir", dir, "cat"}, {"-store-dir", dir, "cat", "nothing"}, {"-store-dir", "/nonexistent", "ls"}, {"-x"}} {
+		if out, err := meterctl(t, args...); err == nil || !strings.Contains(err.Error(), "want") && !strings.Contains(err.Error(), "meterctl -h") {
+			t.Errorf("%v: got %v, %s", args, err, out)
+		}
+	}
+}

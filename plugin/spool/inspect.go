@@ -1,0 +1,280 @@
+package spool
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/klauspost/compress/gzip"
+)
+
+// Rooms are the folders of a spool in the order in which a record passes through them.
+var Rooms = []string{openDir, sealingDir, outboxDir, rejectedDir, damagedDir}
+
+// File is one file of a spool.
+type File struct {
+	Room     string // one of Rooms
+	Path     string // below the spool's directory, slash-separated
+	Bytes    int64
+	Modified time.Time
+}
+
+// Files lists what is in a spool. It only reads and needs no lock: beside a running plugin, files may
+// be gone by the time they are read.
+func Files(dir string) ([]File, error) {
+	if _, err := os.Stat(filepath.Join(dir, openDir)); err != nil {
+		return nil, fmt.Errorf("want a store_dir of this plugin: %w", err)
+	}
+	var files []File
+	for _, room := range Rooms {
+		root := filepath.Join(dir, room)
+		err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil || d.IsDir() {
+				return err
+			}
+			st, err := d.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(dir, p)
+			files = append(files, File{room, filepath.ToSlash(rel), st.Size(), st.ModTime()})
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// Problem is something in a spool that is not as it should be.
+type Problem struct {
+	File   string // below the spool's directory
+	Offset int64  // in bytes; for a compressed object, in what it holds
+	What   string
+}
+
+func (p Problem) String() string { return fmt.Sprintf("%s: offset %d: %s", p.File, p.Offset, p.What) }
+
+// Records calls each with every record of a file as it will be, or was, delivered: a line of JSON,
+// valid during the call. What cannot be read is returned; problems do not end the reading of a log.
+// With a nil each the records are counted, and not looked into. Files in damaged/ hold none.
+func Records(dir string, f File, each func(line []byte) error) (n int, problems []Problem, err error) {
+	file, err := os.Open(filepath.Join(dir, filepath.FromSlash(f.Path)))
+	if err != nil {
+		return 0, nil, err
+	}
+	defer file.Close()
+	count := func(line []byte) error {
+		n++
+		if each != nil {
+			return each(line)
+		}
+		return nil
+	}
+	switch {
+	case f.Room == openDir:
+		problems, err = logRecords(dir, file, f, count)
+	case f.Room == damagedDir:
+	case each == nil:
+		n, problems, err = countLines(file, f)
+	default:
+		problems, err = textRecords(file, f, count)
+	}
+	return n, problems, err
+}
+
+func logRecords(dir string, file *os.File, f File, each func([]byte) error) ([]Problem, error) {
+	id, err := uuid.Parse(strings.TrimSuffix(path.Base(f.Path), ".log"))
+	if err != nil {
+		return []Problem{{f.Path, 0, "not a file of this plugin"}}, nil
+	}
+	st, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	scan, err := newScanner(file, st.Size())
+	if errors.Is(err, errVersion) {
+		return []Problem{{f.Path, 0, err.Error()}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	bound, err := endOf(dir, id)
+	if err != nil {
+		return nil, err
+	}
+	var text []byte
+	for scan.Next() && scan.start <= bound.offset {
+		lines, first := scan.payload, int(scan.header.first)
+		switch scan.header.kind {
+		case kindRecords:
+		case kindCarry:
+			c, _ := parseCarry(scan.payload)
+			lines = c.lines
+		default:
+			continue
+		}
+		if scan.start == bound.offset {
+			lines = headLines(lines, int(bound.lines))
+		}
+		text = appendStamped(text[:0], lines, id, first)
+		for line := range bytes.Lines(text) {
+			if err := each(bytes.TrimSuffix(line, newline)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var problems []Problem
+	for _, d := range scan.damaged {
+		what := "%d bytes that are no whole frame"
+		if d.torn {
+			what = "%d bytes of a write that is under way or was cut off"
+			if time.Since(f.Modified) < 2*time.Second {
+				continue // a running plugin writes
+			}
+		}
+		problems = append(problems, Problem{f.Path, d.offset, fmt.Sprintf(what, d.length)})
+	}
+	return problems, scan.err
+}
+
+// endOf tells where a log ends, which a later log may know.
+func endOf(dir string, id uuid.UUID) (end, error) {
+	bound := end{offset: math.MaxInt64}
+	entries, err := os.ReadDir(filepath.Join(dir, openDir))
+	for _, e := range entries {
+		f, err := os.Open(filepath.Join(dir, openDir, e.Name()))
+		if err != nil {
+			continue // sealed meanwhile
+		}
+		if st, err := f.Stat(); err == nil {
+			if scan, err := newScanner(f, st.Size()); err == nil && scan.Next() && scan.header.kind == kindCarry {
+				c, _ := parseCarry(scan.payload)
+				if b, ok := c.ends[id]; ok {
+					bound = b
+				}
+			}
+		}
+		_ = f.Close()
+	}
+	return bound, err
+}
+
+// textOf opens the text of an object or a file of rejected records.
+func textOf(file *os.File, f File) (*bufio.Reader, *countingReader, error) {
+	buffered := bufio.NewReaderSize(file, 1<<20)
+	var in io.Reader = buffered
+	if magic, _ := buffered.Peek(2); f.Room != rejectedDir && bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		gz, err := gzip.NewReader(buffered)
+		if err != nil {
+			return nil, nil, err
+		}
+		in = gz
+	}
+	counted := &countingReader{Reader: in}
+	return bufio.NewReaderSize(counted, 1<<20), counted, nil
+}
+
+func countLines(file *os.File, f File) (n int, problems []Problem, err error) {
+	text, counted, err := textOf(file, f)
+	if err != nil {
+		return 0, []Problem{{f.Path, 0, err.Error()}}, nil
+	}
+	if lead, _ := text.Peek(1); len(lead) == 1 && lead[0] == '[' {
+		_, err := file.Seek(0, io.SeekStart)
+		if err != nil {
+			return 0, nil, err
+		}
+		problems, err = textRecords(file, f, func([]byte) error { n++; return nil })
+		return n, problems, err
+	}
+	buf := make([]byte, 256<<10)
+	for {
+		k, err := text.Read(buf)
+		n += bytes.Count(buf[:k], newline)
+		if err == io.EOF {
+			return n, nil, nil
+		}
+		if err != nil {
+			return n, []Problem{{f.Path, counted.n, err.Error()}}, nil
+		}
+	}
+}
+
+func textRecords(file *os.File, f File, each func([]byte) error) ([]Problem, error) {
+	text, counted, err := textOf(file, f)
+	if err != nil {
+		return []Problem{{f.Path, 0, err.Error()}}, nil
+	}
+	broken := func(err error) ([]Problem, error) {
+		return []Problem{{f.Path, counted.n, err.Error()}}, nil
+	}
+	if lead, _ := text.Peek(1); len(lead) == 1 && lead[0] == '[' {
+		dec := json.NewDecoder(text)
+		if _, err := dec.Token(); err != nil {
+			return broken(err)
+		}
+		for dec.More() {
+			var raw json.RawMessage
+			if err := dec.Decode(&raw); err != nil {
+				return broken(err)
+			}
+			if err := each(raw); err != nil {
+				return nil, err
+			}
+		}
+		if _, err := dec.Token(); err != nil {
+			return broken(err)
+		}
+		return nil, nil
+	}
+	var offset int64
+	for {
+		line, err := text.ReadBytes('\n')
+		if len(line) > 0 {
+			if !json.Valid(line) || !utf8.Valid(line) || line[len(line)-1] != '\n' {
+				return []Problem{{f.Path, offset, fmt.Sprintf("want a line of JSON in UTF-8, got %.60q", line)}}, nil
+			}
+			if err := each(bytes.TrimSuffix(line, newline)); err != nil {
+				return nil, err
+			}
+			offset += int64(len(line))
+		}
+		if err == io.EOF {
+			return nil, nil
+		}
+		if err != nil {
+			return broken(err)
+		}
+	}
+}
+
+type countingReader struct {
+	io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.n += int64(n)
+	return n, err
+}
