@@ -1,0 +1,239 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"out_amberflo/test/fault"
+	"out_amberflo/test/s3server"
+)
+
+// The programs that load the plugin.
+const (
+	bundledHost   = "the bundled host"
+	realFluentBit = "Fluent Bit"
+)
+
+// both runs a scenario under the bundled host and under Fluent Bit.
+func both(t *testing.T, scenario func(t *testing.T, b *bench)) {
+	t.Helper()
+	t.Parallel()
+	for _, program := range []string{bundledHost, realFluentBit} {
+		t.Run(program, func(t *testing.T) {
+			t.Parallel()
+			scenario(t, newBench(t, program))
+		})
+	}
+}
+
+// bench is a bucket on an S3 server of its own, a directory for everything else, and what the next
+// start of the plugin shall be like.
+type bench struct {
+	*testing.T
+	program string
+	dir     string
+	server  *s3server.Server
+	runs    int
+
+	endpoint    string
+	credentials s3server.Credentials
+	env         []string // beyond the credentials
+	plugin      string
+	args        []string // of the bundled host
+	service     []string // lines of Fluent Bit's [SERVICE]
+	inputs      []string // lines of Fluent Bit's [INPUT]; default: the tail of a file
+}
+
+func newBench(t *testing.T, program string) *bench {
+	t.Helper()
+	if program == realFluentBit && fluentBit == "" {
+		t.Skip("no fluent-bit on the PATH and none in FLUENT_BIT")
+	}
+	dir, err := os.MkdirTemp("", "amberflo-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := s3server.Start(t.Context(), s3server.Options{Dir: filepath.Join(dir, "s3")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("kept for a look: %s", dir)
+		} else if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return &bench{T: t, program: program, dir: dir, server: server, endpoint: server.Endpoint, credentials: server.Writer, plugin: pluginFile}
+}
+
+func (b *bench) path(elem ...string) string {
+	return filepath.Join(append([]string{b.dir}, elem...)...)
+}
+
+func (b *bench) write(name string, content []byte) string {
+	b.Helper()
+	if err := os.WriteFile(b.path(name), content, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return b.path(name)
+}
+
+// behind puts a proxy before the server that lets requests fail.
+func (b *bench) behind(o fault.Options) *fault.Proxy {
+	b.Helper()
+	o.Target = b.server.Endpoint
+	proxy, err := fault.Start(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(proxy.Close)
+	b.endpoint = proxy.URL
+	return proxy
+}
+
+// section is an [OUTPUT] for the bench's bucket and the store_dir "spool". A line more replaces the line of
+// the same key; a key alone takes it away.
+func (b *bench) section(more ...string) string {
+	lines := []string{"Name amberflo", "Match *", "bucket " + b.server.Bucket, "region " + b.server.Region,
+		"endpoint " + b.endpoint, "store_dir " + b.path("spool"), "Workers 1", "Retry_Limit no_limits"}
+	for _, line := range more {
+		key, value, _ := strings.Cut(line, " ")
+		lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, key+" ") })
+		if value != "" {
+			lines = append(lines, line)
+		}
+	}
+	return "[OUTPUT]\n    " + strings.Join(lines, "\n    ") + "\n"
+}
+
+// parser reads what logged writes.
+const parser = `[PARSER]
+    Name        json
+    Format      json
+    Time_Key    time
+    Time_Format %Y-%m-%dT%H:%M:%S.%LZ
+`
+
+// start starts the plugin on some input. It goes on after the input's end, until the caller stops it.
+func (b *bench) start(in input, sections ...string) *process {
+	b.Helper()
+	return b.launch(in, true, sections)
+}
+
+// run starts the plugin, waits for its end behind the end of the input, and returns its log.
+func (b *bench) run(in input, sections ...string) string {
+	b.Helper()
+	p := b.launch(in, false, sections)
+	if code := p.wait(); code != 0 {
+		b.Fatalf("exit status %d, want 0; log:\n%s", code, p.log.String())
+	}
+	return p.log.String()
+}
+
+func (b *bench) launch(in input, stay bool, sections []string) *process {
+	b.Helper()
+	b.runs++
+	name := func(what string) string { return fmt.Sprintf("run%d.%s", b.runs, what) }
+	conf := strings.Join(sections, "\n")
+	if b.program == bundledHost {
+		args := []string{"-e", b.plugin, "-c", b.write(name("conf"), []byte(conf)), "--json"}
+		if stay {
+			args = append(args, "--wait", "10m")
+		}
+		return b.execute(name("log"), in.chunks, append([]string{hostProgram}, append(args, append(b.args, "-")...)...)...)
+	}
+	inputs := b.inputs
+	if inputs == nil {
+		inputs = []string{"Name tail", "Path " + b.write(name("input"), in.lines), "Tag " + tag, "Parser json", "Read_from_Head on"}
+		if !stay {
+			inputs = append(inputs, "Exit_On_Eof on")
+		}
+	}
+	service := append([]string{"Flush 0.2", "Grace 5", "Parsers_File " + b.write("parsers.conf", []byte(parser)),
+		"scheduler.base 1", "scheduler.cap 1"}, b.service...)
+	conf = "[SERVICE]\n    " + strings.Join(service, "\n    ") + "\n\n[INPUT]\n    " + strings.Join(inputs, "\n    ") + "\n\n" + conf
+	return b.execute(name("log"), nil, fluentBit, "-e", b.plugin, "-c", b.write(name("conf"), []byte(conf)))
+}
+
+// spool lists the files below a folder of store_dir, with their content.
+func (b *bench) spool(folder string) map[string]string {
+	b.Helper()
+	return b.files(b.path("spool", folder))
+}
+
+func (b *bench) files(dir string) map[string]string {
+	b.Helper()
+	found := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		found[strings.TrimPrefix(path, dir+"/")] = string(content)
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a file that moved on under the walk
+		b.Fatal(err)
+	}
+	return found
+}
+
+func names(files map[string]string) []string { return slices.Sorted(maps.Keys(files)) }
+
+// until waits for what another process brings about.
+func (b *bench) until(what string, condition func() bool) {
+	b.Helper()
+	const most = 45 * time.Second
+	for deadline := time.Now().Add(most); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.Fatalf("waited %s for %s", most, what)
+		}
+	}
+}
+
+// wantLog wants one line of a log that holds all of the words.
+func (b *bench) wantLog(log string, words ...string) {
+	b.Helper()
+	if lines(log, words...) == 0 {
+		b.Errorf("want a line with %q in the log:\n%s", words, log)
+	}
+}
+
+// lines counts the lines that hold all of the words.
+func lines(log string, words ...string) int {
+	n := 0
+	for line := range strings.Lines(log) {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+			n++
+		}
+	}
+	return n
+}
+
+// wantOnlyOpenEmpty wants nothing left in the spool but, in open/, at most logs without a record.
+func (b *bench) wantDelivered() {
+	b.Helper()
+	for _, folder := range []string{"outbox", "sealing"} {
+		if left := names(b.spool(folder)); len(left) > 0 {
+			b.Errorf("left in %s/: %q", folder, left)
+		}
+	}
+	for name, content := range b.spool("open") {
+		if bytes.Contains([]byte(content), []byte(`{"customerId"`)) {
+			b.Errorf("records left in open/%s", name)
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"out_amberflo/test/accesslog"
+	"out_amberflo/test/amberflo"
+)
+
+// amberflo reads the whole bucket as Amberflo does.
+func (b *bench) amberflo(each func(key string, r amberflo.Record)) *amberflo.Standin {
+	b.Helper()
+	s := amberflo.New(amberflo.Options{
+		Endpoint: b.server.Endpoint, Region: b.server.Region, Bucket: b.server.Bucket, Each: each,
+		Credentials: credentials.NewStaticCredentialsProvider(b.server.Owner.AccessKey, b.server.Owner.SecretKey, ""),
+	})
+	if _, err := s.Read(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+// wantBill wants what the log says, to the last unit, without help of deduplication.
+func (b *bench) wantBill(want []accesslog.Line) {
+	b.Helper()
+	s := b.amberflo(nil)
+	bill := s.Bill()
+	var expected []amberflo.Line
+	for _, l := range want {
+		expected = append(expected, amberflo.Line{Customer: l.Customer, Meter: l.Meter, Events: l.Events, Usage: l.Usage})
+	}
+	for _, diff := range amberflo.Diff(expected, bill.Lines) {
+		b.Errorf("bill: %s", diff)
+	}
+	if bill.Duplicates+bill.Conflicts+bill.Refused+bill.RefusedObjects+bill.WithoutID > 0 {
+		b.Errorf("want no duplicates, conflicts, refusals or records without id, got %+v", bill)
+	}
+	for _, o := range s.Objects() {
+		if strings.HasSuffix(o.Key, ".gz") && o.Members != 1 {
+			b.Errorf("%s has %d gzip members, want 1", o.Key, o.Members)
+		}
+	}
+}
+
+// wantRejected wants each record that cannot be metered in rejected/, known by its id.
+func (b *bench) wantRejected(truth accesslog.Truth) {
+	b.Helper()
+	ids := map[string]bool{}
+	for _, r := range b.rejected() {
+		ids[r.ID] = true
+	}
+	if len(ids) != truth.Rejected() {
+		b.Errorf("%d records in rejected/, want %d", len(ids), truth.Rejected())
+	}
+}
+
+// reject is a line of rejected/.
+type reject struct {
+	ID, Reason, Detail, Tag, Time string
+	Record                        json.RawMessage
+	Chunk                         []byte
+}
+
+func (b *bench) rejected() []reject {
+	b.Helper()
+	var found []reject
+	for name, content := range b.spool("rejected") {
+		for line := range strings.Lines(content) {
+			var r reject
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				b.Fatalf("rejected/%s: %q: %v", name, line, err)
+			}
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// objects gives what is in the bucket: the bytes by key.
+func (b *bench) objects() map[string]string {
+	b.Helper()
+	listed, err := b.server.Objects(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, o := range listed {
+		content, err := b.server.Get(b.Context(), o.Key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		found[o.Key] = string(content)
+	}
+	return found
+}
+
+// arrived waits until there are as many objects in the bucket.
+func (b *bench) arrived(n int) map[string]string {
+	b.Helper()
+	b.until(fmt.Sprintf("%d objects in the bucket", n), func() bool {
+		listed, err := b.server.Objects(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		return len(listed) >= n
+	})
+	return b.objects()
+}
+
+// plain undoes gzip if the key says so, as Amberflo does.
+func (b *bench) plain(key, content string) string {
+	b.Helper()
+	if !strings.HasSuffix(key, ".gz") {
+		return content
+	}
+	zr, err := gzip.NewReader(bytes.NewReader([]byte(content)))
+	if err != nil {
+		b.Fatalf("%s: %v", key, err)
+	}
+	zr.Multistream(false)
+	text, err := io.ReadAll(zr)
+	if err != nil {
+		b.Fatalf("%s: %v", key, err)
+	}
+	return string(text)
+}

@@ -1,0 +1,68 @@
+// Package e2e runs the built plugin end to end: loaded by the bundled host, and by Fluent Bit where it is
+// installed, into a real S3 server that takes nothing without the ACL, through a proxy that makes S3 fail.
+// What must come out is computed here, by code that the plugin does not share.
+package e2e
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+var (
+	kills          = flag.Int("e2e.kills", 10, "how often the kill test kills the bundled host")
+	fluentBitKills = flag.Int("e2e.fluent-bit-kills", 5, "how often the kill test kills Fluent Bit, for each number of workers")
+	seed           = flag.Uint64("e2e.seed", 1, "what decides when a kill test kills and which requests fail")
+)
+
+var (
+	root        string // of the repository
+	pluginFile  string
+	hostProgram string
+	fluentBit   string // "" where there is none
+)
+
+// Most tests wait most of the time: for an fsync, a back-off, an age.
+const parallel = "6"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := findBuilt(); err != nil {
+		fmt.Fprintln(os.Stderr, "end to end:", err)
+		os.Exit(1)
+	}
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "test.parallel" })
+	if !set {
+		_ = flag.Set("test.parallel", parallel)
+	}
+	os.Exit(m.Run())
+}
+
+// findBuilt finds what make builds; nothing is built here, so that a test never runs against a plugin of
+// other flags than the one that is shipped.
+func findBuilt() error {
+	var err error
+	if root, err = filepath.Abs("../.."); err != nil {
+		return err
+	}
+	pluginFile = filepath.Join(root, "out_amberflo.so")
+	hostProgram = filepath.Join(root, "bin", "amberflo-host")
+	for _, file := range []string{pluginFile, hostProgram, cmp.Or(os.Getenv("VERSITYGW"), filepath.Join(root, "bin", "versitygw"))} {
+		if _, err := exec.LookPath(file); err != nil && file != pluginFile {
+			return fmt.Errorf("want %s, which is not built: run make test at the top of the repository", file)
+		}
+		if _, err := os.Stat(file); err != nil {
+			return fmt.Errorf("want %s, which is not built: run make test at the top of the repository", file)
+		}
+	}
+	name := cmp.Or(os.Getenv("FLUENT_BIT"), "fluent-bit")
+	if fluentBit, err = exec.LookPath(name); err != nil && os.Getenv("FLUENT_BIT") != "" {
+		return fmt.Errorf("FLUENT_BIT: want a program, got %q: %w", name, err)
+	}
+	return nil
+}
