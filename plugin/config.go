@@ -41,17 +41,19 @@ type Config struct {
 
 // An OptionError says what is wrong with one option, and how to mend it.
 type OptionError struct {
-	Key, Want, Got, Example string
+	Key, Want string
+	Got       string // a phrase; what the user typed stands in quotes
+	Example   string // a value that would do
+	Caret     string // the value and, on a line of its own, a ^ below the mistake; may be empty
 }
 
 func (e *OptionError) Error() string {
-	got := "nothing"
-	if e.Got != "" {
-		got = strconv.Quote(e.Got)
-	}
-	text := fmt.Sprintf("%s: want %s, got %s", e.Key, e.Want, got)
+	text := fmt.Sprintf("%s: want %s, got %s", e.Key, e.Want, e.Got)
 	if e.Example != "" {
 		text += fmt.Sprintf(", for example: %s %s", e.Key, e.Example)
+	}
+	if e.Caret != "" {
+		text += "\n    " + strings.ReplaceAll(e.Caret, "\n", "\n    ")
 	}
 	return text
 }
@@ -128,7 +130,7 @@ var options = []option{
 // joins an *OptionError for each option that is wrong or missing. The bucket is opened too, since only
 // the AWS SDK knows whether it finds a region; that makes no request.
 func Load(ctx context.Context, get func(key string) string) (*Config, *bucket.Bucket, error) {
-	c := &Config{}
+	c := &Config{GzipLevel: 6} // where compression is wrong, the key is judged as for gzip
 	var errs []error
 	wrong := map[string]bool{}
 	fail := func(e *OptionError) {
@@ -147,17 +149,25 @@ func Load(ctx context.Context, get func(key string) string) (*Config, *bucket.Bu
 			continue
 		}
 		if err := o.set(c, v); err != nil {
-			fail(&OptionError{o.key, err.Error(), v, o.example})
+			e := &OptionError{Key: o.key, Want: err.Error(), Got: strconv.Quote(v), Example: o.example}
+			if errors.Is(err, errNoGz) {
+				e.Example = strings.TrimSuffix(v, ".gz") + ".json"
+			}
+			fail(e)
 		}
 	}
 	if c.Bucket.Bucket == "" {
-		fail(&OptionError{"bucket", "the name of the bucket that Amberflo supplied", "", "183-amberflo"})
+		fail(&OptionError{Key: "bucket", Want: "the name of the bucket that Amberflo supplied", Got: "nothing", Example: "183-amberflo"})
 	}
 	b, err := bucket.Open(ctx, c.Bucket)
 	var refused *bucket.OptionError
 	switch {
 	case errors.As(err, &refused):
-		fail(&OptionError{refused.Option, refused.Want, refused.Got, refused.Example})
+		got := "nothing"
+		if refused.Got != "" {
+			got = strconv.Quote(refused.Got)
+		}
+		fail(&OptionError{Key: refused.Option, Want: refused.Want, Got: got, Example: refused.Example})
 	case err != nil:
 		errs = append(errs, err)
 	}
@@ -167,7 +177,7 @@ func Load(ctx context.Context, get func(key string) string) (*Config, *bucket.Bu
 		UniqueID: get("unique_id"), Dimensions: get("dimensions"), Payload: get("payload"), Unmatched: get("unmatched"),
 	})
 	for _, m := range mistakes {
-		fail(&OptionError{m.Key, m.Want, m.Got, m.Example})
+		fail(&OptionError{m.Key, m.Want, m.Got, m.Example, m.Caret})
 	}
 	c.Rules = rules
 	if len(errs) > 0 {

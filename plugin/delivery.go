@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -49,9 +50,8 @@ func join(ctx context.Context, c *Config, b *bucket.Bucket, log *slog.Logger) (*
 		b.Close()
 		for i, o := range options {
 			if c.delivery[i] != d.config.delivery[i] {
-				return nil, 0, &OptionError{"store_dir", fmt.Sprintf(
-					"a directory of its own, because another output with another %s (%s) uses %s", o.key, d.config.delivery[i], c.StoreDir),
-					c.StoreDir, c.StoreDir + "-2"}
+				return nil, 0, &OptionError{Key: "store_dir", Example: c.StoreDir + "-2", Got: strconv.Quote(c.StoreDir),
+					Want: fmt.Sprintf("a directory of its own, because an output with another %s (%s) uses this one", o.key, d.config.delivery[i])}
 			}
 		}
 		d.users++

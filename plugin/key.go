@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -23,6 +24,8 @@ type keyPart struct {
 
 // Verbs of strftime that make sense in a key: no white space, no zone (keys are in UTC).
 const keyVerbs = "YyCGgmBbhAawuVUWdjHIMSspFTRD%"
+
+var errNoGz = errors.New("no ending .gz with compression none: Amberflo decides by it")
 
 // parseKeyFormat returns what was wanted as its error. gzip says how objects are compressed: Amberflo
 // decides by the extension of the key.
@@ -67,18 +70,18 @@ func parseKeyFormat(format string, gzip bool) (keyFormat, error) {
 	}
 	flush()
 	if !has['U'] && (!has['N'] || !has['H']) {
-		return nil, fmt.Errorf("$UUID, or both %%N and $HASH, so that no object overwrites another")
+		return nil, errors.New("$UUID, or both %N and $HASH, so that no object overwrites another")
 	}
 	example := k.key(spool.Sealed{ID: uuid.Nil, Opened: time.Date(2022, 9, 30, 23, 59, 59, 999999999, time.UTC)})
 	switch {
 	case path.Clean(example) != example || strings.HasPrefix(example, "../"):
-		return nil, fmt.Errorf("a path without empty, . and .. parts")
+		return nil, errors.New("a path without empty, . and .. parts")
 	case len(example) > spool.MaxKey:
 		return nil, fmt.Errorf("at most %d bytes in a key, this makes %d", spool.MaxKey, len(example))
 	case gzip && !strings.HasSuffix(example, ".gz"):
-		return nil, fmt.Errorf("the ending .gz with compression gzip: Amberflo decides by it")
+		return nil, errors.New("the ending .gz with compression gzip: Amberflo decides by it")
 	case !gzip && strings.HasSuffix(example, ".gz"):
-		return nil, fmt.Errorf("no ending .gz with compression none: Amberflo decides by it")
+		return nil, errNoGz
 	}
 	return k, nil
 }
