@@ -33,6 +33,10 @@ func (s *Spool) Reject(lines []byte) error {
 		return fmt.Errorf("set aside %d bytes of rejected records: %w", len(lines), errors.Join(err, f.Truncate(st.Size())))
 	}
 	if isNew {
+		s.mu.Lock()
+		s.resendable = true
+		s.mu.Unlock()
+		s.poke()
 		return s.syncDir(s.path(rejectedDir))
 	}
 	return nil

@@ -21,7 +21,7 @@ import (
 )
 
 // Rooms are the folders of a spool in the order in which a record passes through them.
-var Rooms = []string{openDir, sealingDir, outboxDir, rejectedDir, damagedDir}
+var Rooms = []string{openDir, sealingDir, outboxDir, sentDir, failedDir, rejectedDir, damagedDir}
 
 // File is one file of a spool.
 type File struct {
@@ -93,7 +93,7 @@ func Records(dir string, f File, each func(line []byte) error) (n int, problems 
 	switch {
 	case f.Room == openDir:
 		problems, err = logRecords(dir, file, f, count)
-	case f.Room == damagedDir:
+	case f.Room == damagedDir, strings.HasSuffix(f.Path, ReasonSuffix), strings.HasPrefix(path.Base(f.Path), "."):
 	case each == nil:
 		n, problems, err = countLines(file, f)
 	default:

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -30,6 +28,8 @@ type outbox struct {
 	taken   int
 	arrived chan struct{} // closed when waiting grows; nil if nobody waits
 	emptied chan struct{} // closed when nothing is waiting or taken; nil if nobody waits
+
+	keepSent bool
 }
 
 func (o *outbox) add(obj Object, front bool) {
@@ -109,35 +109,36 @@ func (s *Spool) Return(obj Object, notBefore time.Time) {
 
 // Read opens the bytes of an object.
 func (s *Spool) Read(obj Object) (*os.File, error) {
-	f, err := os.Open(s.path(outboxDir, filepath.FromSlash(obj.Key)))
+	f, err := os.Open(s.objectPath(outboxDir, obj.Key))
 	if err != nil {
 		return nil, fmt.Errorf("read object %s: %w", obj.Key, err)
 	}
 	return f, nil
 }
 
-// Sent removes an object that is in the bucket. Should the removal be lost in a power cut, the object
-// is sent once more, under the same key and with the same bytes.
+// Sent takes an object that is in the bucket out of the outbox: to sent/, if KeepSent says so. Should
+// that be lost in a power cut, the object is sent once more, under the same key and with the same bytes.
+// On an error it is handed out again later, for the same.
 func (s *Spool) Sent(obj Object) error {
 	crash("uploaded")
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	file := s.path(outboxDir, filepath.FromSlash(obj.Key))
-	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		o.taken--
-		o.add(obj, true)
-		return fmt.Errorf("remove delivered object %s: %w", obj.Key, err)
-	}
 	o.taken--
-	for dir := path.Dir(obj.Key); dir != "."; dir = path.Dir(dir) {
-		if os.Remove(s.path(outboxDir, filepath.FromSlash(dir))) != nil {
-			break // not empty
-		}
+	var err error
+	if o.keepSent {
+		err = s.keep(obj)
+	} else if err = os.Remove(s.objectPath(outboxDir, obj.Key)); err == nil {
+		s.count(-obj.Size)
 	}
-	s.mu.Lock()
-	s.objects -= obj.Size
-	s.mu.Unlock()
+	if errors.Is(err, fs.ErrNotExist) {
+		s.count(-obj.Size) // somebody removed it
+	} else if err != nil {
+		obj.notBefore = time.Now().Add(time.Minute)
+		o.add(obj, true)
+		return fmt.Errorf("take the delivered object %s out of the outbox: %w", obj.Key, err)
+	}
+	s.removeEmpty(outboxDir, obj.Key)
 	if o.emptied != nil && len(o.waiting)+o.taken == 0 {
 		close(o.emptied)
 		o.emptied = nil
@@ -180,7 +181,7 @@ func (s *Spool) publish(name string) error {
 	if err != nil {
 		return err
 	}
-	from, to := s.path(sealingDir, name), s.path(outboxDir, filepath.FromSlash(key))
+	from, to := s.path(sealingDir, name), s.objectPath(outboxDir, key)
 	st, err := os.Stat(from)
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", key, err)
@@ -199,9 +200,7 @@ func (s *Spool) publish(name string) error {
 	}
 	crash("published")
 	o.add(Object{Key: key, Size: st.Size(), Sealed: st.ModTime()}, false)
-	s.mu.Lock()
-	s.objects += st.Size()
-	s.mu.Unlock()
+	s.count(st.Size())
 	if err := s.syncDir(filepath.Dir(to)); err != nil {
 		return fmt.Errorf("publish %s: %w", key, err)
 	}
@@ -223,32 +222,4 @@ func (s *Spool) mkdirAll(dir string) error {
 		return s.mkdirAll(dir)
 	}
 	return err
-}
-
-// loadOutbox finds what waits from before the start.
-func (s *Spool) loadOutbox() error {
-	root := s.path(outboxDir)
-	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		st, err := d.Info()
-		if err != nil {
-			return err
-		}
-		key := filepath.ToSlash(strings.TrimPrefix(p, root+string(filepath.Separator)))
-		s.outbox.waiting = append(s.outbox.waiting, Object{Key: key, Size: st.Size(), Sealed: st.ModTime()})
-		s.objects += st.Size()
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("list the outbox: %w", err)
-	}
-	slices.SortFunc(s.outbox.waiting, func(a, b Object) int {
-		if c := a.Sealed.Compare(b.Sealed); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Key, b.Key)
-	})
-	return nil
 }

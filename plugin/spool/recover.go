@@ -23,11 +23,12 @@ func Open(o Options) (*Spool, error) {
 		write:    (*os.File).Write,
 		sync:     func(f *os.File) error { return unix.Fdatasync(int(f.Fd())) },
 		wake:     make(chan struct{}, 1),
+		uploaded: make(chan struct{}, 1),
 		ends:     make(map[uuid.UUID]end),
 		expected: make(map[Source][]int64),
 		expires:  time.Now().Add(expectFor),
 	}
-	for _, dir := range []string{openDir, sealingDir, outboxDir, rejectedDir, damagedDir} {
+	for _, dir := range Rooms {
 		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
 			return nil, fmt.Errorf("store_dir: want a directory that can be written, got %w", err)
 		}
@@ -65,9 +66,21 @@ func (s *Spool) recover() error {
 	if err := s.recoverSealing(); err != nil {
 		return err
 	}
-	if err := s.loadOutbox(); err != nil {
+	var err error
+	if s.outbox.waiting, err = s.listObjects(outboxDir); err != nil {
 		return err
 	}
+	sent, err := s.listObjects(sentDir)
+	if err != nil {
+		return err
+	}
+	for _, obj := range append(sent, s.outbox.waiting...) {
+		s.objects += obj.Size
+	}
+	if len(sent) > 0 {
+		s.uploaded <- struct{}{}
+	}
+	s.lookAside()
 	entries, err := os.ReadDir(s.path(openDir)) // by name, and so by age
 	if err != nil {
 		return err

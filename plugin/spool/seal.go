@@ -69,9 +69,16 @@ func (s *Spool) sealDue(ctx context.Context) (time.Duration, error) {
 			}
 		}
 	}
+	look := s.resendable
 	s.mu.Unlock()
 	if err != nil {
 		return 0, err
+	}
+	if look {
+		s.lookAside()
+		if next == 0 || next > lookForResent {
+			next = lookForResent
+		}
 	}
 	return next, s.sealAll(ctx)
 }

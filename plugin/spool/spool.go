@@ -7,6 +7,8 @@
 //	open/<uuid>.log           accepted, still growing (format: frame.go)
 //	sealing/<uuid>=<key>      whole object of a log; it counts from the moment the log is gone
 //	outbox/<key>              sealed: the exact bytes, under the exact key
+//	sent/<key>                in the bucket, waiting for Amberflo's verdict
+//	failed/<key>              refused by Amberflo, beside <key>.reason.txt
 //	rejected/<day>.ndjson     records that could not be metered
 //	damaged/…                 bytes that could not be read, as they came
 //
@@ -136,7 +138,8 @@ type Spool struct {
 	write func(*os.File, []byte) (int, error)
 	sync  func(*os.File) error
 
-	wake chan struct{} // to Run: something to seal
+	wake     chan struct{} // to Run: something to seal
+	uploaded chan struct{} // see Uploaded
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
@@ -147,7 +150,10 @@ type Spool struct {
 	expires  time.Time          // when expected ends
 	ends     map[uuid.UUID]end  // of logs that still exist
 	lastAt   int64
-	objects  int64 // bytes outside of open/
+	objects  int64 // bytes in outbox/ and sent/
+	failed   int64 // bytes in failed/
+	// resendable: there is something that meterctl could send again.
+	resendable bool
 
 	asideMu sync.Mutex // one writer of rejected/ at a time
 
@@ -336,8 +342,8 @@ func (l *log) rollBack(offset int64) error {
 // room beside the log, and a disk that is full of logs could never be drained.
 func (s *Spool) room(n int64) error {
 	open := s.openBytes()
-	if s.opt.Limit > 0 && open+s.objects+n > s.opt.Limit {
-		return fmt.Errorf("%w: want at most %d bytes (store_dir_limit_size), have %d", ErrFull, s.opt.Limit, open+s.objects)
+	if have := open + s.objects + s.failed; s.opt.Limit > 0 && have+n > s.opt.Limit {
+		return fmt.Errorf("%w: want at most %d bytes (store_dir_limit_size), have %d", ErrFull, s.opt.Limit, have)
 	}
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(s.lock.Fd()), &st); err != nil || st.Bsize <= 0 {
@@ -471,6 +477,8 @@ const (
 	openDir     = "open"
 	sealingDir  = "sealing"
 	outboxDir   = "outbox"
+	sentDir     = "sent"
+	failedDir   = "failed"
 	rejectedDir = "rejected"
 	damagedDir  = "damaged"
 )

@@ -1,0 +1,164 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ReasonSuffix ends the name of the file beside a refused object that holds the reason.
+const ReasonSuffix = ".reason.txt"
+
+// meterctl puts objects into sealing/ to be sent again; while there is anything that it could send,
+// Run looks there this often.
+const lookForResent = 15 * time.Second
+
+// KeepSent says whether Sent keeps objects in sent/ from now on, for their verdict, or removes them.
+func (s *Spool) KeepSent(keep bool) {
+	s.outbox.mu.Lock()
+	defer s.outbox.mu.Unlock()
+	s.outbox.keepSent = keep
+}
+
+// Uploaded receives after objects came into sent/.
+func (s *Spool) Uploaded() <-chan struct{} { return s.uploaded }
+
+// InBucket lists sent/, the longest there first. Sealed is then the time of the upload.
+func (s *Spool) InBucket() ([]Object, error) { return s.listObjects(sentDir) }
+
+// Forget removes an object from sent/: its verdict is not waited for any more.
+func (s *Spool) Forget(obj Object) error {
+	s.outbox.mu.Lock()
+	defer s.outbox.mu.Unlock()
+	if err := os.Remove(s.objectPath(sentDir, obj.Key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget %s: %w", obj.Key, err)
+	}
+	s.removeEmpty(sentDir, obj.Key)
+	s.count(-obj.Size)
+	return nil
+}
+
+// Refuse moves an object from sent/ to failed/, beside the reason. Both are durable then.
+func (s *Spool) Refuse(obj Object, reason []byte) error {
+	s.outbox.mu.Lock()
+	defer s.outbox.mu.Unlock()
+	to := s.objectPath(failedDir, obj.Key)
+	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
+		return fmt.Errorf("keep the refused %s: %w", obj.Key, err)
+	}
+	// The reason first: an object in failed/ has one.
+	if err := s.writeFile(to+ReasonSuffix, reason); err != nil {
+		return fmt.Errorf("keep the reason for %s: %w", obj.Key, err)
+	}
+	crash("reason-written")
+	if err := os.Rename(s.objectPath(sentDir, obj.Key), to); err != nil {
+		return fmt.Errorf("keep the refused %s: %w", obj.Key, err)
+	}
+	crash("refused")
+	s.removeEmpty(sentDir, obj.Key)
+	s.count(-obj.Size)
+	s.mu.Lock()
+	s.failed += obj.Size
+	s.resendable = true
+	s.mu.Unlock()
+	s.poke()
+	return s.syncDir(filepath.Dir(to))
+}
+
+// keep moves a delivered object from outbox/ to sent/. The caller holds outbox.mu.
+func (s *Spool) keep(obj Object) error {
+	from, to := s.objectPath(outboxDir, obj.Key), s.objectPath(sentDir, obj.Key)
+	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
+		return err
+	}
+	now := time.Now() // the verdict's window begins
+	if err := os.Chtimes(from, now, now); err != nil {
+		return err
+	}
+	// Not synced: should a power cut undo it, the object is sent again, as it was.
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	select {
+	case s.uploaded <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// lookAside measures failed/ again, from where meterctl takes files, and tells whether there is
+// anything that it could send.
+func (s *Spool) lookAside() {
+	failed, err := s.listObjects(failedDir)
+	if err != nil {
+		return
+	}
+	var bytes int64
+	for _, obj := range failed {
+		bytes += obj.Size
+	}
+	rejected, _ := os.ReadDir(s.path(rejectedDir))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = bytes
+	s.resendable = len(failed)+len(rejected) > 0
+}
+
+func (s *Spool) count(bytes int64) {
+	s.mu.Lock()
+	s.objects += bytes
+	s.mu.Unlock()
+}
+
+func (s *Spool) objectPath(room, key string) string {
+	return s.path(room, filepath.FromSlash(key))
+}
+
+// removeEmpty removes the folders of a key that is gone, as far as they are empty.
+func (s *Spool) removeEmpty(room, key string) {
+	for dir := path.Dir(key); dir != "."; dir = path.Dir(dir) {
+		if os.Remove(s.objectPath(room, dir)) != nil {
+			return
+		}
+	}
+}
+
+// listObjects gives the objects of a room, the oldest first.
+func (s *Spool) listObjects(room string) ([]Object, error) {
+	var objects []Object
+	root := s.path(room)
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && p != root {
+			return nil // moved or removed meanwhile
+		}
+		if err != nil || d.IsDir() || strings.HasSuffix(p, ReasonSuffix) || strings.HasPrefix(d.Name(), ".tmp-") {
+			return err
+		}
+		st, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		key := filepath.ToSlash(strings.TrimPrefix(p, root+string(filepath.Separator)))
+		objects = append(objects, Object{Key: key, Size: st.Size(), Sealed: st.ModTime()})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %s/: %w", room, err)
+	}
+	slices.SortFunc(objects, func(a, b Object) int {
+		if c := a.Sealed.Compare(b.Sealed); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Key, b.Key)
+	})
+	return objects, nil
+}
