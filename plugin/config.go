@@ -30,7 +30,13 @@ type Config struct {
 
 	StoreDir        string
 	StoreDirLimit   int64
+	RejectedLimit   int64
+	DropRejects     bool // at RejectedLimit
 	ShutdownTimeout time.Duration
+
+	Reports       bool // look for Amberflo's failure reports
+	ReportsPrefix string
+	ReportsWindow time.Duration
 
 	Rules *meter.Rules
 
@@ -67,8 +73,7 @@ type option struct {
 	set func(c *Config, value string) error
 }
 
-// options are those of "Where it goes", "What an object is" and "Where it waits". Those of the mapping
-// belong to meter.Compile.
+// options are all but those of the mapping, which belong to meter.Compile.
 var options = []option{
 	{"bucket", "", "183-amberflo", func(c *Config, v string) error { c.Bucket.Bucket = v; return nil }},
 	{"region", "", "us-west-2", func(c *Config, v string) error { c.Bucket.Region = v; return nil }},
@@ -123,6 +128,12 @@ var options = []option{
 		return
 	}},
 	{"store_dir_limit_size", "10G", "10G", func(c *Config, v string) (err error) { c.StoreDirLimit, err = parseSize(v); return }},
+	{"rejected_limit_size", "1G", "1G", func(c *Config, v string) (err error) { c.RejectedLimit, err = parseSize(v); return }},
+	{"rejected_overflow", "retry", "retry", oneOf(map[string]func(*Config){
+		"retry": func(c *Config) { c.DropRejects = false }, "drop": func(c *Config) { c.DropRejects = true }})},
+	{"failure_reports", "on", "on", func(c *Config, v string) (err error) { c.Reports, err = parseBool(v); return }},
+	{"failure_reports_prefix", "failed-requests/", "failed-requests/", func(c *Config, v string) error { c.ReportsPrefix = v; return nil }},
+	{"failure_reports_window", "1h", "1h", func(c *Config, v string) (err error) { c.ReportsWindow, err = parseDuration(v); return }},
 	{"shutdown_timeout", "10s", "10s", func(c *Config, v string) (err error) { c.ShutdownTimeout, err = parseDuration(v); return }},
 }
 
@@ -156,20 +167,18 @@ func Load(ctx context.Context, get func(key string) string) (*Config, *bucket.Bu
 			fail(e)
 		}
 	}
-	if c.Bucket.Bucket == "" {
-		fail(&OptionError{Key: "bucket", Want: "the name of the bucket that Amberflo supplied", Got: "nothing", Example: "183-amberflo"})
-	}
 	b, err := bucket.Open(ctx, c.Bucket)
-	var refused *bucket.OptionError
-	switch {
-	case errors.As(err, &refused):
+	for _, err := range unjoin(err) {
+		var refused *bucket.OptionError
+		if !errors.As(err, &refused) {
+			errs = append(errs, err)
+			continue
+		}
 		got := "nothing"
 		if refused.Got != "" {
 			got = strconv.Quote(refused.Got)
 		}
 		fail(&OptionError{Key: refused.Option, Want: refused.Want, Got: got, Example: refused.Example})
-	case err != nil:
-		errs = append(errs, err)
 	}
 	rules, mistakes := meter.Compile(meter.Options{
 		CustomerID: get("customer_id"), MeterAPIName: get("meter_api_name"), MeterValue: get("meter_value"),
@@ -189,10 +198,22 @@ func Load(ctx context.Context, get func(key string) string) (*Config, *bucket.Bu
 	return c, b, nil
 }
 
+// unjoin gives the errors that errors.Join has put together, err alone, or none for nil.
+func unjoin(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
 func (c *Config) spool() spool.Options {
 	return spool.Options{
 		Dir: c.StoreDir, Key: c.Key.key, JSONArray: c.JSONArray, GzipLevel: c.GzipLevel,
-		MaxBytes: c.TotalFileSize, MaxRecords: c.MaxRecords, MaxAge: c.UploadTimeout, Limit: c.StoreDirLimit,
+		MaxBytes: c.TotalFileSize, MaxRecords: c.MaxRecords, MaxAge: c.UploadTimeout,
+		Limit: c.StoreDirLimit, RejectLimit: c.RejectedLimit,
 	}
 }
 

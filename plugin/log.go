@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -73,16 +72,13 @@ func (h *logHandler) WithGroup(string) slog.Handler { return h }
 
 // LogError writes one error of an output that has no logger, because it did not start.
 func LogError(out io.Writer, name string, err error) {
-	var joined interface{ Unwrap() []error }
-	if errors.As(err, &joined) {
-		if each := joined.Unwrap(); len(each) > 1 {
-			log := newLogger(out, name)
-			log.Error(fmt.Sprintf("not started: %d options are wrong", len(each)))
-			for _, e := range each {
-				log.Error(e.Error())
-			}
-			return
+	log := newLogger(out, name)
+	if each := unjoin(err); len(each) > 1 {
+		log.Error(fmt.Sprintf("not started: %d options are wrong", len(each)))
+		for _, e := range each {
+			log.Error(e.Error())
 		}
+		return
 	}
-	newLogger(out, name).Error(err.Error())
+	log.Error(err.Error())
 }

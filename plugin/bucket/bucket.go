@@ -49,17 +49,19 @@ type Bucket struct {
 }
 
 // Open checks the options and reads the SDK's environment and files; it makes no request, so that a server or
-// credentials which are missing today do not keep the host from starting. A wrong option is an [*OptionError].
+// credentials which are missing today do not keep the host from starting. The error joins an [*OptionError] for each
+// wrong option.
 func Open(ctx context.Context, opts Options) (*Bucket, error) {
-	if err := opts.check(); err != nil {
-		return nil, err
-	}
+	errs := opts.check()
 	cfg, err := opts.load(ctx)
-	if err != nil {
-		return nil, err
+	switch {
+	case err != nil:
+		errs = append(errs, err)
+	case cfg.Region == "":
+		errs = append(errs, &OptionError{Option: "region", Want: "the bucket's region, here or as AWS_REGION or in the profile", Example: "us-west-2"})
 	}
-	if cfg.Region == "" {
-		return nil, &OptionError{Option: "region", Want: "the bucket's region, here or as AWS_REGION or in the profile", Example: "us-west-2"}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
 	}
 	b := &Bucket{opts: opts, credentials: &chain{opts: opts, current: opts.provider(cfg)}, transport: newTransport(cfg)}
 	b.client = s3.NewFromConfig(cfg, func(o *s3.Options) {
@@ -78,6 +80,9 @@ func Open(ctx context.Context, opts Options) (*Bucket, error) {
 	})
 	return b, nil
 }
+
+// Name is the bucket's name.
+func (b *Bucket) Name() string { return b.opts.Bucket }
 
 // Close closes idle connections. Requests under way go on.
 func (b *Bucket) Close() { b.transport.CloseIdleConnections() }

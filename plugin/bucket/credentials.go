@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 )
@@ -34,9 +36,16 @@ func (e *OptionError) Error() string {
 	return fmt.Sprintf("%s: want %s, got %s, for example %s", e.Option, e.Want, got, e.Example)
 }
 
-func (o Options) check() error {
+// check returns an [*OptionError] for each option that is wrong by itself.
+func (o Options) check() (errs []error) {
+	fail := func(option, want, got, example string) {
+		errs = append(errs, &OptionError{Option: option, Want: want, Got: got, Example: example})
+	}
 	if o.Bucket == "" {
-		return &OptionError{Option: "bucket", Want: "the bucket's name", Example: "183-amberflo"}
+		fail("bucket", "the name of the bucket that Amberflo supplied", "", "183-amberflo")
+	}
+	if acl := types.ObjectCannedACL(o.ACL); o.ACL != "" && !slices.Contains(acl.Values(), acl) {
+		fail("canned_acl", "none or a canned ACL of S3", o.ACL, "bucket-owner-full-control")
 	}
 	for _, e := range []struct{ option, got, example string }{
 		{"endpoint", o.Endpoint, "https://s3.example.com"},
@@ -46,14 +55,17 @@ func (o Options) check() error {
 			continue
 		}
 		u, err := url.Parse(e.got)
+		if err == nil && u.User != nil {
+			e.got = u.Redacted()
+		}
 		switch {
 		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-			return &OptionError{Option: e.option, Want: "a URL that begins with http:// or https://", Got: e.got, Example: e.example}
+			fail(e.option, "a URL that begins with http:// or https://", e.got, e.example)
 		case u.User != nil:
-			return &OptionError{Option: e.option, Want: "a URL without credentials in it", Got: u.Redacted(), Example: e.example}
+			fail(e.option, "a URL without credentials in it", e.got, e.example)
 		}
 	}
-	return nil
+	return errs
 }
 
 // load reads environment and files as the SDK does, without traffic: neither the region nor the defaults mode
