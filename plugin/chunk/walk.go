@@ -85,13 +85,22 @@ func (r *Reader) readRecord(p int) int {
 			return ^len(b)
 		}
 		key := p
-		if h := heads[b[value]]; h.extra|h.items == 0 && h.size != 0 {
-			// What skip does too, without a call for the many values that are small.
-			if p = value + int(h.size); p > len(b) {
-				return ^len(b)
+		// What skip does too, without its call and loop for the values of most records: short texts, small numbers, texts
+		// of up to 255 bytes.
+		switch lead := b[value]; {
+		case lead&0xe0 == 0xa0:
+			p = value + 1 + int(lead&0x1f)
+		case lead < 0x80:
+			p = value + 1
+		case lead == 0xd9 && value+1 < len(b):
+			p = value + 2 + int(b[value+1])
+		default:
+			if p = skip(b, value, 1); p < 0 {
+				return p
 			}
-		} else if p = skip(b, value, 1); p < 0 {
-			return p
+		}
+		if p > len(b) {
+			return ^len(b)
 		}
 		if slot := min(keyLen, 63); wanted.lengths>>slot&1 != 0 {
 			first := word(b, key, keyLen)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -34,9 +35,13 @@ func appendString(dst, text []byte) (out []byte, ok bool) {
 		i++
 	}
 	if i == len(text) {
-		dst = append(dst, '"')
-		dst = append(dst, text...)
-		return append(dst, '"'), true
+		// One growth and one copy: most of a line's texts come this way.
+		start := len(dst)
+		dst = slices.Grow(dst, len(text)+2)[:start+len(text)+2]
+		dst[start] = '"'
+		copy(dst[start+1:], text)
+		dst[len(dst)-1] = '"'
+		return dst, true
 	}
 	if !utf8.Valid(text[i:]) {
 		return dst, false

@@ -46,6 +46,10 @@ type Mapper struct {
 	hasTag  bool
 	entries []entry
 	scratch []byte
+
+	// The digits of the last event's second: the events of a chunk come close to each other.
+	second       int64
+	secondDigits [10]byte
 }
 
 // entry is a dimension out of a map.
@@ -276,16 +280,35 @@ func (m *Mapper) appendTime(dst []byte) ([]byte, *Refusal) {
 			return dst, refuse(BadTime, "meter_time", "a time of the years 2000 to 2099 in the format "+r.format.name, from, v)
 		}
 	case r.timeFallback:
-		ms = m.event.Seconds*1000 + m.event.Nanos/1e6
-		if m.event.Seconds >= LatestMillis/1000 || !plausible(ms) {
-			return dst, &Refusal{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", m.event.Seconds)}
-		}
+		return m.appendEventTime(dst)
 	default:
 		return dst, refuse(BadTime, "meter_time", "a time", r.times[0], nil)
 	}
-	dst = append(dst, `,"meterTimeInMillis":`...)
+	dst = append(dst, timeKey...)
 	return strconv.AppendInt(dst, ms, 10), nil
 }
+
+// appendEventTime appends the event's own time.
+func (m *Mapper) appendEventTime(dst []byte) ([]byte, *Refusal) {
+	seconds := m.event.Seconds
+	if seconds < EarliestMillis/1000 || seconds >= LatestMillis/1000 {
+		return dst, &Refusal{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", seconds)}
+	}
+	if seconds != m.second {
+		m.second = seconds
+		// Nine digits up to September 2001, ten from then on.
+		if len(strconv.AppendInt(m.secondDigits[:0], seconds, 10)) < len(m.secondDigits) {
+			m.second = 0
+			return strconv.AppendInt(append(dst, timeKey...), seconds*1000+m.event.Nanos/1e6, 10), nil
+		}
+	}
+	ms := m.event.Nanos / 1e6
+	dst = append(dst, timeKey...)
+	dst = append(dst, m.secondDigits[:]...)
+	return append(dst, byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10)), nil
+}
+
+const timeKey = `,"meterTimeInMillis":`
 
 func (m *Mapper) appendID(dst []byte) ([]byte, *Refusal) {
 	from, v := m.first(m.rules.ids)
