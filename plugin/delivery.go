@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/report"
 	"out_amberflo/plugin/ship"
 	"out_amberflo/plugin/spool"
 )
@@ -87,7 +88,15 @@ func (d *delivery) start(ctx context.Context) error {
 	d.sealing.Go(func() { d.spool.Run(sealing) })
 	shipping, stop := context.WithCancel(context.Background())
 	d.stopShipping = stop
+	d.spool.KeepSent(d.config.Reports)
 	d.shipping.Go(func() { d.ship.Run(shipping) })
+	if d.config.Reports {
+		r := report.New(report.Options{
+			Dir: d.config.StoreDir, Spool: d.spool, Bucket: d.bucket,
+			Prefix: d.config.ReportsPrefix, Window: d.config.ReportsWindow, Log: d.log,
+		})
+		d.shipping.Go(func() { r.Run(shipping) })
+	}
 	if d.config.StartupCheck == "probe" {
 		d.shipping.Go(func() { d.checkProbe(shipping) })
 	}

@@ -3,15 +3,17 @@
 //
 //	chunk   msgpack -> events               meter   event -> meter record, or a refusal
 //	spool   every byte on disk              ship    sealed object -> bucket
-//	bucket  the AWS SDK
+//	bucket  the AWS SDK                     report  Amberflo's verdict on what was sent
 //
-// Flush makes it durable, shipping makes it remote.
+// Flush makes it durable, shipping makes it remote, Amberflo's silence makes it forgettable.
 package plugin
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,6 +33,8 @@ type Instance struct {
 	rules    *meter.Rules
 	log      *slog.Logger
 	number   int // in the delivery
+	// dropRejects: rejected_overflow is drop.
+	dropRejects bool
 
 	work     sync.Pool // of *flush
 	refusals refusals
@@ -49,7 +53,8 @@ func Start(ctx context.Context, get func(key string) string, out io.Writer, name
 	if err != nil {
 		return nil, err
 	}
-	p := &Instance{delivery: d, rules: c.Rules, log: log, number: number, refusals: refusals{log: log}}
+	p := &Instance{delivery: d, rules: c.Rules, log: log, number: number,
+		dropRejects: c.DropRejects, refusals: refusals{log: log}}
 	p.work.New = func() any {
 		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewMapper()}
 	}
@@ -125,7 +130,10 @@ func (p *Instance) flush(tag string, data []byte) error {
 	}
 	// Set aside first: a reject is known by its id if this chunk has to come again, a record is not.
 	if len(w.rejects) > 0 && !p.refusals.kept(source) {
-		if err := s.Reject(w.rejects); err != nil {
+		err := s.Reject(w.rejects)
+		if errors.Is(err, spool.ErrFull) && p.dropRejects {
+			p.refusals.dropped(bytes.Count(w.rejects, []byte{'\n'}), err)
+		} else if err != nil {
 			return err
 		}
 		p.refusals.keep(source)
@@ -207,6 +215,17 @@ func (r *refusals) add(why *meter.Refusal, tag string) {
 	if r.timer == nil {
 		r.timer = time.AfterFunc(refusalPeriod, r.report)
 	}
+}
+
+// dropped notes records that rejected_overflow drop gave up.
+func (r *refusals) dropped(n int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	const reason = "dropped, as rejected_overflow says"
+	if r.count[reason] == 0 {
+		r.log.Error("rejected records are dropped, as rejected_overflow says", "records", n, "err", err)
+	}
+	r.count[reason] += n
 }
 
 func (r *refusals) report() {

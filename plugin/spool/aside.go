@@ -10,10 +10,17 @@ import (
 )
 
 // Reject appends lines (NDJSON) to the day's file in rejected/ and returns when they are durable. A
-// failed write leaves no part of a line behind.
+// failed write leaves no part of a line behind. Beyond Options.RejectLimit the answer is ErrFull.
 func (s *Spool) Reject(lines []byte) error {
 	s.asideMu.Lock()
 	defer s.asideMu.Unlock()
+	s.mu.Lock()
+	have := s.rejected
+	s.mu.Unlock()
+	if s.opt.RejectLimit > 0 && have+int64(len(lines)) > s.opt.RejectLimit {
+		return fmt.Errorf("%w of rejected records: want at most %d bytes (rejected_limit_size), have %d; mend the mapping and run meterctl retry-rejected",
+			ErrFull, s.opt.RejectLimit, have)
+	}
 	path := s.path(rejectedDir, time.Now().UTC().Format(time.DateOnly)+".ndjson")
 	_, err := os.Stat(path)
 	isNew := errors.Is(err, fs.ErrNotExist)
@@ -32,10 +39,11 @@ func (s *Spool) Reject(lines []byte) error {
 	if err != nil {
 		return fmt.Errorf("set aside %d bytes of rejected records: %w", len(lines), errors.Join(err, f.Truncate(st.Size())))
 	}
+	s.mu.Lock()
+	s.rejected += int64(len(lines))
+	s.resendable = true
+	s.mu.Unlock()
 	if isNew {
-		s.mu.Lock()
-		s.resendable = true
-		s.mu.Unlock()
 		s.poke()
 		return s.syncDir(s.path(rejectedDir))
 	}

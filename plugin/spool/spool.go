@@ -51,6 +51,8 @@ type Options struct {
 	MaxAge     time.Duration
 	// Limit bounds the bytes under Dir, rejected/ and damaged/ aside; at the limit Append answers ErrFull.
 	Limit int64
+	// RejectLimit bounds the bytes in rejected/; 0 is no bound.
+	RejectLimit int64
 	// Log is used by Open and Run, for what an operator should know and no caller can act on.
 	Log *slog.Logger
 }
@@ -152,6 +154,7 @@ type Spool struct {
 	lastAt   int64
 	objects  int64 // bytes in outbox/ and sent/
 	failed   int64 // bytes in failed/
+	rejected int64 // bytes in rejected/
 	// resendable: there is something that meterctl could send again.
 	resendable bool
 

@@ -92,22 +92,23 @@ func (s *Spool) keep(obj Object) error {
 	return nil
 }
 
-// lookAside measures failed/ again, from where meterctl takes files, and tells whether there is
-// anything that it could send.
+// lookAside measures failed/ and rejected/ again, from where meterctl takes files, and notes whether
+// there is anything left that it could send.
 func (s *Spool) lookAside() {
-	failed, err := s.listObjects(failedDir)
-	if err != nil {
-		return
+	s.asideMu.Lock() // no Reject meanwhile
+	defer s.asideMu.Unlock()
+	size := func(room string) (n int64) {
+		objects, _ := s.listObjects(room)
+		for _, obj := range objects {
+			n += obj.Size
+		}
+		return n
 	}
-	var bytes int64
-	for _, obj := range failed {
-		bytes += obj.Size
-	}
-	rejected, _ := os.ReadDir(s.path(rejectedDir))
+	failed, rejected := size(failedDir), size(rejectedDir)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failed = bytes
-	s.resendable = len(failed)+len(rejected) > 0
+	s.failed, s.rejected = failed, rejected
+	s.resendable = failed+rejected > 0
 }
 
 func (s *Spool) count(bytes int64) {

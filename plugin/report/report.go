@@ -1,0 +1,230 @@
+// Package report reads Amberflo's verdict on what was sent. Amberflo answers late and elsewhere: for an
+// object that it refuses it writes failed-requests/<date>/<original uri>.reason.txt into the bucket
+// (docs.amberflo.io/docs/s3-ingestion). It is silent about an object that it takes.
+package report
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"regexp"
+	"strings"
+	"time"
+
+	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/spool"
+)
+
+// Options say what a Reporter works on.
+type Options struct {
+	Dir    string // of the spool, for the command that the log names
+	Spool  *spool.Spool
+	Bucket *bucket.Bucket
+	Prefix string        // under which Amberflo puts its reports
+	Window time.Duration // how long after its upload an object waits for a verdict
+	Log    *slog.Logger
+}
+
+const (
+	// A round looks for the reports of all objects at once. An object asks for one when it is this old,
+	// then at twice the age each time, and at the end of the window.
+	firstLook = 15 * time.Second
+	// Reports are a few lines; of a longer one the beginning is kept.
+	reasonLimit = 64 << 10
+)
+
+// Reporter waits for the verdict on what is in sent/.
+type Reporter struct {
+	opt      Options
+	failures int
+}
+
+// New makes a Reporter; Run sets it going.
+func New(o Options) *Reporter { return &Reporter{opt: o} }
+
+// Run looks for failure reports until ctx ends, and makes no request while nothing waits for one.
+// Without the permission to list it says so once, empties sent/ and returns.
+func (r *Reporter) Run(ctx context.Context) {
+	for {
+		next, err := r.round(ctx)
+		var e *bucket.Error
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.As(err, &e) && e.Kind == bucket.Denied && e.Op == "list":
+			r.giveUp(err)
+			return
+		case err != nil:
+			next = max(next, firstLook)
+			if r.failures++; r.failures&(r.failures-1) == 0 {
+				r.opt.Log.Warn("looking for failure reports failed, will be tried again", "failures", r.failures, "err", err)
+			}
+		default:
+			r.failures = 0
+		}
+		var timer <-chan time.Time
+		uploaded := r.opt.Spool.Uploaded()
+		if next > 0 {
+			timer = time.After(next)
+			uploaded = nil // its first look is not due before this one
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer:
+		case <-uploaded:
+		}
+	}
+}
+
+// round looks once for all that waits, and tells when to look again; 0: when something was uploaded.
+func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
+	objects, err := r.opt.Spool.InBucket()
+	if err != nil || len(objects) == 0 {
+		return 0, err
+	}
+	now := time.Now()
+	due := false
+	for _, obj := range objects {
+		due = due || now.Sub(obj.Sealed) >= firstLook
+	}
+	if due {
+		waiting := make(map[string]spool.Object, len(objects))
+		for _, obj := range objects {
+			waiting[token(obj.Key)] = obj
+		}
+		err = r.opt.Bucket.List(ctx, r.opt.Prefix, func(page []bucket.Listed) error {
+			for _, l := range page {
+				if obj, ok := match(waiting, l.Key); ok {
+					if err := r.refuse(ctx, obj, l.Key); err != nil {
+						return err
+					}
+					delete(waiting, token(obj.Key))
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return firstLook, err
+		}
+		objects = objects[:0]
+		for _, obj := range waiting {
+			if now.Sub(obj.Sealed) < r.opt.Window {
+				objects = append(objects, obj)
+			} else if err := r.opt.Spool.Forget(obj); err != nil {
+				return firstLook, err
+			}
+		}
+	}
+	next := time.Duration(0)
+	for _, obj := range objects {
+		if left := nextLook(now.Sub(obj.Sealed), r.opt.Window); next == 0 || left < next {
+			next = left
+		}
+	}
+	if next > 0 {
+		next = max(next, time.Second)
+	}
+	return next, nil
+}
+
+// nextLook is the time until an object of that age asks for a look.
+func nextLook(age, window time.Duration) time.Duration {
+	at := firstLook
+	for at <= age {
+		at *= 2
+	}
+	return min(at, max(window, firstLook)) - age
+}
+
+// refuse takes the reason of one object home.
+func (r *Reporter) refuse(ctx context.Context, obj spool.Object, report string) error {
+	reason, err := r.opt.Bucket.Get(ctx, report, reasonLimit)
+	if err != nil {
+		var e *bucket.Error
+		if !errors.As(err, &e) || e.Kind != bucket.Denied {
+			return err
+		}
+		reason = fmt.Appendf(nil, "the report %s is there, but may not be read: %v\n", report, err)
+	}
+	if err := r.opt.Spool.Refuse(obj, reason); err != nil {
+		return err
+	}
+	records, customers := r.count(obj)
+	first, _, _ := strings.Cut(strings.TrimSpace(string(reason)), "\n")
+	r.opt.Log.Error("Amberflo refused an object; it is kept, mend the cause and send it again", "key", obj.Key,
+		"records", records, "customers", customers, "reason", first,
+		"command", fmt.Sprintf("meterctl -store-dir %s resend %s", r.opt.Dir, obj.Key))
+	return nil
+}
+
+// count says how much money an object is about.
+func (r *Reporter) count(obj spool.Object) (records, customers int) {
+	seen := make(map[string]struct{})
+	f := spool.File{Room: "failed", Path: "failed/" + obj.Key}
+	records, _, _ = spool.Records(r.opt.Dir, f, func(line []byte) error {
+		var record struct {
+			CustomerID string `json:"customerId"`
+		}
+		if json.Unmarshal(line, &record) == nil && record.CustomerID != "" {
+			seen[record.CustomerID] = struct{}{}
+		}
+		return nil
+	})
+	return records, len(seen)
+}
+
+// giveUp says what is missing. Nothing is kept for a verdict that cannot be read.
+func (r *Reporter) giveUp(err error) {
+	r.opt.Spool.KeepSent(false)
+	name := r.opt.Bucket.Name()
+	r.opt.Log.Warn("failure reports cannot be read: what Amberflo refuses will not show here. "+
+		"Ask the bucket's owner for this statement, or set failure_reports off", "statement", fmt.Sprintf(
+		`[{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::%s","Condition":{"StringLike":{"s3:prefix":"%s*"}}},{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::%s/%s*"}]`,
+		name, r.opt.Prefix, name, r.opt.Prefix), "err", err)
+	objects, err := r.opt.Spool.InBucket()
+	for _, obj := range objects {
+		err = errors.Join(err, r.opt.Spool.Forget(obj))
+	}
+	if err != nil {
+		r.opt.Log.Error("sent objects could not be removed", "err", err)
+	}
+}
+
+var uuids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+
+// token is what of a key is unique to the object, however a report spells the rest: the uuid, or the
+// last part without its extensions.
+func token(key string) string {
+	key = strings.ToLower(key)
+	if all := uuids.FindAllString(key, -1); len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return stem(key)
+}
+
+func stem(key string) string {
+	name := path.Base(key)
+	for _, suffix := range []string{".gz", ".json", ".ndjson"} {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	return name
+}
+
+// match finds the object that a report is about.
+func match(waiting map[string]spool.Object, report string) (spool.Object, bool) {
+	report, ok := strings.CutSuffix(strings.ToLower(report), spool.ReasonSuffix)
+	if !ok {
+		return spool.Object{}, false
+	}
+	for _, id := range uuids.FindAllString(report, -1) {
+		if obj, ok := waiting[id]; ok {
+			return obj, true
+		}
+	}
+	obj, ok := waiting[stem(report)]
+	return obj, ok
+}
