@@ -35,7 +35,7 @@ var examples = []example{
 }
 
 // tested elsewhere in this package.
-var otherFiles = []string{"parsers.conf", "high-mobility-delivery.conf"}
+var otherFiles = []string{"amberflo-parsers.conf", "high-mobility-delivery.conf"}
 
 func TestEveryConfigurationHasATest(t *testing.T) {
 	known := slices.Clone(otherFiles)
@@ -62,7 +62,7 @@ func TestNoConfigurationFallsIntoATrap(t *testing.T) {
 			"Workers 1":              `(?m)^ *workers:? +1$`,
 			"Retry_Limit no_limits":  `(?m)^ *retry_limit:? +no_limits$`,
 			"filesystem storage":     `(?m)^ *storage.type:? +filesystem$`,
-			"a path for the storage": `(?m)^ *storage.path:? +\$\{amberflo_state_dir\}/chunks$`,
+			"a path for the storage": `(?m)^ *storage.path:? +\$\{fluent_bit_state_dir\}/chunks$`,
 		} {
 			if !regexp.MustCompile(pattern).MatchString(text) {
 				t.Errorf("conf/%s: want %s", e.conf, what)

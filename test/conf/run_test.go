@@ -84,7 +84,7 @@ func newSite(t *testing.T) *site {
 	}
 	s.env = append(append(os.Environ(), server.Env(server.Writer)...),
 		"AMBERFLO_BUCKET="+server.Bucket, "AMBERFLO_REGION="+server.Region,
-		"AMBERFLO_STATE_DIR="+s.path("state"), "AMBERFLO_LOG_PATH="+s.path("input.log"),
+		"FLUENT_BIT_STATE_DIR="+s.path("state"), "AMBERFLO_STORE_DIR="+s.path("state/amberflo"), "AMBERFLO_LOG_PATH="+s.path("input.log"),
 		"HIGH_MOBILITY_APP_ID="+appID)
 	return s
 }
