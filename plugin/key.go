@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -72,12 +73,12 @@ func parseKeyFormat(format string, gzip bool) (keyFormat, error) {
 	if !has['U'] && (!has['N'] || !has['H']) {
 		return nil, errors.New("$UUID, or both %N and $HASH, so that no object overwrites another")
 	}
-	example := k.key(spool.Sealed{ID: uuid.Nil, Opened: time.Date(2022, 9, 30, 23, 59, 59, 999999999, time.UTC)})
+	example := k.key(spool.Sealed{ID: uuid.Nil, Opened: time.Date(2022, 9, 28, 23, 59, 59, 999999999, time.UTC)})
 	switch {
 	case path.Clean(example) != example || strings.HasPrefix(example, "../"):
 		return nil, errors.New("a path without empty, . and .. parts")
-	case len(example) > spool.MaxKey:
-		return nil, fmt.Errorf("at most %d bytes in a key, this makes %d", spool.MaxKey, len(example))
+	case len(url.PathEscape(example)) > spool.MaxKey:
+		return nil, fmt.Errorf("at most %d bytes in a key, escaped as in a URL, this makes %d", spool.MaxKey, len(url.PathEscape(example)))
 	case gzip && !strings.HasSuffix(example, ".gz"):
 		return nil, errors.New("the ending .gz with compression gzip: Amberflo decides by it")
 	case !gzip && strings.HasSuffix(example, ".gz"):

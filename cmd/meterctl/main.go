@@ -1,5 +1,5 @@
 // Command meterctl is the operator's tool for the spool of out_amberflo: what waits, whether it is
-// whole, what is in it. It works beside a running Fluent Bit.
+// whole, what is in it, and what to do with what Amberflo refused. It works beside a running Fluent Bit.
 package main
 
 import (
@@ -17,11 +17,15 @@ import (
 	"out_amberflo/plugin/spool"
 )
 
-const usage = `meterctl looks into the spool of the Fluent Bit output amberflo. It only reads.
+const usage = `meterctl looks into the spool of the Fluent Bit output amberflo, and sends again what was refused.
+All of it works beside a running Fluent Bit.
 
     meterctl [-store-dir DIR] ls              what is open, waits, was rejected, is damaged
     meterctl [-store-dir DIR] check           read everything; name each problem by file and offset
     meterctl [-store-dir DIR] cat FILE...     the records of a file, one line of JSON each
+    meterctl [-store-dir DIR] resend KEY...   send objects that Amberflo refused again, under fresh keys;
+                                              resend -all takes all of them
+    meterctl [-store-dir DIR] drop KEY -why TEXT   delete one for good; failed/journal.ndjson keeps a note
 
 DIR is the output's store_dir (default /tmp/fluent-bit/amberflo, or $AMBERFLO_STORE_DIR).
 FILE is a path as ls -l prints it, or an object key. ls -n does not count records, which
@@ -69,8 +73,12 @@ func run(args []string, out io.Writer) error {
 		err = check(w, *dir)
 	case "cat":
 		err = cat(w, *dir, rest)
+	case "resend":
+		err = resend(w, *dir, rest)
+	case "drop":
+		err = drop(w, *dir, rest)
 	default:
-		err = fmt.Errorf("want ls, check or cat, got %q; meterctl -h explains them", verb)
+		err = fmt.Errorf("want ls, check, cat, resend or drop, got %q; meterctl -h explains them", verb)
 	}
 	return errors.Join(err, w.Flush())
 }
@@ -222,4 +230,49 @@ func find(files []spool.File, dir, name string) (spool.File, bool) {
 		}
 	}
 	return spool.File{}, false
+}
+
+// resend hands refused objects back for delivery.
+func resend(w io.Writer, dir string, args []string) error {
+	refused, err := spool.Refused(dir)
+	if err != nil {
+		return err
+	}
+	keys := args
+	if len(args) == 1 && (args[0] == "-all" || args[0] == "--all") {
+		keys = nil
+		for _, obj := range refused {
+			keys = append(keys, obj.Key)
+		}
+	} else if len(args) == 0 {
+		return errors.New("resend: want keys or -all, got nothing; meterctl ls -l lists failed/")
+	}
+	for _, key := range keys {
+		fresh, err := spool.Resend(dir, strings.TrimPrefix(key, "failed/"))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s goes out again as %s\n", key, fresh)
+	}
+	fmt.Fprintf(w, "%d objects; a running plugin takes them up within 15 seconds, otherwise the next start does\n", len(keys))
+	return nil
+}
+
+// drop deletes one refused object for good.
+func drop(w io.Writer, dir string, args []string) error {
+	flags := flag.NewFlagSet("drop", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	why := flags.String("why", "", "")
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return errors.New("drop: want a key and -why TEXT; meterctl ls -l lists failed/")
+	}
+	key := strings.TrimPrefix(args[0], "failed/")
+	if err := flags.Parse(args[1:]); err != nil || flags.NArg() > 0 {
+		return errors.New("drop: want one key, then -why TEXT in quotes")
+	}
+	if err := spool.Drop(dir, key, *why); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s is deleted; failed/journal.ndjson says why\n", key)
+	return nil
 }

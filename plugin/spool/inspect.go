@@ -93,7 +93,7 @@ func Records(dir string, f File, each func(line []byte) error) (n int, problems 
 	switch {
 	case f.Room == openDir:
 		problems, err = logRecords(dir, file, f, count)
-	case f.Room == damagedDir, strings.HasSuffix(f.Path, ReasonSuffix), strings.HasPrefix(path.Base(f.Path), "."):
+	case f.Room == damagedDir, f.Path == journal, strings.HasSuffix(f.Path, ReasonSuffix), strings.HasPrefix(path.Base(f.Path), "."):
 	case each == nil:
 		n, problems, err = countLines(file, f)
 	default:

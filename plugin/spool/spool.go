@@ -38,7 +38,7 @@ import (
 type Options struct {
 	Dir string
 	// Key names an object; it is called once per object, from one goroutine. The result is a relative,
-	// clean, slash-separated path that no other object ever has, at most MaxKey bytes.
+	// clean, slash-separated path that no other object ever has, no longer than MaxKey allows.
 	Key func(Sealed) string
 	// JSONArray makes an object a JSON array of its lines instead of NDJSON.
 	JSONArray bool
@@ -57,7 +57,8 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// MaxKey is the longest object key in bytes: in sealing/ it is part of one file name.
+// MaxKey is the longest object key in bytes, escaped as by url.PathEscape: so it stands in sealing/,
+// as part of one file name.
 const MaxKey = 200
 
 // Sealed is what an object key may be made of.

@@ -97,14 +97,13 @@ func (s *Spool) keep(obj Object) error {
 func (s *Spool) lookAside() {
 	s.asideMu.Lock() // no Reject meanwhile
 	defer s.asideMu.Unlock()
-	size := func(room string) (n int64) {
-		objects, _ := s.listObjects(room)
+	size := func(objects []Object, _ error) (n int64) {
 		for _, obj := range objects {
 			n += obj.Size
 		}
 		return n
 	}
-	failed, rejected := size(failedDir), size(rejectedDir)
+	failed, rejected := size(Refused(s.opt.Dir)), size(s.listObjects(rejectedDir))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed, s.rejected = failed, rejected
