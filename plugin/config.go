@@ -137,17 +137,59 @@ var options = []option{
 	{"shutdown_timeout", "10s", "10s", func(c *Config, v string) (err error) { c.ShutdownTimeout, err = parseDuration(v); return }},
 }
 
+// mapping are the options of "How a log becomes a meter".
+var mapping = []string{"customer_id", "meter_api_name", "meter_value", "meters", "meter_time", "meter_time_format",
+	"unique_id", "dimensions", "payload", "unmatched"}
+
+// Keys returns the names of all options: those of the delivery, and those of the mapping.
+func Keys() (ofDelivery, ofMapping []string) {
+	for _, o := range options {
+		ofDelivery = append(ofDelivery, o.key)
+	}
+	return ofDelivery, slices.Clone(mapping)
+}
+
 // Load reads and checks one section. get gives the text of an option, "" if it is not set. The error
 // joins an *OptionError for each option that is wrong or missing. The bucket is opened too, since only
 // the AWS SDK knows whether it finds a region; that makes no request.
 func Load(ctx context.Context, get func(key string) string) (*Config, *bucket.Bucket, error) {
-	c := &Config{GzipLevel: 6} // where compression is wrong, the key is judged as for gzip
+	c, mistakes := Check(get)
+	b, err := bucket.Open(ctx, c.Bucket)
 	var errs []error
-	wrong := map[string]bool{}
+	for _, m := range mistakes {
+		errs = append(errs, m)
+	}
+	for _, err := range unjoin(err) {
+		var refused *bucket.OptionError
+		if !errors.As(err, &refused) {
+			errs = append(errs, err)
+			continue
+		}
+		got := "nothing"
+		if refused.Got != "" {
+			got = strconv.Quote(refused.Got)
+		}
+		if !slices.ContainsFunc(mistakes, func(m *OptionError) bool { return m.Key == refused.Option }) {
+			errs = append(errs, &OptionError{Key: refused.Option, Want: refused.Want, Got: got, Example: refused.Example})
+		}
+	}
+	if len(errs) > 0 {
+		if b != nil {
+			b.Close()
+		}
+		return nil, nil, errors.Join(errs...)
+	}
+	return c, b, nil
+}
+
+// Check is Load without the bucket: it needs nothing of the machine. It returns the Config beside its
+// mistakes, one for each option at most; Config.Rules is nil if one of them concerns the mapping.
+func Check(get func(key string) string) (*Config, []*OptionError) {
+	c := &Config{GzipLevel: 6} // where compression is wrong, the key is judged as for gzip
+	var mistakes []*OptionError
 	fail := func(e *OptionError) {
-		if !wrong[e.Key] {
-			wrong[e.Key] = true
-			errs = append(errs, e)
+		if !slices.ContainsFunc(mistakes, func(m *OptionError) bool { return m.Key == e.Key }) {
+			mistakes = append(mistakes, e)
 		}
 	}
 	for _, o := range options {
@@ -167,35 +209,16 @@ func Load(ctx context.Context, get func(key string) string) (*Config, *bucket.Bu
 			fail(e)
 		}
 	}
-	b, err := bucket.Open(ctx, c.Bucket)
-	for _, err := range unjoin(err) {
-		var refused *bucket.OptionError
-		if !errors.As(err, &refused) {
-			errs = append(errs, err)
-			continue
-		}
-		got := "nothing"
-		if refused.Got != "" {
-			got = strconv.Quote(refused.Got)
-		}
-		fail(&OptionError{Key: refused.Option, Want: refused.Want, Got: got, Example: refused.Example})
-	}
-	rules, mistakes := meter.Compile(meter.Options{
+	rules, wrong := meter.Compile(meter.Options{
 		CustomerID: get("customer_id"), MeterAPIName: get("meter_api_name"), MeterValue: get("meter_value"),
 		Meters: get("meters"), MeterTime: get("meter_time"), MeterTimeFormat: get("meter_time_format"),
 		UniqueID: get("unique_id"), Dimensions: get("dimensions"), Payload: get("payload"), Unmatched: get("unmatched"),
 	})
-	for _, m := range mistakes {
+	for _, m := range wrong {
 		fail(&OptionError{m.Key, m.Want, m.Got, m.Example, m.Caret})
 	}
 	c.Rules = rules
-	if len(errs) > 0 {
-		if b != nil {
-			b.Close()
-		}
-		return nil, nil, errors.Join(errs...)
-	}
-	return c, b, nil
+	return c, mistakes
 }
 
 // unjoin gives the errors that errors.Join has put together, err alone, or none for nil.
@@ -209,7 +232,8 @@ func unjoin(err error) []error {
 	return []error{err}
 }
 
-func (c *Config) spool() spool.Options {
+// Spool is what objects are and where they wait; its Log is not set.
+func (c *Config) Spool() spool.Options {
 	return spool.Options{
 		Dir: c.StoreDir, Key: c.Key.key, JSONArray: c.JSONArray, GzipLevel: c.GzipLevel,
 		MaxBytes: c.TotalFileSize, MaxRecords: c.MaxRecords, MaxAge: c.UploadTimeout,

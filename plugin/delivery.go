@@ -73,7 +73,7 @@ func (d *delivery) start(ctx context.Context) error {
 			return err
 		}
 	}
-	o := d.config.spool()
+	o := d.config.Spool()
 	o.Log = d.log
 	var err error
 	if d.spool, err = spool.Open(o); err != nil {
