@@ -39,11 +39,13 @@ const (
 // Reporter waits for the verdict on what is in sent/.
 type Reporter struct {
 	opt      Options
+	first    time.Duration // firstLook, shorter in tests
+	looked   bool          // what waits since before the start is looked for at once
 	failures int
 }
 
 // New makes a Reporter; Run sets it going.
-func New(o Options) *Reporter { return &Reporter{opt: o} }
+func New(o Options) *Reporter { return &Reporter{opt: o, first: firstLook} }
 
 // Run looks for failure reports until ctx ends, and makes no request while nothing waits for one.
 // Without the permission to list it says so once, empties sent/ and returns.
@@ -58,7 +60,7 @@ func (r *Reporter) Run(ctx context.Context) {
 			r.giveUp(err)
 			return
 		case err != nil:
-			next = max(next, firstLook)
+			next = max(next, r.first)
 			if r.failures++; r.failures&(r.failures-1) == 0 {
 				r.opt.Log.Warn("looking for failure reports failed, will be tried again", "failures", r.failures, "err", err)
 			}
@@ -84,12 +86,13 @@ func (r *Reporter) Run(ctx context.Context) {
 func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 	objects, err := r.opt.Spool.InBucket()
 	if err != nil || len(objects) == 0 {
+		r.looked = r.looked || err == nil
 		return 0, err
 	}
 	now := time.Now()
-	due := false
+	due := !r.looked
 	for _, obj := range objects {
-		due = due || now.Sub(obj.Sealed) >= firstLook
+		due = due || now.Sub(obj.Sealed) >= r.first
 	}
 	if due {
 		waiting := make(map[string]spool.Object, len(objects))
@@ -108,36 +111,37 @@ func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 			return nil
 		})
 		if err != nil {
-			return firstLook, err
+			return r.first, err
 		}
+		r.looked = true
 		objects = objects[:0]
 		for _, obj := range waiting {
 			if now.Sub(obj.Sealed) < r.opt.Window {
 				objects = append(objects, obj)
 			} else if err := r.opt.Spool.Forget(obj); err != nil {
-				return firstLook, err
+				return r.first, err
 			}
 		}
 	}
 	next := time.Duration(0)
 	for _, obj := range objects {
-		if left := nextLook(now.Sub(obj.Sealed), r.opt.Window); next == 0 || left < next {
+		if left := nextLook(now.Sub(obj.Sealed), r.first, r.opt.Window); next == 0 || left < next {
 			next = left
 		}
 	}
-	if next > 0 {
-		next = max(next, time.Second)
+	if len(objects) > 0 {
+		next = max(next, r.first/10) // looks that are due at nearly the same time are one
 	}
 	return next, nil
 }
 
 // nextLook is the time until an object of that age asks for a look.
-func nextLook(age, window time.Duration) time.Duration {
-	at := firstLook
+func nextLook(age, first, window time.Duration) time.Duration {
+	at := first
 	for at <= age {
 		at *= 2
 	}
-	return min(at, max(window, firstLook)) - age
+	return min(at, max(window, first)) - age
 }
 
 // refuse takes the reason of one object home.

@@ -1,0 +1,300 @@
+package report
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/spool"
+	"out_amberflo/test/fault"
+	"out_amberflo/test/s3server"
+)
+
+// scene is a spool, the real S3 server behind a proxy that counts, and a Reporter.
+type scene struct {
+	server *s3server.Server
+	proxy  *fault.Proxy
+	spool  *spool.Spool
+	dir    string
+	report *Reporter
+	log    *lines
+}
+
+// lines collects what is logged.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func newScene(t *testing.T, mayList bool) *scene {
+	t.Helper()
+	server, err := s3server.Start(t.Context(), s3server.Options{ReadReports: mayList})
+	if errors.Is(err, s3server.ErrNotBuilt) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	proxy, err := fault.Start(fault.Options{Target: server.Endpoint})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	for _, kv := range server.Env(server.Writer) {
+		k, v, _ := strings.Cut(kv, "=")
+		t.Setenv(k, v)
+	}
+	s := &scene{server: server, proxy: proxy, dir: t.TempDir(), log: &lines{}}
+	b, err := bucket.Open(t.Context(), bucket.Options{Bucket: server.Bucket, Region: server.Region, Endpoint: proxy.URL, PathStyle: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(s.log, nil))
+	s.spool, err = spool.Open(spool.Options{
+		Dir: s.dir, Key: func(o spool.Sealed) string { return "ingest/amberdata/11-21-2026/" + o.ID.String() + ".gz" },
+		GzipLevel: 6, MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.spool.Close() })
+	s.spool.KeepSent(true)
+	s.report = New(Options{Dir: s.dir, Spool: s.spool, Bucket: b, Prefix: "failed-requests/", Window: time.Hour, Log: log})
+	s.report.first = time.Millisecond
+	return s
+}
+
+// sent brings n objects of two records into sent/ and returns their keys.
+func (s *scene) sent(t *testing.T, n int) (keys []string) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var run sync.WaitGroup
+	run.Go(func() { s.spool.Run(ctx) })
+	for i := range n {
+		b := &spool.Batch{Records: 2, Source: spool.Source{Hash: uint64(i)}}
+		b.SetBuffer(append(b.Buffer(), "{\"customerId\":\"a\"}\n{\"customerId\":\"b\"}\n"...))
+		if err := s.spool.Append(b); err != nil {
+			t.Fatal(err)
+		}
+		obj, err := s.spool.Take(ctx, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.spool.Sent(obj); err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, obj.Key)
+	}
+	stop()
+	run.Wait()
+	return keys
+}
+
+func (s *scene) put(t *testing.T, key, text string) {
+	t.Helper()
+	_, err := s.server.Client(s.server.Owner).PutObject(t.Context(), &s3.PutObjectInput{
+		Bucket: aws.String(s.server.Bucket), Key: aws.String(key), Body: strings.NewReader(text),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *scene) listings() (n int) {
+	for _, r := range s.proxy.Requests() {
+		if r.Method == "GET" && strings.Contains(r.Query, "list-type=2") {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *scene) round(t *testing.T) time.Duration {
+	t.Helper()
+	time.Sleep(2 * s.report.first) // the age at which an object asks for its first look
+	next, err := s.report.round(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+func TestAReportIsMatchedHoweverItsPathIsSpelled(t *testing.T) {
+	s := newScene(t, true)
+	keys := s.sent(t, 6)
+	base := func(i int) string { return strings.TrimSuffix(filepath.Base(keys[i]), ".gz") }
+	for i, report := range []string{
+		"failed-requests/11-21-2026/" + keys[0] + ".reason.txt",
+		"failed-requests/2026-11-21/" + keys[1] + ".reason.txt",
+		"failed-requests/2026-11-21/" + base(2) + ".reason.txt",
+		"failed-requests/11-21-2026/" + base(3) + ".gz.reason.txt",
+		"failed-requests/11-21-2026/s3://" + s.server.Bucket + "/" + keys[4] + ".reason.txt",
+	} {
+		s.put(t, report, fmt.Sprintf("unknown meter %d\nmore\n", i))
+	}
+	s.put(t, "failed-requests/11-21-2026/"+keys[5], "no report: another ending")
+	s.round(t)
+
+	refused, err := spool.Refused(s.dir)
+	if err != nil || len(refused) != 5 {
+		t.Fatalf("got %d refused objects, %v, want 5", len(refused), err)
+	}
+	for i, key := range keys[:5] {
+		reason, err := os.ReadFile(filepath.Join(s.dir, "failed", key+spool.ReasonSuffix))
+		if err != nil || string(reason) != fmt.Sprintf("unknown meter %d\nmore\n", i) {
+			t.Errorf("reason of object %d: got %q, %v", i, reason, err)
+		}
+		for _, want := range []string{key, "records=2", "customers=2", fmt.Sprintf("unknown meter %d", i), "resend " + key} {
+			if !strings.Contains(s.log.String(), want) {
+				t.Errorf("the log lacks %q:\n%s", want, s.log)
+			}
+		}
+	}
+	if left, err := s.spool.InBucket(); err != nil || len(left) != 1 || left[0].Key != keys[5] {
+		t.Errorf("got %v, %v still waiting, want %s", left, err, keys[5])
+	}
+}
+
+func TestTenThousandObjectsCostOneListingARound(t *testing.T) {
+	s := newScene(t, true)
+	for i := range 10_000 {
+		key := fmt.Sprintf("ingest/amberdata/11-21-2026/%08x-0000-7000-8000-000000000000.gz", i)
+		path := filepath.Join(s.dir, "sent", key)
+		if i == 0 {
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.round(t)
+	if n := len(s.proxy.Requests()); n != 1 || s.listings() != 1 {
+		t.Errorf("got %d requests, of them %d listings, want one listing", n, s.listings())
+	}
+}
+
+func TestNothingIsAskedWhileNothingWaits(t *testing.T) {
+	s := newScene(t, true)
+	if next := s.round(t); next != 0 || len(s.proxy.Requests()) != 0 {
+		t.Errorf("got the next round in %s and %d requests, want none", next, len(s.proxy.Requests()))
+	}
+}
+
+func TestAVerdictIsWaitedForAsLongAsTheWindowAndOverARestart(t *testing.T) {
+	s := newScene(t, true)
+	keys := s.sent(t, 2)
+	s.round(t)
+	if left, _ := s.spool.InBucket(); len(left) != 2 {
+		t.Fatalf("got %d waiting, want 2", len(left))
+	}
+	old := time.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(filepath.Join(s.dir, "sent", keys[0]), old, old); err != nil {
+		t.Fatal(err)
+	}
+	s.report = New(s.report.opt) // as after a restart
+	s.report.first = time.Millisecond
+	s.put(t, "failed-requests/x/"+keys[1]+".reason.txt", "late")
+	s.round(t)
+	if left, _ := s.spool.InBucket(); len(left) != 0 {
+		t.Errorf("got %v still waiting, want none", left)
+	}
+	if refused, _ := spool.Refused(s.dir); len(refused) != 1 || refused[0].Key != keys[1] {
+		t.Errorf("got %v refused, want the late one", refused)
+	}
+}
+
+func TestWithoutThePermissionToListOneLineSaysSoAndNothingIsKept(t *testing.T) {
+	s := newScene(t, false)
+	s.sent(t, 3)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.report.Run(t.Context())
+	}()
+	<-done // it gives up by itself
+	if n := s.listings(); n != 1 {
+		t.Errorf("got %d listings, want one", n)
+	}
+	if got := s.log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "s3:ListBucket") || !strings.Contains(got, "failed-requests/*") {
+		t.Errorf("want one line with the missing statement, got\n%s", got)
+	}
+	s.sent(t, 1)
+	if left, _ := s.spool.InBucket(); len(left) != 0 {
+		t.Errorf("got %v kept, want nothing", left)
+	}
+}
+
+func TestARefusedObjectGoesOutAgainUnderAFreshKeyWithTheSameBytes(t *testing.T) {
+	s := newScene(t, true)
+	key := s.sent(t, 1)[0]
+	was, err := os.ReadFile(filepath.Join(s.dir, "sent", key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.put(t, "failed-requests/x/"+key+".reason.txt", "unknown meter")
+	s.round(t)
+	fresh, err := spool.Resend(s.dir, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { s.spool.Run(ctx) }) // looks into sealing/ as it begins, and every 15 seconds
+	obj, err := s.spool.Take(ctx, false)
+	stop()
+	run.Wait()
+	if err != nil || obj.Key != fresh || fresh == key {
+		t.Fatalf("got %q, %v, want %q, which is not %q", obj.Key, err, fresh, key)
+	}
+	is, err := os.ReadFile(filepath.Join(s.dir, "outbox", fresh))
+	if err != nil || !bytes.Equal(is, was) {
+		t.Errorf("the bytes changed (%v)", err)
+	}
+	if refused, _ := spool.Refused(s.dir); len(refused) != 0 {
+		t.Errorf("got %v still refused, want none", refused)
+	}
+	journal, err := os.ReadFile(filepath.Join(s.dir, "failed", "journal.ndjson"))
+	if err != nil || !strings.Contains(string(journal), fresh) || !strings.Contains(string(journal), "unknown meter") {
+		t.Errorf("the journal says %q, %v", journal, err)
+	}
+}
+
+func TestALookIsDueLessAndLessOften(t *testing.T) {
+	first, window := 15*time.Second, time.Hour
+	for _, c := range []struct{ age, want time.Duration }{
+		{0, 15 * time.Second}, {15 * time.Second, 15 * time.Second}, {29 * time.Second, time.Second},
+		{time.Minute, time.Minute}, {40 * time.Minute, 20 * time.Minute},
+	} {
+		if got := nextLook(c.age, first, window); got != c.want {
+			t.Errorf("at the age of %s: got %s, want %s", c.age, got, c.want)
+		}
+	}
+}
