@@ -241,8 +241,8 @@ func TestAChunkThatBreaksOffAnywhereGivesTheEventsBeforeIt(t *testing.T) {
 
 func TestDeepNestingCostsNoStack(t *testing.T) {
 	deep := strings.Repeat("\x91", 8<<20)
-	if got := describe(t, event+"\x92\x00\x81\xa1k"+deep); !strings.HasSuffix(got[:200], fmt.Sprintf("breaks off after %d bytes, rest ", len(deep)+5)[:0]) || !strings.Contains(got, "breaks off") {
-		t.Errorf("unclosed nesting: got %.100s", got)
+	if got, want := describe(t, "\x92\x00\x81\xa1k"+deep), fmt.Sprintf("breaks off after %d bytes", len(deep)+5); !strings.Contains(got, want) {
+		t.Errorf("unclosed nesting: got %.100s, want %s", got, want)
 	}
 	r := NewReader([]byte("\x92\x00\x81\xa1k"+deep+"\x01"), NewKeys("k"))
 	if !r.Next() || len(r.Event().Fields[0]) != len(deep)+1 {

@@ -258,7 +258,10 @@ func (m *Mapper) find(a *accessor) []byte {
 		case byIndex:
 			v = element(v, st.index)
 		case byField:
-			name, _ := readText(m.event.Fields[st.index])
+			name, size := readText(m.event.Fields[st.index])
+			if size == 0 {
+				return nil
+			}
 			v = member(v, string(name))
 		}
 	}

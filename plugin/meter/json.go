@@ -88,7 +88,8 @@ var (
 )
 
 // AppendJSON appends the one msgpack value that b holds as JSON, on one line and without a raw NUL: for people, and for
-// payload record. Maps keep their order and duplicate keys, numbers their value to the last digit; keys become texts.
+// payload record. Maps keep their order and duplicate keys, numbers their value to the last digit; keys become
+// texts, those that are maps, lists or extensions the base64 of their msgpack.
 // NaN and infinities, which JSON cannot say, become null; a byte that is no UTF-8 becomes U+FFFD; bytes (bin) become a
 // text if they are UTF-8 and base64 if not; times become RFC 3339 and other extensions {"type":n,"data":base64}.
 // It returns an error, and dst unchanged, for what is not one whole value or nests deeper than 512. It is safe for
@@ -152,12 +153,9 @@ func decode(b []byte, depth int) (v any, rest []byte, err error) {
 	case msgp.MapType:
 		n, rest, err := msgp.ReadMapHeaderBytes(b)
 		m := make(orderedMap, 2*int(n))
-		for i := range m {
-			if err == nil {
-				m[i], rest, err = decode(rest, depth+1)
-			}
-			if err == nil && i%2 == 0 {
-				m[i], err = keyText(m[i])
+		for i := 0; i < len(m) && err == nil; i += 2 {
+			if m[i], rest, err = decodeKey(rest); err == nil {
+				m[i+1], rest, err = decode(rest, depth+1)
 			}
 		}
 		return m, rest, err
@@ -166,14 +164,21 @@ func decode(b []byte, depth int) (v any, rest []byte, err error) {
 	return extension(b[:size]), b[size:], nil
 }
 
-// keyText turns a key that is no text into the text of its JSON.
-func keyText(k any) (string, error) {
-	if s, ok := k.(string); ok {
-		return s, nil
+// decodeKey returns the key of a map that b begins with as a text.
+func decodeKey(b []byte) (key string, rest []byte, err error) {
+	switch msgp.NextType(b) {
+	case msgp.StrType, msgp.BinType, msgp.NilType, msgp.BoolType, msgp.IntType, msgp.UintType, msgp.Float32Type, msgp.Float64Type:
+		v, rest, err := decode(b, 0)
+		if text, is := v.(string); is || err != nil {
+			return text, rest, err
+		}
+		var out []byte
+		err = codec.NewEncoderBytes(&out, jsonHandle).Encode(v)
+		return string(out), rest, err
 	}
-	var out []byte
-	err := codec.NewEncoderBytes(&out, jsonHandle).Encode(k)
-	return string(out), err
+	// Not as the JSON of it: a map as the key of a map, and so on, would double the escapes with every level.
+	size := chunk.Skip(b)
+	return base64.StdEncoding.EncodeToString(b[:size]), b[size:], nil
 }
 
 // extension renders the extension b: a lead byte, for ext 8, 16 and 32 a length, the type, the data.

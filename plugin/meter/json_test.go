@@ -39,8 +39,9 @@ func TestAppendJSONRendersEveryKindOfValue(t *testing.T) {
 		{"a msgpack time of a far year", "\xc7\x0c\xff\x00\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff", `{"type":-1,"data":"AAAAAH//////////"}`},
 		{"another extension", "\xd5\x05ab", `{"type":5,"data":"YWI="}`},
 		{"an extension without bytes", "\xc7\x00\x05", `{"type":5,"data":""}`},
+		{"maps as keys of maps", strings.Repeat("\x81", 3) + "\x01\x02\x03\x04", `{"gYEBAgM=":4}`},
 		{"keys that are no texts", "\x87\x01\x01\xc0\x02\xc3\x03\x91\x05\x04\xc4\x01k\x05\xc4\x01\xff\x06" + string(msgp.AppendFloat64(nil, math.NaN())) + "\x07",
-			`{"1":1,"null":2,"true":3,"[5]":4,"k":5,"/w==":6,"null":7}`},
+			`{"1":1,"null":2,"true":3,"kQU=":4,"k":5,"/w==":6,"null":7}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := AppendJSON([]byte("x"), []byte(tt.msgpack))

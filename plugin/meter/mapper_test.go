@@ -76,7 +76,7 @@ func TestARecordThatCannotBeMeteredIsRefusedWithAReason(t *testing.T) {
 }
 
 func TestAccessorsReachEveryValue(t *testing.T) {
-	record := `{"a":"A","k":{"sub":"S","it's":"Q","a.b":"D","my key, \"x\"":"B","dup":"no","dup":"yes","list":["x",["y",{"z":"Z"}]],"0":"zero"},
+	record := `{"a":"A","k":{"sub":"S","it's":"Q","a.b":"D","":"E","my key, \"x\"":"B","dup":"no","dup":"yes","list":["x",["y",{"z":"Z"}]],"0":"zero"},
 		"a.b":"dot","metadata":{"x":"own"},"metadata-x/y":"I","which":"sub","n":0,"s":"text","long":{"k1":1,"k2":[2,{"k3":"deep"}]}}`
 	metadata := `{"otlp":{"attributes":{"bytes":512,"tenant.id":"acme"}}}`
 	group := `{"resource":{"attributes":{"tenant.id":"globex"}},"scope":{"name":"lib"}}`
