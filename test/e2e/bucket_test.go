@@ -15,22 +15,38 @@ import (
 )
 
 // amberflo reads the whole bucket as Amberflo does.
-func (b *bench) amberflo(each func(key string, r amberflo.Record)) *amberflo.Standin {
+func (b *bench) amberflo() *amberflo.Standin {
 	b.Helper()
-	s := amberflo.New(amberflo.Options{
-		Endpoint: b.server.Endpoint, Region: b.server.Region, Bucket: b.server.Bucket, Each: each,
-		Credentials: credentials.NewStaticCredentialsProvider(b.server.Owner.AccessKey, b.server.Owner.SecretKey, ""),
-	})
+	s := b.reader(nil)
 	if _, err := s.Read(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	return s
 }
 
+func (b *bench) reader(each func(key string, r amberflo.Record)) *amberflo.Standin {
+	return amberflo.New(amberflo.Options{
+		Endpoint: b.server.Endpoint, Region: b.server.Region, Bucket: b.server.Bucket, Each: each,
+		Credentials: credentials.NewStaticCredentialsProvider(b.server.Owner.AccessKey, b.server.Owner.SecretKey, ""),
+	})
+}
+
+// untilBilled waits until so many records have arrived.
+func (b *bench) untilBilled(n int) {
+	b.Helper()
+	s := b.reader(nil)
+	b.until(fmt.Sprintf("%d records in the bucket", n), func() bool {
+		if _, err := s.Read(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		return s.Bill().Billed >= n
+	})
+}
+
 // wantBill wants what the log says, to the last unit, without help of deduplication.
 func (b *bench) wantBill(want []accesslog.Line) {
 	b.Helper()
-	s := b.amberflo(nil)
+	s := b.amberflo()
 	bill := s.Bill()
 	var expected []amberflo.Line
 	for _, l := range want {

@@ -95,7 +95,7 @@ func TestAnObjectHoldsTheEventsByteForByte(t *testing.T) {
 		if head.ContentEncoding != nil && *head.ContentEncoding != "" || *head.ContentType != "application/gzip" {
 			t.Errorf("Content-Encoding %v, Content-Type %q: want none and application/gzip, or readers undo gzip twice", head.ContentEncoding, *head.ContentType)
 		}
-		s := b.amberflo(nil)
+		s := b.amberflo()
 		if o := s.Objects()[0]; o.Members != 1 || o.Records != len(want) || o.Refused != 0 || s.Bill().Billed != len(want) {
 			t.Errorf("Amberflo reads %+v, want one gzip member and %d records that count", o, len(want))
 		}
@@ -222,7 +222,7 @@ func TestWhatACauseKeepsBackIsDeliveredOnceItIsMended(t *testing.T) {
 				if gotKey != key || got != waiting {
 					t.Errorf("delivered %s, %d bytes; want the object that waited, %s, %d bytes", gotKey, len(got), key, len(waiting))
 				}
-				if bill := b.amberflo(nil).Bill(); bill.Billed != 1 || bill.Lines[0].Usage != "3" {
+				if bill := b.amberflo().Bill(); bill.Billed != 1 || bill.Lines[0].Usage != "3" {
 					t.Errorf("bill %+v, want the one record", bill)
 				}
 				b.wantDelivered()

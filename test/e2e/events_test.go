@@ -120,6 +120,10 @@ func appendMsgpack(b []byte, value any) []byte {
 
 func appendJSON(b []byte, value any) []byte {
 	switch v := value.(type) {
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return append(b, "null"...)
+		}
 	case []any:
 		b = append(b, '[')
 		for i, e := range v {

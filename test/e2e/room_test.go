@@ -1,0 +1,77 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"out_amberflo/test/accesslog"
+	"out_amberflo/test/fault"
+)
+
+func TestAtTheLimitFluentBitKeepsTheLogsUntilThereIsRoom(t *testing.T) {
+	in, truth := accessLog(t, accesslog.Options{Lines: 30000, Seed: 4}, accesslog.Chunks{Records: 100})
+	both(t, func(t *testing.T, b *bench) {
+		proxy := b.behind(fault.Options{Rate: 1, Modes: []fault.Mode{fault.Unavailable}})
+		section := b.section(append(accessMapping, "store_dir_limit_size 2M", "total_file_size 500K",
+			"compression none", "s3_key_format ingest/$UUID.json", "upload_timeout 200ms", "upload_concurrency 4")...)
+		p := b.start(in, section)
+		p.await("[error]", "a chunk cannot be accepted now, Fluent Bit keeps it and tries again", "the spool is full", "store_dir_limit_size")
+		if size := b.size("open") + b.size("sealing") + b.size("outbox"); size > 3_000_000 {
+			t.Errorf("%d bytes wait, want 2,000,000 at most and what is being sealed", size)
+		}
+		proxy.SetRate(0)
+		p.await("chunks are accepted again after")
+		b.untilBilled(truth.Metered)
+		p.stop()
+		b.wantBill(truth.Bill)
+		b.wantDelivered()
+	})
+}
+
+func (b *bench) size(folder string) int {
+	b.Helper()
+	n := 0
+	for _, content := range b.spool(folder) {
+		n += len(content)
+	}
+	return n
+}
+
+func TestOnAFullDiskNothingIsLostAndItGoesOnWhenThereIsRoom(t *testing.T) {
+	t.Parallel()
+	if out, err := exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt").CombinedOutput(); err != nil {
+		t.Skipf("no small file system can be mounted here (unshare -rm): %v: %s", err, out)
+	}
+	in, truth := accessLog(t, accesslog.Options{Lines: 30000, Seed: 5, Bad: 0.01}, accesslog.Chunks{Records: 200})
+	b := newBench(t, bundledHost)
+	proxy := b.behind(fault.Options{Rate: 1, Modes: []fault.Mode{fault.Unavailable}})
+	if err := os.Mkdir(b.path("spool"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	conf := b.write("conf", []byte(b.section(append(accessMapping, "compression none", "s3_key_format ingest/$UUID.json",
+		"total_file_size 200K", "upload_timeout 1s", "upload_concurrency 4")...)))
+	script := fmt.Sprintf(`mount -t tmpfs -o size=4m none %s && exec %s -e %s -c %s --threads 2 --wait 10m -`, b.path("spool"), hostProgram, pluginFile, conf)
+	p := b.execute("log", in.chunks, "unshare", "-rm", "sh", "-c", script)
+	p.await("[error]", "a chunk cannot be accepted now, Fluent Bit keeps it and tries again", "no room left on the disk")
+
+	// What is on disk now is whole.
+	inside := fmt.Sprintf("/proc/%d/root%s", p.cmd.Process.Pid, b.path("spool"))
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(inside, &disk); err != nil {
+		t.Fatal(err)
+	}
+	if used := (disk.Blocks - disk.Bfree) * uint64(disk.Bsize); used < 2_000_000 || used > 4<<20 {
+		t.Errorf("%d bytes of 4 MiB are used, want the most of it", used)
+	}
+	proxy.SetRate(0)
+	p.await("chunks are accepted again after")
+	b.untilBilled(truth.Metered)
+	if left := b.files(inside + "/outbox"); len(left) > 0 {
+		t.Errorf("left in outbox/: %q", names(left))
+	}
+	p.stop()
+	b.wantBill(truth.Bill)
+}
