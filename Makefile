@@ -28,10 +28,10 @@ bin/versitygw: test/tools/versitygw/go.mod test/tools/versitygw/go.sum
 	@$(ALIVE) "building $@, an S3 server to test against (first time: a minute or two)" \
 		$(GO) build -C test/tools/versitygw -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw
 
-demo: out_amberflo.so bin/amberflo-host bin/versitygw ## the main job: an access log becomes a bill, on this machine
+demo: all bin/amberflo-host bin/versitygw ## the main job: an access log becomes a bill, on this machine
 	@$(GO) run ./test/demo
 
-test: out_amberflo.so bin/amberflo-host bin/versitygw ## every test: rooms with the race detector, the plugin end to end
+test: all bin/amberflo-host bin/versitygw ## every test: rooms with the race detector, the plugin end to end
 	@$(ALIVE) "building the tests" $(GO) build ./...
 	$(GO) test -race -timeout 20m ./plugin/... ./cmd/... ./out_amberflo/... ./test/...
 

@@ -5,10 +5,12 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -16,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -45,19 +48,24 @@ func run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 
-	server, err := s3server.Start(ctx, s3server.Options{})
+	server, err := s3server.Start(ctx, s3server.Options{ReadReports: true})
 	if err != nil {
 		return err
 	}
 	defer server.Stop()
-	fmt.Printf("bucket      s3://%s on versitygw at %s; its owner lets the writer put, with the ACL bucket-owner-full-control only\n", server.Bucket, server.Endpoint)
+	h, err := newHost(dir, server)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("bucket   s3://%s on versitygw at %s; its owner lets the writer put with the ACL\n"+
+		"         bucket-owner-full-control only, and read failure reports\nhost     %s\n", server.Bucket, server.Endpoint, h.name)
 
-	truth, err := deliver(ctx, dir, server)
+	truth, err := h.deliver(ctx, "first", lines)
 	if err != nil {
 		return err
 	}
 	standin := amberflo.New(amberflo.Options{
-		Endpoint: server.Endpoint, Region: server.Region, Bucket: server.Bucket,
+		Endpoint: server.Endpoint, Region: server.Region, Bucket: server.Bucket, Meters: metersOf(truth),
 		Credentials: credentials.NewStaticCredentialsProvider(server.Owner.AccessKey, server.Owner.SecretKey, ""),
 	})
 	if _, err := standin.Round(ctx); err != nil {
@@ -79,22 +87,97 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return check(truth, bill, rejected)
+	if err := check(truth, bill, rejected); err != nil {
+		return err
+	}
+	fmt.Printf("\nThe bill is what the log says, to the last unit: %d records metered, %d set aside, none lost, none counted twice.\n", truth.Metered, rejected)
+	return refuseAndResend(ctx, h, standin, truth)
 }
 
-// deliver writes the log, sends it through the plugin and returns what the bill must be.
-func deliver(ctx context.Context, dir string, server *s3server.Server) (accesslog.Truth, error) {
+// refuseAndResend is the second act: a meter that Amberflo does not know yet.
+func refuseAndResend(ctx context.Context, h *host, standin *amberflo.Standin, truth accesslog.Truth) error {
+	fmt.Print("\n--- Then 300 lines of a new meter, ExportReport, which nobody has defined at Amberflo.\n\n")
+	more, err := h.deliver(ctx, "second", accesslog.Options{Lines: 300, Seed: 8, Meter: "ExportReport", Start: time.Now().Add(-time.Minute).UTC()})
+	if err != nil {
+		return err
+	}
+	if _, err := standin.Round(ctx); err != nil {
+		return err
+	}
+	fmt.Println("\nAmberflo writes a failure report into the bucket, which the plugin finds:")
+	waiting, err := h.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer waiting.stop()
+	if err := waiting.until(ctx, "Amberflo refused an object"); err != nil {
+		return err
+	}
+	waiting.show()
+	fmt.Println("\nmeterctl ls")
+	if err := h.meterctl(ctx, "ls"); err != nil {
+		return err
+	}
+	standin.Define("ExportReport")
+	fmt.Println("\nThe meter is defined, and one command sends the object again. meterctl resend -all")
+	if err := h.meterctl(ctx, "resend", "-all"); err != nil {
+		return err
+	}
+	if err := waiting.stop(); err != nil {
+		return err
+	}
+	if _, err := standin.Round(ctx); err != nil {
+		return err
+	}
+	truth.Bill = append(truth.Bill, more.Bill...)
+	bill := standin.Bill()
+	bill.Refused = 0 // the first time; the bill below is what counts
+	if err := check(truth, bill, truth.Rejected()); err != nil {
+		return err
+	}
+	fmt.Printf("\nThe %d records are on the bill, which is again what both logs say, to the last unit.\n", more.Metered)
+	return nil
+}
+
+func metersOf(t accesslog.Truth) (meters []string) {
+	for _, l := range t.Bill {
+		if !slices.Contains(meters, l.Meter) {
+			meters = append(meters, l.Meter)
+		}
+	}
+	return meters
+}
+
+// host runs the plugin: Fluent Bit, or the bundled host where there is none.
+type host struct {
+	name, program, dir string
+	fluentBit          bool
+	root               string
+	server             *s3server.Server
+}
+
+func newHost(dir string, server *s3server.Server) (*host, error) {
 	root, err := os.Getwd()
 	if err != nil {
-		return accesslog.Truth{}, err
+		return nil, err
 	}
-	plugin := filepath.Join(root, "out_amberflo.so")
-	bit := os.Getenv("FLUENT_BIT")
-	if bit == "" {
-		bit, _ = exec.LookPath("fluent-bit")
+	h := &host{dir: dir, root: root, server: server, program: os.Getenv("FLUENT_BIT")}
+	if h.program == "" {
+		h.program, _ = exec.LookPath("fluent-bit")
 	}
-	output := fmt.Sprintf(`
-[OUTPUT]
+	if h.fluentBit = h.program != ""; h.fluentBit {
+		h.name = "Fluent Bit: " + h.program
+	} else {
+		h.program = filepath.Join(root, "bin", "amberflo-host")
+		h.name = "the bundled one, because no fluent-bit is on PATH or in FLUENT_BIT"
+	}
+	parsers := "[PARSER]\n    Name json\n    Format json\n    Time_Key time\n    Time_Format %Y-%m-%dT%H:%M:%S.%LZ\n"
+	return h, os.WriteFile(filepath.Join(dir, "parsers.conf"), []byte(parsers), 0o600)
+}
+
+// section is what a user writes.
+func (h *host) section(meter string) string {
+	return fmt.Sprintf(`[OUTPUT]
     Name            amberflo
     Match           *
     bucket          %s
@@ -102,61 +185,147 @@ func deliver(ctx context.Context, dir string, server *s3server.Server) (accesslo
     endpoint        %s
     store_dir       %s
     customer_id     $tenant
-    meter_api_name  $api
+    meter_api_name  %s
     meter_value     $bytes
     dimensions      method, status, region
     Workers         1
     Retry_Limit     no_limits
-`, server.Bucket, server.Region, server.Endpoint, filepath.Join(dir, "spool"))
+`, h.server.Bucket, h.server.Region, h.server.Endpoint, filepath.Join(h.dir, "spool"), meter)
+}
 
-	conf, input := filepath.Join(dir, "demo.conf"), filepath.Join(dir, "access.log")
+// command is the host with an [INPUT] and that [OUTPUT].
+func (h *host) command(ctx context.Context, input, output string, args ...string) (*exec.Cmd, error) {
+	conf := filepath.Join(h.dir, "demo.conf")
+	text := fmt.Sprintf("[SERVICE]\n    Flush 0.2\n    Grace 5\n    Parsers_File %s\n\n%s\n%s", filepath.Join(h.dir, "parsers.conf"), input, output)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, h.program, append([]string{"-e", filepath.Join(h.root, "out_amberflo.so"), "-c", conf}, args...)...)
+	cmd.Env = append(os.Environ(), h.server.Env(h.server.Writer)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	return cmd, nil
+}
+
+// deliver writes a log, sends it through the plugin and returns what the bill must be.
+func (h *host) deliver(ctx context.Context, name string, opt accesslog.Options) (accesslog.Truth, error) {
+	input := filepath.Join(h.dir, name+".log")
 	var truth accesslog.Truth
 	var cmd *exec.Cmd
-	if bit != "" {
-		if truth, err = writeTo(input, func(w *bufio.Writer) (accesslog.Truth, error) { return accesslog.WriteLines(w, lines) }); err != nil {
-			return truth, err
+	var err error
+	output := h.section(cmp.Or(opt.Meter, "$api"))
+	if h.fluentBit {
+		if truth, err = writeTo(input, func(w *bufio.Writer) (accesslog.Truth, error) { return accesslog.WriteLines(w, opt) }); err == nil {
+			cmd, err = h.command(ctx, fmt.Sprintf("[INPUT]\n    Name tail\n    Path %s\n    Tag app.access\n    Parser json\n    Read_from_Head on\n    Exit_On_Eof on\n", input), output)
 		}
-		parsers := filepath.Join(dir, "parsers.conf")
-		err = os.WriteFile(parsers, []byte("[PARSER]\n    Name json\n    Format json\n    Time_Key time\n    Time_Format %Y-%m-%dT%H:%M:%S.%LZ\n"), 0o600)
-		output = fmt.Sprintf("[SERVICE]\n    Flush 0.2\n    Grace 5\n    Parsers_File %s\n\n[INPUT]\n    Name tail\n    Path %s\n    Tag app.access\n    Parser json\n    Read_from_Head on\n    Exit_On_Eof on\n",
-			parsers, input) + output
-		cmd = exec.CommandContext(ctx, bit, "-e", plugin, "-c", conf)
-		fmt.Printf("host        Fluent Bit: %s\n", bit)
 	} else {
-		if truth, err = writeTo(input, func(w *bufio.Writer) (accesslog.Truth, error) {
-			return accesslog.WriteChunks(w, lines, accesslog.Chunks{Records: 500})
-		}); err != nil {
-			return truth, err
+		truth, err = writeTo(input, func(w *bufio.Writer) (accesslog.Truth, error) {
+			return accesslog.WriteChunks(w, opt, accesslog.Chunks{Records: 500})
+		})
+		if err == nil {
+			cmd, err = h.command(ctx, "", output, "-")
 		}
-		cmd = exec.CommandContext(ctx, filepath.Join(root, "bin", "amberflo-host"), "-e", plugin, "-c", conf, "-")
-		if cmd.Stdin, err = os.Open(input); err != nil {
-			return truth, err
+		if err == nil {
+			cmd.Stdin, err = os.Open(input)
 		}
-		fmt.Println("host        the bundled one, because no fluent-bit is on PATH or in FLUENT_BIT")
 	}
 	if err != nil {
 		return truth, err
 	}
-	if err := os.WriteFile(conf, []byte(output), 0o600); err != nil {
-		return truth, err
-	}
-	fmt.Printf("log         %d lines of %d customers, of which %d cannot be metered\noutput      %s\n", truth.Lines, 12, truth.Rejected(),
-		strings.ReplaceAll(strings.TrimSpace(output[strings.Index(output, "[OUTPUT]"):]), "\n", "\n            "))
-	cmd.Env = append(os.Environ(), server.Env(server.Writer)...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	fmt.Printf("log      %d lines of %d customers, of which %d cannot be metered\n\n%s\n", truth.Lines, 12, truth.Rejected(), output)
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	began := time.Now()
 	if err := cmd.Run(); err != nil {
 		return truth, fmt.Errorf("%s: %w\n%s", cmd.Path, err, said.String())
 	}
-	fmt.Printf("ran for     %s; the plugin said:\n", time.Since(began).Round(10*time.Millisecond))
-	for line := range strings.Lines(said.String()) {
+	fmt.Printf("It ran for %s, and the plugin said:\n", time.Since(began).Round(10*time.Millisecond))
+	showLog(said.String())
+	return truth, nil
+}
+
+func showLog(text string) {
+	for line := range strings.Lines(text) {
 		if strings.Contains(line, "[output:amberflo") && !strings.Contains(line, "worker #") {
-			fmt.Print("            ", line)
+			fmt.Print("  ", line)
 		}
 	}
-	return truth, nil
+}
+
+// running is a host that waits for input.
+type running struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+	mu    sync.Mutex
+	said  strings.Builder
+	ended chan error
+	once  sync.Once
+	err   error
+}
+
+func (r *running) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.said.Write(b)
+}
+
+func (h *host) start(ctx context.Context) (*running, error) {
+	cmd, err := h.command(ctx, "[INPUT]\n    Name tail\n    Path "+filepath.Join(h.dir, "nothing.log")+"\n", h.section("$api"))
+	if err != nil {
+		return nil, err
+	}
+	r := &running{cmd: cmd, ended: make(chan error, 1)}
+	if !h.fluentBit {
+		cmd.Args = append(cmd.Args, "-")
+		if r.stdin, err = cmd.StdinPipe(); err != nil {
+			return nil, err
+		}
+	}
+	cmd.Stdout, cmd.Stderr = r, r
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { r.ended <- cmd.Wait() }()
+	return r, nil
+}
+
+// until waits for a line of the log.
+func (r *running) until(ctx context.Context, text string) error {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		r.mu.Lock()
+		found := strings.Contains(r.said.String(), text)
+		r.mu.Unlock()
+		if found {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("the log did not say %q:\n%s", text, r.said.String())
+}
+
+func (r *running) show() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	showLog(r.said.String())
+}
+
+func (r *running) stop() error {
+	r.once.Do(func() {
+		_ = r.cmd.Process.Signal(syscall.SIGTERM)
+		if r.err = <-r.ended; r.err != nil {
+			r.err = fmt.Errorf("stop: %w\n%s", r.err, r.said.String())
+		}
+	})
+	return r.err
+}
+
+func (h *host) meterctl(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(h.root, "bin", "meterctl"), append([]string{"-store-dir", filepath.Join(h.dir, "spool")}, args...)...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd.Run()
 }
 
 func writeTo(path string, write func(*bufio.Writer) (accesslog.Truth, error)) (accesslog.Truth, error) {
@@ -213,6 +382,5 @@ func check(truth accesslog.Truth, bill amberflo.Bill, rejected int) error {
 	if len(diff) > 0 {
 		return fmt.Errorf("the bill is not what the log says:\n  %s", strings.Join(diff, "\n  "))
 	}
-	fmt.Printf("\nThe bill is what the log says, to the last unit: %d records metered, %d set aside, none lost, none counted twice.\n", truth.Metered, rejected)
 	return nil
 }
