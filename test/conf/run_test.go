@@ -109,7 +109,7 @@ var (
 	listenLine = regexp.MustCompile(`(?mi)^( *(?:http_)?listen:? +)0\.0\.0\.0$`)
 )
 
-// install copies conf/ and changes nothing but where the network is: S3, and the ports to listen on.
+// install copies conf/ and changes nothing but the network.
 func (s *site) install(name string) string {
 	s.t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, "conf", "*"))
@@ -117,23 +117,36 @@ func (s *site) install(name string) string {
 		s.t.Fatal(err)
 	}
 	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		text := bucketLine.ReplaceAllString(string(content), "$0\n${1}endpoint$2 "+s.server.Endpoint)
-		text = listenLine.ReplaceAllString(text, "${1}127.0.0.1")
-		text = portLine.ReplaceAllStringFunc(text, func(line string) string {
-			m := portLine.FindStringSubmatch(line)
-			port, ok := s.ports[m[2]]
-			if !ok {
-				s.t.Fatalf("%s listens on port %s, which this test does not know: add it to newSite", file, m[2])
-			}
-			return m[1] + port
-		})
-		s.write(filepath.Base(file), text)
+		s.adapt(filepath.Base(file), string(read(s.t, file)))
 	}
 	return s.path(name)
+}
+
+// conf is the path of a configuration that adapt wrote, or of one of conf/.
+func (s *site) conf(name string) string {
+	s.t.Helper()
+	if _, err := os.Stat(s.path(name)); err == nil {
+		return s.path(name)
+	}
+	return s.install(name)
+}
+
+// adapt writes a configuration with the network of this run: S3, and the ports to listen on.
+func (s *site) adapt(name, text string) {
+	s.t.Helper()
+	text = bucketLine.ReplaceAllString(text, "$0\n${1}endpoint$2 "+s.server.Endpoint)
+	text = listenLine.ReplaceAllString(text, "${1}127.0.0.1")
+	text = portLine.ReplaceAllStringFunc(text, func(line string) string {
+		m := portLine.FindStringSubmatch(line)
+		port, ok := s.ports[m[2]]
+		if !ok {
+			s.t.Fatalf("%s listens on port %s, which this test does not know: add it to newSite", name, m[2])
+		}
+		return m[1] + port
+	})
+	// The image has these where it looks for them.
+	text = strings.ReplaceAll(text, "/fluent-bit/etc/", s.dir+"/")
+	s.write(name, text)
 }
 
 func (s *site) write(name, content string) {
@@ -167,7 +180,7 @@ func (s *site) start(said *bytes.Buffer, program string, args ...string) *exec.C
 func (s *site) viaFluentBit(conf string, lines int, feed func() error) (said string) {
 	s.t.Helper()
 	var out bytes.Buffer
-	cmd := s.start(&out, fluentBit(s.t), "-e", built(s.t, "out_amberflo.so"), "-c", s.install(conf))
+	cmd := s.start(&out, fluentBit(s.t), "-e", built(s.t, "out_amberflo.so"), "-c", s.conf(conf))
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	s.until("Fluent Bit accepts "+fmt.Sprint(lines)+" lines", ended, &out, func() bool {
@@ -224,7 +237,7 @@ func (s *site) delivered() (lines int) {
 // viaHost hands events to the [OUTPUT] of a classic configuration.
 func (s *site) viaHost(conf, tag string, chunks ...[]byte) (said string, err error) {
 	s.t.Helper()
-	args := []string{"-e", built(s.t, "out_amberflo.so"), "-c", s.install(conf), "-t", tag}
+	args := []string{"-e", built(s.t, "out_amberflo.so"), "-c", s.conf(conf), "-t", tag}
 	for i, chunk := range chunks {
 		name := fmt.Sprintf("chunk%d", i)
 		s.write(name, string(chunk))

@@ -1,0 +1,202 @@
+package conf
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"out_amberflo/test/accesslog"
+)
+
+// block gives the text of a YAML block scalar (key: |), without its indentation.
+func block(t *testing.T, yaml, key string) string {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^( *)` + regexp.QuoteMeta(key) + `: \|\n`).FindStringSubmatchIndex(yaml)
+	if m == nil {
+		t.Fatalf("no %s: | in it", key)
+	}
+	indent := yaml[m[2]:m[3]] + "  "
+	var text strings.Builder
+	for line := range strings.Lines(yaml[m[1]:]) {
+		rest, inside := strings.CutPrefix(line, indent)
+		if !inside && strings.TrimSpace(line) != "" {
+			break
+		}
+		text.WriteString(rest)
+	}
+	return text.String()
+}
+
+// settings are the lines of a classic configuration without comments and with single blanks.
+func settings(text string) (list []string) {
+	for line := range strings.Lines(text) {
+		if fields := strings.Fields(line); len(fields) > 0 && fields[0][0] != '#' {
+			list = append(list, strings.Join(fields, " "))
+		}
+	}
+	return list
+}
+
+func TestTheHelmValuesDoWhatTheDaemonSetDoes(t *testing.T) {
+	daemonset := string(read(t, root, "docker/kubernetes/daemonset.yaml"))
+	values := string(read(t, root, "docker/kubernetes/helm-values.yaml"))
+	var helm string
+	for _, key := range []string{"service", "inputs", "filters", "outputs"} {
+		helm += block(t, values, key)
+	}
+	helm = strings.ReplaceAll(helm, "{{ .Values.metricsPort }}", "2020")
+	if got, want := settings(helm), settings(block(t, daemonset, "fluent-bit.conf")); !slices.Equal(got, want) {
+		t.Errorf("configuration of the values\n%s\nand of the DaemonSet\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for _, want := range []string{
+		"terminationGracePeriodSeconds: 60", "readOnlyRootFilesystem: true", "allowPrivilegeEscalation: false", "drop: [ALL]",
+		"path: /var/lib/fluent-bit-amberflo", "mountPath: /var/lib/fluent-bit\n", "operator: Exists", "eks.amazonaws.com/role-arn: ",
+	} {
+		for name, text := range map[string]string{"the DaemonSet": daemonset, "the values": values} {
+			if !strings.Contains(text, want) {
+				t.Errorf("want %q in %s", want, name)
+			}
+		}
+	}
+}
+
+// podLine is what the kubernetes filter makes of a container's line.
+const podLine = `{"time":"2026-11-20T10:00:00Z","stream":"stdout","kubernetes":{"pod_name":"api-0","namespace_name":"shop","labels":{"app":"api","tenant":"acme"}}`
+
+func TestTheDaemonSetMetersThePodsThatLogMeterRecords(t *testing.T) {
+	s := newSite(t)
+	s.adapt("daemonset.conf", block(t, string(read(t, root, "docker/kubernetes/daemonset.yaml")), "fluent-bit.conf"))
+	var chunk []byte
+	for _, line := range []string{
+		podLine + `,"customerId":"customer-123","meterApiName":"ComputeHours","meterValue":5,"meterTimeInMillis":1619445706909}`,
+		podLine + `,"log":"GET / 200"}`,
+		podLine + `,"level":"info","msg":"ready"}`,
+	} {
+		chunk = appendEvent(chunk, time.Now(), decode(t, []byte(line)))
+	}
+	if said, err := s.viaHost("daemonset.conf", "kube.var.log.containers.api-0_shop_api-0123.log", chunk); err != nil {
+		t.Fatalf("host: %v\n%s", err, said)
+	}
+	got := s.records()
+	want := `{"customerId":"customer-123","meterApiName":"ComputeHours","meterValue":5,"meterTimeInMillis":1619445706909,"uniqueId":"(generated)","dimensions":{"namespace":"shop","app":"api"}}`
+	if len(got) != 1 || got[0] != want {
+		t.Errorf("records\n%s\nwant\n%s", strings.Join(got, "\n"), want)
+	}
+	if rejected := s.rejected(); len(rejected) != 0 {
+		t.Errorf("rejected %q, want what is no meter record ignored", rejected)
+	}
+}
+
+// records gives the records of all objects as they stand there, but for generated ids.
+func (s *site) records() (list []string) {
+	for _, o := range s.objects() {
+		for _, r := range o.records {
+			list = append(list, regexp.MustCompile(`"uniqueId":"[0-9a-f-]{36}-\d+"`).ReplaceAllString(string(r), `"uniqueId":"(generated)"`))
+		}
+	}
+	return list
+}
+
+type taskDefinition struct {
+	ContainerDefinitions []struct {
+		Name                  string
+		StopTimeout           int
+		FirelensConfiguration struct {
+			Type    string
+			Options map[string]string
+		}
+		LogConfiguration struct {
+			LogDriver string
+			Options   map[string]string
+		}
+	}
+}
+
+// FireLens writes the inputs and outputs itself and includes the file that is named (the ECS developer
+// guide, "Specifying a custom Fluent Bit configuration").
+func TestTheTaskDefinitionMetersWhatTheApplicationLogs(t *testing.T) {
+	fluentBit(t)
+	var task taskDefinition
+	if err := json.Unmarshal(read(t, root, "docker/ecs/task-definition.json"), &task); err != nil {
+		t.Fatal(err)
+	}
+	router, app := task.ContainerDefinitions[0], task.ContainerDefinitions[1]
+	if app.LogConfiguration.LogDriver != "awsfirelens" || router.FirelensConfiguration.Type != "fluentbit" {
+		t.Fatalf("want the application's lines to go to Fluent Bit, got %+v and %+v", app, router)
+	}
+	stop, err := time.ParseDuration(app.LogConfiguration.Options["shutdown_timeout"])
+	if err != nil || stop >= time.Duration(router.StopTimeout)*time.Second {
+		t.Errorf("shutdown_timeout %s, want it below stopTimeout %ds", stop, router.StopTimeout)
+	}
+
+	s := newSite(t)
+	included := filepath.Base(router.FirelensConfiguration.Options["config-file-value"])
+	for _, name := range []string{included, "amberflo-parsers.conf"} {
+		dir := "conf"
+		if name == included {
+			dir = "docker/ecs"
+		}
+		s.adapt(name, string(read(t, root, dir, name)))
+	}
+	var conf strings.Builder
+	fmt.Fprintf(&conf, "[SERVICE]\n    Flush 1\n    Grace 5\n[INPUT]\n    Name tail\n    Path %s\n    Tag app-firelens-0\n    Read_from_Head On\n@INCLUDE %s\n[OUTPUT]\n    Match app-firelens*\n",
+		s.path("input.log"), s.path(included))
+	options := app.LogConfiguration.Options
+	options["store_dir"] = s.path("state/amberflo")
+	for _, key := range []string{"Name", "bucket", "region", "store_dir", "upload_timeout", "shutdown_timeout", "unmatched", "Workers", "Retry_Limit"} {
+		if options[key] == "" {
+			t.Errorf("no option %s", key)
+		}
+		fmt.Fprintf(&conf, "    %s %s\n", key, options[key])
+	}
+	s.adapt("firelens-generated.conf", conf.String())
+	s.write("input.log", string(read(t, "testdata/meter-records.log"))+"ready\n"+`{"level":"info","msg":"ready"}`+"\n")
+	s.viaFluentBit("firelens-generated.conf", 3, nil)
+	want := strings.Split(strings.TrimSpace(string(read(t, "testdata/meter-records.want"))), "\n")
+	if got := s.records(); !slices.Equal(got, want) {
+		t.Errorf("records\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if rejected := s.rejected(); len(rejected) != 0 {
+		t.Errorf("rejected %q, want what is no meter record ignored", rejected)
+	}
+}
+
+// docker/compose.yaml: the same services and settings, without containers.
+func TestTheTrialOfComposeDeliversTheAccessLog(t *testing.T) {
+	fluentBit(t)
+	s := newSite(t)
+	compose := string(read(t, root, "docker/compose.yaml"))
+	for _, want := range []string{s.server.Owner.AccessKey, s.server.Owner.SecretKey, s.server.Writer.AccessKey, s.server.Writer.SecretKey,
+		s.server.Bucket, s.server.Region} {
+		if !strings.Contains(compose, " "+want) && !strings.Contains(compose, `"`+want+`"`) {
+			t.Errorf("compose.yaml does not have %s, which the local bucket has", want)
+		}
+	}
+	s.install("")
+	text := string(read(t, root, "docker/trial/fluent-bit.conf"))
+	s.adapt("trial.conf", strings.Replace(text, "endpoint ", "# endpoint ", 1)) // adapt gives its own
+	log, err := os.Create(s.path("input.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	truth, err := accesslog.WriteLines(log, accesslog.Options{Lines: 200, Seed: 3, Bad: 0.05, Start: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.viaFluentBit("trial.conf", truth.Metered, nil)
+	if got := len(s.records()); got != truth.Metered {
+		t.Errorf("%d records, want %d", got, truth.Metered)
+	}
+	if got := len(s.rejected()); got != truth.Rejected() {
+		t.Errorf("%d rejected, want %d", got, truth.Rejected())
+	}
+}
