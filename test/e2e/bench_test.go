@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -48,9 +49,10 @@ type bench struct {
 	credentials s3server.Credentials
 	env         []string // beyond the credentials
 	plugin      string
-	args        []string // of the bundled host
-	service     []string // lines of Fluent Bit's [SERVICE]
-	inputs      []string // lines of Fluent Bit's [INPUT]; default: the tail of a file
+	args        []string      // of the bundled host
+	pace        time.Duration // between chunks that the bundled host has not acknowledged yet
+	service     []string      // lines of Fluent Bit's [SERVICE]
+	inputs      []string      // lines of Fluent Bit's [INPUT]; default: the tail of a file
 }
 
 func newBench(t *testing.T, program string) *bench {
@@ -153,7 +155,11 @@ func (b *bench) launch(in input, stay bool, sections []string) *process {
 		if stay {
 			args = append(args, "--wait", "10m")
 		}
-		return b.execute(name("log"), in.chunks, append([]string{hostProgram}, append(args, append(b.args, "-")...)...)...)
+		var stdin io.Reader = bytes.NewReader(in.chunks)
+		if b.pace > 0 {
+			stdin = &paced{chunks: in.chunks, ahead: b.acked(), pause: b.pace}
+		}
+		return b.execute(name("log"), stdin, append([]string{hostProgram}, append(args, append(b.args, "-")...)...)...)
 	}
 	inputs := b.inputs
 	if inputs == nil {

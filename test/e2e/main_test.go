@@ -23,6 +23,7 @@ var (
 	root        string // of the repository
 	pluginFile  string
 	hostProgram string
+	meterctl    string
 	fluentBit   string // "" where there is none
 )
 
@@ -52,10 +53,8 @@ func findBuilt() error {
 	}
 	pluginFile = filepath.Join(root, "out_amberflo.so")
 	hostProgram = filepath.Join(root, "bin", "amberflo-host")
-	for _, file := range []string{pluginFile, hostProgram, cmp.Or(os.Getenv("VERSITYGW"), filepath.Join(root, "bin", "versitygw"))} {
-		if _, err := exec.LookPath(file); err != nil && file != pluginFile {
-			return fmt.Errorf("want %s, which is not built: run make test at the top of the repository", file)
-		}
+	meterctl = filepath.Join(root, "bin", "meterctl")
+	for _, file := range []string{pluginFile, hostProgram, meterctl, cmp.Or(os.Getenv("VERSITYGW"), filepath.Join(root, "bin", "versitygw"))} {
 		if _, err := os.Stat(file); err != nil {
 			return fmt.Errorf("want %s, which is not built: run make test at the top of the repository", file)
 		}

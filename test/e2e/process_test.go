@@ -1,8 +1,8 @@
 package e2e
 
 import (
-	"bytes"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -20,11 +20,11 @@ type process struct {
 }
 
 // execute starts a program. It is killed if it outlives the test.
-func (b *bench) execute(log string, stdin []byte, args ...string) *process {
+func (b *bench) execute(log string, stdin io.Reader, args ...string) *process {
 	b.Helper()
 	p := &process{b: b, cmd: exec.Command(args[0], args[1:]...), log: &logbook{}, ended: make(chan struct{})}
 	p.cmd.Env = append(append(os.Environ(), b.server.Env(b.credentials)...), b.env...)
-	p.cmd.Stdin = bytes.NewReader(stdin)
+	p.cmd.Stdin = stdin
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p.cmd.WaitDelay = 5 * time.Second // for the copy of stdin

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -54,7 +55,7 @@ func TestOnAFullDiskNothingIsLostAndItGoesOnWhenThereIsRoom(t *testing.T) {
 	conf := b.write("conf", []byte(b.section(append(accessMapping, "compression none", "s3_key_format ingest/$UUID.json",
 		"total_file_size 200K", "upload_timeout 1s", "upload_concurrency 4")...)))
 	script := fmt.Sprintf(`mount -t tmpfs -o size=4m none %s && exec %s -e %s -c %s --threads 2 --wait 10m -`, b.path("spool"), hostProgram, pluginFile, conf)
-	p := b.execute("log", in.chunks, "unshare", "-rm", "sh", "-c", script)
+	p := b.execute("log", bytes.NewReader(in.chunks), "unshare", "-rm", "sh", "-c", script)
 	p.await("[error]", "a chunk cannot be accepted now, Fluent Bit keeps it and tries again", "no room left on the disk")
 
 	// What is on disk now is whole.

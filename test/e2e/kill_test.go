@@ -1,0 +1,151 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"testing"
+	"time"
+
+	"out_amberflo/test/accesslog"
+	"out_amberflo/test/fault"
+)
+
+// acks is where the host notes, by chunk, what the plugin has acknowledged. Such a chunk is never offered
+// again; every other one is, whether the plugin has it or not: as Fluent Bit with its storage on disk.
+const acks = "acks"
+
+func (b *bench) acked() int {
+	content, err := os.ReadFile(b.path(acks))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		b.Fatal(err)
+	}
+	return bytes.Count(content, []byte{'\n'})
+}
+
+// paced reads framed chunks, the first ones at once, with a pause before each of the others.
+type paced struct {
+	chunks []byte
+	ahead  int
+	pause  time.Duration
+	left   int // of the chunk being read
+}
+
+func (p *paced) Read(to []byte) (int, error) {
+	if p.left == 0 {
+		if len(p.chunks) == 0 {
+			return 0, io.EOF
+		}
+		if p.ahead--; p.ahead < 0 {
+			time.Sleep(p.pause)
+		}
+		tagLen := binary.BigEndian.Uint32(p.chunks)
+		p.left = 8 + int(tagLen) + int(binary.BigEndian.Uint32(p.chunks[4+tagLen:]))
+	}
+	n := copy(to, p.chunks[:p.left])
+	p.chunks, p.left = p.chunks[n:], p.left-n
+	return n, nil
+}
+
+// wantExactlyOnce wants what the log says, counted on raw objects, and a clean spool.
+func (b *bench) wantExactlyOnce(truth accesslog.Truth) {
+	b.Helper()
+	b.wantBill(truth.Bill)
+	b.wantRejected(truth)
+	b.wantDelivered()
+	if out, err := exec.Command(meterctl, "-store-dir", b.path("spool"), "check").CombinedOutput(); err != nil {
+		b.Errorf("meterctl check: %v\n%s", err, out)
+	}
+	for name := range b.spool("damaged") {
+		if filepath.Ext(name) != ".torn" { // of a write that was never acknowledged
+			b.Errorf("left in damaged/: %s", name)
+		}
+	}
+}
+
+func TestKilledAtRandomInstantsNothingIsLostOrDoubled(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bundledHost)
+	in, truth := accessLog(t, accesslog.Options{Lines: 1000 * *kills, Seed: *seed, Bad: 0.01}, accesslog.Chunks{Records: 5})
+	b.behind(fault.Options{Rate: 0.5, Seed: *seed})
+	b.args = []string{"--threads", "4", "--retry-delay", "20ms", "--ack-file", b.path(acks), "--skip-acked", b.path(acks)}
+	b.pace = time.Millisecond
+	section := b.section(append(accessMapping, "total_file_size 30K", "upload_timeout 200ms", "upload_concurrency 4", "shutdown_timeout 45s")...)
+	random := rand.New(rand.NewPCG(*seed, 1))
+	for n := range *kills {
+		p := b.start(in, section)
+		time.Sleep(time.Duration(random.IntN(500)) * time.Millisecond) // the instant is the point
+		if !p.kill() {
+			t.Fatalf("ended before kill %d; log:\n%s", n+1, p.log.String())
+		}
+	}
+	b.pace = 0
+	b.run(in, section)
+	b.wantExactlyOnce(truth)
+}
+
+// crashPoints are the points in the plugin's sources at which a build with the tag crashpoints can die.
+func crashPoints(t *testing.T) []string {
+	t.Helper()
+	var points []string
+	err := filepath.WalkDir(filepath.Join(root, "plugin"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, m := range regexp.MustCompile(`\bcrash\("([a-z-]+)"\)`).FindAllSubmatch(source, -1) {
+			points = append(points, string(m[1]))
+		}
+		return err
+	})
+	if err != nil || len(points) == 0 {
+		t.Fatalf("no crash points found below plugin/: %v", err)
+	}
+	slices.Sort(points)
+	return slices.Compact(points)
+}
+
+func TestKilledAtEachNamedPointNothingIsLostOrDoubled(t *testing.T) {
+	t.Parallel()
+	crashing := filepath.Join(root, "build", "e2e", "out_amberflo.so")
+	// With the flags of the Makefile most of it is compiled already.
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-tags", "crashpoints", "-buildmode=c-shared", "-o", crashing, "./out_amberflo")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", build, err, out)
+	}
+	for _, point := range crashPoints(t) {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, bundledHost)
+			b.plugin = crashing
+			in, truth := accessLog(t, accesslog.Options{Lines: 3000, Seed: *seed, Bad: 0.01}, accesslog.Chunks{Records: 20})
+			b.args = []string{"--threads", "3", "--retry-delay", "20ms", "--ack-file", b.path(acks), "--skip-acked", b.path(acks)}
+			b.pace = time.Millisecond
+			section := b.section(append(accessMapping, "total_file_size 20K", "upload_timeout 200ms")...)
+			for _, passes := range []string{"1", "2", "5"} {
+				b.env = []string{"AMBERFLO_CRASH=" + point + ":" + passes}
+				p := b.start(in, section)
+				select {
+				case <-p.ended:
+				case <-time.After(20 * time.Second):
+					t.Fatalf("%s was not passed %s times; log:\n%s", point, passes, p.log.String())
+				}
+				if !p.kill() {
+					t.Fatalf("%s: want it to die by SIGKILL, got %v; log:\n%s", point, p.cmd.ProcessState, p.log.String())
+				}
+			}
+			b.env, b.pace = nil, 0
+			b.run(in, section)
+			b.wantExactlyOnce(truth)
+		})
+	}
+}
