@@ -37,7 +37,7 @@ func (s *Spool) Reject(lines []byte) error {
 		err = s.sync(f)
 	}
 	if err != nil {
-		return fmt.Errorf("set aside %d bytes of rejected records: %w", len(lines), errors.Join(err, f.Truncate(st.Size())))
+		return fmt.Errorf("set aside %d bytes of rejected records: %w", len(lines), errors.Join(err, s.truncate(f, st.Size())))
 	}
 	s.mu.Lock()
 	s.rejected += int64(len(lines))
@@ -45,7 +45,9 @@ func (s *Spool) Reject(lines []byte) error {
 	s.mu.Unlock()
 	if isNew {
 		s.poke()
-		return s.syncDir(s.path(rejectedDir))
+		if err := s.syncDir(s.path(rejectedDir)); err != nil {
+			return errors.Join(err, s.remove(path)) // one that is there is taken for durable
+		}
 	}
 	return nil
 }
@@ -61,7 +63,7 @@ func (s *Spool) Damaged(name string, b []byte) error {
 
 // writeFile makes a whole file appear at once, durable with its directory entry.
 func (s *Spool) writeFile(path string, b []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	tmp, err := os.CreateTemp(s.path(sealingDir), "*.tmp") // a start clears up there
 	if err != nil {
 		return err
 	}
@@ -73,10 +75,10 @@ func (s *Spool) writeFile(path string, b []byte) error {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Rename(tmp.Name(), path)
+		err = s.rename(tmp.Name(), path)
 	}
 	if err != nil {
-		_ = os.Remove(tmp.Name())
+		_ = s.remove(tmp.Name())
 		return err
 	}
 	return s.syncDir(filepath.Dir(path))

@@ -36,7 +36,7 @@ func recovered(t *testing.T, o Options, name string, content []byte) (records ma
 	if err := os.WriteFile(filepath.Join(o.Dir, openDir, name), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := mustOpen(t, o)
+	s := openUnsynced(t, o)
 	objects = drained(t, s)
 	files, err := filepath.Glob(filepath.Join(o.Dir, damagedDir, "*"))
 	if err != nil {

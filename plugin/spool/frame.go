@@ -119,8 +119,9 @@ func checkFileHeader(b []byte) error {
 // carry is the payload of the frame that opens a log: what is still needed of the logs before it once
 // they are sealed and removed. One frame, hence one checksum: all of it holds or none.
 type carry struct {
-	// seen are chunks accepted shortly before, which Fluent Bit may deliver again after a crash.
-	seen []accepted
+	// recent are chunks accepted shortly before, which Fluent Bit may deliver again after a crash, and
+	// expected those that are still to come again after an earlier one. No other log is asked.
+	recent, expected []accepted
 	// ends say where the valid part of an earlier log ends.
 	ends map[uuid.UUID]end
 	// lines are records beyond Options.MaxRecords of the log before, moved here.
@@ -137,11 +138,13 @@ type end struct {
 
 func (c carry) append(b []byte) []byte {
 	le := binary.LittleEndian
-	b = le.AppendUint32(b, uint32(len(c.seen)))
-	for _, a := range c.seen {
-		b = le.AppendUint32(b, a.source.Length)
-		b = le.AppendUint64(b, a.source.Hash)
-		b = le.AppendUint64(b, uint64(a.at))
+	for _, list := range [][]accepted{c.recent, c.expected} {
+		b = le.AppendUint32(b, uint32(len(list)))
+		for _, a := range list {
+			b = le.AppendUint32(b, a.source.Length)
+			b = le.AppendUint64(b, a.source.Hash)
+			b = le.AppendUint64(b, uint64(a.at))
+		}
 	}
 	b = le.AppendUint32(b, uint32(len(c.ends)))
 	for id, e := range c.ends {
@@ -156,35 +159,34 @@ func (c carry) append(b []byte) []byte {
 // false only for a frame that this package did not write.
 func parseCarry(b []byte) (c carry, ok bool) {
 	le := binary.LittleEndian
-	take := func(n int) []byte {
-		if len(b) < n {
+	entries := func(size int) []byte {
+		if len(b) < 4 {
 			return nil
 		}
-		head := b[:n]
+		n := 4 + int64(le.Uint32(b))*int64(size)
+		if n > int64(len(b)) {
+			return nil
+		}
+		list := b[4:n:n]
 		b = b[n:]
-		return head
+		return list
 	}
-	n := take(4)
-	if n == nil {
-		return c, false
-	}
-	for range le.Uint32(n) {
-		e := take(20)
-		if e == nil {
+	for _, to := range []*[]accepted{&c.recent, &c.expected} {
+		list := entries(20)
+		if list == nil {
 			return c, false
 		}
-		c.seen = append(c.seen, accepted{Source{le.Uint32(e), le.Uint64(e[4:])}, int64(le.Uint64(e[12:]))})
+		for ; len(list) > 0; list = list[20:] {
+			*to = append(*to, accepted{Source{le.Uint32(list), le.Uint64(list[4:])}, int64(le.Uint64(list[12:]))})
+		}
 	}
-	if n = take(4); n == nil {
+	list := entries(32)
+	if list == nil {
 		return c, false
 	}
 	c.ends = make(map[uuid.UUID]end)
-	for range le.Uint32(n) {
-		e := take(32)
-		if e == nil {
-			return c, false
-		}
-		c.ends[uuid.UUID(e[:16])] = end{int64(le.Uint64(e[16:])), int64(le.Uint64(e[24:]))}
+	for ; len(list) > 0; list = list[32:] {
+		c.ends[uuid.UUID(list[:16])] = end{int64(le.Uint64(list[16:])), int64(le.Uint64(list[24:]))}
 	}
 	c.lines = b
 	return c, true
@@ -275,20 +277,19 @@ func (s *scanner) skip(b []byte) {
 		if !s.read(w, s.offset) {
 			return
 		}
-		i := bytes.Index(w, []byte(frameMagic))
-		if i < 0 {
-			s.offset += int64(len(w)) - 3 // the magic may straddle two windows
-			continue
-		}
-		s.offset += int64(i)
-		var head [frameHeaderSize]byte
-		if s.offset+frameHeaderSize <= s.size && s.read(head[:], s.offset) {
-			if _, ok := parseFrameHeader(head[:]); ok {
+		for i := 0; ; i++ {
+			next := bytes.Index(w[i:], []byte(frameMagic))
+			if next < 0 {
+				break
+			}
+			i += next
+			if _, ok := parseFrameHeader(w[i:]); ok {
+				s.offset += int64(i)
 				s.damaged = append(s.damaged, damage{from, s.offset - from, false})
 				return
 			}
 		}
-		s.offset++
+		s.offset += int64(len(w)) - (frameHeaderSize - 1) // a header may straddle two windows
 	}
 	s.offset = s.size
 	s.damaged = append(s.damaged, damage{from, s.size - from, torn})

@@ -126,10 +126,10 @@ func (s *Spool) Sent(obj Object) error {
 	defer o.mu.Unlock()
 	o.taken--
 	var err error
-	if o.keepSent {
-		err = s.keep(obj)
-	} else if err = os.Remove(s.objectPath(outboxDir, obj.Key)); err == nil {
-		s.count(-obj.Size)
+	if !o.keepSent || s.keep(obj) != nil { // a full disk must get empty
+		if err = s.remove(s.objectPath(outboxDir, obj.Key)); err == nil {
+			s.count(-obj.Size)
+		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		s.count(-obj.Size) // somebody removed it
@@ -176,11 +176,7 @@ func (s *Spool) Empty(ctx context.Context) error {
 }
 
 // publish moves one object from sealing/ to outbox/<key>, durably, and lets it be taken.
-func (s *Spool) publish(name string) error {
-	key, err := keyOf(name)
-	if err != nil {
-		return err
-	}
+func (s *Spool) publish(name, key string) error {
 	from, to := s.path(sealingDir, name), s.objectPath(outboxDir, key)
 	st, err := os.Stat(from)
 	if err != nil {
@@ -195,7 +191,7 @@ func (s *Spool) publish(name string) error {
 	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
 		return fmt.Errorf("publish %s: %w", key, err)
 	}
-	if err := os.Rename(from, to); err != nil {
+	if err := s.rename(from, to); err != nil {
 		return fmt.Errorf("publish %s: %w", key, err)
 	}
 	crash("published")
@@ -212,7 +208,10 @@ func (s *Spool) mkdirAll(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	switch {
 	case err == nil:
-		return s.syncDir(filepath.Dir(dir))
+		if err := s.syncDir(filepath.Dir(dir)); err != nil {
+			return errors.Join(err, os.Remove(dir)) // one that is there is taken for durable
+		}
+		return nil
 	case errors.Is(err, fs.ErrExist):
 		return nil
 	case errors.Is(err, fs.ErrNotExist) && dir != s.opt.Dir:

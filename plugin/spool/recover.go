@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,28 +20,57 @@ import (
 // Open takes a spool over: the directory is made if it is missing, locked, and brought to order after
 // whatever ended its last owner. What was accepted then and is not sealed yet waits for Run.
 func Open(o Options) (*Spool, error) {
-	s := &Spool{
+	s := newSpool(o)
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func newSpool(o Options) *Spool {
+	return &Spool{
 		opt:      o,
 		write:    (*os.File).Write,
-		sync:     func(f *os.File) error { return unix.Fdatasync(int(f.Fd())) },
+		sync:     (*os.File).Sync,
+		truncate: (*os.File).Truncate,
+		rename:   os.Rename,
+		remove:   os.Remove,
 		wake:     make(chan struct{}, 1),
 		uploaded: make(chan struct{}, 1),
 		ends:     make(map[uuid.UUID]end),
 		expected: make(map[Source][]int64),
 		expires:  time.Now().Add(expectFor),
 	}
+}
+
+func (s *Spool) open() error {
 	for _, dir := range Rooms {
 		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
-			return nil, fmt.Errorf("store_dir: want a directory that can be written, got %w", err)
+			return fmt.Errorf("store_dir: want a directory that can be written, got %w", err)
 		}
 	}
 	if err := s.takeLock(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.recover(); err != nil {
-		return nil, errors.Join(fmt.Errorf("store_dir %s: %w", o.Dir, err), s.Close())
+		return errors.Join(fmt.Errorf("store_dir %s: %w", s.opt.Dir, err), s.Close())
 	}
-	return s, nil
+	return nil
+}
+
+// syncDirs makes durable what stands in the directories, however the last process ended.
+func (s *Spool) syncDirs() error {
+	for _, dir := range append([]string{"."}, Rooms...) {
+		if err := s.syncDir(s.path(dir)); err != nil {
+			return err
+		}
+	}
+	dir, err := filepath.Abs(s.opt.Dir)
+	for err == nil && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		_ = s.syncDir(dir) // most are not this package's, and may not be readable
+	}
+	return err
 }
 
 // takeLock keeps other processes, and other instances in this one, away. The kernel lets go of it when
@@ -66,6 +97,9 @@ func (s *Spool) recover() error {
 	if err := s.recoverSealing(); err != nil {
 		return err
 	}
+	if err := s.syncDirs(); err != nil {
+		return err
+	}
 	var err error
 	if s.outbox.waiting, err = s.listObjects(outboxDir); err != nil {
 		return err
@@ -85,7 +119,7 @@ func (s *Spool) recover() error {
 	if err != nil {
 		return err
 	}
-	found := make(map[accepted]place)
+	found := make(map[accepted]int64)
 	for _, e := range entries {
 		id, err := uuid.Parse(strings.TrimSuffix(e.Name(), ".log"))
 		if err != nil || e.Name() != id.String()+".log" || !e.Type().IsRegular() {
@@ -117,35 +151,43 @@ func (s *Spool) recover() error {
 	return nil
 }
 
-// recoverSealing finishes or undoes seals that were under way.
+// recoverSealing undoes seals that were under way: the log is the truth, and will be sealed again. What
+// is whole is published by Run.
 func (s *Spool) recoverSealing() error {
-	return s.eachSealed(func(name string) error {
-		if strings.HasSuffix(name, ".tmp") {
-			return os.Remove(s.path(sealingDir, name))
+	entries, err := os.ReadDir(s.path(sealingDir))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		log, _, ok := parseSealed(e.Name())
+		switch {
+		case ok:
+			_, err := os.Stat(s.logPath(log))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		case !strings.HasSuffix(e.Name(), ".tmp"):
+			s.opt.Log.Warn("not a file of this plugin: left alone", "file", sealingDir+"/"+e.Name())
+			continue
 		}
-		id, _, _ := strings.Cut(name, "=")
-		_, err := os.Stat(s.path(openDir, id+".log"))
-		if err == nil {
-			return os.Remove(s.path(sealingDir, name)) // the log is the truth, and will be sealed again
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
+		if err := s.remove(s.path(sealingDir, e.Name())); err != nil {
 			return err
 		}
-		return nil // Run publishes it
-	})
+	}
+	return nil
 }
 
-// recoverLog reads a log of an earlier process: what is in it, where it ends, which chunks it saw.
-func (s *Spool) recoverLog(l *log, found map[accepted]place) error {
+// recoverLog reads a log of an earlier process: what is in it, where it ends, which chunks it saw. In
+// found are the chunks that may come again, and until when.
+func (s *Spool) recoverLog(l *log, found map[accepted]int64) error {
 	f, err := os.OpenFile(s.logPath(l.id), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if l.file == nil {
-			_ = f.Close()
-		}
-	}()
+	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
 		return err
@@ -155,36 +197,31 @@ func (s *Spool) recoverLog(l *log, found map[accepted]place) error {
 		return err
 	}
 	l.opened = st.ModTime()
-	note := func(at int64, n uint32) {
-		if t := time.Unix(0, at); n > 0 && l.records == 0 {
-			l.opened = t
-		}
-		l.records += int(n)
-		s.lastAt = max(s.lastAt, at)
-	}
 	for scan.Next() {
 		h := scan.header
+		if h.records > 0 && l.records == 0 {
+			l.opened = time.Unix(0, h.accepted)
+		}
+		l.records += int(h.records)
+		s.lastAt = max(s.lastAt, h.accepted)
 		switch h.kind {
-		case kindRecords:
-			found[accepted{h.source, h.accepted}] = place{l.id, scan.start, false}
-			note(h.accepted, h.records)
 		case kindAgain:
 			if len(scan.payload) == 8 {
-				found[accepted{h.source, int64(binary.LittleEndian.Uint64(scan.payload))}] = place{again: true}
+				delete(found, accepted{h.source, int64(binary.LittleEndian.Uint64(scan.payload))})
 			}
-			found[accepted{h.source, h.accepted}] = place{l.id, scan.start, false}
-			note(h.accepted, 0)
+			fallthrough
+		case kindRecords:
+			found[accepted{h.source, h.accepted}] = h.accepted + int64(recentAge)
 		case kindCarry:
 			c, _ := parseCarry(scan.payload)
-			for _, a := range c.seen {
-				if _, known := found[a]; !known {
-					found[a] = place{}
-				}
+			clear(found)
+			for _, a := range c.recent {
+				found[a] = a.at + int64(recentAge)
 			}
-			for id, e := range c.ends {
-				s.ends[id] = e
+			for _, a := range c.expected {
+				found[a] = h.accepted + int64(expectFor)
 			}
-			note(h.accepted, h.records)
+			maps.Copy(s.ends, c.ends)
 		}
 	}
 	if scan.err != nil {
@@ -194,27 +231,16 @@ func (s *Spool) recoverLog(l *log, found map[accepted]place) error {
 	if err := s.sync(f); err != nil {
 		return err
 	}
-	l.file = f
 	l.written.Store(st.Size())
 	l.synced = st.Size()
 	return nil
 }
 
-// place is the frame in which a chunk was found; the zero value is a note carried from an earlier log.
-type place struct {
-	log   uuid.UUID
-	start int64
-	again bool // it came again later, and stands under that time
-}
-
-// expect keeps those of the chunks found that may come again: the last before the process ended, and
-// only where their frame counts.
-func (s *Spool) expect(found map[accepted]place) {
+// expect keeps those of the chunks found that may still come again, seen from when the process ended.
+func (s *Spool) expect(found map[accepted]int64) {
 	var last []accepted
-	for a, p := range found {
-		e, ended := s.ends[p.log]
-		void := ended && (p.start > e.offset || p.start == e.offset && e.lines == 0)
-		if !p.again && !void && a.at >= s.lastAt-int64(recentAge) {
+	for a, until := range found {
+		if until >= s.lastAt {
 			last = append(last, a)
 		}
 	}

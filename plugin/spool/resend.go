@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -50,7 +49,7 @@ func Resend(dir, key string) (string, error) {
 		return "", err
 	}
 	// From sealing/, where no log of that id exists, an object goes to the outbox.
-	if err := os.Rename(from, s.path(sealingDir, id.String()+"="+url.PathEscape(fresh))); err != nil {
+	if err := os.Rename(from, s.path(sealingDir, sealedName(id, fresh))); err != nil {
 		return "", fmt.Errorf("resend %s: %w", key, err)
 	}
 	if err := s.syncDir(s.path(sealingDir)); err != nil {
@@ -83,7 +82,7 @@ func Drop(dir, key, why string) error {
 
 // offline is a spool for functions that work without the lock.
 func offline(dir string) *Spool {
-	return &Spool{opt: Options{Dir: dir}, write: (*os.File).Write, sync: (*os.File).Sync}
+	return newSpool(Options{Dir: dir})
 }
 
 type entry struct {

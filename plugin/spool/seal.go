@@ -1,22 +1,14 @@
 package spool
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"io/fs"
-	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -59,36 +51,33 @@ func (s *Spool) sealDue(ctx context.Context) (time.Duration, error) {
 	var next time.Duration
 	var err error
 	if s.current == nil {
-		// No log is removed before its successor exists, which carries what it knew.
 		err = s.begin(nil, 0)
 	} else if l := s.current; l.records > 0 {
 		next = time.Until(l.opened.Add(s.opt.MaxAge))
 		if next <= 0 || s.full(l) {
-			if err = s.rotate(nil); err == nil {
-				next = 0
-			}
+			next, err = 0, s.rotate(nil)
 		}
+	}
+	var logs []*log
+	if s.current != nil {
+		// No log is removed before its successor exists, which carries what it knew.
+		logs = slices.Clone(s.sealing)
 	}
 	look := s.resendable
 	s.mu.Unlock()
-	if err != nil {
-		return 0, err
-	}
 	if look {
 		s.lookAside()
 		if next == 0 || next > lookForResent {
 			next = lookForResent
 		}
 	}
-	return next, s.sealAll(ctx)
+	return next, errors.Join(err, s.sealAll(ctx, logs))
 }
 
-// sealAll seals every log that waits for it, oldest first. One that fails does not hold up the others.
-func (s *Spool) sealAll(ctx context.Context) error {
-	s.mu.Lock()
-	logs := slices.Clone(s.sealing)
-	s.mu.Unlock()
-	var errs []error
+// sealAll seals logs, oldest first, and publishes what is sealed. A log that fails does not hold up the
+// others.
+func (s *Spool) sealAll(ctx context.Context, logs []*log) error {
+	errs := []error{s.publishAll()}
 	for _, l := range logs {
 		if err := s.seal(ctx, l); err != nil {
 			errs = append(errs, fmt.Errorf("seal %s: %w", l.name(), err))
@@ -98,15 +87,14 @@ func (s *Spool) sealAll(ctx context.Context) error {
 		s.sealing = slices.DeleteFunc(s.sealing, func(x *log) bool { return x == l })
 		delete(s.ends, l.id)
 		s.mu.Unlock()
-		if err := s.publishAll(); err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, s.publishAll())
 	}
-	return errors.Join(append(errs, s.publishAll())...)
+	return errors.Join(errs...)
 }
 
 // Drain ends acceptance and seals all that was accepted, as far as ctx allows; what is left is sealed at
-// the next start. Run must have returned.
+// the next start. If nothing is left, the chunks accepted last are forgotten: Fluent Bit stops when it
+// has recorded them. Run must have returned.
 func (s *Spool) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -114,25 +102,40 @@ func (s *Spool) Drain(ctx context.Context) error {
 		s.sealing = append(s.sealing, l)
 		s.current = nil
 	}
+	logs := slices.Clone(s.sealing)
+	err := s.settle()
 	s.mu.Unlock()
-	return s.sealAll(ctx)
+	if err != nil || len(logs) == 0 {
+		return errors.Join(err, s.publishAll())
+	}
+	// The newest goes last, and stays with any other: only it knows where they end.
+	newest := logs[len(logs)-1:]
+	err = s.sealAll(ctx, logs[:len(logs)-1])
+	s.mu.Lock()
+	_, ended := s.ends[newest[0].id]
+	alone := len(s.sealing) == 1 && (len(s.ends) == 0 || ended && len(s.ends) == 1)
+	s.mu.Unlock()
+	if !alone {
+		return errors.Join(err, fmt.Errorf("seal %s: an earlier log is left", newest[0].name()))
+	}
+	return errors.Join(err, s.sealAll(ctx, newest))
 }
 
 // Close lets go of the directory. Run must have returned and no object be taken.
 func (s *Spool) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	logs := append(s.sealing, s.current)
+	logs := s.sealing
+	if s.current != nil {
+		logs = append(logs, s.current)
+	}
 	s.sealing, s.current = nil, nil
 	s.mu.Unlock()
-	var errs []error
 	for _, l := range logs {
-		if l != nil {
-			l.pending.Wait()
-			errs = append(errs, l.file.Close())
-		}
+		l.pending.Wait()
+		l.close()
 	}
-	return errors.Join(append(errs, s.lock.Close())...)
+	return s.lock.Close()
 }
 
 // sealer is the state of the one goroutine that seals.
@@ -144,29 +147,35 @@ type sealer struct {
 // seal turns one log into objects in sealing/ and then removes it. It starts anew after a failure.
 func (s *Spool) seal(ctx context.Context, l *log) error {
 	l.pending.Wait()
-	if _, err := os.Stat(s.logPath(l.id)); errors.Is(err, fs.ErrNotExist) {
+	l.close()
+	f, err := os.Open(s.logPath(l.id))
+	if errors.Is(err, fs.ErrNotExist) {
 		return s.syncDir(s.path(openDir)) // sealed before; this failed then
 	}
-	if err := s.sealInto(ctx, l); err != nil {
+	if err != nil {
+		return err
+	}
+	err = s.sealInto(ctx, l, f)
+	_ = f.Close()
+	if err != nil {
 		return errors.Join(err, s.unseal(l.id))
 	}
 	crash("sealed")
-	if err := os.Remove(s.logPath(l.id)); err != nil {
+	if err := s.remove(s.logPath(l.id)); err != nil {
 		return err
 	}
 	crash("log-removed")
-	_ = l.file.Close()
 	return s.syncDir(s.path(openDir))
 }
 
-func (s *Spool) sealInto(ctx context.Context, l *log) error {
+func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 	s.mu.Lock()
 	bound, bounded := s.ends[l.id]
 	if !bounded {
 		bound = end{offset: l.written.Load()}
 	}
 	s.mu.Unlock()
-	scan, err := newScanner(l.file, l.written.Load())
+	scan, err := newScanner(f, l.written.Load())
 	if err != nil {
 		return err
 	}
@@ -227,17 +236,16 @@ func (s *Spool) sealInto(ctx context.Context, l *log) error {
 	}
 	for _, d := range scan.damaged {
 		if d.offset <= bound.offset {
-			if err := s.keepDamage(l, d); err != nil {
+			if err := s.keepDamage(l, f, d); err != nil {
 				return err
 			}
 		}
 	}
 	if obj != nil {
-		err := obj.finish(l)
-		obj = nil
-		if err != nil {
+		if err := obj.finish(l); err != nil {
 			return err
 		}
+		obj = nil
 	}
 	if written > 0 {
 		return s.syncDir(s.path(sealingDir))
@@ -246,9 +254,9 @@ func (s *Spool) sealInto(ctx context.Context, l *log) error {
 }
 
 // keepDamage copies bytes of a log that are no frame to damaged/.
-func (s *Spool) keepDamage(l *log, d damage) error {
+func (s *Spool) keepDamage(l *log, f *os.File, d damage) error {
 	b := make([]byte, d.length)
-	if _, err := l.file.ReadAt(b, d.offset); err != nil {
+	if _, err := f.ReadAt(b, d.offset); err != nil {
 		return err
 	}
 	suffix, what := ".bin", "damaged bytes in the spool: kept aside, the whole frames around them are delivered"
@@ -264,181 +272,45 @@ func (s *Spool) keepDamage(l *log, d damage) error {
 }
 
 // unseal removes what a seal that did not finish left in sealing/.
-func (s *Spool) unseal(id uuid.UUID) error {
-	return s.eachSealed(func(name string) error {
-		if strings.HasPrefix(name, id.String()) {
-			return os.Remove(s.path(sealingDir, name))
+func (s *Spool) unseal(log uuid.UUID) error {
+	return s.eachSealed(func(name string, id uuid.UUID, _ string) error {
+		if id == log {
+			return s.remove(s.path(sealingDir, name))
 		}
 		return nil
 	})
 }
 
-// publishAll moves the objects whose log is gone from sealing/ to the outbox.
+// publishAll moves the objects to the outbox whose log is gone, for good.
 func (s *Spool) publishAll() error {
-	return s.eachSealed(func(name string) error {
-		id, _, _ := strings.Cut(name, "=")
-		if _, err := os.Stat(s.path(openDir, id+".log")); !errors.Is(err, fs.ErrNotExist) {
+	logs := make(map[uuid.UUID]bool)
+	s.mu.Lock()
+	for _, l := range s.sealing {
+		logs[l.id] = true
+	}
+	s.mu.Unlock()
+	return s.eachSealed(func(name string, id uuid.UUID, key string) error {
+		if logs[id] {
+			return nil
+		}
+		if _, err := os.Stat(s.logPath(id)); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		return s.publish(name)
+		return s.publish(name, key)
 	})
 }
 
-func (s *Spool) eachSealed(do func(name string) error) error {
+// eachSealed calls do for every object in sealing/: its file name, its log, its key.
+func (s *Spool) eachSealed(do func(name string, log uuid.UUID, key string) error) error {
 	entries, err := os.ReadDir(s.path(sealingDir))
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, e := range entries {
-		errs = append(errs, do(e.Name()))
+		if id, key, ok := parseSealed(e.Name()); ok && e.Type().IsRegular() {
+			errs = append(errs, do(e.Name(), id, key))
+		}
 	}
 	return errors.Join(errs...)
 }
-
-// objectWriter writes one object: lines -> (JSON array) -> (gzip) -> (hash) -> file.
-type objectWriter struct {
-	s       *Spool
-	id      uuid.UUID
-	file    *os.File
-	sum     hash.Hash
-	buf     *bufio.Writer
-	out     io.Writer
-	records int
-}
-
-func (s *Spool) newObject(id uuid.UUID) (*objectWriter, error) {
-	f, err := os.OpenFile(s.path(sealingDir, id.String()+".tmp"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	w := &objectWriter{s: s, id: id, file: f, sum: sha256.New()}
-	w.buf = bufio.NewWriterSize(io.MultiWriter(w.sum, writerFunc(func(b []byte) (int, error) { return s.write(f, b) })), 64<<10)
-	w.out = w.buf
-	if s.opt.GzipLevel > 0 {
-		if s.sealer.gz == nil {
-			if s.sealer.gz, err = gzip.NewWriterLevel(nil, s.opt.GzipLevel); err != nil {
-				_ = f.Close()
-				return nil, err
-			}
-		}
-		// The header keeps its zero time: equal records make equal bytes. One member: readers exist
-		// that stop behind the first.
-		s.sealer.gz.Reset(w.buf)
-		w.out = s.sealer.gz
-	}
-	return w, nil
-}
-
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
-
-var newline = []byte{'\n'}
-
-// add takes n whole lines and may change them.
-func (w *objectWriter) add(lines []byte, n int) error {
-	if w.s.opt.JSONArray {
-		lead := byte(',')
-		if w.records == 0 {
-			lead = '['
-		}
-		if _, err := w.out.Write([]byte{lead}); err != nil {
-			return err
-		}
-		lines = bytes.TrimSuffix(lines, newline)
-		for i, c := range lines {
-			if c == '\n' {
-				lines[i] = ','
-			}
-		}
-	}
-	w.records += n
-	_, err := w.out.Write(lines)
-	return err
-}
-
-// finish makes the object whole, durable and named.
-func (w *objectWriter) finish(l *log) error {
-	var err error
-	if w.s.opt.JSONArray {
-		_, err = w.out.Write([]byte{']'})
-	}
-	if c, ok := w.out.(io.Closer); ok && err == nil {
-		err = c.Close()
-	}
-	if err == nil {
-		err = w.buf.Flush()
-	}
-	if err == nil {
-		err = w.s.sync(w.file)
-	}
-	if cerr := w.file.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return fmt.Errorf("write the object: %w", err)
-	}
-	crash("object-written")
-	key := w.s.opt.Key(Sealed{ID: w.id, Opened: l.opened.UTC(), Sum: [32]byte(w.sum.Sum(nil))})
-	// The log's id leads the name, so that a start knows whether the log was removed.
-	name := l.id.String() + "=" + url.PathEscape(key)
-	return os.Rename(w.file.Name(), w.s.path(sealingDir, name))
-}
-
-func (w *objectWriter) abort() {
-	_ = w.file.Close()
-	_ = os.Remove(w.file.Name())
-}
-
-// keyOf reads the object key back from a name in sealing/.
-func keyOf(name string) (string, error) {
-	_, escaped, ok := strings.Cut(name, "=")
-	key, err := url.PathUnescape(escaped)
-	if !ok || err != nil || !filepath.IsLocal(key) {
-		return "", fmt.Errorf("%s/%s: want <uuid>=<object key>: not a file of this plugin, left alone", sealingDir, name)
-	}
-	return key, nil
-}
-
-// appendStamped appends lines with each NUL replaced by the unique id of its record; the first line is
-// record number first.
-func appendStamped(dst, lines []byte, id uuid.UUID, first int) []byte {
-	var stamp [64]byte
-	prefix := append(append(stamp[:0], id.String()...), '-')
-	for n := first; len(lines) > 0; n++ {
-		i := bytes.IndexByte(lines, '\n') + 1
-		if i == 0 {
-			i = len(lines)
-		}
-		if at := bytes.IndexByte(lines[:i], 0); at >= 0 {
-			dst = append(dst, lines[:at]...)
-			dst = append(dst, strconv.AppendInt(prefix, int64(n), 10)...)
-			dst = append(dst, lines[at+1:i]...)
-		} else {
-			dst = append(dst, lines[:i]...)
-		}
-		lines = lines[i:]
-	}
-	return dst
-}
-
-// headLines gives the first n lines of b, or all.
-func headLines(b []byte, n int) []byte {
-	at := 0
-	for ; n > 0 && at < len(b); n-- {
-		i := bytes.IndexByte(b[at:], '\n')
-		if i < 0 {
-			return b
-		}
-		at += i + 1
-	}
-	return b[:at]
-}
-
-// tailLines gives the last n lines of b.
-func tailLines(b []byte, n int) []byte {
-	return b[len(headLines(b, bytes.Count(b, newline)-n)):]
-}
-
-func appendInt64(b []byte, v int64) []byte { return binary.LittleEndian.AppendUint64(b, uint64(v)) }

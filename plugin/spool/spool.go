@@ -23,11 +23,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -138,8 +136,11 @@ type Spool struct {
 	opt  Options
 	lock *os.File
 	// One seam each, for tests that make them fail.
-	write func(*os.File, []byte) (int, error)
-	sync  func(*os.File) error
+	write    func(*os.File, []byte) (int, error)
+	sync     func(*os.File) error
+	truncate func(*os.File, int64) error
+	rename   func(from, to string) error
+	remove   func(string) error
 
 	wake     chan struct{} // to Run: something to seal
 	uploaded chan struct{} // see Uploaded
@@ -152,6 +153,7 @@ type Spool struct {
 	expected map[Source][]int64 // accepted before the start, oldest first
 	expires  time.Time          // when expected ends
 	ends     map[uuid.UUID]end  // of logs that still exist
+	doubt    string             // path of a log that may exist or not; see settle
 	lastAt   int64
 	objects  int64 // bytes in outbox/ and sent/
 	failed   int64 // bytes in failed/
@@ -165,127 +167,33 @@ type Spool struct {
 	sealer sealer
 }
 
-// log is one file in open/.
-type log struct {
-	id   uuid.UUID
-	file *os.File
-	// written is guarded by Spool.mu for writing; a commit reads it without.
-	written atomic.Int64
-	pending sync.WaitGroup // appends that are not through their commit
-
-	// Guarded by Spool.mu.
-	records int
-	lines   int64 // bytes of lines
-	opened  time.Time
-
-	commitMu sync.Mutex // guards what follows; taken without Spool.mu or inside it, never around it
-	synced   int64
-	failed   error
-}
-
 // Append makes b durable: when it returns nil, the batch is on disk with its final unique ids, and it
 // is counted exactly once. On any error nothing of b counts and the chunk is to be offered again. The
 // caller keeps b.
 func (s *Spool) Append(b *Batch) error {
-	s.mu.Lock()
-	l, upTo, err := s.put(b, kindRecords)
-	if err == nil && s.full(l) && s.rotate(b) != nil {
-		s.poke() // Run tries again, and tells
-	}
-	s.mu.Unlock()
+	l, upTo, err := s.accept(b)
 	if err != nil {
 		return err
 	}
 	return s.finish(l, upTo)
 }
 
-// Redelivered tells whether a chunk was accepted before the process last died and is now offered
-// again. If so it must not be counted a second time; with a nil error that is durable.
-func (s *Spool) Redelivered(src Source) (bool, error) {
+// accept writes b; on success the caller must call finish.
+func (s *Spool) accept(b *Batch) (*log, int64, error) {
 	s.mu.Lock()
-	if len(s.expected) > 0 && time.Now().After(s.expires) {
-		s.expected = nil
-	}
-	at := s.expected[src]
-	if len(at) == 0 {
-		s.mu.Unlock()
-		return false, nil
-	}
-	var b Batch
-	b.Source = src
-	b.SetBuffer(appendInt64(b.Buffer(), at[0]))
-	l, upTo, err := s.put(&b, kindAgain)
-	if err == nil {
-		if s.expected[src] = at[1:]; len(at) == 1 {
-			delete(s.expected, src)
-		}
-	}
-	s.mu.Unlock()
-	if err == nil {
-		err = s.finish(l, upTo)
-	}
+	defer s.mu.Unlock()
+	l, upTo, err := s.put(b, kindRecords)
 	if err != nil {
-		s.mu.Lock()
-		if s.expected != nil {
-			s.expected[src] = at
-		}
-		s.mu.Unlock()
-	}
-	return true, err
-}
-
-// put writes b as one frame at the end of the current log. The caller holds s.mu and, on success, must
-// call finish.
-func (s *Spool) put(b *Batch, kind uint32) (*log, int64, error) {
-	if s.closed {
-		return nil, 0, ErrClosed
-	}
-	frame := b.Buffer()
-	if len(frame) > math.MaxUint32/2 {
-		return nil, 0, fmt.Errorf("append: want at most 2 GiB of records from one chunk, got %d bytes", len(frame))
-	}
-	if err := s.room(int64(len(frame))); err != nil {
 		return nil, 0, err
 	}
-	if s.current == nil {
-		if err := s.begin(nil, 0); err != nil {
-			return nil, 0, err
-		}
-	}
-	l := s.current
-	now := time.Now()
-	s.lastAt = max(s.lastAt+1, now.UnixNano())
-	frameHeader{
-		kind: kind, records: uint32(b.Records), first: uint32(l.records),
-		source: b.Source, accepted: s.lastAt,
-	}.put(frame)
-	at := l.written.Load()
-	if n, err := s.write(l.file, frame); err != nil {
-		err = fmt.Errorf("append %d bytes to %s: %w", len(frame), l.name(), err)
-		if n > 0 {
-			if terr := l.rollBack(at); terr != nil {
-				s.retire(l, at)
-				err = errors.Join(err, terr)
-			}
-		}
-		return nil, 0, err
-	}
-	crash("frame-written")
-	if l.records == 0 {
-		l.opened = now
-		s.poke() // the age of this object begins
-	}
-	l.written.Store(at + int64(len(frame)))
-	l.records += b.Records
-	if kind == kindRecords {
-		l.lines += int64(len(frame) - frameHeaderSize)
-	}
-	s.recent = append(s.recent, recent{accepted{b.Source, s.lastAt}, l, l.written.Load()})
 	l.pending.Add(1)
-	return l, at + int64(len(frame)), nil
+	if s.full(l) && s.rotate(b) != nil {
+		s.poke() // Run tries again, and tells
+	}
+	return l, upTo, nil
 }
 
-// finish waits until what put wrote is durable. The caller does not hold s.mu.
+// finish waits until what accept wrote is durable.
 func (s *Spool) finish(l *log, upTo int64) error {
 	defer l.pending.Done()
 	err := s.commit(l, upTo)
@@ -298,48 +206,37 @@ func (s *Spool) finish(l *log, upTo int64) error {
 	return err
 }
 
-// commit makes l durable up to an offset. Flushes that arrive together share one fsync: whoever waited
-// for the one under way finds its bytes covered or syncs for all that came meanwhile. After a failure
-// the kernel may have dropped the pages, so that a second fsync would lie: the file is not synced again.
-func (s *Spool) commit(l *log, upTo int64) error {
-	l.commitMu.Lock()
-	defer l.commitMu.Unlock()
-	if l.synced >= upTo {
-		return nil
+// Redelivered tells whether a chunk was accepted before the process last died and is now offered
+// again. If so it must not be counted a second time; with a nil error that is durable.
+func (s *Spool) Redelivered(src Source) (bool, error) {
+	// Held until all is durable: a log that is begun meanwhile has to know.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.expected) > 0 && time.Now().After(s.expires) {
+		s.expected = nil
 	}
-	if l.failed != nil {
-		return l.failed
+	at := s.expected[src]
+	if len(at) == 0 {
+		return false, nil
 	}
-	written := l.written.Load()
-	if err := s.sync(l.file); err != nil {
-		l.failed = fmt.Errorf("fsync %s: %w", l.name(), err)
-		return l.failed
+	var b Batch
+	b.Source = src
+	b.SetBuffer(appendInt64(b.Buffer(), at[0]))
+	l, upTo, err := s.put(&b, kindAgain)
+	if err == nil {
+		if err = s.commit(l, upTo); err != nil {
+			s.retire(l, l.synced)
+		}
 	}
-	l.synced = written
-	return nil
-}
-
-// retire ends a log at an offset behind which nothing counts. The caller holds s.mu. The next log
-// records the end durably; the truncation is for the time until then.
-func (s *Spool) retire(l *log, offset int64) {
-	if e, ended := s.ends[l.id]; ended && e.offset <= offset {
-		return
+	if err != nil {
+		s.expires = time.Now().Add(expectFor) // it was told to come again
+		return true, err
 	}
-	s.ends[l.id] = end{offset: offset}
-	_ = l.file.Truncate(offset)
-	if s.current == l {
-		s.current = nil
-		s.sealing = append(s.sealing, l)
-		s.poke()
+	crash("again-synced")
+	if s.expected[src] = at[1:]; len(at) == 1 {
+		delete(s.expected, src)
 	}
-}
-
-func (l *log) rollBack(offset int64) error {
-	if err := l.file.Truncate(offset); err != nil {
-		return fmt.Errorf("roll back: %w", err)
-	}
-	_, err := l.file.Seek(offset, 0)
-	return err
+	return true, nil
 }
 
 // room answers ErrFull if n bytes more are too many. A part of the disk is left free: sealing needs
@@ -374,101 +271,6 @@ func (s *Spool) openBytes() int64 {
 	return n
 }
 
-// stillRecent gives the chunks that the next log must carry. Only what is durable may be among them: a
-// chunk recognised by mistake would be lost. The caller holds s.mu.
-func (s *Spool) stillRecent() []accepted {
-	oldest := time.Now().Add(-recentAge).UnixNano()
-	keep := s.recent[:0]
-	for _, r := range s.recent[max(0, len(s.recent)-recentMax):] {
-		if r.at >= oldest && s.commit(r.log, r.upTo) == nil {
-			keep = append(keep, r)
-		}
-	}
-	s.recent = keep
-	seen := make([]accepted, 0, len(keep))
-	for src, times := range s.expected {
-		for _, at := range times {
-			seen = append(seen, accepted{src, at})
-		}
-	}
-	for _, r := range keep {
-		seen = append(seen, r.accepted)
-	}
-	return seen
-}
-
-func (s *Spool) full(l *log) bool {
-	// Frames without records (redelivered or wholly rejected chunks) fill a log too.
-	return l.lines >= s.opt.MaxBytes || l.written.Load() >= s.opt.MaxBytes+8<<20 ||
-		s.opt.MaxRecords > 0 && l.records >= s.opt.MaxRecords
-}
-
-// rotate closes the current log for sealing and begins the next; if that fails, the current one goes on
-// growing. The caller holds s.mu. last is the batch that filled the log, or nil: of its records, those
-// beyond MaxRecords move on.
-func (s *Spool) rotate(last *Batch) error {
-	old := s.current
-	// What moves on, and what the next log says of this one, must hold on disk first.
-	if err := s.commit(old, old.written.Load()); err != nil {
-		return err
-	}
-	var lines []byte
-	rest := 0
-	if last != nil && s.opt.MaxRecords > 0 && old.records > s.opt.MaxRecords {
-		rest = old.records % s.opt.MaxRecords
-	}
-	if rest > 0 {
-		lines = tailLines(last.frame[frameHeaderSize:], rest)
-		lines = appendStamped(nil, lines, old.id, old.records-rest)
-		s.ends[old.id] = end{old.written.Load() - int64(len(last.frame)), int64(last.Records - rest)}
-	}
-	if err := s.begin(lines, rest); err != nil {
-		if rest > 0 {
-			delete(s.ends, old.id)
-		}
-		return err
-	}
-	s.sealing = append(s.sealing, old)
-	s.poke()
-	return nil
-}
-
-// begin makes a new log the current one, durable with its directory entry. The caller holds s.mu.
-func (s *Spool) begin(lines []byte, records int) error {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return fmt.Errorf("begin a log: %w", err)
-	}
-	c := carry{seen: s.stillRecent(), ends: s.ends, lines: lines}
-	now := time.Now()
-	buf := newFileHeader(id)
-	frame := c.append(make([]byte, frameHeaderSize))
-	frameHeader{kind: kindCarry, records: uint32(records), accepted: now.UnixNano()}.put(frame)
-	buf = append(buf, frame...)
-
-	l := &log{id: id, records: records, lines: int64(len(lines)), opened: now, synced: int64(len(buf))}
-	l.written.Store(l.synced)
-	path := s.logPath(id)
-	l.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("begin a log: %w", err)
-	}
-	if _, err = s.write(l.file, buf); err == nil {
-		err = s.sync(l.file)
-	}
-	if err == nil {
-		err = s.syncDir(filepath.Dir(path))
-	}
-	if err != nil {
-		_ = l.file.Close()
-		_ = os.Remove(path)
-		return fmt.Errorf("begin %s: %w", l.name(), err)
-	}
-	s.current = l
-	crash("log-begun")
-	return nil
-}
-
 func (s *Spool) poke() {
 	select {
 	case s.wake <- struct{}{}:
@@ -492,6 +294,3 @@ func (s *Spool) path(elem ...string) string {
 }
 
 func (s *Spool) logPath(id uuid.UUID) string { return s.path(openDir, id.String()+".log") }
-
-// name is how messages call the log.
-func (l *log) name() string { return openDir + "/" + l.id.String() + ".log" }

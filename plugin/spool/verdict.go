@@ -36,7 +36,7 @@ func (s *Spool) InBucket() ([]Object, error) { return s.listObjects(sentDir) }
 func (s *Spool) Forget(obj Object) error {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
-	if err := os.Remove(s.objectPath(sentDir, obj.Key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.remove(s.objectPath(sentDir, obj.Key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("forget %s: %w", obj.Key, err)
 	}
 	s.removeEmpty(sentDir, obj.Key)
@@ -57,7 +57,7 @@ func (s *Spool) Refuse(obj Object, reason []byte) error {
 		return fmt.Errorf("keep the reason for %s: %w", obj.Key, err)
 	}
 	crash("reason-written")
-	if err := os.Rename(s.objectPath(sentDir, obj.Key), to); err != nil {
+	if err := s.rename(s.objectPath(sentDir, obj.Key), to); err != nil {
 		return fmt.Errorf("keep the refused %s: %w", obj.Key, err)
 	}
 	crash("refused")
@@ -82,7 +82,7 @@ func (s *Spool) keep(obj Object) error {
 		return err
 	}
 	// Not synced: should a power cut undo it, the object is sent again, as it was.
-	if err := os.Rename(from, to); err != nil {
+	if err := s.rename(from, to); err != nil {
 		return err
 	}
 	select {

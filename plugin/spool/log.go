@@ -1,0 +1,284 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// log is one file in open/.
+type log struct {
+	id   uuid.UUID
+	file *os.File // nil once nothing is written or synced any more
+	// written is guarded by Spool.mu for writing; a commit reads it without.
+	written atomic.Int64
+	pending sync.WaitGroup // appends that are not through their commit
+
+	// Guarded by Spool.mu.
+	records int
+	lines   int64 // bytes of lines
+	opened  time.Time
+
+	commitMu sync.Mutex // guards what follows; taken without Spool.mu or inside it, never around it
+	synced   int64
+	failed   error
+}
+
+// put writes b as one frame at the end of the current log; where that frame ends, commit makes it
+// durable. The caller holds s.mu.
+func (s *Spool) put(b *Batch, kind uint32) (*log, int64, error) {
+	if s.closed {
+		return nil, 0, ErrClosed
+	}
+	frame := b.Buffer()
+	if len(frame) > math.MaxUint32/2 {
+		return nil, 0, fmt.Errorf("append: want at most 2 GiB of records from one chunk, got %d bytes", len(frame))
+	}
+	if kind == kindRecords { // the others are small, and let go of a chunk
+		if err := s.room(int64(len(frame))); err != nil {
+			return nil, 0, err
+		}
+	}
+	if s.current == nil {
+		if err := s.begin(nil, 0); err != nil {
+			return nil, 0, err
+		}
+	}
+	l := s.current
+	now := time.Now()
+	s.lastAt = max(s.lastAt+1, now.UnixNano())
+	frameHeader{
+		kind: kind, records: uint32(b.Records), first: uint32(l.records),
+		source: b.Source, accepted: s.lastAt,
+	}.put(frame)
+	at := l.written.Load()
+	if n, err := s.write(l.file, frame); err != nil {
+		err = fmt.Errorf("append %d bytes to %s: %w", len(frame), l.name(), err)
+		if n > 0 {
+			if terr := s.truncate(l.file, at); terr != nil {
+				s.retire(l, at)
+				err = errors.Join(err, fmt.Errorf("roll back: %w", terr))
+			}
+		}
+		return nil, 0, err
+	}
+	crash("frame-written")
+	if l.records == 0 {
+		l.opened = now
+		s.poke() // the age of this object begins
+	}
+	upTo := at + int64(len(frame))
+	l.written.Store(upTo)
+	l.records += b.Records
+	if kind == kindRecords {
+		l.lines += int64(len(frame) - frameHeaderSize)
+	}
+	if len(s.recent) >= 2*recentMax {
+		s.recent = append(s.recent[:0], s.recent[len(s.recent)-recentMax:]...)
+	}
+	s.recent = append(s.recent, recent{accepted{b.Source, s.lastAt}, l, upTo})
+	return l, upTo, nil
+}
+
+// commit makes l durable up to an offset. Flushes that arrive together share one fsync: whoever waited
+// for the one under way finds its bytes covered or syncs for all that came meanwhile. After a failure
+// the kernel may have dropped the pages, so that a second fsync would lie: the file is not synced again,
+// and the caller has to retire it.
+func (s *Spool) commit(l *log, upTo int64) error {
+	l.commitMu.Lock()
+	defer l.commitMu.Unlock()
+	if l.synced >= upTo {
+		return nil
+	}
+	if l.failed != nil {
+		return l.failed
+	}
+	written := l.written.Load()
+	if err := s.sync(l.file); err != nil {
+		l.failed = fmt.Errorf("fsync %s: %w", l.name(), err)
+		return l.failed
+	}
+	l.synced = written
+	return nil
+}
+
+// retire ends a log at an offset behind which nothing counts. The caller holds s.mu. The next log
+// records the end durably; the truncation is for the time until then.
+func (s *Spool) retire(l *log, offset int64) {
+	if e, ended := s.ends[l.id]; ended && e.offset <= offset {
+		return
+	}
+	s.ends[l.id] = end{offset: offset}
+	_ = s.truncate(l.file, offset)
+	l.written.Store(offset)
+	if s.current == l {
+		s.current = nil
+		s.sealing = append(s.sealing, l)
+		s.poke()
+	}
+}
+
+// commitAll makes the logs durable that wait to be sealed, or ends them where they are. The caller
+// holds s.mu.
+func (s *Spool) commitAll() {
+	for _, l := range s.sealing {
+		if s.commit(l, l.written.Load()) != nil {
+			s.retire(l, l.synced)
+		}
+	}
+}
+
+// stillRecent gives the chunks accepted since the start that the next log must carry. Only what is
+// durable may be among them: a chunk recognised by mistake would be lost. The caller holds s.mu.
+func (s *Spool) stillRecent() []accepted {
+	oldest := time.Now().Add(-recentAge).UnixNano()
+	keep := s.recent[:0]
+	var seen []accepted
+	for _, r := range s.recent[max(0, len(s.recent)-recentMax):] {
+		if r.at >= oldest && s.commit(r.log, r.upTo) == nil {
+			keep = append(keep, r)
+			seen = append(seen, r.accepted)
+		}
+	}
+	clear(s.recent[len(keep):]) // lets go of their logs
+	s.recent = keep
+	return seen
+}
+
+func (s *Spool) full(l *log) bool {
+	// Frames without records (redelivered or wholly rejected chunks) fill a log too.
+	return l.lines >= s.opt.MaxBytes || l.written.Load() >= s.opt.MaxBytes+8<<20 ||
+		s.opt.MaxRecords > 0 && l.records >= s.opt.MaxRecords
+}
+
+// rotate closes the current log for sealing and begins the next; if that fails, the current one goes on
+// growing. The caller holds s.mu. last is the batch that filled the log, or nil: of its records, those
+// beyond MaxRecords move on.
+func (s *Spool) rotate(last *Batch) error {
+	old := s.current
+	// What moves on, and what the next log says of this one, must hold on disk first.
+	if err := s.commit(old, old.written.Load()); err != nil {
+		return err
+	}
+	var lines []byte
+	rest := 0
+	if last != nil && s.opt.MaxRecords > 0 && old.records > s.opt.MaxRecords {
+		// Fewer are in last if an earlier rotation failed.
+		rest = min(old.records%s.opt.MaxRecords, last.Records)
+	}
+	if rest > 0 {
+		lines = tailLines(last.frame[frameHeaderSize:], rest)
+		lines = appendStamped(nil, lines, old.id, old.records-rest)
+		s.ends[old.id] = end{old.written.Load() - int64(len(last.frame)), int64(last.Records - rest)}
+	}
+	if err := s.begin(lines, rest); err != nil {
+		if rest > 0 {
+			delete(s.ends, old.id)
+		}
+		if s.doubt != "" { // that log may say where this one ends
+			s.current = nil
+			s.sealing = append(s.sealing, old)
+		}
+		return err
+	}
+	s.sealing = append(s.sealing, old)
+	s.poke()
+	return nil
+}
+
+// begin makes a new log the current one, durable with its directory entry. The caller holds s.mu.
+func (s *Spool) begin(lines []byte, records int) error {
+	if err := s.settle(); err != nil {
+		return err
+	}
+	s.commitAll()
+	now := time.Now()
+	// A name behind all others, whatever the clock says: the newest log knows best.
+	s.lastAt = max(s.lastAt+int64(time.Millisecond), now.UnixNano())
+	id, err := uuidAt(s.lastAt)
+	if err != nil {
+		return fmt.Errorf("begin a log: %w", err)
+	}
+	c := carry{recent: s.stillRecent(), ends: s.ends, lines: lines}
+	for source, times := range s.expected {
+		for _, at := range times {
+			c.expected = append(c.expected, accepted{source, at})
+		}
+	}
+	buf := newFileHeader(id)
+	frame := c.append(make([]byte, frameHeaderSize))
+	frameHeader{kind: kindCarry, records: uint32(records), accepted: s.lastAt}.put(frame)
+	buf = append(buf, frame...)
+
+	l := &log{id: id, records: records, lines: int64(len(lines)), opened: now, synced: int64(len(buf))}
+	l.written.Store(l.synced)
+	path := s.logPath(id)
+	// Appending: a write that was rolled back leaves no hole.
+	l.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("begin a log: %w", err)
+	}
+	crash("log-created")
+	if _, err = s.write(l.file, buf); err == nil {
+		crash("log-written")
+		err = s.sync(l.file)
+	}
+	if err == nil {
+		crash("log-synced")
+		err = s.syncDir(s.path(openDir))
+	}
+	if err != nil {
+		l.close()
+		s.doubt = path
+		return errors.Join(fmt.Errorf("begin %s: %w", l.name(), err), s.settle())
+	}
+	s.current = l
+	crash("log-begun")
+	return nil
+}
+
+// settle removes a log whose begin failed: it may be on disk or not, and must not come back after a
+// power cut to tell of a state that was given up. Until that is certain no log grows or is removed. The
+// caller holds s.mu.
+func (s *Spool) settle() error {
+	if s.doubt == "" {
+		return nil
+	}
+	if err := s.remove(s.doubt); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := s.syncDir(s.path(openDir)); err != nil {
+		return err
+	}
+	s.doubt = ""
+	return nil
+}
+
+// uuidAt gives a UUID of version 7 (RFC 9562) for a time in Unix nanoseconds.
+func uuidAt(at int64) (uuid.UUID, error) {
+	id, err := uuid.NewRandom()
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(at/int64(time.Millisecond))<<16)
+	copy(id[:6], ms[:])
+	id[6] = 0x70 | id[6]&0x0f
+	return id, err
+}
+
+// close lets go of the file. What counts was synced, so that its error says nothing.
+func (l *log) close() {
+	if l.file != nil {
+		_ = l.file.Close()
+		l.file = nil
+	}
+}
+
+// name is how messages call the log.
+func (l *log) name() string { return openDir + "/" + l.id.String() + ".log" }

@@ -1,0 +1,166 @@
+package spool
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/klauspost/compress/gzip"
+)
+
+// objectWriter writes one object: lines -> (JSON array) -> (gzip) -> (hash) -> file.
+type objectWriter struct {
+	s       *Spool
+	id      uuid.UUID
+	file    *os.File
+	sum     hash.Hash
+	buf     *bufio.Writer
+	out     io.Writer
+	records int
+}
+
+func (s *Spool) newObject(id uuid.UUID) (*objectWriter, error) {
+	f, err := os.OpenFile(s.path(sealingDir, id.String()+".tmp"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	w := &objectWriter{s: s, id: id, file: f, sum: sha256.New()}
+	w.buf = bufio.NewWriterSize(io.MultiWriter(w.sum, writerFunc(func(b []byte) (int, error) { return s.write(f, b) })), 64<<10)
+	w.out = w.buf
+	if s.opt.GzipLevel > 0 {
+		if s.sealer.gz == nil {
+			if s.sealer.gz, err = gzip.NewWriterLevel(nil, s.opt.GzipLevel); err != nil {
+				_ = f.Close()
+				return nil, err
+			}
+		}
+		// The header keeps its zero time: equal records make equal bytes. One member: readers exist
+		// that stop behind the first.
+		s.sealer.gz.Reset(w.buf)
+		w.out = s.sealer.gz
+	}
+	return w, nil
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+var newline = []byte{'\n'}
+
+// add takes n whole lines and may change them.
+func (w *objectWriter) add(lines []byte, n int) error {
+	if w.s.opt.JSONArray {
+		lead := byte(',')
+		if w.records == 0 {
+			lead = '['
+		}
+		if _, err := w.out.Write([]byte{lead}); err != nil {
+			return err
+		}
+		lines = bytes.TrimSuffix(lines, newline)
+		for i, c := range lines {
+			if c == '\n' {
+				lines[i] = ','
+			}
+		}
+	}
+	w.records += n
+	_, err := w.out.Write(lines)
+	return err
+}
+
+// finish makes the object whole, durable and named.
+func (w *objectWriter) finish(l *log) error {
+	var err error
+	if w.s.opt.JSONArray {
+		_, err = w.out.Write([]byte{']'})
+	}
+	if c, ok := w.out.(io.Closer); ok && err == nil {
+		err = c.Close()
+	}
+	if err == nil {
+		err = w.buf.Flush()
+	}
+	if err == nil {
+		err = w.s.sync(w.file)
+	}
+	if cerr := w.file.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("write the object: %w", err)
+	}
+	crash("object-written")
+	key := w.s.opt.Key(Sealed{ID: w.id, Opened: l.opened.UTC(), Sum: [32]byte(w.sum.Sum(nil))})
+	return w.s.rename(w.file.Name(), w.s.path(sealingDir, sealedName(l.id, key)))
+}
+
+func (w *objectWriter) abort() {
+	_ = w.file.Close()
+	_ = w.s.remove(w.file.Name())
+}
+
+// sealedName names an object in sealing/. The log's id leads, so that a start knows whether that log was
+// removed.
+func sealedName(log uuid.UUID, key string) string { return log.String() + "=" + url.PathEscape(key) }
+
+// parseSealed reads what sealedName wrote; ok is false for any other file.
+func parseSealed(name string) (log uuid.UUID, key string, ok bool) {
+	id, escaped, ok := strings.Cut(name, "=")
+	log, err := uuid.Parse(id)
+	key, kerr := url.PathUnescape(escaped)
+	return log, key, ok && err == nil && kerr == nil && filepath.IsLocal(key)
+}
+
+// appendStamped appends lines with each NUL replaced by the unique id of its record; the first line is
+// record number first.
+func appendStamped(dst, lines []byte, id uuid.UUID, first int) []byte {
+	var stamp [64]byte
+	prefix := append(append(stamp[:0], id.String()...), '-')
+	for n := first; len(lines) > 0; n++ {
+		i := bytes.IndexByte(lines, '\n') + 1
+		if i == 0 {
+			i = len(lines)
+		}
+		if at := bytes.IndexByte(lines[:i], 0); at >= 0 {
+			dst = append(dst, lines[:at]...)
+			dst = append(dst, strconv.AppendInt(prefix, int64(n), 10)...)
+			dst = append(dst, lines[at+1:i]...)
+		} else {
+			dst = append(dst, lines[:i]...)
+		}
+		lines = lines[i:]
+	}
+	return dst
+}
+
+// headLines gives the first n lines of b, or all.
+func headLines(b []byte, n int) []byte {
+	at := 0
+	for ; n > 0 && at < len(b); n-- {
+		i := bytes.IndexByte(b[at:], '\n')
+		if i < 0 {
+			return b
+		}
+		at += i + 1
+	}
+	return b[:at]
+}
+
+// tailLines gives the last n lines of b.
+func tailLines(b []byte, n int) []byte {
+	return b[len(headLines(b, bytes.Count(b, newline)-n)):]
+}
+
+func appendInt64(b []byte, v int64) []byte { return binary.LittleEndian.AppendUint64(b, uint64(v)) }
