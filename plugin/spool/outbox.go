@@ -25,7 +25,9 @@ type Object struct {
 type outbox struct {
 	mu      sync.Mutex // guards what follows, and renames into outbox/ against removal of empty folders
 	waiting []Object
-	taken   int
+	taken   map[string]Object // handed out, by key
+	bytes   int64             // of both
+	sealed  int64             // objects that came in since the start
 	arrived chan struct{} // closed when waiting grows; nil if nobody waits
 	emptied chan struct{} // closed when nothing is waiting or taken; nil if nobody waits
 
@@ -54,7 +56,7 @@ func (s *Spool) Take(ctx context.Context, newest bool) (Object, error) {
 		if i >= 0 {
 			obj := o.waiting[i]
 			o.waiting = slices.Delete(o.waiting, i, i+1)
-			o.taken++
+			o.taken[obj.Key] = obj
 			o.mu.Unlock()
 			return obj, nil
 		}
@@ -103,7 +105,7 @@ func (s *Spool) Return(obj Object, notBefore time.Time) {
 	obj.notBefore = notBefore
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
-	s.outbox.taken--
+	delete(s.outbox.taken, obj.Key)
 	s.outbox.add(obj, true)
 }
 
@@ -124,7 +126,7 @@ func (s *Spool) Sent(obj Object) error {
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.taken--
+	delete(o.taken, obj.Key)
 	var err error
 	if !o.keepSent || s.keep(obj) != nil { // a full disk must get empty
 		if err = s.remove(s.objectPath(outboxDir, obj.Key)); err == nil {
@@ -138,8 +140,9 @@ func (s *Spool) Sent(obj Object) error {
 		o.add(obj, true)
 		return fmt.Errorf("take the delivered object %s out of the outbox: %w", obj.Key, err)
 	}
+	o.bytes -= obj.Size
 	s.removeEmpty(outboxDir, obj.Key)
-	if o.emptied != nil && len(o.waiting)+o.taken == 0 {
+	if o.emptied != nil && len(o.waiting)+len(o.taken) == 0 {
 		close(o.emptied)
 		o.emptied = nil
 	}
@@ -151,14 +154,14 @@ func (s *Spool) Sent(obj Object) error {
 func (s *Spool) Waiting() int {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
-	return len(s.outbox.waiting) + s.outbox.taken
+	return len(s.outbox.waiting) + len(s.outbox.taken)
 }
 
 // Empty waits until the outbox is empty. The error is that of ctx.
 func (s *Spool) Empty(ctx context.Context) error {
 	o := &s.outbox
 	o.mu.Lock()
-	if len(o.waiting)+o.taken == 0 {
+	if len(o.waiting)+len(o.taken) == 0 {
 		o.mu.Unlock()
 		return nil
 	}
@@ -196,6 +199,8 @@ func (s *Spool) publish(name, key string) error {
 	}
 	crash("published")
 	o.add(Object{Key: key, Size: st.Size(), Sealed: st.ModTime()}, false)
+	o.sealed++
+	o.bytes += st.Size()
 	s.count(st.Size())
 	if err := s.syncDir(filepath.Dir(to)); err != nil {
 		return fmt.Errorf("publish %s: %w", key, err)

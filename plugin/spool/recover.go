@@ -37,6 +37,7 @@ func newSpool(o Options) *Spool {
 		remove:   os.Remove,
 		wake:     make(chan struct{}, 1),
 		uploaded: make(chan struct{}, 1),
+		outbox:   outbox{taken: make(map[string]Object)},
 		ends:     make(map[uuid.UUID]end),
 		expected: make(map[Source][]int64),
 		expires:  time.Now().Add(expectFor),
@@ -107,6 +108,9 @@ func (s *Spool) recover() error {
 	sent, err := s.listObjects(sentDir)
 	if err != nil {
 		return err
+	}
+	for _, obj := range s.outbox.waiting {
+		s.outbox.bytes += obj.Size
 	}
 	for _, obj := range append(sent, s.outbox.waiting...) {
 		s.objects += obj.Size

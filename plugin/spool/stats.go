@@ -1,0 +1,45 @@
+package spool
+
+import "time"
+
+// Stats is what a spool holds at one moment.
+type Stats struct {
+	Sealed         int64     // objects put into the outbox since the start
+	WaitingObjects int       // in the outbox, those being sent included
+	WaitingBytes   int64     // of them, as stored
+	WaitingRecords int       // accepted and not sealed
+	OldestWaiting  time.Time // when the oldest of all that is named sealed, or accepted; zero if nothing waits
+	UsedBytes      int64     // what counts against Options.Limit
+	LimitBytes     int64
+}
+
+// Stats takes no longer the more is waiting.
+func (s *Spool) Stats() Stats {
+	o := &s.outbox
+	o.mu.Lock()
+	st := Stats{Sealed: o.sealed, WaitingObjects: len(o.waiting) + len(o.taken), WaitingBytes: o.bytes, LimitBytes: s.opt.Limit}
+	if len(o.waiting) > 0 {
+		st.OldestWaiting = o.waiting[0].Sealed
+	}
+	for _, obj := range o.taken {
+		if st.OldestWaiting.IsZero() || obj.Sealed.Before(st.OldestWaiting) {
+			st.OldestWaiting = obj.Sealed
+		}
+	}
+	o.mu.Unlock()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	logs := s.sealing
+	if s.current != nil {
+		logs = append(logs[:len(logs):len(logs)], s.current)
+	}
+	for _, l := range logs {
+		st.WaitingRecords += l.records
+		if l.records > 0 && (st.OldestWaiting.IsZero() || l.opened.Before(st.OldestWaiting)) {
+			st.OldestWaiting = l.opened
+		}
+	}
+	st.UsedBytes = s.openBytes() + s.objects + s.failed
+	return st
+}
