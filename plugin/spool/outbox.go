@@ -28,8 +28,8 @@ type outbox struct {
 	taken   map[string]Object // handed out, by key
 	bytes   int64             // of both
 	sealed  int64             // objects that came in since the start
-	arrived chan struct{} // closed when waiting grows; nil if nobody waits
-	emptied chan struct{} // closed when nothing is waiting or taken; nil if nobody waits
+	arrived chan struct{}     // closed when waiting grows; nil if nobody waits
+	emptied chan struct{}     // closed when nothing is waiting or taken; nil if nobody waits
 
 	keepSent bool
 }
