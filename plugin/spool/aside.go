@@ -3,7 +3,6 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,9 +21,7 @@ func (s *Spool) Reject(lines []byte) error {
 			ErrFull, s.opt.RejectLimit, have)
 	}
 	path := s.path(rejectedDir, time.Now().UTC().Format(time.DateOnly)+".ndjson")
-	_, err := os.Stat(path)
-	isNew := errors.Is(err, fs.ErrNotExist)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := openDay(path, os.O_RDWR|os.O_CREATE|os.O_APPEND)
 	if err != nil {
 		return fmt.Errorf("set aside rejected records: %w", err)
 	}
@@ -32,6 +29,13 @@ func (s *Spool) Reject(lines []byte) error {
 	st, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("set aside rejected records: %w", err)
+	}
+	isNew := st.Size() == 0
+	if !isNew {
+		last := []byte{'\n'}
+		if _, err := f.ReadAt(last, st.Size()-1); err == nil && last[0] != '\n' {
+			lines = append([]byte{'\n'}, lines...) // behind a line that a crash tore
+		}
 	}
 	if _, err = s.write(f, lines); err == nil {
 		err = s.sync(f)
