@@ -1,0 +1,188 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"out_amberflo/test/amberflo"
+	"out_amberflo/test/fault"
+)
+
+// freePort gives a port on which nobody listens now. Fluent Bit tells no port that the kernel chose for it.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// overHTTP lets Fluent Bit take events over HTTP and keep them on disk until an output has them.
+func (b *bench) overHTTP() (url string) {
+	port := freePort(b.T)
+	b.inputs = []string{"Name http", "Listen 127.0.0.1", "Port " + port, "Tag " + tag, "storage.type filesystem"}
+	b.service = append(b.service, "storage.path "+b.path("fluent-bit"), "storage.sync normal", "storage.backlog.mem_limit 50M")
+	return "http://127.0.0.1:" + port + "/"
+}
+
+// poster posts numbered events, a JSON array at a time, as fast as they are taken.
+type poster struct {
+	url    string
+	events int // of one post
+	pause  time.Duration
+
+	mu       sync.Mutex // guards the rest
+	next     int
+	accepted []int // first event of each post that was answered 201
+	unknown  []int // first event of each post without an answer
+	refused  string
+}
+
+// post goes on until done is closed.
+func (p *poster) post(done <-chan struct{}) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	for {
+		select {
+		case <-done:
+			return
+		case <-time.After(p.pause):
+		}
+		p.mu.Lock()
+		first := p.next
+		p.next += p.events
+		p.mu.Unlock()
+		var list []any
+		for n := first; n < first+p.events; n++ {
+			list = append(list, record{{"customerId", "acme"}, {"meterApiName", "ApiCalls"}, {"meterValue", n}, {"dimensions", record{{"n", fmt.Sprint(n)}}}})
+		}
+		answer, err := client.Post(p.url, "application/json", bytes.NewReader(appendJSON(nil, list)))
+		if err == nil {
+			_, _ = io.Copy(io.Discard, answer.Body)
+			_ = answer.Body.Close()
+		}
+		p.mu.Lock()
+		switch {
+		case err == nil && answer.StatusCode == http.StatusCreated:
+			p.accepted = append(p.accepted, first)
+		case err == nil:
+			p.refused = answer.Status
+			p.unknown = append(p.unknown, first)
+		default:
+			p.unknown = append(p.unknown, first)
+		}
+		p.mu.Unlock()
+	}
+}
+
+func (p *poster) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.accepted)
+}
+
+// wantAllOnce wants each accepted event exactly once, and none twice, counted on raw objects.
+func (b *bench) wantAllOnce(p *poster) {
+	b.Helper()
+	seen := map[string][]string{}
+	s := b.reader(func(key string, r amberflo.Record) {
+		n := r.Dimensions["n"]
+		seen[n] = append(seen[n], key+" "+r.UniqueID)
+	})
+	if _, err := s.Read(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	for _, first := range p.accepted {
+		for n := first; n < first+p.events; n++ {
+			if len(seen[fmt.Sprint(n)]) == 0 {
+				b.Errorf("LOST: event %d (of the post %d…%d) is in no object; %s", n, first, first+p.events-1, b.whereabouts(n))
+				break
+			}
+		}
+	}
+	for n, places := range seen {
+		if len(places) > 1 {
+			b.Errorf("DOUBLED: event %s is in %q", n, places)
+		}
+	}
+	if bill := s.Bill(); bill.Duplicates+bill.Conflicts+bill.Refused+bill.RefusedObjects > 0 {
+		b.Errorf("want no duplicates, conflicts or refusals, got %+v", bill)
+	}
+	if len(p.accepted) == 0 || p.refused != "" {
+		b.Errorf("%d posts accepted, one answered %q", len(p.accepted), p.refused)
+	}
+}
+
+// whereabouts looks for an event that is missing in the bucket.
+func (b *bench) whereabouts(n int) string {
+	b.Helper()
+	var found []string
+	for _, dir := range []string{"spool", "fluent-bit"} {
+		for name, content := range b.files(b.path(dir)) {
+			if bytes.Contains([]byte(content), []byte(fmt.Sprintf(`"n":"%d"`, n))) || bytes.Contains([]byte(content), append([]byte("\xa1n"), appendShort(fmt.Sprint(n))...)) {
+				found = append(found, filepath.Join(dir, name))
+			}
+		}
+	}
+	if found == nil {
+		return "nor is it in the spool or in Fluent Bit's storage"
+	}
+	slices.Sort(found)
+	return fmt.Sprintf("it is in %q", found)
+}
+
+func appendShort(s string) []byte { return append([]byte{0xa0 | byte(len(s))}, s...) }
+
+func TestFluentBitKilledAtRandomInstantsLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
+	for _, workers := range []int{1, 4} {
+		t.Run(fmt.Sprintf("with %d workers", workers), func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, realFluentBit)
+			url := b.overHTTP()
+			b.behind(fault.Options{Rate: 0.5, Seed: *seed})
+			section := b.section(fmt.Sprintf("Workers %d", workers), "total_file_size 30K", "upload_timeout 300ms", "upload_concurrency 4", "shutdown_timeout 30s")
+			poster := &poster{url: url, events: 10, pause: time.Millisecond}
+			done := make(chan struct{})
+			var posting sync.WaitGroup
+			for range 2 {
+				posting.Go(func() { poster.post(done) })
+			}
+			stop := sync.OnceFunc(func() { close(done); posting.Wait() })
+			defer stop()
+			random := rand.New(rand.NewPCG(*seed, uint64(workers)))
+			for range *fluentBitKills {
+				p := b.start(input{}, section)
+				taken := poster.count()
+				b.until("posts to be accepted", func() bool { return poster.count() > taken })
+				time.Sleep(time.Duration(random.IntN(1200)) * time.Millisecond) // the instant is the point
+				if !p.kill() {
+					t.Fatalf("ended before it was killed; log:\n%s", p.log.String())
+				}
+			}
+			p := b.start(input{}, section)
+			taken := poster.count()
+			b.until("posts to be accepted", func() bool { return poster.count() > taken })
+			stop()
+			b.until("Fluent Bit to hand over all of its storage", func() bool { return len(b.files(b.path("fluent-bit"))) == 0 })
+			p.stop()
+			b.wantAllOnce(poster)
+			b.wantDelivered()
+			if out, err := exec.Command(meterctl, "-store-dir", b.path("spool"), "check").CombinedOutput(); err != nil {
+				t.Errorf("meterctl check: %v\n%s", err, out)
+			}
+		})
+	}
+}
