@@ -32,7 +32,8 @@ type Instance struct {
 	delivery *delivery
 	rules    *meter.Rules
 	log      *slog.Logger
-	number   int // in the delivery
+	name     string // as Fluent Bit calls it: amberflo.0
+	number   int    // in the delivery
 	// dropRejects: rejected_overflow is drop.
 	dropRejects bool
 
@@ -53,7 +54,7 @@ func Start(ctx context.Context, get func(key string) string, out io.Writer, name
 	if err != nil {
 		return nil, err
 	}
-	p := &Instance{delivery: d, rules: c.Rules, log: log, number: number,
+	p := &Instance{delivery: d, rules: c.Rules, log: log, name: name, number: number,
 		dropRejects: c.DropRejects, refusals: refusals{log: log}}
 	p.work.New = func() any {
 		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewMapper()}
@@ -112,7 +113,7 @@ func (p *Instance) flush(tag string, data []byte) error {
 		}
 		if refusal != nil {
 			w.rejects = appendReject(w.rejects, reject{
-				ID: fmt.Sprintf("%016x-%d", source.Hash, events), Reason: refusal.Reason, Detail: refusal.Detail, Tag: tag,
+				ID: fmt.Sprintf("%016x-%d", source.Hash, events), Reason: refusal.Reason, Detail: refusal.Detail, Output: p.name, Tag: tag,
 			}, ev)
 			p.refusals.add(refusal, tag)
 		}
@@ -161,6 +162,7 @@ type reject struct {
 	ID     string          `json:"id"`     // the same if the chunk comes again
 	Reason string          `json:"reason"` // a stable word
 	Detail string          `json:"detail"` // a sentence
+	Output string          `json:"output"` // the one that refused it, since several may share a spool
 	Tag    string          `json:"tag"`
 	Time   string          `json:"time"` // of the event, RFC 3339
 	Record json.RawMessage `json:"record"`
@@ -182,7 +184,7 @@ func appendReject(b []byte, r reject, ev *chunk.Event) []byte {
 	r.Chunk = base64.StdEncoding.EncodeToString(append(append([]byte(nil), ev.GroupRaw...), ev.Raw...))
 	line, err := json.Marshal(r)
 	if err != nil { // a record that json.Valid passes does not fail
-		line, _ = json.Marshal(reject{ID: r.ID, Reason: r.Reason, Detail: r.Detail, Tag: r.Tag, Record: json.RawMessage("null"), Chunk: r.Chunk})
+		line, _ = json.Marshal(reject{ID: r.ID, Reason: r.Reason, Detail: r.Detail, Output: r.Output, Tag: r.Tag, Record: json.RawMessage("null"), Chunk: r.Chunk})
 	}
 	return append(append(b, line...), '\n')
 }
