@@ -27,14 +27,23 @@ All of it works beside a running Fluent Bit.
                                               resend -all takes all of them
     meterctl [-store-dir DIR] drop KEY -why TEXT   delete one for good; failed/journal.ndjson keeps a note
 
+    meterctl map -c CONF [-output N] [-tag TAG] [-time RFC3339] [-metadata JSON] [-group JSON] [FILE]
+                                              the meter records that CONF makes of sample records (one
+                                              JSON object a line, from FILE or standard input); also
+                                              names keys that are no options
+    meterctl retry-rejected -c CONF [-output N] [-since YYYY-MM-DD]
+                                              map rejected records again, by CONF as it is now; what maps
+                                              is delivered, the rest stays in rejected/
+
 DIR is the output's store_dir (default /tmp/fluent-bit/amberflo, or $AMBERFLO_STORE_DIR).
 FILE is a path as ls -l prints it, or an object key. ls -n does not count records, which
-for compressed objects means reading them.
+for compressed objects means reading them. CONF is a configuration of Fluent Bit, classic or YAML;
+N is the number of one of its amberflo outputs, from 0, or its alias.
 
-Exit status: 0 all is well, 1 check found a problem, 2 the command could not be carried out.
+Exit status: 0 all is well, 1 check found a problem or a record was rejected, 2 the command could not be carried out.
 `
 
-// errProblems ends check when it found something.
+// errProblems ends a command that found something, and said so.
 var errProblems = errors.New("problems found")
 
 func main() {
@@ -77,8 +86,12 @@ func run(args []string, out io.Writer) error {
 		err = resend(w, *dir, rest)
 	case "drop":
 		err = drop(w, *dir, rest)
+	case "map":
+		err = mapSamples(os.Stdin, w, os.Stderr, rest)
+	case "retry-rejected":
+		err = retryRejected(w, os.Stderr, rest)
 	default:
-		err = fmt.Errorf("want ls, check, cat, resend or drop, got %q; meterctl -h explains them", verb)
+		err = fmt.Errorf("want ls, check, cat, resend, drop, map or retry-rejected, got %q; meterctl -h explains them", verb)
 	}
 	return errors.Join(err, w.Flush())
 }
