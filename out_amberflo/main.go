@@ -11,7 +11,6 @@ import "C"
 import (
 	"context"
 	"fmt"
-	"os"
 	"runtime/debug"
 	"sync/atomic"
 	"unsafe"
@@ -34,14 +33,13 @@ func FLBPluginRegister(def unsafe.Pointer) C.int {
 // goInit is FLBPluginInit behind the check in init.c. Fluent Bit does not start if it answers FLB_ERROR.
 //
 //export goInit
-func goInit(ctx unsafe.Pointer) (code C.int) {
-	name := fmt.Sprintf("amberflo.%d", started.Add(1)-1)
-	defer caught(name, "start", func() { code = output.FLB_ERROR })
-	p, err := plugin.Start(context.Background(), func(key string) string {
-		return output.FLBPluginConfigKey(ctx, key)
-	}, os.Stderr, name)
+func goInit(ctx unsafe.Pointer) C.int {
+	host := hostOf(ctx, fmt.Sprintf("amberflo.%d", started.Add(1)-1))
+	defer caught(host, "start")
+	host.Publish = metricsOf(ctx, host.Name)
+	p, err := plugin.Start(context.Background(), host)
 	if err != nil {
-		plugin.LogError(os.Stderr, name, err)
+		plugin.LogError(host, err)
 		return output.FLB_ERROR
 	}
 	output.FLBPluginSetContext(ctx, p)
@@ -54,7 +52,7 @@ func goInit(ctx unsafe.Pointer) (code C.int) {
 //export FLBPluginFlushCtx
 func FLBPluginFlushCtx(ctx, data unsafe.Pointer, length C.int, tag *C.char) (code C.int) {
 	code = output.FLB_RETRY
-	defer caught("amberflo", "flush", nil)
+	defer caught(unknown, "flush")
 	p, ok := output.FLBPluginGetContext(ctx).(*plugin.Instance)
 	if !ok || length < 0 {
 		return code
@@ -68,7 +66,7 @@ func FLBPluginFlushCtx(ctx, data unsafe.Pointer, length C.int, tag *C.char) (cod
 
 //export FLBPluginExitCtx
 func FLBPluginExitCtx(ctx unsafe.Pointer) C.int {
-	defer caught("amberflo", "stop", nil)
+	defer caught(unknown, "stop")
 	if p, ok := output.FLBPluginGetContext(ctx).(*plugin.Instance); ok {
 		p.Stop()
 	}
@@ -80,13 +78,13 @@ func FLBPluginUnregister(def unsafe.Pointer) {
 	output.FLBPluginUnregister(def)
 }
 
+// unknown is the output in a log line where none is at hand.
+var unknown = plugin.Host{Name: "amberflo", Log: logThroughHost}
+
 // caught keeps a panic inside, with its stack in the log.
-func caught(name, doing string, then func()) {
+func caught(host plugin.Host, doing string) {
 	if r := recover(); r != nil {
-		plugin.LogError(os.Stderr, name, fmt.Errorf("a mistake in this plugin, please report it: panic in %s: %v\n%s", doing, r, debug.Stack()))
-		if then != nil {
-			then()
-		}
+		plugin.LogError(host, fmt.Errorf("a mistake in this plugin, please report it: panic in %s: %v\n%s", doing, r, debug.Stack()))
 	}
 }
 

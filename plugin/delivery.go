@@ -28,6 +28,7 @@ type delivery struct {
 	bucket *bucket.Bucket
 	spool  *spool.Spool
 	ship   *ship.Shipper
+	report *report.Reporter // nil with failure_reports off
 
 	stopSealing, stopShipping context.CancelFunc
 	sealing, shipping         sync.WaitGroup
@@ -91,11 +92,11 @@ func (d *delivery) start(ctx context.Context) error {
 	d.spool.KeepSent(d.config.Reports)
 	d.shipping.Go(func() { d.ship.Run(shipping) })
 	if d.config.Reports {
-		r := report.New(report.Options{
+		d.report = report.New(report.Options{
 			Dir: d.config.StoreDir, Spool: d.spool, Bucket: d.bucket,
 			Prefix: d.config.ReportsPrefix, Window: d.config.ReportsWindow, Log: d.log,
 		})
-		d.shipping.Go(func() { r.Run(shipping) })
+		d.shipping.Go(func() { d.report.Run(shipping) })
 	}
 	if d.config.StartupCheck == "probe" {
 		d.shipping.Go(func() { d.checkProbe(shipping) })

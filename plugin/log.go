@@ -3,45 +3,48 @@ package plugin
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"time"
 )
 
-// logHandler writes lines that look like Fluent Bit's own:
+// logHandler writes lines that look like Fluent Bit's own, through Fluent Bit where it offers that:
 //
 //	[2026/11/21 20:00:09.692] [ info] [output:amberflo:amberflo.0] text key=value
 type logHandler struct {
-	name  string
+	host  Host
 	mu    *sync.Mutex
-	out   io.Writer
 	attrs string
 }
 
-// newLogger makes the logger of one output; name is as Fluent Bit calls it, amberflo.0.
-func newLogger(out io.Writer, name string) *slog.Logger {
-	return slog.New(&logHandler{name: name, mu: &sync.Mutex{}, out: out})
+func newLogger(host Host) *slog.Logger {
+	return slog.New(&logHandler{host: host, mu: &sync.Mutex{}})
 }
 
 func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool {
+	if h.host.LogEnabled != nil {
+		return h.host.LogEnabled(level)
+	}
 	return level >= slog.LevelInfo
 }
 
 func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
-	level := map[slog.Level]string{slog.LevelDebug: "debug", slog.LevelInfo: " info", slog.LevelWarn: " warn", slog.LevelError: "error"}[r.Level]
 	var b strings.Builder
-	fmt.Fprintf(&b, "[%s] [%s] [output:amberflo:%s] %s", r.Time.Format("2006/01/02 15:04:05.000"), level, h.name, r.Message)
+	fmt.Fprintf(&b, "[output:amberflo:%s] %s", h.host.Name, r.Message)
 	b.WriteString(h.attrs)
 	r.Attrs(func(a slog.Attr) bool {
 		b.WriteString(attrText(a))
 		return true
 	})
-	b.WriteByte('\n')
+	if h.host.Log != nil && h.host.Log(r.Level, b.String()) {
+		return nil
+	}
+	level := map[slog.Level]string{slog.LevelDebug: "debug", slog.LevelInfo: " info", slog.LevelWarn: " warn", slog.LevelError: "error"}[r.Level]
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := io.WriteString(h.out, b.String())
+	_, err := fmt.Fprintf(os.Stderr, "[%s] [%s] %s\n", r.Time.Format("2006/01/02 15:04:05.000"), level, b.String())
 	return err
 }
 
@@ -70,9 +73,9 @@ func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (h *logHandler) WithGroup(string) slog.Handler { return h }
 
-// LogError writes one error of an output that has no logger, because it did not start.
-func LogError(out io.Writer, name string, err error) {
-	log := newLogger(out, name)
+// LogError writes an error of an output that has no logger, because it did not start.
+func LogError(host Host, err error) {
+	log := newLogger(host)
 	if each := unjoin(err); len(each) > 1 {
 		log.Error(fmt.Sprintf("not started: %d options are wrong", len(each)))
 		for _, e := range each {

@@ -15,7 +15,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -40,13 +39,31 @@ type Instance struct {
 	work     sync.Pool // of *flush
 	refusals refusals
 	trouble  alarm
+
+	counts       *counts
+	stopCounting context.CancelFunc
+	counting     sync.WaitGroup
 }
 
-// Start makes an Instance of one section. get gives the text of an option, "" if it is not set. Log
-// lines go to out, under name. On an error nothing is left running.
-func Start(ctx context.Context, get func(key string) string, out io.Writer, name string) (*Instance, error) {
-	log := newLogger(out, name)
-	c, b, err := Load(ctx, get)
+// Host is what an Instance needs of the program that it runs in. Its functions may be called from any
+// goroutine until Stop has returned.
+type Host struct {
+	Name   string                  // of the output, e.g. amberflo.0
+	Option func(key string) string // the text of an option, "" if it is not set; called by Start only
+
+	// The host may lack what follows; then it is nil.
+
+	LogEnabled func(slog.Level) bool
+	// Log prints a line; false if it could not, and the line goes to standard error.
+	Log func(level slog.Level, line string) bool
+	// Publish sets the host's own metrics to values, in the order of Series.
+	Publish func(values []float64)
+}
+
+// Start makes an Instance of one section. On an error nothing is left running.
+func Start(ctx context.Context, host Host) (*Instance, error) {
+	log := newLogger(host)
+	c, b, err := Load(ctx, host.Option)
 	if err != nil {
 		return nil, err
 	}
@@ -54,17 +71,22 @@ func Start(ctx context.Context, get func(key string) string, out io.Writer, name
 	if err != nil {
 		return nil, err
 	}
-	p := &Instance{delivery: d, rules: c.Rules, log: log, name: name, number: number,
-		dropRejects: c.DropRejects, refusals: refusals{log: log}}
+	p := &Instance{delivery: d, rules: c.Rules, log: log, number: number,
+		dropRejects: c.DropRejects, refusals: refusals{log: log}, counts: newCounts()}
 	p.work.New = func() any {
 		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewMapper()}
 	}
+	counting, stop := context.WithCancel(context.Background())
+	p.stopCounting = stop
+	p.counting.Go(func() { p.publish(counting, host.Publish) })
 	log.Info("started " + Version + ": " + c.describe())
 	return p, nil
 }
 
 // Stop ends the instance within shutdown_timeout. What is not uploaded by then goes out at the next start.
 func (p *Instance) Stop() {
+	p.stopCounting()
+	p.counting.Wait() // the host's metrics go with it
 	p.refusals.stop()
 	p.delivery.leave()
 }
@@ -94,6 +116,10 @@ func (p *Instance) flush(tag string, data []byte) error {
 	s := p.delivery.spool
 	source := p.source(tag, data)
 	if again, err := s.Redelivered(source); again {
+		if err == nil {
+			p.counts.redelivered.Add(1)
+			p.counts.changed()
+		}
 		return err
 	}
 	w := p.work.Get().(*flush)
@@ -107,7 +133,7 @@ func (p *Instance) flush(tag string, data []byte) error {
 	for events := 0; w.reader.Next(); events++ {
 		ev := w.reader.Event()
 		var n int
-		refusal := &meter.Refusal{Reason: "not_an_event", Detail: ev.Malformed}
+		refusal := &meter.Refusal{Reason: meter.NotAnEvent, Detail: ev.Malformed}
 		if ev.Malformed == "" {
 			buf, n, refusal = w.mapper.Append(buf, tag, ev)
 		}
@@ -116,6 +142,7 @@ func (p *Instance) flush(tag string, data []byte) error {
 				ID: fmt.Sprintf("%016x-%d", source.Hash, events), Reason: refusal.Reason, Detail: refusal.Detail, Output: p.name, Tag: tag,
 			}, ev)
 			p.refusals.add(refusal, tag)
+			p.counts.rejected[refusal.Reason].Add(1)
 		}
 		w.batch.Records += n
 	}
@@ -126,6 +153,7 @@ func (p *Instance) flush(tag string, data []byte) error {
 		if err := s.Damaged(name, w.reader.Rest()); err != nil {
 			return err
 		}
+		p.counts.damaged.Add(1)
 		p.log.Error("a chunk is damaged: the events before are delivered, the rest is kept", "tag", tag,
 			"bytes", len(w.reader.Rest()), "kept", "damaged/"+name, "err", damage)
 	}
@@ -143,6 +171,7 @@ func (p *Instance) flush(tag string, data []byte) error {
 		return err
 	}
 	p.refusals.forget(source)
+	p.counts.accepted(w.batch.Records, len(data))
 	return nil
 }
 

@@ -27,6 +27,12 @@ const (
 	BadRecord     = "bad_record"     // payload record: JSON cannot say it
 )
 
+// Reasons are all of them.
+var Reasons = []string{
+	NotAnEvent, NoCustomer, BadCustomer, NoMeter, BadMeter, NoValue, BadValue, BadTime,
+	BadUniqueID, BadDimensions, BadUTF8, BadRecord,
+}
+
 // Refusal says why an event gives no meter record.
 type Refusal struct {
 	Reason string // one of the constants above

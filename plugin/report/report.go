@@ -12,6 +12,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"out_amberflo/plugin/bucket"
@@ -42,7 +43,12 @@ type Reporter struct {
 	first    time.Duration // firstLook, shorter in tests
 	looked   bool          // what waits since before the start is looked for at once
 	failures int
+
+	refused atomic.Int64
 }
+
+// Refused counts the objects that Amberflo refused since the start.
+func (r *Reporter) Refused() int64 { return r.refused.Load() }
 
 // New makes a Reporter; Run sets it going.
 func New(o Options) *Reporter { return &Reporter{opt: o, first: firstLook} }
@@ -157,6 +163,7 @@ func (r *Reporter) refuse(ctx context.Context, obj spool.Object, report string) 
 	if err := r.opt.Spool.Refuse(obj, reason); err != nil {
 		return err
 	}
+	r.refused.Add(1)
 	records, customers := r.count(obj)
 	first, _, _ := strings.Cut(strings.TrimSpace(string(reason)), "\n")
 	r.opt.Log.Error("Amberflo refused an object; it is kept, mend the cause and send it again", "key", obj.Key,

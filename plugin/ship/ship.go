@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -52,11 +53,29 @@ type Shipper struct {
 	until    time.Time  // no attempt before
 	opened   chan struct{}
 	refused  map[string]int // failures of single objects, by key
+	stats    Stats
+}
+
+// Stats counts since the start.
+type Stats struct {
+	Uploaded      int64 // objects
+	UploadedBytes int64
+	Failed        map[bucket.Kind]int64 // attempts
+	LastSuccess   time.Time             // zero if there was none
+}
+
+// Stats returns a copy.
+func (s *Shipper) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stats
+	st.Failed = maps.Clone(st.Failed)
+	return st
 }
 
 // New makes a Shipper; Run sets it going.
 func New(o Options) *Shipper {
-	return &Shipper{opt: o, opened: make(chan struct{}), refused: make(map[string]int)}
+	return &Shipper{opt: o, opened: make(chan struct{}), refused: make(map[string]int), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
 }
 
 // Run uploads until ctx ends. It returns when no upload is under way any more.
@@ -98,7 +117,7 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	err := s.put(ctx, obj)
 	switch {
 	case err == nil:
-		s.succeeded(obj.Key)
+		s.succeeded(obj)
 		if err := s.opt.Spool.Sent(obj); err != nil {
 			s.opt.Log.Error("an object is in the bucket and could not be removed here: it will be sent again, which changes nothing", "key", obj.Key, "err", err)
 		}
@@ -147,7 +166,10 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var e *bucket.Error
-	if errors.As(err, &e) && !e.Kind.ConcernsAll() || e == nil {
+	if errors.As(err, &e) {
+		s.stats.Failed[e.Kind]++
+	}
+	if e != nil && !e.Kind.ConcernsAll() || e == nil {
 		s.refused[key]++
 		n := s.refused[key]
 		wait := backoff(n, 10*firstWait, refusedWait)
@@ -173,10 +195,13 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 	return time.Time{}
 }
 
-func (s *Shipper) succeeded(key string) {
+func (s *Shipper) succeeded(obj spool.Object) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.refused, key)
+	s.stats.Uploaded++
+	s.stats.UploadedBytes += obj.Size
+	s.stats.LastSuccess = time.Now()
+	delete(s.refused, obj.Key)
 	if s.failures > 0 {
 		s.opt.Log.Info(fmt.Sprintf("upload succeeded after %d failures and %s", s.failures, time.Since(s.since).Round(time.Second)),
 			"waiting", s.opt.Spool.Waiting()-1)

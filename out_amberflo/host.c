@@ -1,0 +1,87 @@
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdint.h>
+#include <stddef.h>
+
+#include "host.h"
+
+/*
+ * The symbols of Fluent Bit (flb_output.h, flb_log.h) and of its cmetrics library (cmt_counter.h,
+ * cmt_gauge.h, cfl_time.h). The program exports them even when it is stripped. Their signatures have
+ * been the same from Fluent Bit 2.1 to 5.1.
+ *
+ * No race with the host: metrics and their series are made in FLBPluginInit, in the engine's thread,
+ * before it scrapes. Afterwards values are only set, which cmetrics does with atomic stores, and a
+ * look-up of a series that exists reads lists that nobody changes any more.
+ */
+static void *symbol(const char *name)
+{
+    return dlsym(RTLD_DEFAULT, name);
+}
+
+/* The head of struct flbgo_output_plugin (proxy/go/go.h). */
+struct output_plugin {
+    char *name;
+    void *api;
+    void *instance;
+};
+
+void *amberflo_instance(void *plugin)
+{
+    return ((struct output_plugin *) plugin)->instance;
+}
+
+const char *amberflo_name(void *instance)
+{
+    const char *(*name)(void *) = symbol("flb_output_name");
+
+    return name != NULL && instance != NULL ? name(instance) : NULL;
+}
+
+int amberflo_log_enabled(void *instance, int level)
+{
+    int (*check)(void *, int) = symbol("flb_output_log_check");
+
+    return check != NULL && instance != NULL ? check(instance, level) : -1;
+}
+
+int amberflo_log(int level, const char *line)
+{
+    void (*print)(int, const char *, int, const char *, ...) = symbol("flb_log_print");
+
+    if (print == NULL) {
+        return 0;
+    }
+    print(level, NULL, 0, "%s", line);
+    return 1;
+}
+
+void *amberflo_metric(void *instance, int counter, const char *name, const char *help, const char *label)
+{
+    void *(*metrics)(void *) = symbol("flb_output_get_cmt_instance");
+    void *(*create)(void *, char *, char *, char *, char *, int, char **) =
+        symbol(counter ? "cmt_counter_create" : "cmt_gauge_create");
+    char *labels[] = {"name", (char *) label};
+    void *all;
+
+    if (metrics == NULL || create == NULL || symbol("cfl_time_now") == NULL || instance == NULL ||
+        symbol(counter ? "cmt_counter_set" : "cmt_gauge_set") == NULL || (all = metrics(instance)) == NULL) {
+        return NULL;
+    }
+    return create(all, "fluentbit", "amberflo", (char *) name, (char *) help, label != NULL ? 2 : 1, labels);
+}
+
+void amberflo_set(void *metric, int counter, double value, const char *name, const char *label)
+{
+    static int (*set_counter)(void *, uint64_t, double, int, char **);
+    static int (*set_gauge)(void *, uint64_t, double, int, char **);
+    static uint64_t (*now)(void);
+    char *labels[] = {(char *) name, (char *) label};
+
+    if (now == NULL) {
+        set_counter = symbol("cmt_counter_set");
+        set_gauge = symbol("cmt_gauge_set");
+        now = symbol("cfl_time_now");
+    }
+    (counter ? set_counter : set_gauge)(metric, now(), value, label != NULL ? 2 : 1, labels);
+}

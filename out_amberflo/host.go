@@ -1,0 +1,97 @@
+package main
+
+/*
+#cgo LDFLAGS: -ldl
+#include <stdlib.h>
+#include "host.h"
+*/
+import "C"
+
+import (
+	"log/slog"
+	"unsafe"
+
+	"github.com/fluent/fluent-bit-go/output"
+
+	"out_amberflo/plugin"
+)
+
+// hostOf gives what Fluent Bit offers to one output. name is used if it tells none.
+func hostOf(ctx unsafe.Pointer, name string) plugin.Host {
+	instance := C.amberflo_instance(ctx)
+	if told := C.amberflo_name(instance); told != nil {
+		name = C.GoString(told)
+	}
+	host := plugin.Host{
+		Name:   name,
+		Option: func(key string) string { return output.FLBPluginConfigKey(ctx, key) },
+		Log:    logThroughHost,
+	}
+	if C.amberflo_log_enabled(instance, levelOf(slog.LevelError)) >= 0 {
+		host.LogEnabled = func(level slog.Level) bool { return C.amberflo_log_enabled(instance, levelOf(level)) == 1 }
+	}
+	return host
+}
+
+// logThroughHost leaves long lines to standard error: Fluent Bit cuts them off at some 4,000 bytes.
+func logThroughHost(level slog.Level, line string) bool {
+	if len(line) > 3500 {
+		return false
+	}
+	text := C.CString(line)
+	defer C.free(unsafe.Pointer(text))
+	return C.amberflo_log(levelOf(level), text) == 1
+}
+
+func levelOf(level slog.Level) C.int {
+	switch {
+	case level >= slog.LevelError:
+		return 1
+	case level >= slog.LevelWarn:
+		return 2
+	case level >= slog.LevelInfo:
+		return 3
+	}
+	return 4
+}
+
+// metricsOf makes all metrics of an output in the host; nil if it has none. It must be called in
+// FLBPluginInit, see host.c. The names live as long as the process: there are few, and a reload makes
+// them anew.
+func metricsOf(ctx unsafe.Pointer, name string) func([]float64) {
+	type series struct {
+		metric  unsafe.Pointer
+		counter C.int
+		label   *C.char
+	}
+	var all []series
+	output := C.CString(name)
+	for _, m := range plugin.Metrics {
+		s := series{}
+		if m.Counter {
+			s.counter = 1
+		}
+		var label *C.char
+		if m.Label != "" {
+			label = C.CString(m.Label)
+		}
+		s.metric = C.amberflo_metric(C.amberflo_instance(ctx), s.counter, C.CString(m.Name), C.CString(m.Help), label)
+		if s.metric == nil {
+			return nil
+		}
+		if m.Label == "" {
+			all = append(all, s)
+		}
+		for _, value := range m.Values {
+			s.label = C.CString(value)
+			all = append(all, s)
+		}
+	}
+	set := func(values []float64) {
+		for i, v := range values {
+			C.amberflo_set(all[i].metric, all[i].counter, C.double(v), output, all[i].label)
+		}
+	}
+	set(make([]float64, len(all))) // from now on no series is added
+	return set
+}

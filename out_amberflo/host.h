@@ -1,0 +1,27 @@
+/*
+ * What the program that loads this library offers beside the proxy interface: its log and its metrics,
+ * found by name at run time. Any of it may be missing.
+ */
+#ifndef AMBERFLO_HOST_H
+#define AMBERFLO_HOST_H
+
+/* The instance of the output that a plugin context stands for. */
+void *amberflo_instance(void *plugin);
+
+/* Its name (amberflo.0, or the alias), or NULL. */
+const char *amberflo_name(void *instance);
+
+/* Fluent Bit's levels: 1 error, 2 warn, 3 info, 4 debug. 1 if the output logs at that level, 0 if not,
+ * -1 if the host does not say. */
+int amberflo_log_enabled(void *instance, int level);
+
+/* 1 if the host printed the line. */
+int amberflo_log(int level, const char *line);
+
+/* Makes a metric with the label "name" and, if label is not NULL, that one; NULL if the host has none. */
+void *amberflo_metric(void *instance, int counter, const char *name, const char *help, const char *label);
+
+/* Sets one series of it, which is made if it does not exist. */
+void amberflo_set(void *metric, int counter, double value, const char *name, const char *label);
+
+#endif

@@ -1,0 +1,173 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/meter"
+	"out_amberflo/plugin/report"
+)
+
+// Metric is a counter or a gauge. Its name in Fluent Bit's own metrics is fluentbit_amberflo_<Name>; it
+// has the label name, which is the output's, and may have one more.
+type Metric struct {
+	Name, Help string
+	Counter    bool // else a gauge
+	Label      string
+	Values     []string // of Label, all that ever occur: series are made at the start
+}
+
+// Metrics are all there are. Counters count from the start of the process or its last reload.
+var Metrics = []Metric{
+	{"accepted_records_total", "Meter records accepted: they are on disk.", true, "", nil},
+	{"accepted_bytes_total", "Bytes of the chunks that were accepted.", true, "", nil},
+	{"rejected_records_total", "Records that could not be metered, set aside in rejected/.", true, "reason", meter.Reasons},
+	{"redelivered_chunks_total", "Chunks that came again after a crash, and were not counted again.", true, "", nil},
+	{"damaged_chunks_total", "Chunks with bytes that could not be decoded, kept in damaged/.", true, "", nil},
+	{"sealed_objects_total", "Objects put into the outbox.", true, "", nil},
+	{"uploaded_objects_total", "Objects stored in the bucket.", true, "", nil},
+	{"uploaded_bytes_total", "Bytes of them, as stored.", true, "", nil},
+	{"upload_failures_total", "Attempts to upload that failed; each is repeated.", true, "kind", kinds()},
+	{"refused_objects_total", "Objects that Amberflo refused, kept in failed/.", true, "", nil},
+	{"waiting_objects", "Objects that wait for their upload.", false, "", nil},
+	{"waiting_bytes", "Bytes of them, as stored.", false, "", nil},
+	{"waiting_records", "Records that are accepted and not yet in an object.", false, "", nil},
+	{"oldest_waiting_seconds", "Age of the oldest record or object that is not in the bucket.", false, "", nil},
+	{"last_upload_timestamp_seconds", "When an upload last succeeded, Unix time; 0 before the first.", false, "", nil},
+	{"spool_bytes", "Bytes in store_dir that count against its limit.", false, "", nil},
+	{"spool_limit_bytes", "store_dir_limit_size.", false, "", nil},
+}
+
+func kinds() (names []string) {
+	for k := bucket.Refused; k < bucket.Canceled; k++ {
+		names = append(names, k.String())
+	}
+	return names
+}
+
+// counts are what one output counts itself.
+type counts struct {
+	records, bytes, redelivered, damaged atomic.Int64
+	rejected                             map[string]*atomic.Int64 // read-only map
+
+	poke chan struct{}
+}
+
+func newCounts() *counts {
+	c := &counts{rejected: make(map[string]*atomic.Int64), poke: make(chan struct{}, 1)}
+	for _, reason := range meter.Reasons {
+		c.rejected[reason] = new(atomic.Int64)
+	}
+	return c
+}
+
+func (c *counts) accepted(records, bytes int) {
+	c.records.Add(int64(records))
+	c.bytes.Add(int64(bytes))
+	c.changed()
+}
+
+func (c *counts) changed() {
+	select {
+	case c.poke <- struct{}{}:
+	default:
+	}
+}
+
+// values are those of Metrics, one for each value of a label. What belongs to a delivery that outputs
+// share stands with the first of them, so that a sum over outputs is right.
+func (p *Instance) values() []float64 {
+	d := p.delivery
+	v := []float64{float64(p.counts.records.Load()), float64(p.counts.bytes.Load())}
+	for _, reason := range meter.Reasons {
+		v = append(v, float64(p.counts.rejected[reason].Load()))
+	}
+	v = append(v, float64(p.counts.redelivered.Load()), float64(p.counts.damaged.Load()))
+	first := len(v)
+	st, sh := d.spool.Stats(), d.ship.Stats()
+	v = append(v, float64(st.Sealed), float64(sh.Uploaded), float64(sh.UploadedBytes))
+	for k := bucket.Refused; k < bucket.Canceled; k++ {
+		v = append(v, float64(sh.Failed[k]))
+	}
+	age, last := 0.0, 0.0
+	if !st.OldestWaiting.IsZero() {
+		age = time.Since(st.OldestWaiting).Seconds()
+	}
+	if !sh.LastSuccess.IsZero() {
+		last = float64(sh.LastSuccess.UnixMilli()) / 1000
+	}
+	v = append(v, float64(refused(d.report)), float64(st.WaitingObjects), float64(st.WaitingBytes), float64(st.WaitingRecords),
+		age, last, float64(st.UsedBytes), float64(st.LimitBytes))
+	if p.number > 0 {
+		clear(v[first:])
+	}
+	return v
+}
+
+func refused(r *report.Reporter) int64 {
+	if r == nil {
+		return 0
+	}
+	return r.Refused()
+}
+
+const (
+	// After a change the host's metrics follow within publishSoon, and while anything waits, whose age
+	// grows, they are set every publishOften. Otherwise nothing wakes up.
+	publishSoon  = time.Second
+	publishOften = 5 * time.Second
+	// A host without metrics gets a log line this often, if anything changed.
+	logCounts = 10 * time.Minute
+)
+
+// publish keeps the host's metrics up to date until ctx ends.
+func (p *Instance) publish(ctx context.Context, to func([]float64)) {
+	soon, often := publishSoon, publishOften
+	if to == nil {
+		soon, often = logCounts, logCounts
+		to = p.logValues
+	} else {
+		to(p.values())
+	}
+	for {
+		var again <-chan time.Time
+		if st := p.delivery.spool.Stats(); !st.OldestWaiting.IsZero() {
+			again = time.After(often)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-again:
+		case <-p.counts.poke:
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(soon):
+			}
+		}
+		to(p.values())
+	}
+}
+
+// logValues says in one line what would stand in the metrics.
+func (p *Instance) logValues(values []float64) {
+	var b strings.Builder
+	i := 0
+	for _, m := range Metrics {
+		for k := range max(len(m.Values), 1) {
+			if values[i] != 0 {
+				label := ""
+				if m.Label != "" {
+					label = "{" + m.Values[k] + "}"
+				}
+				fmt.Fprintf(&b, " %s%s=%.0f", m.Name, label, values[i])
+			}
+			i++
+		}
+	}
+	p.log.Info("counters" + b.String())
+}
