@@ -48,13 +48,7 @@ func (b *bench) wantBill(want []accesslog.Line) {
 	b.Helper()
 	s := b.amberflo()
 	bill := s.Bill()
-	var expected []amberflo.Line
-	for _, l := range want {
-		expected = append(expected, amberflo.Line{Customer: l.Customer, Meter: l.Meter, Events: l.Events, Usage: l.Usage})
-	}
-	for _, diff := range amberflo.Diff(expected, bill.Lines) {
-		b.Errorf("bill: %s", diff)
-	}
+	b.wantLines(bill, want)
 	if bill.Duplicates+bill.Conflicts+bill.Refused+bill.RefusedObjects+bill.WithoutID > 0 {
 		b.Errorf("want no duplicates, conflicts, refusals or records without id, got %+v", bill)
 	}
@@ -62,6 +56,17 @@ func (b *bench) wantBill(want []accesslog.Line) {
 		if strings.HasSuffix(o.Key, ".gz") && o.Members != 1 {
 			b.Errorf("%s has %d gzip members, want 1", o.Key, o.Members)
 		}
+	}
+}
+
+func (b *bench) wantLines(bill amberflo.Bill, want []accesslog.Line) {
+	b.Helper()
+	var expected []amberflo.Line
+	for _, l := range want {
+		expected = append(expected, amberflo.Line{Customer: l.Customer, Meter: l.Meter, Events: l.Events, Usage: l.Usage})
+	}
+	for _, diff := range amberflo.Diff(expected, bill.Lines) {
+		b.Errorf("bill: %s", diff)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -12,10 +13,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
 	"out_amberflo/test/accesslog"
+	"out_amberflo/test/amberflo"
 	"out_amberflo/test/fault"
 )
 
@@ -113,39 +118,117 @@ func crashPoints(t *testing.T) []string {
 	return slices.Compact(points)
 }
 
-func TestKilledAtEachNamedPointNothingIsLostOrDoubled(t *testing.T) {
-	t.Parallel()
-	crashing := filepath.Join(root, "build", "e2e", "out_amberflo.so")
-	// With the flags of the Makefile most of it is compiled already.
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-tags", "crashpoints", "-buildmode=c-shared", "-o", crashing, "./out_amberflo")
+// buildCrashing builds the plugin so that it dies at the point that AMBERFLO_CRASH names. It is kept apart
+// from the one that is shipped, and is built with the same flags, so that most of it is compiled already.
+var buildCrashing = sync.OnceValues(func() (string, error) {
+	file := filepath.Join(root, "build", "e2e", "out_amberflo.so")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-tags", "crashpoints", "-buildmode=c-shared", "-o", file, "./out_amberflo")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", build, err, out)
+		return "", fmt.Errorf("%v: %w\n%s", build, err, out)
+	}
+	return file, nil
+})
+
+func newCrashingBench(t *testing.T) *bench {
+	t.Helper()
+	file, err := buildCrashing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, bundledHost)
+	b.plugin = file
+	return b
+}
+
+// dieAt runs the plugin until it has passed a point for the n-th time: "sealed:2".
+func (b *bench) dieAt(point string, in input, section string) {
+	b.Helper()
+	b.env = []string{"AMBERFLO_CRASH=" + point}
+	defer func() { b.env = nil }()
+	p := b.start(in, section)
+	select {
+	case <-p.ended:
+	case <-time.After(20 * time.Second):
+		b.Fatalf("%s was not passed; log:\n%s", point, p.log.String())
+	}
+	if !p.kill() {
+		b.Fatalf("%s: want it to die by SIGKILL, got %v; log:\n%s", point, p.cmd.ProcessState, p.log.String())
+	}
+}
+
+func TestKilledAtEachNamedPointNothingIsLostOrDoubled(t *testing.T) {
+	t.Parallel()
+	sequence := map[string][]string{
+		"again-synced":   {"frame-synced:3", "again-synced:1", "again-synced:1"},
+		"reason-written": nil, // TestKilledWhileARefusalIsTakenIn
+		"refused":        nil,
+		"retried":        nil, // only meterctl passes it
 	}
 	for _, point := range crashPoints(t) {
+		points, special := sequence[point]
+		if !special {
+			points = []string{point + ":1", point + ":2", point + ":5"}
+		}
+		if points == nil {
+			continue
+		}
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t, bundledHost)
-			b.plugin = crashing
+			b := newCrashingBench(t)
 			in, truth := accessLog(t, accesslog.Options{Lines: 3000, Seed: *seed, Bad: 0.01}, accesslog.Chunks{Records: 20})
 			b.args = []string{"--threads", "3", "--retry-delay", "20ms", "--ack-file", b.path(acks), "--skip-acked", b.path(acks)}
 			b.pace = time.Millisecond
 			section := b.section(append(accessMapping, "total_file_size 20K", "upload_timeout 200ms")...)
-			for _, passes := range []string{"1", "2", "5"} {
-				b.env = []string{"AMBERFLO_CRASH=" + point + ":" + passes}
-				p := b.start(in, section)
-				select {
-				case <-p.ended:
-				case <-time.After(20 * time.Second):
-					t.Fatalf("%s was not passed %s times; log:\n%s", point, passes, p.log.String())
-				}
-				if !p.kill() {
-					t.Fatalf("%s: want it to die by SIGKILL, got %v; log:\n%s", point, p.cmd.ProcessState, p.log.String())
-				}
+			for _, point := range points {
+				b.dieAt(point, in, section)
 			}
-			b.env, b.pace = nil, 0
+			b.pace = 0
 			b.run(in, section)
 			b.wantExactlyOnce(truth)
 		})
+	}
+}
+
+func TestKilledWhileARefusalIsTakenInEachObjectIsBilledOnceInTheEnd(t *testing.T) {
+	t.Parallel()
+	b := newCrashingBench(t)
+	if err := b.server.SetPolicy(t.Context(), b.server.PutAndReportsPolicy()); err != nil {
+		t.Fatal(err)
+	}
+	in, truth := accessLog(t, accesslog.Options{Lines: 1000, Seed: *seed}, accesslog.Chunks{Records: 20})
+	section := b.section(append(accessMapping, "total_file_size 20K")...)
+	b.run(in, section)
+
+	s := amberflo.New(amberflo.Options{
+		Endpoint: b.server.Endpoint, Region: b.server.Region, Bucket: b.server.Bucket, RefuseWhole: true, Meters: []string{},
+		Credentials: credentials.NewStaticCredentialsProvider(b.server.Owner.AccessKey, b.server.Owner.SecretKey, ""),
+	})
+	sum, err := s.Round(t.Context())
+	if err != nil || len(sum.Reports) < 4 || len(sum.Reports) != sum.Objects {
+		t.Fatalf("%v; %+v, want every object refused", err, sum)
+	}
+	for _, point := range []string{"reason-written:1", "refused:1", "refused:2"} {
+		b.dieAt(point, input{}, section)
+	}
+	p := b.start(input{}, section)
+	b.until("every refused object to be in failed/", func() bool {
+		return len(b.spool("failed")) == 2*sum.Objects && len(b.spool("sent")) == 0 // object and reason
+	})
+	p.stop()
+
+	for _, l := range truth.Bill {
+		s.Define(l.Meter)
+	}
+	if out, err := exec.Command(meterctl, "-store-dir", b.path("spool"), "resend", "-all").CombinedOutput(); err != nil {
+		t.Fatalf("meterctl resend: %v\n%s", err, out)
+	}
+	b.run(input{}, section)
+	if _, err := s.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.wantLines(s.Bill(), truth.Bill)
+	if bill := s.Bill(); bill.Duplicates+bill.Conflicts > 0 {
+		t.Errorf("want no duplicates and no conflicts, got %+v", bill)
 	}
 }
