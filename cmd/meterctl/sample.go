@@ -36,7 +36,7 @@ func parseObject(text []byte) (orderedMap, error) {
 	}
 	object, ok := v.(orderedMap)
 	if !ok {
-		return nil, fmt.Errorf("want a JSON object on one line, got %.60q", text)
+		return nil, fmt.Errorf("want a JSON object on one line, got %.60s", bytes.TrimSpace(text))
 	}
 	return object, nil
 }
@@ -56,7 +56,7 @@ func parseValue(dec *json.Decoder) (any, error) {
 		}
 		return t.Float64()
 	case json.Delim:
-		var items []any
+		items := []any{} // not nil, which msgpack has too
 		for dec.More() {
 			v, err := parseValue(dec)
 			if err != nil {

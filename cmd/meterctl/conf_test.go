@@ -1,0 +1,237 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// write makes files below a new directory and returns it.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// shown is an output as one text: its line, then its keys and values.
+func shown(s *section) string {
+	lines := []string{filepath.Base(s.file)}
+	for _, p := range s.properties {
+		lines = append(lines, p.key+"="+p.value)
+	}
+	return strings.Join(lines, "|")
+}
+
+func TestOutputsAreReadAsFluentBitReadsThem(t *testing.T) {
+	t.Setenv("AMBERFLO_TEST_TENANT", "$tenant")
+	t.Setenv("AMBERFLO_TEST_EMPTY", "")
+	for name, test := range map[string]struct {
+		files map[string]string // main.conf or main.yaml begins
+		want  []string
+	}{
+		"keys are lower case, values go on to the end of the line": {
+			files: map[string]string{"main.conf": "# a comment\n\n[SERVICE]\n    Flush 1\n\n[OUTPUT]\n    NAME   AmberFlo \n    # one of its own\n    Customer_ID  $a['b c']  \n"},
+			want:  []string{"main.conf|name=AmberFlo|customer_id=$a['b c']"},
+		},
+		"a comment behind a value is part of it": {
+			files: map[string]string{"main.conf": "[OUTPUT]\n  Name amberflo\n  dimensions a # b\n"},
+			want:  []string{"main.conf|name=amberflo|dimensions=a # b"},
+		},
+		"tabs, carriage returns and a last line without an end": {
+			files: map[string]string{"main.conf": "[output]\r\n\tName amberflo\r\n\tMatch *"},
+			want:  []string{"main.conf|name=amberflo|match=*"},
+		},
+		"other outputs and their groups do not count": {
+			files: map[string]string{"main.conf": "[OUTPUT]\n  Name s3\n  bucket x\n[OUTPUT]\n  Name amberflo\n  [PROCESSORS x]\n    name y\n  alias z\n"},
+			want:  []string{"main.conf|name=amberflo|alias=z"},
+		},
+		"variables of the environment and of @SET, which may stand behind": {
+			files: map[string]string{"main.conf": "[OUTPUT]\n  Name ${OUT}\n  customer_id ${AMBERFLO_TEST_TENANT}\n  dimensions a=${AMBERFLO_TEST_EMPTY:-x}${AMBERFLO_TEST_EMPTY},b=${OUT}\n@SET OUT=amberflo\n"},
+			want:  []string{"main.conf|name=amberflo|customer_id=$tenant|dimensions=a=x,b=amberflo"},
+		},
+		"@SET goes before the environment": {
+			files: map[string]string{"main.conf": "@set AMBERFLO_TEST_TENANT=$other\n[OUTPUT]\n  Name amberflo\n  customer_id ${AMBERFLO_TEST_TENANT}\n"},
+			want:  []string{"main.conf|name=amberflo|customer_id=$other"},
+		},
+		"included files and patterns, from the first file's directory": {
+			files: map[string]string{
+				"main.conf":  "@INCLUDE sub/a.conf\n@include sub/more-*.conf\n",
+				"sub/a.conf": "[OUTPUT]\n\tName amberflo\n\talias a\n@INCLUDE sub/b.conf\n", "sub/b.conf": "[OUTPUT]\n Name amberflo\n alias b\n",
+				"sub/more-1.conf": "[OUTPUT]\n Name amberflo\n alias one\n", "sub/more-2.conf": "[INPUT]\n Name dummy\n",
+			},
+			want: []string{"a.conf|name=amberflo|alias=a", "b.conf|name=amberflo|alias=b", "more-1.conf|name=amberflo|alias=one"},
+		},
+		"YAML: scalars are the text that stands there": {
+			files: map[string]string{"main.yaml": "pipeline:\n  inputs:\n    - name: dummy\n  outputs:\n    - name: amberflo\n      match: '*'\n      meter_value: 1\n      meterTime: 010\n      dimensions: \"a=$b['c'], d\"\n      payload: ~\n"},
+			want:  []string{"main.yaml|name=amberflo|match=*|meter_value=1|meter_time=010|dimensions=a=$b['c'], d|payload=~"},
+		},
+		"YAML: a map of variables": {
+			files: map[string]string{"main.yaml": "env:\n  out: amberflo\n  n: 7\npipeline:\n  outputs:\n    - name: ${out}\n      meter_value: ${n}\n"},
+			want:  []string{"main.yaml|name=amberflo|meter_value=7"},
+		},
+		"YAML: a list of variables": {
+			files: map[string]string{"main.yml": "env:\n  - name: a\n    value: 1\n  - b: 2\npipeline:\n  outputs:\n    - name: amberflo\n      meter_value: ${a}${b}\n"},
+			want:  []string{"main.yml|name=amberflo|meter_value=12"},
+		},
+		"YAML: included files, from the including file's directory": {
+			files: map[string]string{
+				"main.yaml": "includes:\n  - sub/a.yaml\n", "sub/a.yaml": "includes:\n  - out-*.yaml\n",
+				"sub/out-1.yaml": "pipeline:\n  outputs:\n    - Name: amberflo\n      alias: x\n",
+			},
+			want: []string{"out-1.yaml|name=amberflo|alias=x"},
+		},
+		"YAML: a list is as many properties, processors are none": {
+			files: map[string]string{"main.yaml": "pipeline:\n  outputs:\n    - name: amberflo\n      processors:\n        logs: []\n      dimensions: [a, b]\n"},
+			want:  []string{"main.yaml|name=amberflo|dimensions=a|dimensions=b"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := write(t, test.files)
+			main, _ := filepath.Glob(filepath.Join(dir, "main.*"))
+			c, err := readConfiguration(main[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, s := range c.outputs {
+				got = append(got, shown(s))
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("\ngot  %q\nwant %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestAVariableMayStandForAFile(t *testing.T) {
+	dir := write(t, map[string]string{"tenant": "$tenant\n"})
+	conf := filepath.Join(dir, "main.conf")
+	text := "@SET T=file://" + filepath.Join(dir, "tenant") + "\n[OUTPUT]\n  Name amberflo\n  customer_id ${T}\n"
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := readConfiguration(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.outputs[0].get("customer_id"); got != "$tenant" {
+		t.Errorf("got %q, want $tenant", got)
+	}
+}
+
+func TestAMistakeInAConfigurationIsNamedWithItsPlace(t *testing.T) {
+	for name, test := range map[string]struct {
+		files map[string]string
+		want  string
+	}{
+		"no separator":                     {map[string]string{"main.conf": "[OUTPUT]\n    Name\n"}, "main.conf:2: want a key, a blank and a value"},
+		"a tab as a separator":             {map[string]string{"main.conf": "[OUTPUT]\n    Name\tamberflo\n"}, "main.conf:2: want a key, a blank"},
+		"a key without a section":          {map[string]string{"main.conf": "    Name amberflo\n"}, "main.conf:1: want a [SECTION]"},
+		"a key in the first column":        {map[string]string{"main.conf": "[OUTPUT]\nName amberflo\n"}, "main.conf:2: want [SECTION], or an indented"},
+		"another indentation":              {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n  Match *\n"}, "main.conf:3: want the indentation"},
+		"a tab among blanks":               {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n\tMatch *\n"}, "main.conf:3: want the indentation"},
+		"a deeper indentation":             {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n       Match *\n"}, "main.conf:3: want the indentation"},
+		"an open header":                   {map[string]string{"main.conf": "[OUTPUT\n"}, "main.conf:1: want [SECTION]"},
+		"an unknown command":               {map[string]string{"main.conf": "@FOO bar\n"}, "main.conf:1: want @SET"},
+		"an output without a name":         {map[string]string{"main.conf": "[OUTPUT]\n    Match *\n"}, "main.conf:1: want an output with a name"},
+		"a variable that is not closed":    {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n    bucket ${A\n"}, "main.conf:3: bucket: want ${NAME}"},
+		"a pattern that matches nothing":   {map[string]string{"main.conf": "\n@INCLUDE x*.conf\n"}, "main.conf:2: want a file"},
+		"a file that is not there":         {map[string]string{"main.conf": "@INCLUDE x.conf\n"}, "included at"},
+		"a file that includes itself":      {map[string]string{"main.conf": "@INCLUDE main.conf\n"}, "want each file included once"},
+		"a mistake in an included file":    {map[string]string{"main.conf": "@INCLUDE a.conf\n", "a.conf": "[X\n"}, "a.conf:1: want [SECTION]"},
+		"YAML: no YAML":                    {map[string]string{"main.yaml": "a: [\n"}, "main.yaml: yaml:"},
+		"YAML: outputs that are no list":   {map[string]string{"main.yaml": "pipeline:\n  outputs:\n    name: amberflo\n"}, "main.yaml:3: want a list of outputs, got a map"},
+		"YAML: an alias":                   {map[string]string{"main.yaml": "x: &a 1\npipeline:\n  outputs:\n    - name: amberflo\n      meter_value: *a\n"}, "main.yaml:5: want a text, got an alias"},
+		"YAML: a list where a map belongs": {map[string]string{"main.yaml": "- a\n"}, "main.yaml:1: want a map, got a list"},
+		"YAML: a file that is not there":   {map[string]string{"main.yaml": "includes:\n  - x.yaml\n"}, "included at"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := write(t, test.files)
+			main, _ := filepath.Glob(filepath.Join(dir, "main.*"))
+			if _, err := readConfiguration(main[0]); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q in it", err, test.want)
+			}
+		})
+	}
+}
+
+func TestAnOutputIsChosenByNumberNameOrAlias(t *testing.T) {
+	dir := write(t, map[string]string{
+		"two.conf": "[OUTPUT]\n Name amberflo\n[OUTPUT]\n Name null\n[OUTPUT]\n Name amberflo\n alias bytes\n",
+		"one.conf": "[OUTPUT]\n Name amberflo\n", "none.conf": "[OUTPUT]\n Name null\n",
+	})
+	for _, test := range []struct{ file, choice, want, wantErr string }{
+		{"one.conf", "", "amberflo.0", ""},
+		{"two.conf", "0", "amberflo.0", ""},
+		{"two.conf", "1", "amberflo.1", ""},
+		{"two.conf", "amberflo.1", "amberflo.1", ""},
+		{"two.conf", "bytes", "amberflo.1", ""},
+		{"two.conf", "", "", "1 bytes ("},
+		{"two.conf", "2", "", `got "2"`},
+		{"none.conf", "", "", "want a configuration with an output whose name is amberflo"},
+	} {
+		c, err := readConfiguration(filepath.Join(dir, test.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.output(test.choice)
+		switch {
+		case test.wantErr != "":
+			if err == nil || !strings.Contains(err.Error(), test.wantErr) {
+				t.Errorf("%s, %q: got %v, want %q in it", test.file, test.choice, err, test.wantErr)
+			}
+		case err != nil || s.name != test.want:
+			t.Errorf("%s, %q: got %v, %v, want %s", test.file, test.choice, s, err, test.want)
+		}
+	}
+}
+
+func TestWhatFluentBitPassesOverInSilenceIsTold(t *testing.T) {
+	const ok = "[OUTPUT]\n Name amberflo\n Match *\n Retry_Limit no_limits\n Workers 1\n net.keepalive on\n tls.verify off\n storage.total_limit_size 5G\n"
+	for name, test := range map[string]struct {
+		conf, want string
+	}{
+		"nothing of what is known":         {ok + " dimensions a\n store_dir /x\n", ""},
+		"a key with a letter too few":      {ok + " dimension a\n", "main.conf:9: dimension: not an option of amberflo; did you mean dimensions?"},
+		"a key of the s3 output":           {ok + " use_put_object on\n", "main.conf:9: use_put_object: not an option of amberflo ("},
+		"a key that stands twice":          {ok + " customer_id $a\n customer_id $b\n", "main.conf:10: customer_id: it stands in line 9 already"},
+		"a comment behind a value":         {ok + " customer_id $a # b\n", "main.conf:9: customer_id: the value goes on to the end"},
+		"a variable that is not set":       {ok + " profile ${AMBERFLO_TEST_UNSET}\n", "main.conf:9: profile: variable ${AMBERFLO_TEST_UNSET} is not set"},
+		"a limit of the retries":           {"[OUTPUT]\n Name amberflo\n Retry_Limit 5\n", `main.conf:1: retry_limit: want no_limits, got "5"`},
+		"a YAML list":                      {"yaml: pipeline:\n  outputs:\n    - {name: amberflo, retry_limit: no_limits, dimensions: [a, b]}\n", "main.yaml:3: dimensions: a list, of which"},
+		"a YAML map":                       {"yaml: pipeline:\n  outputs:\n    - {name: amberflo, retry_limit: no_limits, dimensions: {a: b}}\n", "main.yaml:3: dimensions: a map, of which"},
+		"an option of the delivery":        {ok + " compression zip\n", "main.conf:9: compression: want gzip or none"},
+		"a bucket that is missing":         {ok, "main.conf:1: bucket: want the name of the bucket"},
+		"no region, which may be set there": {ok + " bucket x\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := "main.conf"
+			conf, yaml := strings.CutPrefix(test.conf, "yaml: ")
+			if yaml {
+				file = "main.yaml"
+			}
+			dir := write(t, map[string]string{file: conf})
+			var notes strings.Builder
+			_, _, _, _ = load(filepath.Join(dir, file), "", false, &notes) // warns even where the mapping is wrong
+			if !strings.Contains(strings.ReplaceAll(notes.String(), dir+"/", ""), test.want) {
+				t.Errorf("got %q, want %q in it", notes.String(), test.want)
+			}
+			for line := range strings.Lines(notes.String()) {
+				if test.want == "" && !strings.Contains(line, ": bucket: ") {
+					t.Errorf("want no warning, got %q", line)
+				}
+			}
+		})
+	}
+}

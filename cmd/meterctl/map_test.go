@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// mapped runs map over samples with a mapping, at 2026-11-20T10:00:00Z.
+func mapped(t *testing.T, mapping, samples string, args ...string) (out, notes string, err error) {
+	t.Helper()
+	conf := "[OUTPUT]\n  Name amberflo\n  bucket b\n  Retry_Limit no_limits\n"
+	for _, line := range strings.Split(mapping, "\n") {
+		if line != "" {
+			conf += "  " + line + "\n"
+		}
+	}
+	file := filepath.Join(write(t, map[string]string{"fluent-bit.conf": conf}), "fluent-bit.conf")
+	var o, n strings.Builder
+	err = mapSamples(strings.NewReader(samples), &o, &n, append([]string{"-c", file, "-time", "2026-11-20T10:00:00Z"}, args...))
+	return o.String(), n.String(), err
+}
+
+func TestMapPrintsTheRecordsThatWouldBeSent(t *testing.T) {
+	const head = `"meterTimeInMillis":1795168800000,"uniqueId":"<uuid>-`
+	for name, test := range map[string]struct {
+		mapping, samples string
+		args             []string
+		want             string
+	}{
+		"numbers to the last digit": {
+			mapping: "customer_id $t\nmeters A=$a, B=$b, C=$c, D=$d",
+			samples: `{"t":"x","a":18446744073709551615,"b":-9223372036854775808,"c":0.1,"d":1e3}` + "\n",
+			want: `{"customerId":"x","meterApiName":"A","meterValue":18446744073709551615,` + head + `0"}
+{"customerId":"x","meterApiName":"B","meterValue":-9223372036854775808,` + head + `1"}
+{"customerId":"x","meterApiName":"C","meterValue":0.1,` + head + `2"}
+{"customerId":"x","meterApiName":"D","meterValue":1000,` + head + `3"}
+`,
+		},
+		"meter records need no mapping": {
+			samples: `{"customerId":"c","meterApiName":"m","meterValue":2,"meterTimeInMillis":1795168800123,"uniqueId":"u","dimensions":{"z":"1","a":"2"}}`,
+			want:    `{"customerId":"c","meterApiName":"m","meterValue":2,"meterTimeInMillis":1795168800123,"uniqueId":"u","dimensions":{"z":"1","a":"2"}}` + "\n",
+		},
+		"the tag, the metadata and the group": {
+			mapping: "customer_id $group['resource']['tenant']\nmeter_api_name $TAG[1]\nmeter_value $metadata['n']",
+			samples: "\n{}\n", args: []string{"-tag", "app.Calls", "-metadata", `{"n":3}`, "-group", `{"resource":{"tenant":"acme"}}`},
+			want: `{"customerId":"acme","meterApiName":"Calls","meterValue":3,` + head + `0"}` + "\n",
+		},
+		"a record as it is, with its order and its duplicates": {
+			mapping: "payload record", samples: `{"z":1,"a":{"y":[1,2.5,null,true]},"z":2}` + "\n",
+			want: `{"z":1,"a":{"y":[1,2.5,null,true]},"z":2}` + "\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, notes, err := mapped(t, test.mapping, test.samples, test.args...)
+			if err != nil || out != test.want {
+				t.Errorf("got %v\n%s%s\nwant\n%s", err, notes, out, test.want)
+			}
+		})
+	}
+}
+
+func TestMapTellsWhatIsRejectedAndWhy(t *testing.T) {
+	out, notes, err := mapped(t, "customer_id $t\nmeter_api_name M\nmeter_value $n", `{"t":"a","n":1}
+{"n":1}
+{"t":"a","n":"12abc"}
+
+{"t":"a","n":
+[1]
+{"t":"a","n":1} {}
+`)
+	if !errors.Is(err, errProblems) {
+		t.Errorf("got %v, want the status of a problem", err)
+	}
+	if strings.Count(out, "\n") != 1 {
+		t.Errorf("want one record, got %s", out)
+	}
+	for _, want := range []string{
+		"line 2: no_customer: customer_id: want ", `line 3: bad_value: meter_value: want a finite number at $n, got "12abc"`,
+		"line 5: want a JSON object on one line, got one that breaks off", "line 6: want a JSON object on one line, got [1]",
+		"line 7: want a JSON object on one line, got something behind it",
+		"3 samples: 1 meter records, 2 rejected (bad_value 1, no_customer 1); 3 lines are no samples",
+	} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("want %q in\n%s", want, notes)
+		}
+	}
+}
+
+func TestMapCountsWhatIsIgnored(t *testing.T) {
+	out, notes, err := mapped(t, "unmatched ignore", "{\"a\":1}\n")
+	if err != nil || out != "" || !strings.HasSuffix(notes, "1 samples: 0 meter records, 1 ignored\n") {
+		t.Errorf("got %v, %q, %q", err, out, notes)
+	}
+}
+
+func TestAWrongMappingIsShownWithItsPlaceAndACaret(t *testing.T) {
+	_, _, err := mapped(t, "customer_id $a.b\nmeter_value x", "{}\n")
+	for _, want := range []string{"fluent-bit.conf:5: customer_id: want ", "fluent-bit.conf:6: meter_value: want a number", "$a.b\n", "  ^"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q in %v", want, err)
+		}
+	}
+}
+
+func TestMapRefusesWhatItCannotRead(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-time", "yesterday"}, "-time"},
+		{[]string{"-time", "2200-01-01T00:00:00Z"}, "1970 to 2106"},
+		{[]string{"-metadata", "[]"}, "want a JSON object"},
+		{[]string{"a", "b"}, "want one file"},
+		{[]string{"/nonexistent"}, "want a file of samples"},
+		{[]string{"-c", ""}, "want -c"},
+	} {
+		if _, _, err := mapped(t, "", "", test.args...); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%v: got %v, want %q in it", test.args, err, test.want)
+		}
+	}
+}
