@@ -47,6 +47,12 @@ func (o Options) check() (errs []error) {
 	if acl := types.ObjectCannedACL(o.ACL); o.ACL != "" && !slices.Contains(acl.Values(), acl) {
 		fail("canned_acl", "none or a canned ACL of S3", o.ACL, "bucket-owner-full-control")
 	}
+	if class := types.StorageClass(o.StorageClass); o.StorageClass != "" && !slices.Contains(class.Values(), class) {
+		fail("storage_class", "a storage class of S3", o.StorageClass, "STANDARD_IA")
+	}
+	if sse := types.ServerSideEncryption(o.SSE); o.SSE != "" && !slices.Contains(sse.Values(), sse) {
+		fail("server_side_encryption", "AES256 or aws:kms", o.SSE, "aws:kms")
+	}
 	for _, e := range []struct{ option, got, example string }{
 		{"endpoint", o.Endpoint, "https://s3.example.com"},
 		{"sts_endpoint", o.STSEndpoint, "https://sts.us-west-2.amazonaws.com"},

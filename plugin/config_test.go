@@ -1,0 +1,152 @@
+package plugin
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"out_amberflo/plugin/spool"
+)
+
+// section is a getter of options, as the host has it.
+func section(kv ...string) func(string) string {
+	return func(key string) string {
+		for i := 0; i < len(kv); i += 2 {
+			if kv[i] == key {
+				return kv[i+1]
+			}
+		}
+		return ""
+	}
+}
+
+func TestBucketAndRegionAreTheWholeConfigurationOfRecordsThatAreMeters(t *testing.T) {
+	c, b, err := Load(t.Context(), section("bucket", "183-amberflo", "region", "us-west-2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	if c.Bucket.ACL != "bucket-owner-full-control" || c.Bucket.PathStyle || c.GzipLevel != 6 || c.JSONArray ||
+		c.TotalFileSize != 50e6 || c.MaxRecords != 0 || c.UploadTimeout != time.Minute || c.UploadConcurrent != 2 ||
+		c.StoreDir != "/tmp/fluent-bit/amberflo" || c.StoreDirLimit != 10e9 || c.RejectedLimit != 1e9 ||
+		c.ShutdownTimeout != 10*time.Second || c.StartupCheck != "probe" || !c.Reports || c.ReportsWindow != time.Hour {
+		t.Errorf("the defaults are not the documented ones: %+v", c)
+	}
+}
+
+func TestEveryMistakeIsNamedAtOnceWithWantGotAndExample(t *testing.T) {
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
+	_, _, err := Load(t.Context(), section(
+		"upload_timeout", "30", "compression", "zip", "total_file_size", "5X", "max_records", "-1", "failure_reports", "maybe",
+		"canned_acl", "mine", "storage_class", "COLD", "server_side_encryption", "rot13", "s3_key_format", "static.gz",
+		"startup_check", "yes", "meter_value", "$a[", "endpoint", "example.com"))
+	if err == nil {
+		t.Fatal("want an error")
+	}
+	for _, want := range []string{
+		`bucket: want the name of the bucket that Amberflo supplied, got nothing, for example: bucket 183-amberflo`,
+		`upload_timeout: want a duration such as 30s or 5m, got "30", for example: upload_timeout 1m`,
+		`compression: want gzip or none, got "zip"`,
+		`total_file_size: want a size such as`,
+		`max_records: want a whole number of at least 0, got "-1"`,
+		`failure_reports: want on or off, got "maybe"`,
+		`canned_acl: want`, `storage_class: want`, `server_side_encryption: want`, `endpoint: want`, `region: want`,
+		`s3_key_format: want $UUID, or both %N and $HASH`,
+		`startup_check: want off or probe or put, got "yes"`,
+		"meter_value: want", "\n        $a[\n",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q in\n%v", want, err)
+		}
+	}
+}
+
+func TestSizesAndTimesAreReadAsFluentBitReadsThem(t *testing.T) {
+	for text, want := range map[string]int64{"1": 1, "5k": 5e3, "50M": 50e6, "1.5G": 15e8, "2GB": 2e9, "0": 0, "": 0, "5X": 0, "M": 0, "-1": 0, "KM": 0, "1KM": 0} {
+		if got, err := parseSize(text); got != want || (err == nil) != (want > 0) {
+			t.Errorf("size %q: got %d, %v, want %d", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]time.Duration{"30s": 30 * time.Second, "5m": 5 * time.Minute, "1h": time.Hour, "2d": 48 * time.Hour,
+		"1m30s": 90 * time.Second, "250ms": 250 * time.Millisecond, "30": 0, "": 0, "-1s": 0, "d": 0, "0s": 0} {
+		if got, err := parseDuration(text); got != want || (err == nil) != (want > 0) {
+			t.Errorf("duration %q: got %s, %v, want %s", text, got, err, want)
+		}
+	}
+}
+
+func TestAKeyIsMadeOfTheTimeTheUUIDAndTheContent(t *testing.T) {
+	o := spool.Sealed{
+		ID:     uuid.MustParse("0190a6e0-0000-7000-8000-000000000001"),
+		Opened: time.Date(2022, 11, 18, 14, 11, 23, 699000000, time.FixedZone("", 7200)),
+		Sum:    [32]byte{0xc0, 0xd0, 0x10, 0xd5, 0xff},
+	}
+	for _, c := range []struct {
+		format string
+		gzip   bool
+		want   string
+	}{
+		{"ingest/amberdata/%m-%d-%Y/$UUID.gz", true, "ingest/amberdata/11-18-2022/0190a6e0-0000-7000-8000-000000000001.gz"},
+		{"/a/$UUID.gz", true, "a/0190a6e0-0000-7000-8000-000000000001.gz"},
+		{"9FBB/level13/%Y/%m/%d/%H-%M-%S-%N-$HASH.json", false, "9FBB/level13/2022/11/18/12-11-23-699000000-c0d010d5.json"},
+		{"100%%/$UUID", false, "100%/0190a6e0-0000-7000-8000-000000000001"},
+	} {
+		k, err := parseKeyFormat(c.format, c.gzip)
+		if err != nil {
+			t.Errorf("%s: %v", c.format, err)
+			continue
+		}
+		if got := k.key(o); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.format, got, c.want)
+		}
+	}
+}
+
+func TestAKeyFormatThatCouldLoseAnObjectIsRefused(t *testing.T) {
+	for format, want := range map[string]string{
+		"logs/%Y/$INDEX-$UUID.gz":              "only $UUID and $HASH",
+		"logs/$TAG/$UUID.gz":                   "only $UUID and $HASH",
+		"logs/%Y.gz":                           "no object overwrites another",
+		"logs/$HASH.gz":                        "no object overwrites another",
+		"logs/%N.gz":                           "no object overwrites another",
+		"logs/%Q/$UUID.gz":                     "strftime",
+		"logs/$UUID.gz/%":                      "strftime",
+		"logs//$UUID.gz":                       "without empty",
+		"../$UUID.gz":                          "without empty",
+		"logs/$UUID":                           "ending .gz",
+		"a\x00/$UUID.gz":                       "control characters",
+		strings.Repeat("x", 180) + "/$UUID.gz": "at most 200 bytes",
+	} {
+		if _, err := parseKeyFormat(format, true); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", format, err, want)
+		}
+	}
+	if _, err := parseKeyFormat("a/$UUID.gz", false); err == nil {
+		t.Error("want .gz refused without gzip")
+	}
+}
+
+func TestEveryOptionHasAnExampleThatItAccepts(t *testing.T) {
+	for _, o := range options {
+		for _, v := range []string{o.value, o.example} {
+			if v == "" {
+				continue
+			}
+			if err := o.set(&Config{GzipLevel: 6}, v); err != nil {
+				t.Errorf("%s %s: want it accepted, got %v", o.key, v, err)
+			}
+		}
+	}
+	var keys []string
+	for _, o := range options {
+		keys = append(keys, o.key)
+	}
+	slices.Sort(keys)
+	if len(slices.Compact(keys)) != len(options) {
+		t.Error("an option stands twice")
+	}
+}

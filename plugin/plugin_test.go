@@ -1,0 +1,247 @@
+package plugin
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ugorji/go/codec"
+
+	"out_amberflo/plugin/spool"
+)
+
+// capture is a host that keeps the log and the metrics.
+type capture struct {
+	mu     sync.Mutex
+	lines  []string
+	values []float64
+}
+
+func (c *capture) host(kv ...string) Host {
+	return Host{
+		Name:   "amberflo.0",
+		Option: section(append(kv, "bucket", "b", "region", "us-west-2", "endpoint", "http://127.0.0.1:1", "shutdown_timeout", "100ms", "startup_check", "off")...),
+		Log: func(level slog.Level, line string) bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.lines = append(c.lines, level.String()+" "+line)
+			return true
+		},
+		Publish: func(v []float64) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.values = v
+		},
+	}
+}
+
+func (c *capture) log() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return strings.Join(c.lines, "\n")
+}
+
+func started(t *testing.T, c *capture, kv ...string) *Instance {
+	t.Helper()
+	p, err := Start(t.Context(), c.host(kv...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// events encodes a chunk with another encoder than the product's reader.
+func events(t *testing.T, records ...any) (all []byte) {
+	t.Helper()
+	for _, r := range records {
+		var b []byte
+		event := []any{[]any{1700000000, map[string]any{}}, r}
+		if err := codec.NewEncoderBytes(&b, &codec.MsgpackHandle{WriteExt: true}).Encode(event); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b...)
+	}
+	return all
+}
+
+// delivered reads what waits in the outbox after a stop.
+func delivered(t *testing.T, dir string) (records []map[string]any) {
+	t.Helper()
+	files, err := spool.Files(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Room != "outbox" {
+			continue
+		}
+		if _, problems, err := spool.Records(dir, f, func(line []byte) error {
+			var r map[string]any
+			err := json.Unmarshal(line, &r)
+			records = append(records, r)
+			return err
+		}); err != nil || len(problems) > 0 {
+			t.Fatal(err, problems)
+		}
+	}
+	return records
+}
+
+func TestAFlushKeepsEachPartOfAChunk(t *testing.T) {
+	c, dir := &capture{}, t.TempDir()
+	p := started(t, c, "store_dir", dir)
+	good := map[string]any{"customerId": "acme", "meterApiName": "Api", "meterValue": 3}
+	data := events(t, good, map[string]any{"no": "customer"}, 17, good)
+	damaged := append(data[:len(data):len(data)], 0xc1, 'x')
+	if err := p.Flush("app", damaged); err != nil {
+		t.Fatal(err)
+	}
+	if v := p.values(); v[0] != 2 {
+		t.Errorf("got %v records counted, want 2", v[0])
+	}
+	p.Stop()
+
+	if got := delivered(t, dir); len(got) != 2 || got[0]["customerId"] != "acme" || got[0]["uniqueId"] == got[1]["uniqueId"] {
+		t.Errorf("got %v, want two records with ids of their own", got)
+	}
+	kept, err := filepath.Glob(filepath.Join(dir, "damaged", "*"))
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("got %v, %v, want one damaged file", kept, err)
+	}
+	if b, err := os.ReadFile(kept[0]); err != nil || string(b) != "\xc1x" {
+		t.Errorf("got %q, %v kept, want the bytes as they came", b, err)
+	}
+	rejected := rejects(t, dir)
+	if len(rejected) != 2 || rejected[0].Reason != "no_customer" || rejected[1].Reason != "not_an_event" {
+		t.Fatalf("got %+v, want the two refusals", rejected)
+	}
+	if raw, err := base64.StdEncoding.DecodeString(rejected[0].Chunk); err != nil || !strings.Contains(string(data), string(raw)) || rejected[0].Tag != "app" {
+		t.Errorf("got %q, %v: want the event as it came", raw, err)
+	}
+	for _, want := range []string{"damaged", "reason=no_customer", "reason=not_an_event"} {
+		if strings.Count(c.log(), want) == 0 {
+			t.Errorf("the log lacks %q:\n%s", want, c.log())
+		}
+	}
+}
+
+func rejects(t *testing.T, dir string) (all []reject) {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(dir, "rejected", "*.ndjson"))
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for s := bufio.NewScanner(f); s.Scan(); {
+			var r reject
+			if err := json.Unmarshal(s.Bytes(), &r); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, r)
+		}
+		_ = f.Close()
+	}
+	return all
+}
+
+func TestOutputsWithEqualDeliveryShareAStoreDirAndOthersAreToldSo(t *testing.T) {
+	c, dir := &capture{}, t.TempDir()
+	first := started(t, c, "store_dir", dir)
+	second := started(t, c, "store_dir", dir, "customer_id", "$who", "meter_api_name", "Calls", "meter_value", "1")
+	_, err := Start(t.Context(), c.host("store_dir", dir, "total_file_size", "1M"))
+	var wrong *OptionError
+	if !errors.As(err, &wrong) || wrong.Key != "store_dir" || !strings.Contains(wrong.Want, "total_file_size") {
+		t.Errorf("got %v, want an error of store_dir that names total_file_size", err)
+	}
+	chunk := events(t, map[string]any{"customerId": "a", "who": "b", "meterApiName": "Api", "meterValue": 1})
+	for _, p := range []*Instance{first, second} { // one chunk, for two outputs: both count
+		if err := p.Flush("app", chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first.Stop()
+	if err := second.Flush("app", chunk); err != nil {
+		t.Errorf("the second output goes on when the first has stopped: %v", err)
+	}
+	second.Stop()
+	customers := map[string]int{}
+	for _, r := range delivered(t, dir) {
+		customers[fmt.Sprint(r["customerId"])]++
+	}
+	if customers["a"] != 1 || customers["b"] != 2 {
+		t.Errorf("got %v, want a once and b twice", customers)
+	}
+	started(t, c, "store_dir", dir, "total_file_size", "1M").Stop() // free again
+}
+
+func TestAStoreDirHeldByAnotherIsAClearError(t *testing.T) {
+	c, dir := &capture{}, t.TempDir()
+	other, err := spool.Open(spool.Options{Dir: dir, MaxBytes: 1, MaxAge: time.Hour, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := Start(t.Context(), c.host("store_dir", dir)); err == nil || !strings.Contains(err.Error(), "in use by process "+fmt.Sprint(os.Getpid())) {
+		t.Errorf("got %v, want who holds it", err)
+	}
+}
+
+func TestRejectsBeyondTheirLimitHoldTheChunkBackUnlessTheUserSaysDrop(t *testing.T) {
+	for overflow, accepted := range map[string]bool{"retry": false, "drop": true} {
+		t.Run(overflow, func(t *testing.T) {
+			c, dir := &capture{}, t.TempDir()
+			p := started(t, c, "store_dir", dir, "rejected_limit_size", "10", "rejected_overflow", overflow)
+			err := p.Flush("app", events(t, map[string]any{"customerId": "a", "meterApiName": "m", "meterValue": 1}, map[string]any{"x": 1}))
+			if (err == nil) != accepted {
+				t.Errorf("got %v, want accepted %v", err, accepted)
+			}
+			p.Stop()
+			if got := len(delivered(t, dir)); (got == 1) != accepted {
+				t.Errorf("got %d records, want the good one delivered: %v", got, accepted)
+			}
+		})
+	}
+}
+
+func TestTheMetricsHaveAValueForEachSeries(t *testing.T) {
+	c := &capture{}
+	p := started(t, c, "store_dir", t.TempDir())
+	series := 0
+	for _, m := range Metrics {
+		series += max(len(m.Values), 1)
+	}
+	if got := len(p.values()); got != series {
+		t.Errorf("got %d values, want %d", got, series)
+	}
+	p.logValues(p.values())
+	p.Stop()
+	if !strings.Contains(c.log(), "counters spool_bytes=") && !strings.Contains(c.log(), "counters ") {
+		t.Errorf("want the counters in the log, got\n%s", c.log())
+	}
+}
+
+func TestNoLogLineHoldsASecret(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDSECRETID")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "verysecretkey")
+	c := &capture{}
+	p := started(t, c, "store_dir", t.TempDir(), "external_id", "privateexternalid", "role_arn", "arn:aws:iam::123456789012:role/x")
+	if err := p.Flush("app", events(t, map[string]any{"customerId": "a", "meterApiName": "m", "meterValue": 1})); err != nil {
+		t.Fatal(err)
+	}
+	p.Stop()
+	for _, secret := range []string{"verysecretkey", "privateexternalid"} {
+		if strings.Contains(c.log(), secret) {
+			t.Errorf("%s stands in the log:\n%s", secret, c.log())
+		}
+	}
+}

@@ -1,0 +1,243 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// rejectedOf is what is in rejected/, all days one after the other.
+func rejectedOf(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, rejectedDir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []byte
+	for _, f := range files {
+		if strings.HasPrefix(filepath.Base(f), ".") {
+			t.Errorf("left behind: %s", f)
+		}
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b...)
+	}
+	return string(all)
+}
+
+// retried gives the records of all objects that a running spool finds in sealing/, an element each.
+func retried(t *testing.T, s *Spool) (objects []string) {
+	t.Helper()
+	if err := s.publishAll(); err != nil {
+		t.Fatal(err)
+	}
+	for s.Waiting() > 0 {
+		obj, err := s.Take(context.Background(), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text []byte
+		f := File{Room: outboxDir, Path: outboxDir + "/" + obj.Key}
+		_, problems, err := Records(s.opt.Dir, f, func(line []byte) error {
+			text = append(append(text, line...), '\n')
+			return nil
+		})
+		if err != nil || len(problems) > 0 {
+			t.Fatal(err, problems)
+		}
+		objects = append(objects, string(text))
+		if err := s.Sent(obj); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return objects
+}
+
+// upper delivers lines without an x, in upper case, and keeps those with one.
+func upper(line []byte) (records []byte, keep bool) {
+	if bytes.Contains(line, []byte("x")) {
+		return nil, true
+	}
+	return append(bytes.ToUpper(line), '\n'), false
+}
+
+func put(t *testing.T, dir, day, lines string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, rejectedDir, day+".ndjson"), []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRetryDeliversWhatMapsAndLeavesTheRestAsItWas(t *testing.T) {
+	for name, test := range map[string]struct {
+		options func(*Options)
+		since   string
+		days    map[string]string
+		objects []string
+		left    string
+	}{
+		"all days become one object": {
+			days:    map[string]string{"2026-01-01": "\"a\"\n\"x\"\n", "2026-01-02": "\"b\"\n\"c\"\n"},
+			objects: []string{"\"A\"\n\"B\"\n\"C\"\n"}, left: "\"x\"\n",
+		},
+		"days before the first wanted are not looked at": {
+			since:   "2026-01-02",
+			days:    map[string]string{"2026-01-01": "\"a\"\n", "2026-01-02": "\"b\"\n"},
+			objects: []string{"\"B\"\n"}, left: "\"a\"\n",
+		},
+		"objects are of the configured form": {
+			options: func(o *Options) { o.GzipLevel, o.JSONArray, o.MaxRecords = 0, true, 2 },
+			days:    map[string]string{"2026-01-01": "\"a\"\n\"b\"\n\"c\"\n"},
+			objects: []string{"\"A\"\n\"B\"\n", "\"C\"\n"},
+		},
+		"objects end at their size": {
+			options: func(o *Options) { o.MaxBytes = 5 },
+			days:    map[string]string{"2026-01-01": "\"a\"\n\"b\"\n\"c\"\n"},
+			objects: []string{"\"A\"\n\"B\"\n", "\"C\"\n"},
+		},
+		"nothing maps": {days: map[string]string{"2026-01-01": "\"x\"\n"}, left: "\"x\"\n"},
+		"a line that a crash tore is offered and kept, whole": {
+			days:    map[string]string{"2026-01-01": "\"a\"\n\"x"},
+			objects: []string{"\"A\"\n"}, left: "\"x\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := testOptions(t.TempDir())
+			if test.options != nil {
+				test.options(&o)
+			}
+			s := mustOpen(t, o)
+			defer s.Close()
+			for day, lines := range test.days {
+				put(t, o.Dir, day, lines)
+			}
+			n, err := Retry(o, test.since, upper)
+			if err != nil || n != len(test.objects) {
+				t.Fatalf("got %d objects, %v, want %d", n, err, len(test.objects))
+			}
+			if got := rejectedOf(t, o.Dir); got != test.left {
+				t.Errorf("left %q, want %q", got, test.left)
+			}
+			got := retried(t, s)
+			slices.Sort(got)
+			if !slices.Equal(got, test.objects) {
+				t.Errorf("got objects %q, want %q", got, test.objects)
+			}
+		})
+	}
+}
+
+func TestARejectWhileRetryIsAtWorkIsKept(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := mustOpen(t, o)
+	defer s.Close()
+	if err := s.Reject([]byte("\"a\"\n")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Retry(o, "", func(line []byte) ([]byte, bool) {
+		if err := s.Reject([]byte("\"late\"\n")); err != nil {
+			t.Error(err)
+		}
+		if _, err := Retry(o, "", upper); err == nil || !strings.Contains(err.Error(), "want to be the only one") {
+			t.Errorf("a second Retry at once: got %v", err)
+		}
+		return upper(line)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := rejectedOf(t, o.Dir); got != "\"late\"\n" {
+		t.Errorf("left %q, want the late one", got)
+	}
+}
+
+func TestEachRejectedLineIsDeliveredOnceBesideFlushes(t *testing.T) {
+	const writers, each = 4, 50
+	o := testOptions(t.TempDir())
+	s := openUnsynced(t, o)
+	defer s.Close()
+	var flushes sync.WaitGroup
+	for w := range writers {
+		flushes.Go(func() {
+			for i := range each {
+				if err := s.Reject(fmt.Appendf(nil, "\"%d-%d\"\n", w, i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		flushes.Wait()
+		close(done)
+	}()
+	for last := false; ; {
+		if _, err := Retry(o, "", upper); err != nil {
+			t.Fatal(err)
+		}
+		if last {
+			break
+		}
+		select {
+		case <-done:
+			last = true
+		default:
+		}
+	}
+	seen := map[string]int{}
+	for _, object := range retried(t, s) {
+		for line := range strings.Lines(object) {
+			seen[line]++
+		}
+	}
+	for line, n := range seen {
+		if n != 1 {
+			t.Errorf("%q is delivered %d times", line, n)
+		}
+	}
+	if len(seen) != writers*each || rejectedOf(t, o.Dir) != "" {
+		t.Errorf("%d lines are delivered, want %d; left: %q", len(seen), writers*each, rejectedOf(t, o.Dir))
+	}
+}
+
+func TestARetryThatFailsLeavesEveryLine(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := mustOpen(t, o)
+	put(t, o.Dir, "2026-01-01", "\"a\"\n")
+	if err := errors.Join(s.Close(), os.RemoveAll(filepath.Join(o.Dir, sealingDir))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Retry(o, "", upper); err == nil {
+		t.Error("want an error without a directory for objects")
+	}
+	if got := rejectedOf(t, o.Dir); got != "\"a\"\n" {
+		t.Errorf("left %q, want the line", got)
+	}
+	if _, err := Retry(testOptions(t.TempDir()), "", upper); err == nil || !strings.Contains(err.Error(), "want a store_dir") {
+		t.Errorf("another directory: got %v", err)
+	}
+}
+
+func TestARejectBehindATornLineStandsOnALineOfItsOwn(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := mustOpen(t, o)
+	defer s.Close()
+	if err := s.Reject([]byte("\"a\"\n\"to")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reject([]byte("\"b\"\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := rejectedOf(t, o.Dir), "\"a\"\n\"to\n\"b\"\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
