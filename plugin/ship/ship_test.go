@@ -1,0 +1,194 @@
+package ship
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/spool"
+	"out_amberflo/test/fault"
+	"out_amberflo/test/s3server"
+)
+
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), text)
+}
+
+func openSpool(t *testing.T, log *slog.Logger) *spool.Spool {
+	t.Helper()
+	s, err := spool.Open(spool.Options{
+		Dir: t.TempDir(), Key: func(o spool.Sealed) string { return "ingest/" + o.ID.String() + ".gz" },
+		GzipLevel: 1, MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lines{}
+		log := slog.New(slog.NewTextHandler(l, nil))
+		s := New(Options{Spool: openSpool(t, log), Log: log})
+		began := time.Now()
+		for range 100 {
+			if !s.wait(t.Context()) {
+				t.Fatal("the wait did not end")
+			}
+			s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Unavailable, Err: errors.New("503")})
+			s.failed("other", time.Now().Add(-time.Second), &bucket.Error{Kind: bucket.Unavailable, Err: errors.New("503")}) // under way at the same time
+		}
+		if n := l.count("upload failed"); n != 7 { // 1, 2, 4, … 64
+			t.Errorf("got %d lines for 100 failures, want 7", n)
+		}
+		if took := time.Since(began); took < 40*time.Minute || took > 100*time.Minute {
+			t.Errorf("100 failures took %s, want half a minute to a minute each", took)
+		}
+		s.succeeded(spool.Object{Key: "k"})
+		if l.count("upload succeeded after 100 failures") != 1 {
+			t.Errorf("want the end of the outage said, got\n%s", l.text.String())
+		}
+		if s.Stats().Failed[bucket.Unavailable] != 200 || s.Stats().Uploaded != 1 {
+			t.Errorf("got %+v", s.Stats())
+		}
+	})
+}
+
+func TestAnObjectThatIsRefusedDoesNotHoldUpOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lines{}
+		log := slog.New(slog.NewTextHandler(l, nil))
+		s := New(Options{Spool: openSpool(t, log), Log: log})
+		at := s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Refused, Err: errors.New("400")})
+		if !at.After(time.Now()) {
+			t.Error("want the object itself to wait")
+		}
+		began := time.Now()
+		if !s.wait(t.Context()) || time.Since(began) > 0 {
+			t.Error("want no wait for others")
+		}
+	})
+}
+
+func TestAWaitEndsWithItsContextAndWhenHurried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := slog.New(slog.DiscardHandler)
+		s := New(Options{Spool: openSpool(t, log), Log: log})
+		for range 20 {
+			s.wait(t.Context())
+			s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Denied, Err: errors.New("403")})
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if s.wait(ctx) {
+			t.Error("want false when the context ends")
+		}
+		go func() {
+			time.Sleep(time.Second)
+			s.Hurry()
+		}()
+		began := time.Now()
+		if !s.wait(t.Context()) || time.Since(began) != time.Second {
+			t.Errorf("got on after %s, want when hurried", time.Since(began))
+		}
+	})
+}
+
+func TestBackoffDoublesToItsBoundHalfOfItAtRandom(t *testing.T) {
+	for n := 1; n < 100; n++ {
+		full := min(firstWait<<min(n-1, 20), longestWait)
+		for range 20 {
+			if d := backoff(n, firstWait, longestWait); d < full/2 || d > full {
+				t.Fatalf("failure %d: got %s, want %s to %s", n, d, full/2, full)
+			}
+		}
+	}
+}
+
+// TestEveryFaultEndsInOneObjectUnderItsKey goes through the real SDK to the real server, with a proxy
+// between them that breaks things.
+func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
+	server, err := s3server.Start(t.Context(), s3server.Options{})
+	if errors.Is(err, s3server.ErrNotBuilt) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Stop()
+	proxy, err := fault.Start(fault.Options{Target: server.Endpoint})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	for _, kv := range server.Env(server.Writer) {
+		k, v, _ := strings.Cut(kv, "=")
+		t.Setenv(k, v)
+	}
+	b, err := bucket.Open(t.Context(), bucket.Options{Bucket: server.Bucket, Region: server.Region, Endpoint: proxy.URL, PathStyle: true, ACL: "bucket-owner-full-control"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	l := &lines{}
+	log := slog.New(slog.NewTextHandler(l, nil))
+	sp := openSpool(t, log)
+	s := New(Options{Spool: sp, Bucket: b, Concurrency: 2, ContentType: "application/gzip", Log: log})
+	proxy.Script("500", "slowdown", "lost", "reset", "reset-body", "429", "denied", "expired", "lost")
+
+	ctx, stop := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { sp.Run(ctx) })
+	run.Go(func() { s.Run(ctx) })
+	const objects = 8
+	for i := range objects {
+		batch := &spool.Batch{Records: 1, Source: spool.Source{Hash: uint64(i)}}
+		batch.SetBuffer(append(batch.Buffer(), fmt.Sprintf("{\"n\":%d,\"uniqueId\":\"\x00\"}\n", i)...))
+		if err := sp.Append(batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for sp.Stats().Sealed < objects { // the last is sealed when its log is full, which it is
+		time.Sleep(time.Millisecond)
+	}
+	bounded, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := sp.Empty(bounded); err != nil {
+		t.Fatalf("%v\n%s", err, l.text.String())
+	}
+	stop()
+	run.Wait()
+	stored, err := server.Objects(t.Context())
+	if err != nil || len(stored) != objects {
+		t.Errorf("got %d objects in the bucket, %v, want %d", len(stored), err, objects)
+	}
+	if st := s.Stats(); st.Uploaded != objects || st.Failed[bucket.Unreachable] == 0 || st.Failed[bucket.Throttled] == 0 {
+		t.Errorf("got %+v, want %d uploads and the faults counted", st, objects)
+	}
+	if l.count("succeeded after") == 0 {
+		t.Errorf("want the end of the failures said, got\n%s", l.text.String())
+	}
+}
