@@ -31,7 +31,7 @@ type Instance struct {
 	delivery *delivery
 	rules    *meter.Rules
 	log      *slog.Logger
-	name     string // as Fluent Bit calls it: amberflo.0
+	name     string // Host.Name
 	number   int    // in the delivery
 	// dropRejects: rejected_overflow is drop.
 	dropRejects bool
@@ -71,7 +71,7 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Instance{delivery: d, rules: c.Rules, log: log, number: number,
+	p := &Instance{delivery: d, rules: c.Rules, log: log, name: host.Name, number: number,
 		dropRejects: c.DropRejects, refusals: refusals{log: log}, counts: newCounts()}
 	p.work.New = func() any {
 		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewMapper()}
