@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -106,6 +107,19 @@ func TestExamplesThroughFluentBit(t *testing.T) {
 			s.viaFluentBit(e.conf, len(e.wanted(t)), feed)
 			e.check(s, began)
 		})
+	}
+}
+
+// Fluent Bit itself never tells that an option is unknown to an output written in Go; meterctl does.
+func TestNoConfigurationHasAnUnknownOption(t *testing.T) {
+	for _, e := range append(slices.Clone(examples), example{conf: "high-mobility-delivery.conf"}) {
+		cmd := exec.Command(built(t, "bin/meterctl"), "map", "-c", filepath.Join(root, "conf", e.conf))
+		cmd.Env = append(os.Environ(), "AMBERFLO_BUCKET=183-amberflo", "AMBERFLO_REGION=us-west-2", "AMBERFLO_STORE_DIR=/spool",
+			"HIGH_MOBILITY_APP_ID="+appID)
+		said, err := cmd.CombinedOutput()
+		if err != nil || strings.Contains(string(said), "warning") {
+			t.Errorf("meterctl map -c conf/%s: %v\n%s", e.conf, err, said)
+		}
 	}
 }
 

@@ -98,7 +98,28 @@ func TestReadmeNamesTheDefaults(t *testing.T) {
 	}
 }
 
-// logged matches what a message begins with, in calls of a logger or of an alarm.
+func TestReadmeNamesEveryCounter(t *testing.T) {
+	text := string(read(t, root, "README.md"))
+	table := text[strings.Index(text, "\n## What the counters say\n"):strings.Index(text, "\n## The disk\n")]
+	var got, want []string
+	for line := range strings.Lines(table) {
+		if cells := strings.Split(line, "|"); len(cells) > 2 {
+			for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cells[1], -1) {
+				got = append(got, m[1])
+			}
+		}
+	}
+	for _, m := range plugin.Metrics {
+		want = append(want, m.Name)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("counters\n of README.md %q\nof the plugin %q", got, want)
+	}
+}
+
+// loggers are the methods of loggers and alarms, with the place of the message among their arguments.
 var loggers = map[string]int{"Info": 0, "Warn": 0, "Error": 0, "failed": 1, "succeeded": 1}
 
 // TestReadmeExplainsEveryLogLine finds the messages in the source: the text of a message up to its first verb.

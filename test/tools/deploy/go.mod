@@ -1,6 +1,6 @@
 // What checks docker/: the linter of BuildKit, the loader of Compose and the types of Kubernetes. A module of its own,
 // because the plugin needs none of it.
-module deploycheck
+module out_amberflo/test/tools/deploy
 
 go 1.26.3
 
