@@ -202,17 +202,17 @@ func TestWhatFluentBitPassesOverInSilenceIsTold(t *testing.T) {
 	for name, test := range map[string]struct {
 		conf, want string
 	}{
-		"nothing of what is known":         {ok + " dimensions a\n store_dir /x\n", ""},
-		"a key with a letter too few":      {ok + " dimension a\n", "main.conf:9: dimension: not an option of amberflo; did you mean dimensions?"},
-		"a key of the s3 output":           {ok + " use_put_object on\n", "main.conf:9: use_put_object: not an option of amberflo ("},
-		"a key that stands twice":          {ok + " customer_id $a\n customer_id $b\n", "main.conf:10: customer_id: it stands in line 9 already"},
-		"a comment behind a value":         {ok + " customer_id $a # b\n", "main.conf:9: customer_id: the value goes on to the end"},
-		"a variable that is not set":       {ok + " profile ${AMBERFLO_TEST_UNSET}\n", "main.conf:9: profile: variable ${AMBERFLO_TEST_UNSET} is not set"},
-		"a limit of the retries":           {"[OUTPUT]\n Name amberflo\n Retry_Limit 5\n", `main.conf:1: retry_limit: want no_limits, got "5"`},
-		"a YAML list":                      {"yaml: pipeline:\n  outputs:\n    - {name: amberflo, retry_limit: no_limits, dimensions: [a, b]}\n", "main.yaml:3: dimensions: a list, of which"},
-		"a YAML map":                       {"yaml: pipeline:\n  outputs:\n    - {name: amberflo, retry_limit: no_limits, dimensions: {a: b}}\n", "main.yaml:3: dimensions: a map, of which"},
-		"an option of the delivery":        {ok + " compression zip\n", "main.conf:9: compression: want gzip or none"},
-		"a bucket that is missing":         {ok, "main.conf:1: bucket: want the name of the bucket"},
+		"nothing of what is known":          {ok + " dimensions a\n store_dir /x\n", ""},
+		"a key with a letter too few":       {ok + " dimension a\n", "main.conf:9: dimension: not an option of amberflo; did you mean dimensions?"},
+		"a key of the s3 output":            {ok + " use_put_object on\n", "main.conf:9: use_put_object: not an option of amberflo ("},
+		"a key that stands twice":           {ok + " customer_id $a\n customer_id $b\n", "main.conf:10: customer_id: it stands in line 9 already"},
+		"a comment behind a value":          {ok + " customer_id $a # b\n", "main.conf:9: customer_id: the value goes on to the end"},
+		"a variable that is not set":        {ok + " profile ${AMBERFLO_TEST_UNSET}\n", "main.conf:9: profile: variable ${AMBERFLO_TEST_UNSET} is not set"},
+		"a limit of the retries":            {"[OUTPUT]\n Name amberflo\n Retry_Limit 5\n", `main.conf:1: retry_limit: want no_limits, got "5"`},
+		"a YAML list":                       {"yaml: pipeline:\n  outputs:\n    - {name: amberflo, retry_limit: no_limits, dimensions: [a, b]}\n", "main.yaml:3: dimensions: a list, of which"},
+		"a YAML map":                        {"yaml: pipeline:\n  outputs:\n    - {name: amberflo, retry_limit: no_limits, dimensions: {a: b}}\n", "main.yaml:3: dimensions: a map, of which"},
+		"an option of the delivery":         {ok + " compression zip\n", "main.conf:9: compression: want gzip or none"},
+		"a bucket that is missing":          {ok, "main.conf:1: bucket: want the name of the bucket"},
 		"no region, which may be set there": {ok + " bucket x\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

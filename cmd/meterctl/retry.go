@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -45,7 +47,7 @@ func retryRejected(out, notes io.Writer, args []string) error {
 		return err
 	}
 
-	r := &retry{mapping: newMapping(config.Rules), done: map[string]bool{}, output: s.name, shared: sharesSpool(conf, s, config)}
+	r := &retry{mapping: newMapping(config.Rules), done: map[string]bool{}, names: []string{s.name, cmp.Or(s.get("alias"), s.name)}, shared: sharesSpool(conf, s, config)}
 	objects, err := spool.Retry(config.Spool(), since, r.again)
 	kept := ""
 	if r.others > 0 {
@@ -77,8 +79,8 @@ func sharesSpool(conf *configuration, s *section, config *plugin.Config) bool {
 
 type retry struct {
 	*mapping
-	output string
-	shared bool            // only records of output count
+	names  []string        // of the output, as it may call itself
+	shared bool            // only records of that output count
 	done   map[string]bool // ids that map now
 
 	lines, records, others, unreadable int
@@ -91,7 +93,7 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 		r.unreadable++
 		return nil, true
 	}
-	if r.shared && what.Output != r.output {
+	if r.shared && !slices.Contains(r.names, what.Output) {
 		r.others++
 		return nil, true
 	}

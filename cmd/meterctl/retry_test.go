@@ -1,0 +1,222 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"out_amberflo/plugin"
+	"out_amberflo/plugin/spool"
+)
+
+// refusing is a store_dir in which the named outputs, which all expect a customer in a field that is not
+// there, have set aside the samples; each output as often as it is named.
+func refusing(t *testing.T, samples string, outputs ...string) (storeDir string) {
+	t.Helper()
+	storeDir = filepath.Join(t.TempDir(), "spool")
+	at := time.Date(2026, 11, 20, 10, 0, 0, 123e6, time.UTC)
+	var chunk []byte
+	for line := range strings.Lines(samples) {
+		record, err := parseObject([]byte(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if chunk, err = appendSample(chunk, at, orderedMap{"zone", "z"}, nil, record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	options := map[string]string{"bucket": "b", "region": "us-west-2", "endpoint": "http://127.0.0.1:1", "startup_check": "off",
+		"failure_reports": "off", "store_dir": storeDir, "customer_id": "$forgotten", "meter_api_name": "M", "meter_value": "1"}
+	for _, name := range outputs {
+		p, err := plugin.Start(t.Context(), plugin.Host{
+			Name: name, Option: func(key string) string { return options[key] }, Log: func(slog.Level, string) bool { return true },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Flush("app.log", chunk); err != nil {
+			t.Fatal(err)
+		}
+		p.Stop()
+	}
+	return storeDir
+}
+
+// retriedWith runs retry-rejected with a mapping and gives what it says and the records that are to go
+// out now, sorted.
+func retriedWith(t *testing.T, storeDir, mapping string, args ...string) (said string, records []string, err error) {
+	t.Helper()
+	conf := fmt.Sprintf("[OUTPUT]\n  Name amberflo\n  bucket b\n  Retry_Limit no_limits\n  store_dir %s\n  %s\n", storeDir, strings.ReplaceAll(mapping, "\n", "\n  "))
+	file := filepath.Join(write(t, map[string]string{"fluent-bit.conf": conf}), "fluent-bit.conf")
+	var out, notes strings.Builder
+	err = retryRejected(&out, &notes, append([]string{"-c", file}, args...))
+	files, ferr := spool.Files(storeDir)
+	if ferr != nil {
+		t.Fatal(ferr)
+	}
+	for _, f := range files {
+		if f.Room != "sealing" {
+			continue
+		}
+		_, problems, rerr := spool.Records(storeDir, f, func(line []byte) error {
+			records = append(records, string(line))
+			return nil
+		})
+		if rerr != nil || len(problems) > 0 {
+			t.Fatal(rerr, problems)
+		}
+	}
+	slices.Sort(records)
+	return out.String() + notes.String(), records, err
+}
+
+// dayFile is the one file in rejected/.
+func dayFile(t *testing.T, storeDir string) (path, content string) {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(storeDir, "rejected", "*"))
+	if len(files) != 1 {
+		t.Fatalf("want one file in rejected/, got %q", files)
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files[0], string(b)
+}
+
+// idsIn are the ids of the lines of a file in rejected/.
+func idsIn(content string) (ids []string) {
+	for line := range strings.Lines(content) {
+		_, rest, _ := strings.Cut(line, `"id":"`)
+		id, _, _ := strings.Cut(rest, `"`)
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func TestAMendedMappingBillsWhatWasRejected(t *testing.T) {
+	dir := refusing(t, `{"tenant":"a","bytes":5}
+{"tenant":"b","bytes":"12abc"}
+{"tenant":"c"}
+`, "amberflo.0")
+	path, before := dayFile(t, dir)
+	ids := idsIn(before)
+	const mapping = "customer_id $tenant\nmeters Calls=1, Bytes=$bytes\ndimensions tag=$TAG, zone=$metadata['zone']"
+	const tail = `,"dimensions":{"tag":"app.log","zone":"z"}}`
+	record := func(customer, meter string, value int, id string) string {
+		return fmt.Sprintf(`{"customerId":%q,"meterApiName":%q,"meterValue":%d,"meterTimeInMillis":1795168800123,"uniqueId":%q`, customer, meter, value, id) + tail
+	}
+	want := []string{record("a", "Bytes", 5, ids[0]+"-2"), record("a", "Calls", 1, ids[0]+"-1"), record("c", "Calls", 1, ids[2])}
+
+	said, got, err := retriedWith(t, dir, mapping)
+	if !errors.Is(err, errProblems) || !strings.Contains(said, "3 rejected records: 3 meter records in 1 objects are on their way, 1 rejected (bad_value 1)") {
+		t.Errorf("got %v, %s", err, said)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if _, left := dayFile(t, dir); left != strings.SplitAfter(before, "\n")[1] {
+		t.Errorf("want the second line left as it was, got\n%s", left)
+	}
+
+	// As if the command had died before it took the lines out.
+	if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, again, _ := retriedWith(t, dir, mapping)
+	for i, r := range again {
+		if r != want[i/2] {
+			t.Errorf("given twice, record %d differs:\n%s\n%s", i, r, want[i/2])
+		}
+	}
+	if len(again) != 2*len(want) {
+		t.Errorf("got %d records, want each of %d twice", len(again), len(want))
+	}
+}
+
+func TestALineThatStandsTwiceIsBilledOnce(t *testing.T) {
+	dir := refusing(t, `{"tenant":"a"}`+"\n", "amberflo.0", "amberflo.0")
+	said, got, err := retriedWith(t, dir, "customer_id $tenant\nmeter_api_name M\nmeter_value 1")
+	if err != nil || len(got) != 1 {
+		t.Errorf("got %v, %s%q", err, said, got)
+	}
+	if files, _ := os.ReadDir(filepath.Join(dir, "rejected")); len(files) != 0 {
+		t.Errorf("want nothing left, got %v", files)
+	}
+}
+
+func TestAnIDOfTheRecordsOwnStays(t *testing.T) {
+	dir := refusing(t, `{"tenant":"a","rid":"r1"}`+"\n", "amberflo.0")
+	_, got, err := retriedWith(t, dir, "customer_id $tenant\nmeter_api_name M\nmeter_value 1\nunique_id $rid, generate")
+	if err != nil || len(got) != 1 || !strings.Contains(got[0], `"uniqueId":"r1"`) {
+		t.Errorf("got %v, %q", err, got)
+	}
+}
+
+func TestRecordsOfAnotherOutputOfTheSpoolAreLeft(t *testing.T) {
+	dir := refusing(t, `{"tenant":"a"}`+"\n", "amberflo.0", "second")
+	section := "[OUTPUT]\n  Name amberflo\n  alias %s\n  store_dir " + dir + "\n  customer_id $tenant\n  meter_api_name M\n  meter_value 1\n"
+	conf := fmt.Sprintf(section+section, "first", "second")
+	file := filepath.Join(write(t, map[string]string{"c.conf": conf}), "c.conf")
+	var out strings.Builder
+	if err := retryRejected(&out, io.Discard, []string{"-c", file}); err == nil || !strings.Contains(err.Error(), "want -output") {
+		t.Errorf("without -output: got %v", err)
+	}
+	if err := retryRejected(&out, io.Discard, []string{"-c", file, "-output", "second"}); err != nil {
+		t.Error(err)
+	}
+	if !strings.HasPrefix(out.String(), "1 rejected records: 1 meter records in 1 objects are on their way; 1 of other outputs are left") {
+		t.Errorf("got %s", out.String())
+	}
+	if _, left := dayFile(t, dir); strings.Count(left, "\n") != 1 || !strings.Contains(left, `"output":"amberflo.0"`) {
+		t.Errorf("left\n%s", left)
+	}
+}
+
+func TestWhatIsNoRejectStays(t *testing.T) {
+	dir := refusing(t, `{"tenant":"a"}`+"\n", "amberflo.0")
+	path, good := dayFile(t, dir)
+	bad := "torn\n{}\n" + `{"id":"x","chunk":"kg=="}` + "\n"
+	if err := os.WriteFile(path, []byte(bad+good), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said, got, err := retriedWith(t, dir, "customer_id $tenant\nmeter_api_name M\nmeter_value 1")
+	if !errors.Is(err, errProblems) || len(got) != 1 || !strings.Contains(said, "3 lines cannot be read and are left") {
+		t.Errorf("got %v, %s%q", err, said, got)
+	}
+	if _, left := dayFile(t, dir); left != bad {
+		t.Errorf("left %q, want %q", left, bad)
+	}
+}
+
+func TestRetryRejectedRefusesADoubtfulConfiguration(t *testing.T) {
+	for name, test := range map[string]struct {
+		mapping, want string
+		args          []string
+	}{
+		"a variable in what objects are that is not set here": {mapping: "s3_key_format ${AMBERFLO_TEST_UNSET}/$UUID.gz", want: "is not set here: empty, as Fluent Bit would take it; set it"},
+		"a wrong option of the delivery":                      {mapping: "compression zip", want: "compression: want gzip or none"},
+		"a wrong mapping":                                     {mapping: "customer_id $a.b", want: "customer_id: want"},
+		"a day that is none":                                  {mapping: "alias a", args: []string{"-since", "yesterday"}, want: "-since"},
+		"a file":                                              {mapping: "alias a", args: []string{"x"}, want: "want no arguments"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := refusing(t, `{"tenant":"a"}`+"\n", "amberflo.0")
+			_, before := dayFile(t, dir)
+			_, got, err := retriedWith(t, dir, test.mapping, test.args...)
+			if err == nil || !strings.Contains(err.Error(), test.want) || len(got) > 0 {
+				t.Errorf("got %v, %q, want %q", err, got, test.want)
+			}
+			if _, left := dayFile(t, dir); left != before {
+				t.Errorf("left %q, want all", left)
+			}
+		})
+	}
+}
