@@ -102,7 +102,7 @@ func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
 	at := time.Now()
 	flags.Func("time", "", func(v string) (err error) {
 		if at, err = time.Parse(time.RFC3339, v); err == nil && (at.Unix() < 0 || at.Unix() > groupStart-2) {
-			err = errors.New("Fluent Bit has times of 1970 to 2106")
+			err = errors.New("want a time of 1970 to 2106, as Fluent Bit has them")
 		}
 		return err
 	})
