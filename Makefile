@@ -6,7 +6,7 @@ LDFLAGS := -s -w -X out_amberflo/plugin.Version=$(VERSION)
 ALIVE   := test/tools/alive.sh
 CODE    := $(shell find out_amberflo plugin -name '*.go' -o -name '*.c') go.mod go.sum
 
-.PHONY: all help demo test check lint clean
+.PHONY: all help demo test check lint bench clean
 
 all: out_amberflo.so bin/meterctl ## build the plugin (the default)
 
@@ -44,6 +44,10 @@ lint: ## format, vet and the pinned linter
 	@mkdir -p bin
 	@$(ALIVE) "building the linter" $(GO) build -C test/tools/lint -o $(CURDIR)/bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 	bin/staticcheck ./...
+
+bench: all bin/amberflo-host bin/versitygw ## what it costs: benchmarks per room, then null, s3 and amberflo in turn
+	$(GO) test -run '^$$' -bench . ./plugin/...
+	$(GO) run ./test/bench -plot docs/cpu.svg
 
 clean: ## remove what was built
 	rm -rf out_amberflo.so out_amberflo.h bin build

@@ -1,0 +1,378 @@
+// Command bench measures what an output costs: the whole process of Fluent Bit with the null output,
+// its own s3 output and this plugin, alternating, on one access log, into a real S3 server on loopback.
+// Where there is no Fluent Bit it measures the plugin alone, in the bundled host.
+//
+// CPU is user and system time of the process; what an output costs is its median minus that of null.
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"out_amberflo/test/accesslog"
+	"out_amberflo/test/s3server"
+)
+
+var (
+	lines   = flag.Int("lines", 1_000_000, "records of the access log")
+	rounds  = flag.Int("rounds", 5, "measured runs of each output, after one that does not count")
+	backlog = flag.Int("backlog", 0, "objects that wait in the outbox, with no S3 to take them")
+	plot    = flag.String("plot", "", "write a plot of the CPU times to this SVG file")
+	alone   = flag.Bool("host", false, "measure the plugin alone even where there is a Fluent Bit")
+)
+
+func main() {
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// bench is one scene for all runs.
+type bench struct {
+	dir, root, fluentBit string
+	server               *s3server.Server
+}
+
+// sample is one run.
+type sample struct{ cpu, wall, peak float64 } // seconds, seconds, MB
+
+func run(ctx context.Context) error {
+	root, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	b := &bench{root: root, fluentBit: os.Getenv("FLUENT_BIT")}
+	if b.fluentBit == "" {
+		b.fluentBit, _ = exec.LookPath("fluent-bit")
+	}
+	if b.dir, err = os.MkdirTemp("", "amberflo-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	if b.server, err = s3server.Start(ctx, s3server.Options{}); err != nil {
+		return err
+	}
+	defer b.server.Stop()
+	if err := b.host(ctx); err != nil {
+		return err
+	}
+	if b.fluentBit == "" || *alone {
+		return nil
+	}
+	return b.compare(ctx)
+}
+
+// section is the [OUTPUT] of the workload.
+func (b *bench) section(endpoint string) string {
+	return fmt.Sprintf("[OUTPUT]\n    Name amberflo\n    Match *\n    bucket %s\n    region %s\n    endpoint %s\n    store_dir %s\n"+
+		"    shutdown_timeout 60s\n    customer_id $tenant\n    meter_api_name $api\n    meter_value $bytes\n    dimensions method, status\n    Workers 1\n    Retry_Limit no_limits\n",
+		b.server.Bucket, b.server.Region, endpoint, filepath.Join(b.dir, "spool"))
+}
+
+// compare runs the outputs in turn.
+func (b *bench) compare(ctx context.Context) error {
+	input := filepath.Join(b.dir, "access.log")
+	if err := write(input, func(w *bufio.Writer) error {
+		_, err := accesslog.WriteLines(w, accesslog.Options{Lines: *lines})
+		return err
+	}); err != nil {
+		return err
+	}
+	parsers := filepath.Join(b.dir, "parsers.conf")
+	if err := os.WriteFile(parsers, []byte("[PARSER]\n    Name json\n    Format json\n    Time_Key time\n    Time_Format %Y-%m-%dT%H:%M:%S.%LZ\n"), 0o600); err != nil {
+		return err
+	}
+	service := fmt.Sprintf("[SERVICE]\n    Flush 1\n    Grace 60\n    Log_Level error\n    Parsers_File %s\n[INPUT]\n    Name tail\n    Path %s\n    Tag app.access\n    Parser json\n    Read_from_Head on\n    Exit_On_Eof on\n", parsers, input)
+	outputs := []struct{ name, section string }{
+		{"null", "[OUTPUT]\n    Name null\n    Match *\n"},
+		{"s3", fmt.Sprintf("[OUTPUT]\n    Name s3\n    Match *\n    bucket %s\n    region %s\n    endpoint %s\n    tls off\n    s3_key_format /ingest/amberdata/%%m-%%d-%%Y/$UUID.gz\n"+
+			"    use_put_object on\n    compression gzip\n    canned_acl bucket-owner-full-control\n    total_file_size 50M\n    upload_timeout 1m\n    store_dir %s\n",
+			b.server.Bucket, b.server.Region, b.server.Endpoint, filepath.Join(b.dir, "s3"))},
+		{"amberflo", b.section(b.server.Endpoint)},
+	}
+	samples := map[string][]sample{}
+	stored := map[string]int64{}
+	for round := range *rounds + 1 {
+		for _, o := range outputs {
+			conf := filepath.Join(b.dir, o.name+".conf")
+			if err := os.WriteFile(conf, []byte(service+o.section), 0o600); err != nil {
+				return err
+			}
+			before, err := b.stored()
+			if err != nil {
+				return err
+			}
+			s, _, err := b.measure(ctx, b.fluentBit, nil, "-e", filepath.Join(b.root, "out_amberflo.so"), "-c", conf)
+			if err != nil {
+				return err
+			}
+			after, err := b.stored()
+			if err != nil {
+				return err
+			}
+			stored[o.name] = after - before
+			if round > 0 {
+				samples[o.name] = append(samples[o.name], s)
+			}
+			fmt.Printf("\rround %d of %d: %-10s", round, *rounds, o.name)
+			for _, dir := range []string{"spool", "s3"} {
+				if err := os.RemoveAll(filepath.Join(b.dir, dir)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	null := median(samples["null"])
+	base := median(samples["s3"]).cpu - null.cpu
+	fmt.Printf("\r%d records, %d alternating runs each, medians (CPU: least to most)\n", *lines, *rounds)
+	t := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "output\tCPU s\tabove null\tof s3\tpeak MB\tabove null\twall s\tstored MB")
+	var bars []bar
+	for _, o := range outputs {
+		m := median(samples[o.name])
+		cpu := column(samples[o.name], func(s sample) float64 { return s.cpu })
+		share := "-"
+		if o.name != "null" && base > 0 {
+			share = fmt.Sprintf("1/%.1f", base/(m.cpu-null.cpu))
+		}
+		fmt.Fprintf(t, "%s\t%.2f (%.2f to %.2f)\t%.2f\t%s\t%.0f\t%.0f\t%.1f\t%.1f\n", o.name, m.cpu, cpu[0], cpu[len(cpu)-1],
+			m.cpu-null.cpu, share, m.peak, m.peak-null.peak, m.wall, float64(stored[o.name])/1e6)
+		bars = append(bars, bar{o.name, m.cpu / float64(*lines) * 1e6, null.cpu / float64(*lines) * 1e6})
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if *plot != "" {
+		return drawPlot(*plot, bars)
+	}
+	return nil
+}
+
+// host measures the plugin alone: on one core, fsync, compression and upload included.
+func (b *bench) host(ctx context.Context) error {
+	input := filepath.Join(b.dir, "access.chunks")
+	if err := write(input, func(w *bufio.Writer) error {
+		_, err := accesslog.WriteChunks(w, accesslog.Options{Lines: *lines}, accesslog.Chunks{})
+		return err
+	}); err != nil {
+		return err
+	}
+	endpoint := b.server.Endpoint
+	if *backlog > 0 {
+		endpoint = "http://127.0.0.1:1"
+	}
+	conf := filepath.Join(b.dir, "host.conf")
+	if err := os.WriteFile(conf, []byte(strings.Replace(b.section(endpoint), "shutdown_timeout 60s", "shutdown_timeout "+cmp.Or(map[bool]string{true: "1s"}[*backlog > 0], "60s"), 1)), 0o600); err != nil {
+		return err
+	}
+	program := filepath.Join(b.root, "bin", "amberflo-host")
+	type summary struct {
+		CPU   float64 `json:"cpu_s"`
+		Peak  float64 `json:"peak_rss_mib"`
+		P50   float64 `json:"flush_p50_ms"`
+		P99   float64 `json:"flush_p99_ms"`
+		First float64 `json:"first_flush_s"`
+	}
+	var samples []sample
+	var flushes []summary
+	for round := range *rounds + 1 {
+		if err := b.fill(); err != nil {
+			return err
+		}
+		s, out, err := b.measure(ctx, "taskset", []string{input}, "-c", "0", program, "-e", filepath.Join(b.root, "out_amberflo.so"), "-c", conf, "--json", "-")
+		if err != nil {
+			return err
+		}
+		var sum summary
+		if err := json.Unmarshal(out, &sum); err != nil {
+			return fmt.Errorf("the host's summary: %w", err)
+		}
+		if round > 0 {
+			samples, flushes = append(samples, s), append(flushes, sum)
+		}
+		if err := os.RemoveAll(filepath.Join(b.dir, "spool")); err != nil {
+			return err
+		}
+	}
+	m := median(samples)
+	of := func(get func(summary) float64) float64 {
+		return medianOf(columnOf(flushes, get))
+	}
+	bare50, bare99, err := b.bare()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("the plugin alone, in the host on one core, %d records, %d objects waiting, medians of %d runs:\n"+
+		"  %.2f M records/s, %.2f CPU s in all, the host's reading of the chunks included; peak %.0f MiB\n"+
+		"  a flush of a chunk of 2 MB: p50 %.1f ms, p99 %.1f ms; a bare write and fsync of its lines: p50 %.1f ms, p99 %.1f ms\n"+
+		"  %.0f ms from the start to the first flush\n\n",
+		*lines, *backlog, *rounds, float64(*lines)/m.wall/1e6, m.cpu, of(func(s summary) float64 { return s.Peak }),
+		of(func(s summary) float64 { return s.P50 }), of(func(s summary) float64 { return s.P99 }), bare50, bare99,
+		of(func(s summary) float64 { return s.First * 1000 }))
+	return nil
+}
+
+// fill puts objects into the outbox that wait since before the start.
+func (b *bench) fill() error {
+	dir := filepath.Join(b.dir, "spool", "outbox", "ingest", "amberdata", "01-01-2026")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for i := range *backlog {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%08x-0000-7000-8000-000000000000.gz", i)), []byte("backlog"), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bare writes and syncs what a flush of 2 MB writes, without the plugin.
+func (b *bench) bare() (p50, p99 float64, err error) {
+	f, err := os.Create(filepath.Join(b.dir, "bare"))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	text := make([]byte, 1_100_000)
+	var took []float64
+	for range 100 {
+		began := time.Now()
+		if _, err := f.Write(text); err != nil {
+			return 0, 0, err
+		}
+		if err := f.Sync(); err != nil {
+			return 0, 0, err
+		}
+		took = append(took, float64(time.Since(began).Microseconds())/1000)
+	}
+	slices.Sort(took)
+	return took[50], took[98], nil
+}
+
+// measure runs a program to its end. stdin is a file, or none.
+func (b *bench) measure(ctx context.Context, program string, stdin []string, args ...string) (sample, []byte, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), b.server.Env(b.server.Writer)...)
+	var said, out strings.Builder
+	cmd.Stderr, cmd.Stdout = &said, &out
+	if len(stdin) > 0 {
+		f, err := os.Open(stdin[0])
+		if err != nil {
+			return sample{}, nil, err
+		}
+		defer f.Close()
+		cmd.Stdin = f
+	}
+	began := time.Now()
+	if err := cmd.Run(); err != nil {
+		return sample{}, nil, fmt.Errorf("%s: %w\n%s", program, err, said.String())
+	}
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return sample{}, nil, errors.New("no resource usage on this system")
+	}
+	return sample{
+		cpu:  (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(),
+		wall: time.Since(began).Seconds(),
+		peak: float64(usage.Maxrss) * 1024 / 1e6,
+	}, []byte(out.String()), nil
+}
+
+// stored is the size of all objects in the bucket.
+func (b *bench) stored() (n int64, err error) {
+	err = filepath.WalkDir(filepath.Join(b.server.Dir, "data", b.server.Bucket), func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		st, err := d.Info()
+		if err == nil {
+			n += st.Size()
+		}
+		return err
+	})
+	return n, err
+}
+
+func write(path string, do func(*bufio.Writer) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(f)
+	return errors.Join(do(w), w.Flush(), f.Close())
+}
+
+func column(s []sample, get func(sample) float64) []float64 { return columnOf(s, get) }
+
+// columnOf gives one figure of all runs, sorted.
+func columnOf[T any](s []T, get func(T) float64) []float64 {
+	v := make([]float64, len(s))
+	for i := range s {
+		v[i] = get(s[i])
+	}
+	slices.Sort(v)
+	return v
+}
+
+func medianOf(sorted []float64) float64 {
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+func median(s []sample) sample {
+	return sample{
+		cpu:  medianOf(column(s, func(s sample) float64 { return s.cpu })),
+		wall: medianOf(column(s, func(s sample) float64 { return s.wall })),
+		peak: medianOf(column(s, func(s sample) float64 { return s.peak })),
+	}
+}
+
+// bar is one output of the plot: CPU seconds per million records, and what of it null costs too.
+type bar struct {
+	name       string
+	cpu, input float64
+}
+
+func drawPlot(path string, bars []bar) error {
+	most := 0.0
+	for _, b := range bars {
+		most = max(most, b.cpu)
+	}
+	const left, width, height, gap = 110.0, 420.0, 34.0, 16.0
+	var s strings.Builder
+	total := float64(len(bars))*(height+gap) + 70
+	fmt.Fprintf(&s, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 %.0f" font-family="sans-serif" font-size="14">`+"\n", total)
+	fmt.Fprintf(&s, `<rect width="640" height="%.0f" fill="white"/>`+"\n", total)
+	s.WriteString(`<text x="12" y="26" font-size="15" fill="#222">CPU seconds per million records: reading and parsing (grey), the output (colour)</text>` + "\n")
+	for i, b := range bars {
+		y := 46 + float64(i)*(height+gap)
+		input := min(b.cpu, b.input)
+		fmt.Fprintf(&s, `<text x="%.0f" y="%.0f" text-anchor="end" fill="#222">%s</text>`+"\n", left-10, y+height/2+5, b.name)
+		fmt.Fprintf(&s, `<rect x="%.0f" y="%.0f" width="%.1f" height="%.0f" fill="#c4c8cc"/>`+"\n", left, y, input/most*width, height)
+		fmt.Fprintf(&s, `<rect x="%.1f" y="%.0f" width="%.1f" height="%.0f" fill="%s"/>`+"\n", left+input/most*width, y, (b.cpu-input)/most*width, height,
+			map[bool]string{true: "#2f7d5b", false: "#b5523b"}[b.name == "amberflo"])
+		fmt.Fprintf(&s, `<text x="%.1f" y="%.0f" fill="#222">%s</text>`+"\n", left+b.cpu/most*width+8, y+height/2+5, strconv.FormatFloat(b.cpu-input, 'f', 2, 64))
+	}
+	fmt.Fprintf(&s, `<text x="12" y="%.0f" font-size="12" fill="#555">make bench repeats it; the number is the output's share, the process minus that of null</text>`+"\n</svg>\n", total-10)
+	return os.WriteFile(path, []byte(s.String()), 0o644)
+}
