@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/klauspost/compress/gzip"
@@ -22,6 +23,7 @@ import (
 type objectWriter struct {
 	s       *Spool
 	id      uuid.UUID
+	opened  time.Time
 	file    *os.File
 	sum     hash.Hash
 	buf     *bufio.Writer
@@ -29,12 +31,12 @@ type objectWriter struct {
 	records int
 }
 
-func (s *Spool) newObject(id uuid.UUID) (*objectWriter, error) {
+func (s *Spool) newObject(id uuid.UUID, opened time.Time) (*objectWriter, error) {
 	f, err := os.OpenFile(s.path(sealingDir, id.String()+".tmp"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	w := &objectWriter{s: s, id: id, file: f, sum: sha256.New()}
+	w := &objectWriter{s: s, id: id, opened: opened, file: f, sum: sha256.New()}
 	w.buf = bufio.NewWriterSize(io.MultiWriter(w.sum, writerFunc(func(b []byte) (int, error) { return s.write(f, b) })), 64<<10)
 	w.out = w.buf
 	if s.opt.GzipLevel > 0 {
@@ -80,8 +82,8 @@ func (w *objectWriter) add(lines []byte, n int) error {
 	return err
 }
 
-// finish makes the object whole, durable and named.
-func (w *objectWriter) finish(l *log) error {
+// finish makes the object whole, durable and named; it counts once the log is gone.
+func (w *objectWriter) finish(log uuid.UUID) error {
 	var err error
 	if w.s.opt.JSONArray {
 		_, err = w.out.Write([]byte{']'})
@@ -102,8 +104,8 @@ func (w *objectWriter) finish(l *log) error {
 		return fmt.Errorf("write the object: %w", err)
 	}
 	crash("object-written")
-	key := w.s.opt.Key(Sealed{ID: w.id, Opened: l.opened.UTC(), Sum: [32]byte(w.sum.Sum(nil))})
-	return w.s.rename(w.file.Name(), w.s.path(sealingDir, sealedName(l.id, key)))
+	key := w.s.opt.Key(Sealed{ID: w.id, Opened: w.opened.UTC(), Sum: [32]byte(w.sum.Sum(nil))})
+	return w.s.rename(w.file.Name(), w.s.path(sealingDir, sealedName(log, key)))
 }
 
 func (w *objectWriter) abort() {

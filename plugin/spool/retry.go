@@ -141,7 +141,7 @@ func (r *retry) add(lines []byte) error {
 			if err != nil {
 				return err
 			}
-			if r.obj, err = r.s.newObject(id); err != nil {
+			if r.obj, err = r.s.newObject(id, time.Now()); err != nil {
 				return err
 			}
 			r.bytes = 0
@@ -168,7 +168,7 @@ func (r *retry) finish() error {
 	if r.obj == nil {
 		return nil
 	}
-	if err := r.obj.finish(&log{id: r.obj.id, opened: time.Now()}); err != nil {
+	if err := r.obj.finish(r.obj.id); err != nil {
 		return err
 	}
 	r.obj = nil

@@ -208,7 +208,8 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 				if written > 0 { // a log beyond MaxRecords makes several objects
 					id = uuid.NewSHA1(l.id, strconv.AppendInt(nil, int64(written), 10))
 				}
-				if obj, err = s.newObject(id); err != nil {
+				// Equal objects in one nanosecond would have one key, if it holds no uuid.
+				if obj, err = s.newObject(id, l.opened.Add(time.Duration(written))); err != nil {
 					return err
 				}
 				written++
@@ -224,7 +225,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 			}
 			lines, first = lines[len(part):], first+n
 			if s.opt.MaxRecords > 0 && obj.records >= s.opt.MaxRecords {
-				if err := obj.finish(l); err != nil {
+				if err := obj.finish(l.id); err != nil {
 					return err
 				}
 				obj = nil
@@ -242,7 +243,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 		}
 	}
 	if obj != nil {
-		if err := obj.finish(l); err != nil {
+		if err := obj.finish(l.id); err != nil {
 			return err
 		}
 		obj = nil
