@@ -16,13 +16,24 @@ import (
 	"out_amberflo/plugin/spool"
 )
 
-// refusing is a store_dir in which the named outputs, which all expect a customer in a field that is not
-// there, have set aside the samples; each output as often as it is named.
-func refusing(t *testing.T, samples string, outputs ...string) (storeDir string) {
+// started is a plugin that expects a customer in a field that is not there. It reaches no bucket.
+func started(t *testing.T, storeDir, name string) *plugin.Instance {
 	t.Helper()
-	storeDir = filepath.Join(t.TempDir(), "spool")
+	options := map[string]string{"bucket": "b", "region": "us-west-2", "endpoint": "http://127.0.0.1:1", "startup_check": "off",
+		"failure_reports": "off", "store_dir": storeDir, "customer_id": "$forgotten", "meter_api_name": "M", "meter_value": "1", "shutdown_timeout": "100ms"}
+	p, err := plugin.Start(t.Context(), plugin.Host{
+		Name: name, Option: func(key string) string { return options[key] }, Log: func(slog.Level, string) bool { return true },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// chunkOf makes events of samples, a line each.
+func chunkOf(t *testing.T, samples string) (chunk []byte) {
+	t.Helper()
 	at := time.Date(2026, 11, 20, 10, 0, 0, 123e6, time.UTC)
-	var chunk []byte
 	for line := range strings.Lines(samples) {
 		record, err := parseObject([]byte(line))
 		if err != nil {
@@ -32,16 +43,16 @@ func refusing(t *testing.T, samples string, outputs ...string) (storeDir string)
 			t.Fatal(err)
 		}
 	}
-	options := map[string]string{"bucket": "b", "region": "us-west-2", "endpoint": "http://127.0.0.1:1", "startup_check": "off",
-		"failure_reports": "off", "store_dir": storeDir, "customer_id": "$forgotten", "meter_api_name": "M", "meter_value": "1"}
+	return chunk
+}
+
+// refusing is a store_dir in which the named outputs, one after the other, have set aside the samples.
+func refusing(t *testing.T, samples string, outputs ...string) (storeDir string) {
+	t.Helper()
+	storeDir = filepath.Join(t.TempDir(), "spool")
 	for _, name := range outputs {
-		p, err := plugin.Start(t.Context(), plugin.Host{
-			Name: name, Option: func(key string) string { return options[key] }, Log: func(slog.Level, string) bool { return true },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := p.Flush("app.log", chunk); err != nil {
+		p := started(t, storeDir, name)
+		if err := p.Flush("app.log", chunkOf(t, samples)); err != nil {
 			t.Fatal(err)
 		}
 		p.Stop()
@@ -138,6 +149,30 @@ func TestAMendedMappingBillsWhatWasRejected(t *testing.T) {
 	}
 	if len(again) != 2*len(want) {
 		t.Errorf("got %d records, want each of %d twice", len(again), len(want))
+	}
+}
+
+func TestAPluginThatRunsTakesUpWhatNowMaps(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	p := started(t, dir, "amberflo.0")
+	if err := p.Flush("app.log", chunkOf(t, `{"tenant":"a"}`)); err != nil {
+		t.Fatal(err)
+	}
+	_, got, err := retriedWith(t, dir, "customer_id $tenant\nmeter_api_name M\nmeter_value 1")
+	if err != nil || len(got) != 1 {
+		t.Errorf("got %v, %q", err, got)
+	}
+	if err := p.Flush("app.log", chunkOf(t, `{"late":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	p.Stop()
+	objects, _ := filepath.Glob(filepath.Join(dir, "outbox/*/*/*/*"))
+	out, err := meterctl(t, append([]string{"-store-dir", dir, "cat"}, objects...)...)
+	if err != nil || out != got[0]+"\n" {
+		t.Errorf("in the outbox: %v %q, want %q", err, out, got)
+	}
+	if _, left := dayFile(t, dir); !strings.Contains(left, `"late":1`) {
+		t.Errorf("want the later reject in a file of its own, got %q", left)
 	}
 }
 

@@ -1,0 +1,40 @@
+package spool
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+)
+
+func TestEqualObjectsOfOneLogHaveKeysOfTheirOwnWithoutAUUID(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.MaxRecords = 2
+	o.Key = func(s Sealed) string { return fmt.Sprintf("%s-%x.gz", s.Opened.Format("15-04-05.000000000"), s.Sum[:4]) }
+	s := mustOpen(t, o)
+	b := &Batch{Records: 6}
+	b.SetBuffer(append(b.Buffer(), bytes.Repeat([]byte("{}\n"), 6)...))
+	if err := errors.Join(s.Append(b), s.Drain(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	last := ""
+	for i := range 3 {
+		if s.Waiting() == 0 {
+			t.Fatalf("%d objects, want 3", i)
+		}
+		obj, err := s.Take(t.Context(), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if obj.Key <= last {
+			t.Errorf("object %d is called %s, want a later time than in %s", i, obj.Key, last)
+		}
+		last = obj.Key
+		if err := s.Sent(obj); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
