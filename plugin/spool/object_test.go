@@ -10,7 +10,9 @@ import (
 func TestEqualObjectsOfOneLogHaveKeysOfTheirOwnWithoutAUUID(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.MaxRecords = 2
-	o.Key = func(s Sealed) string { return fmt.Sprintf("%s-%x.gz", s.Opened.Format("15-04-05.000000000"), s.Sum[:4]) }
+	o.Key = func(s Sealed) string {
+		return fmt.Sprintf("%s-%x.gz", s.Opened.Format("15-04-05.000000000"), s.Sum[:4])
+	}
 	s := mustOpen(t, o)
 	b := &Batch{Records: 6}
 	b.SetBuffer(append(b.Buffer(), bytes.Repeat([]byte("{}\n"), 6)...))
