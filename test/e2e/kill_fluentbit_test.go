@@ -151,32 +151,23 @@ func TestFluentBitKilledAtRandomInstantsLosesAndDoublesNothing(t *testing.T) {
 		t.Run(fmt.Sprintf("with %d workers", workers), func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, realFluentBit)
-			url := b.overHTTP()
+			poster, stop := b.posting()
+			defer stop()
 			b.behind(fault.Options{Rate: 0.5, Seed: *seed})
 			section := b.section(fmt.Sprintf("Workers %d", workers), "total_file_size 30K", "upload_timeout 300ms", "upload_concurrency 4", "shutdown_timeout 30s")
-			poster := &poster{url: url, events: 10, pause: time.Millisecond}
-			done := make(chan struct{})
-			var posting sync.WaitGroup
-			for range 2 {
-				posting.Go(func() { poster.post(done) })
-			}
-			stop := sync.OnceFunc(func() { close(done); posting.Wait() })
-			defer stop()
 			random := rand.New(rand.NewPCG(*seed, uint64(workers)))
 			for range *fluentBitKills {
 				p := b.start(input{}, section)
-				taken := poster.count()
-				b.until("posts to be accepted", func() bool { return poster.count() > taken })
+				poster.await(b, 1)
 				time.Sleep(time.Duration(random.IntN(1200)) * time.Millisecond) // the instant is the point
 				if !p.kill() {
 					t.Fatalf("ended before it was killed; log:\n%s", p.log.String())
 				}
 			}
 			p := b.start(input{}, section)
-			taken := poster.count()
-			b.until("posts to be accepted", func() bool { return poster.count() > taken })
+			poster.await(b, 1)
 			stop()
-			b.until("Fluent Bit to hand over all of its storage", func() bool { return len(b.files(b.path("fluent-bit"))) == 0 })
+			b.handedOver()
 			p.stop()
 			b.wantAllOnce(poster)
 			b.wantDelivered()

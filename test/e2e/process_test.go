@@ -62,9 +62,20 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
+// ready waits until the program can be stopped in good order, or has ended.
+func (p *process) ready() {
+	p.b.Helper()
+	p.b.until("the start", func() bool {
+		log := p.log.String()
+		return !p.running() || lines(log, "[output:amberflo:", "started", "bucket=") > 0 &&
+			(p.b.program != realFluentBit || lines(log, "stream processor started") > 0)
+	})
+}
+
 // stop sends SIGTERM, wants an orderly end and returns the log.
 func (p *process) stop() string {
 	p.b.Helper()
+	p.ready()
 	p.signal(syscall.SIGTERM)
 	if code := p.wait(); code != 0 {
 		p.b.Fatalf("exit status %d after SIGTERM, want 0; log:\n%s", code, p.log.String())
