@@ -16,6 +16,8 @@ import (
 	"out_amberflo/plugin/spool"
 )
 
+var sampleTime = time.Date(2026, 11, 20, 10, 0, 0, 123e6, time.UTC)
+
 // started is a plugin that expects a customer in a field that is not there. It reaches no bucket.
 func started(t *testing.T, storeDir, name string) *plugin.Instance {
 	t.Helper()
@@ -33,13 +35,12 @@ func started(t *testing.T, storeDir, name string) *plugin.Instance {
 // chunkOf makes events of samples, a line each.
 func chunkOf(t *testing.T, samples string) (chunk []byte) {
 	t.Helper()
-	at := time.Date(2026, 11, 20, 10, 0, 0, 123e6, time.UTC)
 	for line := range strings.Lines(samples) {
 		record, err := parseObject([]byte(line))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if chunk, err = appendSample(chunk, at, orderedMap{"zone", "z"}, nil, record); err != nil {
+		if chunk, err = appendSample(chunk, sampleTime, orderedMap{"zone", "z"}, nil, record); err != nil {
 			t.Fatal(err)
 		}
 	}
