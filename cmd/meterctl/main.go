@@ -32,8 +32,8 @@ All of it works beside a running Fluent Bit.
                                               JSON object a line, from FILE or standard input); also
                                               names keys that are no options
     meterctl retry-rejected -c CONF [-output N] [-since YYYY-MM-DD]
-                                              map rejected records again, by CONF as it is now; what maps
-                                              is delivered, the rest stays in rejected/
+                                              map what is in rejected/ of CONF's store_dir again, by CONF as
+                                              it is now; what maps is delivered, the rest stays
 
 DIR is the output's store_dir (default /tmp/fluent-bit/amberflo, or $AMBERFLO_STORE_DIR).
 FILE is a path as ls -l prints it, or an object key. ls -n does not count records, which
