@@ -203,7 +203,7 @@ func names(files map[string]string) []string { return slices.Sorted(maps.Keys(fi
 func (b *bench) until(what string, condition func() bool) {
 	b.Helper()
 	const most = 45 * time.Second
-	for deadline := time.Now().Add(most); !condition(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(most); !condition(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.Fatalf("waited %s for %s", most, what)
 		}

@@ -147,3 +147,14 @@ func TestAStoreDirThatCannotBeUsedIsAClearErrorAtStart(t *testing.T) {
 		})
 	}
 }
+
+func TestInDaemonModeItSaysSoInsteadOfHanging(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bundledHost)
+	b.args = []string{"--daemon"}
+	p := b.start(oneRecord, b.section())
+	if code := p.wait(); code != 1 {
+		t.Errorf("exit status %d, want it not to start", code)
+	}
+	b.wantLog(p.log.String(), "[error] [output:amberflo]", "not started: want Fluent Bit in the foreground", "set Daemon Off")
+}
