@@ -67,7 +67,7 @@ func (s *Spool) Damaged(name string, b []byte) error {
 
 // writeFile makes a whole file appear at once, durable with its directory entry.
 func (s *Spool) writeFile(path string, b []byte) error {
-	tmp, err := os.CreateTemp(s.path(sealingDir), "*.tmp") // a start clears up there
+	tmp, err := os.CreateTemp(s.path(sealingDir), "*.tmp")
 	if err != nil {
 		return err
 	}

@@ -153,6 +153,15 @@ func (s *Spool) stillRecent() []accepted {
 	return seen
 }
 
+// stillExpected gives the chunks accepted before the start that are still to come again. The caller holds
+// s.mu.
+func (s *Spool) stillExpected() map[Source][]int64 {
+	if time.Now().After(s.expires) {
+		clear(s.expected)
+	}
+	return s.expected
+}
+
 func (s *Spool) full(l *log) bool {
 	// Frames without records (redelivered or wholly rejected chunks) fill a log too.
 	return l.lines >= s.opt.MaxBytes || l.written.Load() >= s.opt.MaxBytes+8<<20 ||
@@ -166,6 +175,7 @@ func (s *Spool) rotate(last *Batch) error {
 	old := s.current
 	// What moves on, and what the next log says of this one, must hold on disk first.
 	if err := s.commit(old, old.written.Load()); err != nil {
+		s.retire(old, old.synced)
 		return err
 	}
 	var lines []byte
@@ -208,7 +218,7 @@ func (s *Spool) begin(lines []byte, records int) error {
 		return fmt.Errorf("begin a log: %w", err)
 	}
 	c := carry{recent: s.stillRecent(), ends: s.ends, lines: lines}
-	for source, times := range s.expected {
+	for source, times := range s.stillExpected() {
 		for _, at := range times {
 			c.expected = append(c.expected, accepted{source, at})
 		}

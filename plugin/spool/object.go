@@ -32,7 +32,7 @@ type objectWriter struct {
 }
 
 func (s *Spool) newObject(id uuid.UUID, opened time.Time) (*objectWriter, error) {
-	f, err := os.OpenFile(s.path(sealingDir, id.String()+".tmp"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.CreateTemp(s.path(sealingDir), "*.tmp") // a start clears up what a crash leaves
 	if err != nil {
 		return nil, err
 	}

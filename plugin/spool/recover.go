@@ -101,6 +101,11 @@ func (s *Spool) recover() error {
 	if err := s.syncDirs(); err != nil {
 		return err
 	}
+	for _, room := range []string{outboxDir, sentDir, failedDir} {
+		if err := s.removeEmptyDirs(room); err != nil {
+			return err
+		}
+	}
 	var err error
 	if s.outbox.waiting, err = s.listObjects(outboxDir); err != nil {
 		return err
@@ -134,6 +139,8 @@ func (s *Spool) recover() error {
 		switch err := s.recoverLog(l, found); {
 		case err == nil:
 			s.sealing = append(s.sealing, l)
+		case errors.Is(err, errUnsynced):
+			return fmt.Errorf("%s: %w", l.name(), err)
 		case errors.Is(err, errVersion):
 			s.opt.Log.Error("left alone: a log of another version; the version that wrote it can deliver it", "file", l.name(), "err", err)
 		default:
@@ -153,6 +160,25 @@ func (s *Spool) recover() error {
 		s.opt.Log.Error("cannot accept records yet, will be tried again", "err", err)
 	}
 	return nil
+}
+
+// removeEmptyDirs removes the folders that hold nothing: whether they are durable is not known, and
+// mkdirAll takes those for durable that are there.
+func (s *Spool) removeEmptyDirs(room string) error {
+	var dirs []string
+	err := filepath.WalkDir(s.path(room), func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && p != s.path(room) {
+			dirs = append(dirs, p)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // meterctl
+		}
+		return err
+	})
+	for _, dir := range slices.Backward(dirs) {
+		_ = os.Remove(dir) // fails for the others
+	}
+	return err
 }
 
 // recoverSealing undoes seals that were under way: the log is the truth, and will be sealed again. What
@@ -183,6 +209,9 @@ func (s *Spool) recoverSealing() error {
 	}
 	return nil
 }
+
+// errUnsynced ends a start: a chunk that comes again could be taken for accepted, and then be lost.
+var errUnsynced = errors.New("what an earlier process accepted cannot be synced to disk")
 
 // recoverLog reads a log of an earlier process: what is in it, where it ends, which chunks it saw. In
 // found are the chunks that may come again, and until when.
@@ -223,7 +252,7 @@ func (s *Spool) recoverLog(l *log, found map[accepted]int64) error {
 				found[a] = a.at + int64(recentAge)
 			}
 			for _, a := range c.expected {
-				found[a] = h.accepted + int64(expectFor)
+				found[a] = h.accepted + int64(expectRefusedFor)
 			}
 			maps.Copy(s.ends, c.ends)
 		}
@@ -233,7 +262,7 @@ func (s *Spool) recoverLog(l *log, found map[accepted]int64) error {
 	}
 	// Chunks in here will be answered as delivered when they come again: that must be true on disk.
 	if err := s.sync(f); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errUnsynced, err)
 	}
 	l.written.Store(st.Size())
 	l.synced = st.Size()

@@ -49,20 +49,14 @@ func (s *Spool) Run(ctx context.Context) {
 func (s *Spool) sealDue(ctx context.Context) (time.Duration, error) {
 	s.mu.Lock()
 	var next time.Duration
-	var err error
-	if s.current == nil {
-		err = s.begin(nil, 0)
-	} else if l := s.current; l.records > 0 {
+	due := false
+	if l := s.current; l != nil && l.records > 0 {
 		next = time.Until(l.opened.Add(s.opt.MaxAge))
-		if next <= 0 || s.full(l) {
-			next, err = 0, s.rotate(nil)
+		if due = next <= 0 || s.full(l); due {
+			next = 0
 		}
 	}
-	var logs []*log
-	if s.current != nil {
-		// No log is removed before its successor exists, which carries what it knew.
-		logs = slices.Clone(s.sealing)
-	}
+	logs, err := s.sealable(due)
 	look := s.resendable
 	s.mu.Unlock()
 	if look {
@@ -72,6 +66,21 @@ func (s *Spool) sealDue(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	return next, errors.Join(err, s.sealAll(ctx, logs))
+}
+
+// sealable gives the logs that may be sealed, the current one among them if it is due: those that have a
+// successor, which knows what must outlive them. The caller holds s.mu.
+func (s *Spool) sealable(due bool) (logs []*log, err error) {
+	if due && s.current != nil {
+		err = s.rotate(nil)
+	}
+	if s.current == nil {
+		err = errors.Join(err, s.begin(nil, 0))
+	}
+	if s.current == nil {
+		return nil, err
+	}
+	return slices.Clone(s.sealing), err
 }
 
 // sealAll seals logs, oldest first, and publishes what is sealed. A log that fails does not hold up the
@@ -93,32 +102,26 @@ func (s *Spool) sealAll(ctx context.Context, logs []*log) error {
 }
 
 // Drain ends acceptance and seals all that was accepted, as far as ctx allows; what is left is sealed at
-// the next start. If nothing is left, the chunks accepted last are forgotten: Fluent Bit stops when it
-// has recorded them. Run must have returned.
+// the next start. The chunks accepted since the start are forgotten: Fluent Bit stops when it has
+// recorded them. Run must have returned.
 func (s *Spool) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
-	if l := s.current; l != nil {
-		s.sealing = append(s.sealing, l)
-		s.current = nil
-	}
-	logs := slices.Clone(s.sealing)
-	err := s.settle()
+	s.recent = nil
+	logs, err := s.sealable(true)
 	s.mu.Unlock()
-	if err != nil || len(logs) == 0 {
-		return errors.Join(err, s.publishAll())
+	if err = errors.Join(err, s.sealAll(ctx, logs)); err != nil {
+		return err
 	}
-	// The newest goes last, and stays with any other: only it knows where they end.
-	newest := logs[len(logs)-1:]
-	err = s.sealAll(ctx, logs[:len(logs)-1])
 	s.mu.Lock()
-	_, ended := s.ends[newest[0].id]
-	alone := len(s.sealing) == 1 && (len(s.ends) == 0 || ended && len(s.ends) == 1)
-	s.mu.Unlock()
-	if !alone {
-		return errors.Join(err, fmt.Errorf("seal %s: an earlier log is left", newest[0].name()))
+	defer s.mu.Unlock()
+	if len(s.sealing)+len(s.ends)+len(s.stillExpected()) > 0 {
+		return nil // the last log has something to tell
 	}
-	return errors.Join(err, s.sealAll(ctx, newest))
+	s.current.close()
+	path := s.logPath(s.current.id)
+	s.current = nil
+	return errors.Join(s.remove(path), s.syncDir(s.path(openDir)))
 }
 
 // Close lets go of the directory. Run must have returned and no object be taken.

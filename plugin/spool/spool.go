@@ -101,6 +101,8 @@ const (
 	// How long after a start a chunk is still taken for one delivered again. Measured with filesystem
 	// storage, they are among the first five chunks.
 	expectFor = 10 * time.Minute
+	// How long after one was refused: Fluent Bit waits up to 2000 s (scheduler.cap) before it offers it again.
+	expectRefusedFor = time.Hour
 )
 
 // Batch collects the records of one chunk. The zero value is ready; a batch may be used again after
@@ -114,8 +116,7 @@ type Batch struct {
 
 // Reset empties b and keeps its memory.
 func (b *Batch) Reset() {
-	b.Source, b.Records = Source{}, 0
-	b.frame = append(b.frame[:0], make([]byte, frameHeaderSize)...)
+	b.Source, b.Records, b.frame = Source{}, 0, b.frame[:0]
 }
 
 // Buffer is where lines are appended; hand the longer slice back with SetBuffer. A line is one record:
@@ -123,7 +124,7 @@ func (b *Batch) Reset() {
 // unique id, which the spool puts there: `<uuid>-<n>`.
 func (b *Batch) Buffer() []byte {
 	if len(b.frame) == 0 {
-		b.Reset()
+		b.frame = append(b.frame, make([]byte, frameHeaderSize)...)
 	}
 	return b.frame
 }
@@ -212,10 +213,7 @@ func (s *Spool) Redelivered(src Source) (bool, error) {
 	// Held until all is durable: a log that is begun meanwhile has to know.
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.expected) > 0 && time.Now().After(s.expires) {
-		s.expected = nil
-	}
-	at := s.expected[src]
+	at := s.stillExpected()[src]
 	if len(at) == 0 {
 		return false, nil
 	}
@@ -229,7 +227,7 @@ func (s *Spool) Redelivered(src Source) (bool, error) {
 		}
 	}
 	if err != nil {
-		s.expires = time.Now().Add(expectFor) // it was told to come again
+		s.expires = time.Now().Add(expectRefusedFor)
 		return true, err
 	}
 	crash("again-synced")

@@ -1,0 +1,485 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/klauspost/compress/gzip"
+)
+
+var (
+	modelSeed  = flag.Uint64("spool.seed", 0, "repeat the model test with this seed; 0: others each time")
+	modelSteps = flag.Int("spool.steps", 150, "operations of a run of the model test")
+	modelFor   = flag.Duration("spool.for", 3*time.Second, "how long the model test runs")
+)
+
+// chunk is one of Fluent Bit's. Those of equal source are equal in every byte.
+type chunk struct {
+	source uint64
+	names  []string
+	ids    bool // the records bring unique ids of their own
+	life   int  // of the process, in which it was made
+
+	due      bool // to be offered
+	acked    bool
+	at       time.Time // when it was acknowledged
+	recorded bool      // Fluent Bit knows that for good: it does not come again
+	void     bool      // never offered again, and no answer is known
+}
+
+// model is Fluent Bit before a spool and a bucket behind it.
+type model struct {
+	t     *testing.T
+	rand  *rand.Rand
+	disk  *disk
+	spool *Spool
+	opt   Options
+	log   []string
+
+	faults   float64 // while operations are random
+	life     int
+	chunks   []*chunk
+	bucket   map[string][]byte
+	keepSent bool
+	deaths   int
+}
+
+func TestModel(t *testing.T) {
+	seed := *modelSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	deaths, runs := 0, 0
+	for began := time.Now(); ; seed++ {
+		synctest.Test(t, func(t *testing.T) {
+			defer func() {
+				if t.Failed() {
+					t.Logf("repeat with: go test ./plugin/spool -run TestModel -spool.seed=%d -spool.steps=%d", seed, *modelSteps)
+				}
+			}()
+			m := newModel(t, seed)
+			m.run(*modelSteps)
+			deaths += m.deaths
+		})
+		runs++
+		if t.Failed() || *modelSeed != 0 || time.Since(began) > *modelFor {
+			break
+		}
+	}
+	t.Logf("%d runs, %d deaths of the process", runs, deaths)
+}
+
+type randReader struct{ *rand.ChaCha8 }
+
+func newModel(t *testing.T, seed uint64) *model {
+	source := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16), byte(seed >> 24), byte(seed >> 32), byte(seed >> 40), byte(seed >> 48), byte(seed >> 56)})
+	uuid.SetRand(randReader{source})
+	t.Cleanup(func() { uuid.SetRand(nil) })
+	r := rand.New(source)
+	o := testOptions("")
+	o.MaxBytes = int64(200 + r.IntN(3000))
+	o.MaxAge = time.Minute
+	o.JSONArray = r.IntN(3) == 0
+	o.GzipLevel = r.IntN(2) * 6
+	if r.IntN(2) == 0 {
+		o.MaxRecords = 1 + r.IntN(12)
+	}
+	if r.IntN(3) == 0 {
+		o.Limit = int64(3000 + r.IntN(20000))
+	}
+	o.Key = func(s Sealed) string { return s.Opened.Format("ingest/15-04/") + s.ID.String() }
+	m := &model{
+		t: t, rand: r, opt: o, bucket: make(map[string][]byte), keepSent: r.IntN(3) == 0,
+		disk: newDisk(t, r), faults: []float64{0, 0.02, 0.1}[r.IntN(3)],
+	}
+	m.note("options: %d bytes, %d records, limit %d, array %v, gzip %d, faults %v", o.MaxBytes, o.MaxRecords, o.Limit, o.JSONArray, o.GzipLevel, m.faults)
+	m.open()
+	return m
+}
+
+func (m *model) note(format string, args ...any) {
+	m.log = append(m.log, time.Now().Format("15:04:05.000000000 ")+fmt.Sprintf(format, args...))
+}
+
+func (m *model) fail(format string, args ...any) {
+	m.t.Helper()
+	if *modelSeed != 0 {
+		m.t.Log("\n" + strings.Join(m.log, "\n"))
+	}
+	m.t.Fatalf(format, args...)
+}
+
+// open starts a process.
+func (m *model) open() {
+	m.disk.faults = m.faults
+	for try := 0; ; try++ {
+		m.spool = m.disk.spool(m.opt)
+		err := m.spool.open()
+		if m.disk.next != nil {
+			_ = m.spool.Close()
+			m.reborn()
+			continue
+		}
+		if err == nil {
+			m.disk.faults = m.faults
+			m.spool.KeepSent(m.keepSent)
+			m.note("opened: %d logs, ends %v, expected %v", len(m.spool.sealing), m.spool.ends, m.spool.expected)
+			return
+		}
+		m.note("open: %v", err)
+		if m.disk.faults == 0 {
+			m.fail("open: %v", err)
+		}
+		m.disk.faults /= 4 // it does a lot at once
+		if m.disk.faults < 0.001 {
+			m.disk.faults = 0
+		}
+	}
+}
+
+// reborn goes on with what the next process finds.
+func (m *model) reborn() {
+	if left := openFiles(m.t, m.disk.dir); len(left) > len(m.disk.nodes) {
+		m.fail("left open: %v", left)
+	}
+	old := m.disk
+	m.disk = old.next
+	old.close()
+	_ = os.RemoveAll(old.dir)
+	m.note("---- died, power cut: %v", old.power)
+	m.deaths++
+	m.again(false)
+}
+
+// again is a start of Fluent Bit: what it has not recorded comes again.
+func (m *model) again(stopped bool) {
+	m.life++
+	recorded := make(map[uint64]bool)
+	for _, c := range m.chunks {
+		recorded[c.source] = recorded[c.source] || c.recorded
+	}
+	for _, c := range m.chunks {
+		switch {
+		case c.recorded || c.void:
+		case !stopped && c.due && recorded[c.source]:
+			// The spool cannot tell it from its twin, which was accepted just before: not asked for.
+			c.void, c.due, c.acked = true, false, false
+		default:
+			c.due = true
+		}
+	}
+}
+
+// lived ends the process if it died in the operation before, and tells whether it lives.
+func (m *model) lived() bool {
+	if m.disk.next == nil {
+		return true
+	}
+	_ = m.spool.Close()
+	m.reborn()
+	m.open()
+	return false
+}
+
+func (m *model) run(steps int) {
+	for range steps {
+		if m.rand.IntN(8) == 0 {
+			m.disk.fuse, m.disk.power = 1+m.rand.IntN(40), m.rand.IntN(2) == 0
+		}
+		switch m.rand.IntN(20) {
+		default:
+			m.offer(1 + m.rand.IntN(3))
+		case 0, 1, 2, 3:
+			_, err := m.spool.sealDue(context.Background())
+			m.note("seal: %v", err)
+		case 4, 5, 6, 7:
+			m.upload()
+		case 8:
+			m.sleep([]time.Duration{time.Second, 20 * time.Second, 70 * time.Second, 11 * time.Minute}[m.rand.IntN(4)])
+		case 9:
+			if m.rand.IntN(3) == 0 {
+				m.stop()
+			}
+		case 10:
+			if err := m.spool.Reject([]byte("{\"rejected\":1}\n")); err != nil {
+				m.note("reject: %v", err)
+			}
+		}
+		m.lived()
+	}
+	m.end()
+}
+
+func (m *model) newChunk() *chunk {
+	if n := len(m.chunks); n > 0 && m.rand.IntN(10) == 0 {
+		if c := m.chunks[n-1]; c.life == m.life && !c.void {
+			twin := &chunk{source: c.source, names: c.names, ids: c.ids, life: m.life, due: true}
+			m.chunks = append(m.chunks, twin)
+			return twin
+		}
+	}
+	c := &chunk{source: uint64(len(m.chunks)), life: m.life, due: true, ids: m.rand.IntN(8) == 0}
+	for i := range m.rand.IntN(14) {
+		c.names = append(c.names, fmt.Sprintf("%d.%d", c.source, i))
+	}
+	m.chunks = append(m.chunks, c)
+	return c
+}
+
+func (c *chunk) batch() *Batch {
+	b := batchOf(c.source, c.names...)
+	if c.ids {
+		buf := b.Buffer()
+		buf = bytes.ReplaceAll(buf[frameHeaderSize:], []byte{0}, []byte("own"))
+		b.Reset()
+		b.SetBuffer(append(b.Buffer(), buf...))
+		b.Records, b.Source = len(c.names), Source{1, c.source}
+	}
+	return b
+}
+
+// offer flushes some chunks at once, new ones and such as were refused or come again.
+func (m *model) offer(n int) {
+	var these []*chunk
+	for _, c := range m.chunks {
+		if c.due && m.rand.IntN(2) == 0 && len(these) < n {
+			these = append(these, c)
+		}
+	}
+	for len(these) < n {
+		these = append(these, m.newChunk())
+	}
+	m.flush(these)
+}
+
+// flush has all of them written before any is synced.
+func (m *model) flush(these []*chunk) {
+	type flight struct {
+		*chunk
+		log  *log
+		upTo int64
+	}
+	answer := func(c *chunk, how string, err error) {
+		m.note("chunk %d, %d records, %s: %v", c.source, len(c.names), how, err)
+		if m.disk.next == nil { // else the answer is lost
+			c.acked, c.due, c.at = err == nil, err != nil, time.Now()
+		}
+	}
+	var flights []flight
+	for _, c := range these {
+		again, err := m.spool.Redelivered(Source{1, c.source})
+		if again || err != nil {
+			answer(c, "again", err)
+			continue
+		}
+		b := c.batch()
+		l, upTo, err := m.spool.accept(b)
+		if err != nil {
+			answer(c, "not written", err)
+			continue
+		}
+		flights = append(flights, flight{c, l, upTo})
+	}
+	m.rand.Shuffle(len(flights), func(i, j int) { flights[i], flights[j] = flights[j], flights[i] })
+	for _, f := range flights {
+		answer(f.chunk, "written", m.spool.finish(f.log, f.upTo))
+	}
+}
+
+// upload takes an object to the bucket, or fails, or does not know.
+func (m *model) upload() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	obj, err := m.spool.Take(ctx, m.rand.IntN(2) == 0)
+	if err != nil {
+		return
+	}
+	outcome := m.rand.IntN(4)
+	if outcome > 0 {
+		f, err := m.spool.Read(obj)
+		if err != nil {
+			m.fail("an object is gone: %v", err)
+		}
+		b, err := io.ReadAll(f)
+		_ = f.Close()
+		if err != nil || int64(len(b)) != obj.Size {
+			m.fail("read %d bytes of %d: %v", len(b), obj.Size, err)
+		}
+		if was, known := m.bucket[obj.Key]; known && !bytes.Equal(was, b) {
+			m.fail("object %s has other bytes than before", obj.Key)
+		}
+		m.bucket[obj.Key] = b
+	}
+	if outcome < 2 {
+		m.spool.Return(obj, time.Time{})
+	} else {
+		err = m.spool.Sent(obj)
+	}
+	m.note("upload %s, outcome %d: %v", obj.Key, outcome, err)
+}
+
+// sleep lets time pass. What was acknowledged is recorded after a while, mostly at once; what comes
+// again does so before long.
+func (m *model) sleep(d time.Duration) {
+	if d > 20*time.Second {
+		for _, c := range slices.Clone(m.chunks) {
+			if c.due && c.life < m.life {
+				m.flush([]*chunk{c})
+				if !m.lived() {
+					return
+				}
+			}
+		}
+	}
+	m.note("sleep %s", d)
+	time.Sleep(d)
+	for _, c := range m.chunks {
+		if c.acked && !c.due && (time.Since(c.at) > 20*time.Second || m.rand.IntN(10) > 0) {
+			c.recorded = true
+		}
+	}
+}
+
+// stop is a clean stop and a start.
+func (m *model) stop() {
+	for _, c := range m.chunks { // it stops when it has recorded all answers
+		c.recorded = c.recorded || c.acked && !c.due
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	if m.rand.IntN(3) == 0 {
+		cancel()
+	}
+	err := m.spool.Drain(ctx)
+	cancel()
+	m.note("---- stop: %v", err)
+	if m.disk.next != nil {
+		return
+	}
+	if err := m.spool.Close(); err != nil {
+		m.fail("close: %v", err)
+	}
+	if left := openFiles(m.t, m.disk.dir); len(left) > len(m.disk.nodes) {
+		m.fail("left open: %v", left)
+	}
+	m.again(err == nil)
+	m.open()
+}
+
+// end delivers all and compares.
+func (m *model) end() {
+	m.faults, m.disk.faults, m.disk.fuse, m.opt.Limit = 0, 0, 0, 0
+	for range 2 { // a log that could not be read is looked at again at the next start
+		_ = m.spool.Close()
+		m.again(false)
+		m.open()
+		for _, c := range m.chunks {
+			if c.due {
+				m.flush([]*chunk{c})
+				if !c.acked {
+					m.fail("chunk %d is not accepted on a sound disk", c.source)
+				}
+			}
+			c.recorded = c.recorded || c.acked
+		}
+		if _, err := m.spool.sealDue(context.Background()); err != nil {
+			m.fail("seal: %v", err)
+		}
+	}
+	time.Sleep(expectRefusedFor + 1) // nothing is expected any more
+	if err := m.spool.Drain(context.Background()); err != nil {
+		m.fail("drain: %v", err)
+	}
+	for m.spool.Waiting() > 0 {
+		time.Sleep(time.Minute)
+		m.upload()
+	}
+	if err := m.spool.Close(); err != nil {
+		m.fail("close: %v", err)
+	}
+	m.disk.close()
+	if left := openFiles(m.t, m.disk.dir); len(left) > 0 {
+		m.fail("left open: %v", left)
+	}
+	for _, room := range []string{openDir, sealingDir, outboxDir} {
+		if left, _ := os.ReadDir(m.spool.path(room)); len(left) > 0 {
+			m.fail("left in %s: %v", room, left)
+		}
+	}
+	m.compare()
+}
+
+func (m *model) compare() {
+	least, most := make(map[string]int), make(map[string]int)
+	for _, c := range m.chunks {
+		for _, name := range c.names {
+			if c.acked {
+				least[name]++
+			}
+			most[name]++
+		}
+	}
+	got, ids := make(map[string]int), make(map[string]string)
+	for key, b := range m.bucket {
+		n := 0
+		for _, line := range m.lines(key, b) {
+			var record struct{ Name, UniqueID string }
+			if err := json.Unmarshal([]byte(line), &record); err != nil {
+				m.fail("object %s: %v in %q", key, err, line)
+			}
+			if was, twice := ids[record.UniqueID]; twice && record.UniqueID != "own" {
+				m.fail("unique id %s stands twice: in %s and in %s %s", record.UniqueID, was, key, line)
+			}
+			ids[record.UniqueID] = key + " " + line
+			got[record.Name]++
+			n++
+		}
+		if n == 0 || m.opt.MaxRecords > 0 && n > m.opt.MaxRecords {
+			m.fail("object %s holds %d records, want 1 to %d", key, n, m.opt.MaxRecords)
+		}
+	}
+	for name, n := range most {
+		if got[name] < least[name] || got[name] > n {
+			m.fail("record %s: delivered %d times, accepted %d times, offered %d times", name, got[name], least[name], n)
+		}
+		delete(got, name)
+	}
+	if len(got) > 0 {
+		m.fail("never offered: %v", got)
+	}
+}
+
+func (m *model) lines(key string, b []byte) []string {
+	if m.opt.GzipLevel > 0 {
+		gz, err := gzip.NewReader(bytes.NewReader(b))
+		if err == nil {
+			b, err = io.ReadAll(gz)
+		}
+		if err != nil {
+			m.fail("object %s: %v", key, err)
+		}
+	}
+	if !m.opt.JSONArray {
+		return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	}
+	var raw []json.RawMessage
+	if err := json.Unmarshal(b, &raw); err != nil {
+		m.fail("object %s: %v", key, err)
+	}
+	lines := make([]string, len(raw))
+	for i := range raw {
+		lines[i] = string(raw[i])
+	}
+	return lines
+}

@@ -1,0 +1,344 @@
+package spool
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"io/fs"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A disk stands behind the seams of a Spool and knows what of its directory would survive a power cut:
+// the bytes of a file up to its last fsync, a name since the last fsync of its directory. Nothing is
+// really synced. At a given operation the process dies; what it would find at its next start is then in
+// another directory, and the one that it still sees does not matter any more.
+type disk struct {
+	t    *testing.T
+	dir  string
+	rand *rand.Rand
+	// faults is the chance of an operation to fail.
+	faults float64
+
+	nodes map[uint64]*node // by inode
+	ghost uint64           // the last number for a node without inode
+
+	fuse  int // operations until the process dies; 0: it lives on
+	power bool
+	next  *disk // what the next process finds; nil while this one lives
+}
+
+// node is a file or directory.
+type node struct {
+	file *os.File // held open: so its inode is not used again, and it can be read when it has no name
+	last []byte   // content of one that is gone
+	dir  bool
+	path string // in the directory; "" if it is gone
+
+	// What is durable.
+	kept string // path, or ""
+	data []byte
+	lost int64 // bytes from here on were dropped by a failed fsync, whatever a later one says to this process
+}
+
+var errDied = errors.New("the process has died")
+
+// newDisk makes an empty disk, in memory if there is a place for that.
+func newDisk(t *testing.T, r *rand.Rand) *disk {
+	dir, err := os.MkdirTemp("/dev/shm", "spool-*")
+	if err != nil {
+		dir = t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return &disk{t: t, dir: dir, rand: r, nodes: make(map[uint64]*node), ghost: math.MaxUint64}
+}
+
+// spool makes a Spool on d; it is not opened yet.
+func (d *disk) spool(o Options) *Spool {
+	o.Dir = d.dir
+	s := newSpool(o)
+	for _, n := range d.nodes {
+		n.lost = math.MaxInt64
+	}
+	s.write = d.write
+	s.sync = func(f *os.File) error {
+		return d.do(syscall.EIO, func() error { return d.sync(f) }, func() { d.dropped(f) })
+	}
+	s.truncate = func(f *os.File, n int64) error {
+		return d.do(syscall.EIO, func() error { return f.Truncate(n) }, nil)
+	}
+	s.rename = func(from, to string) error {
+		return d.do(syscall.ENOSPC, func() error { return os.Rename(from, to) }, nil)
+	}
+	s.remove = func(path string) error {
+		return d.do(syscall.EIO, func() error { return os.Remove(path) }, nil)
+	}
+	return s
+}
+
+// do performs an operation, or lets it fail, or lets the process die before or behind it.
+func (d *disk) do(fault error, op func() error, failed func()) error {
+	if d.next != nil {
+		return errDied
+	}
+	dies := false
+	if d.fuse > 0 {
+		d.fuse--
+		dies = d.fuse == 0
+	}
+	if dies && d.rand.IntN(2) == 0 {
+		d.die()
+		return errDied
+	}
+	var err error
+	if d.rand.Float64() < d.faults {
+		err = fault
+		if failed != nil {
+			failed()
+		}
+	} else {
+		err = op()
+	}
+	if dies {
+		d.die()
+		return errDied
+	}
+	return err
+}
+
+func (d *disk) write(f *os.File, b []byte) (n int, err error) {
+	err = d.do(syscall.ENOSPC, func() (err error) {
+		n, err = f.Write(b)
+		return err
+	}, func() {
+		n, _ = f.Write(b[:d.rand.IntN(len(b))])
+	})
+	return n, err
+}
+
+// look brings the nodes up to date with the directory.
+func (d *disk) look() {
+	for _, n := range d.nodes {
+		n.path = ""
+	}
+	err := filepath.WalkDir(d.dir, func(p string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		st, err := e.Info()
+		if err != nil {
+			return err
+		}
+		ino := st.Sys().(*syscall.Stat_t).Ino
+		n := d.nodes[ino]
+		if n == nil {
+			n = &node{dir: e.IsDir(), lost: math.MaxInt64}
+			if n.file, err = os.Open(p); err != nil {
+				return err
+			}
+			d.nodes[ino] = n
+		}
+		n.path, err = filepath.Rel(d.dir, p)
+		return err
+	})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for ino, n := range d.nodes {
+		if n.path == "" && n.file != nil {
+			n.last = n.content(d.t)
+			_ = n.file.Close()
+			n.file = nil
+			delete(d.nodes, ino)
+			d.ghost--
+			d.nodes[d.ghost] = n
+		}
+	}
+}
+
+func (n *node) content(t *testing.T) []byte {
+	if n.file == nil || n.dir {
+		return n.last
+	}
+	st, err := n.file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, st.Size())
+	if _, err := n.file.ReadAt(b, 0); err != nil && st.Size() > 0 {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (d *disk) node(f *os.File) *node {
+	st, err := f.Stat()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	ino := st.Sys().(*syscall.Stat_t).Ino
+	if st.IsDir() || d.nodes[ino] == nil {
+		d.look()
+	}
+	return d.nodes[ino]
+}
+
+func (d *disk) sync(f *os.File) error {
+	n := d.node(f)
+	if n == nil {
+		return nil // above the directory
+	}
+	if !n.dir {
+		b := n.content(d.t)
+		n.data = b[:min(int64(len(b)), n.lost)]
+		return nil
+	}
+	within := func(path string) bool { return path != "" && path != "." && filepath.Dir(path) == n.path }
+	for _, x := range d.nodes {
+		if within(x.path) || within(x.kept) { // a rename between two directories is one step
+			x.kept = x.path
+		}
+	}
+	return nil
+}
+
+// dropped notes that an fsync of f failed: the kernel may have let go of what was to be written.
+func (d *disk) dropped(f *os.File) {
+	if n := d.node(f); n != nil && !n.dir {
+		n.lost = min(n.lost, int64(len(n.data)))
+	}
+}
+
+// die makes the disk that the next process finds.
+func (d *disk) die() {
+	d.look()
+	next := newDisk(d.t, d.rand)
+	for _, n := range sorted(d.nodes) {
+		x := &node{dir: n.dir, path: n.path, kept: n.kept, data: n.data, lost: n.lost, last: n.content(d.t)}
+		if d.power {
+			if d.rand.IntN(2) == 0 {
+				x.path = n.kept
+			}
+			x.last = d.survivor(n)
+			x.kept, x.data, x.lost = x.path, x.last, math.MaxInt64
+		}
+		if n.path == "." {
+			x.path, x.kept = ".", "."
+		}
+		d.ghost--
+		next.nodes[d.ghost] = x
+	}
+	next.settle()
+	for _, n := range d.nodes {
+		if n.file != nil {
+			_ = n.file.Close()
+		}
+	}
+	d.next = next
+}
+
+// sorted gives nodes in an order that a seed repeats, directories before what is in them.
+func sorted(nodes map[uint64]*node) []*node {
+	name := func(path string) string {
+		if strings.HasSuffix(path, ".tmp") {
+			return filepath.Join(filepath.Dir(path), ".tmp") // the rest of it is random
+		}
+		return path
+	}
+	return slices.SortedFunc(maps.Values(nodes), func(a, b *node) int {
+		return cmp.Or(cmp.Compare(name(a.path), name(b.path)), cmp.Compare(name(a.kept), name(b.kept)), bytes.Compare(a.last, b.last))
+	})
+}
+
+// settle makes the files of d, whose nodes only say what they are.
+func (d *disk) settle() {
+	nodes := sorted(d.nodes)
+	clear(d.nodes)
+	for _, n := range nodes {
+		at := filepath.Join(d.dir, n.path)
+		switch {
+		case n.path == "":
+		case n.path == ".":
+		case n.dir:
+			if err := os.Mkdir(at, 0o700); err != nil {
+				n.path, n.kept = "", "" // the directory above is lost, or there are two of them
+			}
+		default:
+			f, err := os.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			if err != nil {
+				n.path, n.kept = "", ""
+				break
+			}
+			_, err = f.Write(n.last)
+			if err = errors.Join(err, f.Close(), os.Chtimes(at, time.Now(), time.Now())); err != nil {
+				d.t.Fatal(err)
+			}
+		}
+		key := d.ghost - 1
+		if n.path != "" {
+			f, err := os.Open(at)
+			if err != nil {
+				d.t.Fatal(err)
+			}
+			st, err := f.Stat()
+			if err != nil {
+				d.t.Fatal(err)
+			}
+			n.file, n.last = f, nil
+			key = st.Sys().(*syscall.Stat_t).Ino
+		} else {
+			d.ghost--
+		}
+		d.nodes[key] = n
+	}
+}
+
+// survivor gives what a power cut may leave of a file: what is durable and some of what is not, or
+// zeros in its place, where the size got to the disk and the bytes did not.
+func (d *disk) survivor(n *node) []byte {
+	b := n.content(d.t)
+	if !bytes.HasPrefix(b, n.data) { // cut off since
+		if d.rand.IntN(2) == 0 {
+			return n.data
+		}
+		return b
+	}
+	b = slices.Clone(b[:len(n.data)+d.rand.IntN(len(b)-len(n.data)+1)])
+	if fresh := b[len(n.data):]; len(fresh) > 0 && d.rand.IntN(3) == 0 {
+		clear(fresh[d.rand.IntN(len(fresh)):])
+	}
+	return b
+}
+
+// close lets go of the disk.
+func (d *disk) close() {
+	for _, n := range d.nodes {
+		if n.file != nil {
+			_ = n.file.Close()
+			n.file = nil
+		}
+	}
+}
+
+// openFiles lists what this process has open under a directory.
+func openFiles(t *testing.T, dir string) (open []string) {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("needs /proc:", err)
+	}
+	for _, fd := range fds {
+		if to, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(to, dir) {
+			open = append(open, to)
+		}
+	}
+	return open
+}
