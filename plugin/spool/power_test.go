@@ -51,13 +51,19 @@ type node struct {
 
 var errDied = errors.New("the process has died")
 
-// newDisk makes an empty disk, in memory if there is a place for that.
-func newDisk(t *testing.T, r *rand.Rand) *disk {
+// memoryDir is a directory of the test, in memory if there is a place for that.
+func memoryDir(t *testing.T) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "spool-*")
 	if err != nil {
-		dir = t.TempDir()
+		return t.TempDir()
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func newDisk(t *testing.T, r *rand.Rand) *disk {
+	dir := memoryDir(t)
 	return &disk{t: t, dir: dir, rand: r, nodes: make(map[uint64]*node), ghost: math.MaxUint64}
 }
 

@@ -118,6 +118,7 @@ func (s *Spool) Drain(ctx context.Context) error {
 	if len(s.sealing)+len(s.ends)+len(s.stillExpected()) > 0 {
 		return nil // the last log has something to tell
 	}
+	crash("drained")
 	s.current.close()
 	path := s.logPath(s.current.id)
 	s.current = nil

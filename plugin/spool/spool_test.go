@@ -80,8 +80,12 @@ func drained(t *testing.T, s *Spool) map[string]string {
 
 func outboxOf(t *testing.T, dir string) map[string]string {
 	t.Helper()
+	return objectsIn(t, filepath.Join(dir, outboxDir))
+}
+
+func objectsIn(t *testing.T, root string) map[string]string {
+	t.Helper()
 	objects := map[string]string{}
-	root := filepath.Join(dir, outboxDir)
 	err := filepath.WalkDir(root, func(p string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
