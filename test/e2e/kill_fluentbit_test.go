@@ -174,6 +174,7 @@ func TestFluentBitKilledAtRandomInstantsLosesAndDoublesNothing(t *testing.T) {
 			if out, err := exec.Command(meterctl, "-store-dir", b.path("spool"), "check").CombinedOutput(); err != nil {
 				t.Errorf("meterctl check: %v\n%s", err, out)
 			}
+			t.Logf("%d kills, %d events accepted, %d posts without an answer, %d objects", *fluentBitKills, poster.events*len(poster.accepted), len(poster.unknown), len(b.objects()))
 		})
 	}
 }

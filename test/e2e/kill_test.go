@@ -95,6 +95,7 @@ func TestKilledAtRandomInstantsNothingIsLostOrDoubled(t *testing.T) {
 	b.pace = 0
 	b.run(in, section)
 	b.wantExactlyOnce(truth)
+	t.Logf("%d kills, %d records metered and %d set aside, %d objects", *kills, truth.Metered, truth.Rejected(), len(b.objects()))
 }
 
 // crashPoints are the points in the plugin's sources at which a build with the tag crashpoints can die.
