@@ -29,7 +29,7 @@ func sample(t *testing.T, o Options) (path string, ends []int64, names [][]strin
 // recovered opens the spool over a log with that content, and gives what it delivers and keeps aside.
 func recovered(t *testing.T, o Options, name string, content []byte) (records map[string]int, objects map[string]string, aside []string) {
 	t.Helper()
-	o.Dir = t.TempDir()
+	o.Dir = memoryDir(t)
 	if err := os.MkdirAll(filepath.Join(o.Dir, openDir), 0o700); err != nil {
 		t.Fatal(err)
 	}
