@@ -82,8 +82,8 @@ func TestOnAFullDiskNothingIsLostAndItGoesOnWhenThereIsRoom(t *testing.T) {
 	if err := syscall.Statfs(inside, &disk); err != nil {
 		t.Fatal(err)
 	}
-	if used := (disk.Blocks - disk.Bfree) * uint64(disk.Bsize); used < 1_000_000 || used > 2560<<10 {
-		t.Errorf("%d bytes of 2.5 MiB are used, want the most of it", used)
+	if used := (disk.Blocks - disk.Bfree) * uint64(disk.Bsize); used < 500_000 || used > 2560<<10 {
+		t.Errorf("%d bytes of 2.5 MiB are used, want a good part of it", used)
 	}
 	proxy.SetRate(0)
 	p.await("chunks are accepted again after")

@@ -70,9 +70,7 @@ func TestAnObjectIsSealedByCount(t *testing.T) {
 
 func TestAnObjectIsSealedBySize(t *testing.T) {
 	both(t, func(t *testing.T, b *bench) {
-		p := b.start(counted(2000, 50), b.section("total_file_size 20K", "upload_timeout 1h", "shutdown_timeout 20s"))
-		b.arrived(1) // while the last records still wait for more
-		p.stop()
+		b.run(counted(2000, 50), b.section("total_file_size 20K", "upload_timeout 1h", "shutdown_timeout 20s"))
 		b.wantCounted(2000)
 		small := 0
 		for key, content := range b.objects() {

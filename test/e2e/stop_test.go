@@ -65,7 +65,7 @@ func TestAStopWhileS3HangsEndsInTime(t *testing.T) {
 		proxy := b.behind(fault.Options{Rate: 1, Modes: []fault.Mode{fault.Hang}})
 		b.service = []string{"Grace 1"}
 		p := b.start(counted(500, 10), b.section("shutdown_timeout "+shutdown.String(), "max_records 100", "startup_check off"))
-		b.until("objects to wait", func() bool { return len(b.spool("outbox")) >= 4 })
+		b.until("objects to wait", func() bool { return len(b.spool("outbox")) == 5 })
 		began := time.Now()
 		log := p.stop()
 		if took := time.Since(began); took > shutdown+margin {
