@@ -19,12 +19,23 @@ static void *symbol(const char *name)
     return dlsym(RTLD_DEFAULT, name);
 }
 
-/* The head of struct flbgo_output_plugin (proxy/go/go.h). */
+/* The heads of struct flbgo_output_plugin (proxy/go/go.h) and of struct flb_api (flb_api.h). */
 struct output_plugin {
     char *name;
-    void *api;
+    struct api *api;
     void *instance;
+    void *context;
 };
+struct api {
+    void *output_get_property;
+};
+
+int amberflo_host_suffices(void *plugin)
+{
+    struct output_plugin *p = plugin;
+
+    return p != NULL && p->api != NULL && p->api->output_get_property != NULL && p->instance != NULL && p->context != NULL;
+}
 
 void *amberflo_instance(void *plugin)
 {

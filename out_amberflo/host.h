@@ -5,6 +5,9 @@
 #ifndef AMBERFLO_HOST_H
 #define AMBERFLO_HOST_H
 
+/* Whether what FLBPluginInit got is enough to start on; 1 or 0. */
+int amberflo_host_suffices(void *plugin);
+
 /* The instance of the output that a plugin context stands for. */
 void *amberflo_instance(void *plugin);
 

@@ -1,5 +1,6 @@
 // Package main is the shared object: the C interface of Fluent Bit's proxy for outputs in Go, and
-// nothing else. Bytes come in, a code goes out, and no panic leaves.
+// nothing else. Bytes come in, a code goes out, and no panic leaves. init.c has the functions that
+// Fluent Bit knows, each in front of the one in Go here.
 //
 // Fluent Bit calls FLBPluginRegister once per load, then per [OUTPUT] FLBPluginInit, any number of
 // FLBPluginFlushCtx, from several threads with Workers, and FLBPluginExitCtx; at the end
@@ -11,7 +12,6 @@ import "C"
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"sync/atomic"
 	"unsafe"
 
@@ -24,37 +24,51 @@ import (
 // written in Go no name.
 var started atomic.Int32
 
-//export FLBPluginRegister
-func FLBPluginRegister(def unsafe.Pointer) C.int {
+// running is what the host holds for an output: empty once the output was stopped, because fluent-bit-go
+// keeps it for as long as the process lives.
+type running = atomic.Pointer[plugin.Instance]
+
+func instance(ctx unsafe.Pointer) *plugin.Instance {
+	if r, ok := output.FLBPluginGetContext(ctx).(*running); ok {
+		return r.Load()
+	}
+	return nil
+}
+
+//export goRegister
+func goRegister(def unsafe.Pointer) C.int {
 	started.Store(0)
 	return C.int(output.FLBPluginRegister(def, "amberflo", "Meter records for Amberflo, through its S3 bucket"))
 }
 
-// goInit is FLBPluginInit behind the check in init.c. Fluent Bit does not start if it answers FLB_ERROR.
+// goInit answers FLB_ERROR if the output cannot start; then Fluent Bit does not start either.
 //
 //export goInit
-func goInit(ctx unsafe.Pointer) C.int {
+func goInit(ctx unsafe.Pointer) (code C.int) {
 	host := hostOf(ctx, fmt.Sprintf("amberflo.%d", started.Add(1)-1))
-	defer caught(host, "start")
+	code = output.FLB_ERROR
+	defer plugin.Caught(host, "start")
 	host.Publish = metricsOf(ctx, host.Name)
 	p, err := plugin.Start(context.Background(), host)
 	if err != nil {
 		plugin.LogError(host, err)
-		return output.FLB_ERROR
+		return code
 	}
-	output.FLBPluginSetContext(ctx, p)
+	r := &running{}
+	r.Store(p)
+	output.FLBPluginSetContext(ctx, r)
 	return output.FLB_OK
 }
 
-// FLBPluginFlushCtx answers FLB_OK for a chunk that is durable and FLB_RETRY for every other. It never
-// answers FLB_ERROR, with which Fluent Bit drops the chunk.
+// goFlush answers FLB_OK for a chunk that is durable and FLB_RETRY for every other. It never answers
+// FLB_ERROR, with which Fluent Bit drops the chunk.
 //
-//export FLBPluginFlushCtx
-func FLBPluginFlushCtx(ctx, data unsafe.Pointer, length C.int, tag *C.char) (code C.int) {
+//export goFlush
+func goFlush(ctx, data unsafe.Pointer, length C.int, tag *C.char) (code C.int) {
 	code = output.FLB_RETRY
-	defer caught(unknown, "flush")
-	p, ok := output.FLBPluginGetContext(ctx).(*plugin.Instance)
-	if !ok || length < 0 {
+	defer plugin.Caught(unknown, "flush")
+	p := instance(ctx)
+	if p == nil || length < 0 {
 		return code
 	}
 	// A view, not a copy: Flush keeps nothing, and Fluent Bit leaves the chunk alone until the answer.
@@ -64,28 +78,25 @@ func FLBPluginFlushCtx(ctx, data unsafe.Pointer, length C.int, tag *C.char) (cod
 	return output.FLB_OK
 }
 
-//export FLBPluginExitCtx
-func FLBPluginExitCtx(ctx unsafe.Pointer) C.int {
-	defer caught(unknown, "stop")
-	if p, ok := output.FLBPluginGetContext(ctx).(*plugin.Instance); ok {
-		p.Stop()
+// goExit gets no context where the output did not start.
+//
+//export goExit
+func goExit(ctx unsafe.Pointer) C.int {
+	defer plugin.Caught(unknown, "stop")
+	if r, ok := output.FLBPluginGetContext(ctx).(*running); ok {
+		if p := r.Swap(nil); p != nil {
+			p.Stop()
+		}
 	}
 	return output.FLB_OK
 }
 
-//export FLBPluginUnregister
-func FLBPluginUnregister(def unsafe.Pointer) {
+//export goUnregister
+func goUnregister(def unsafe.Pointer) {
 	output.FLBPluginUnregister(def)
 }
 
 // unknown is the output in a log line where none is at hand.
 var unknown = plugin.Host{Name: "amberflo", Log: logThroughHost}
-
-// caught keeps a panic inside, with its stack in the log.
-func caught(host plugin.Host, doing string) {
-	if r := recover(); r != nil {
-		plugin.LogError(host, fmt.Errorf("a mistake in this plugin, please report it: panic in %s: %v\n%s", doing, r, debug.Stack()))
-	}
-}
 
 func main() {}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,6 +35,8 @@ type delivery struct {
 	sealing, shipping         sync.WaitGroup
 
 	users int // guarded by deliveries.mu
+
+	panics atomic.Int64
 }
 
 // deliveries holds those of this process by store_dir. It is the one state that hangs off the package:
@@ -86,22 +89,57 @@ func (d *delivery) start(ctx context.Context) error {
 	})
 	sealing, stop := context.WithCancel(context.Background())
 	d.stopSealing = stop
-	d.sealing.Go(func() { d.spool.Run(sealing) })
+	d.sealing.Go(func() { d.keepRunning(sealing, "sealing", d.spool.Run) })
 	shipping, stop := context.WithCancel(context.Background())
 	d.stopShipping = stop
 	d.spool.KeepSent(d.config.Reports)
-	d.shipping.Go(func() { d.ship.Run(shipping) })
+	d.shipping.Go(func() { d.keepRunning(shipping, "uploading", d.ship.Run) })
 	if d.config.Reports {
 		d.report = report.New(report.Options{
 			Dir: d.config.StoreDir, Spool: d.spool, Bucket: d.bucket,
 			Prefix: d.config.ReportsPrefix, Window: d.config.ReportsWindow, Log: d.log,
 		})
-		d.shipping.Go(func() { d.report.Run(shipping) })
+		d.shipping.Go(func() { d.keepRunning(shipping, "looking for failure reports", d.report.Run) })
 	}
 	if d.config.StartupCheck == "probe" {
-		d.shipping.Go(func() { d.checkProbe(shipping) })
+		d.shipping.Go(func() {
+			defer d.caught("startup_check")
+			d.checkProbe(shipping)
+		})
 	}
 	return nil
+}
+
+// afterPanic is the pause before what panicked is tried again: it may well panic again.
+const afterPanic = 5 * time.Second
+
+// keepRunning calls run until it returns, and again some time after each panic until ctx ends.
+func (d *delivery) keepRunning(ctx context.Context, doing string, run func(context.Context)) {
+	for {
+		returned := false
+		func() {
+			defer d.caught(doing)
+			run(ctx)
+			returned = true
+		}()
+		if returned {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(afterPanic):
+		}
+	}
+}
+
+// caught, deferred, ends a panic: it is counted, and logged with its stack. A panic must not end the
+// program that the plugin runs in.
+func (d *delivery) caught(doing string) {
+	if r := recover(); r != nil {
+		d.panics.Add(1)
+		logPanic(d.log, doing, r)
+	}
 }
 
 const checkTimeout = 15 * time.Second

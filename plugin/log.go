@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -84,4 +85,19 @@ func LogError(host Host, err error) {
 		return
 	}
 	log.Error(err.Error())
+}
+
+// Caught, deferred, ends a panic where there is no instance that would count it.
+func Caught(host Host, doing string) {
+	if r := recover(); r != nil {
+		logPanic(newLogger(host), doing, r)
+	}
+}
+
+// logPanic writes the stack in lines of its own, since a host may cut off long ones.
+func logPanic(log *slog.Logger, doing string, r any) {
+	log.Error(fmt.Sprintf("a mistake in this plugin, please report it: panic in %s: %v", doing, r))
+	for line := range strings.Lines(string(debug.Stack())) {
+		log.Error("    " + strings.TrimRight(line, "\n"))
+	}
 }

@@ -28,6 +28,7 @@ var Metrics = []Metric{
 	{"rejected_records_total", "Records that could not be metered, set aside in rejected/.", true, "reason", meter.Reasons},
 	{"redelivered_chunks_total", "Chunks that came again after a crash, and were not counted again.", true, "", nil},
 	{"damaged_chunks_total", "Chunks with bytes that could not be decoded, kept in damaged/.", true, "", nil},
+	{"panics_total", "Mistakes in the plugin that were caught.", true, "", nil},
 	{"sealed_objects_total", "Objects put into the outbox.", true, "", nil},
 	{"uploaded_objects_total", "Objects stored in the bucket.", true, "", nil},
 	{"uploaded_bytes_total", "Bytes of them, as stored.", true, "", nil},
@@ -89,7 +90,7 @@ func (p *Instance) values() []float64 {
 	v = append(v, float64(p.counts.redelivered.Load()), float64(p.counts.damaged.Load()))
 	first := len(v)
 	st, sh := d.spool.Stats(), d.ship.Stats()
-	v = append(v, float64(st.Sealed), float64(sh.Uploaded), float64(sh.UploadedBytes))
+	v = append(v, float64(d.panics.Load()), float64(st.Sealed), float64(sh.Uploaded), float64(sh.UploadedBytes))
 	for k := bucket.Refused; k < bucket.Canceled; k++ {
 		v = append(v, float64(sh.Failed[k]))
 	}
@@ -127,9 +128,8 @@ const (
 // publish keeps the host's metrics up to date until ctx ends.
 func (p *Instance) publish(ctx context.Context, to func([]float64)) {
 	soon, often := publishSoon, publishOften
-	if to == nil {
+	if p.logsCounts {
 		soon, often = logCounts, logCounts
-		to = p.logValues
 	} else {
 		to(p.values())
 	}

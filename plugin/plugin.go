@@ -41,6 +41,7 @@ type Instance struct {
 	trouble  alarm
 
 	counts       *counts
+	logsCounts   bool // the host has no metrics
 	stopCounting context.CancelFunc
 	counting     sync.WaitGroup
 }
@@ -72,13 +73,19 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 		return nil, err
 	}
 	p := &Instance{delivery: d, rules: c.Rules, log: log, name: host.Name, number: number,
-		dropRejects: c.DropRejects, refusals: refusals{log: log}, counts: newCounts()}
+		dropRejects: c.DropRejects, refusals: refusals{log: log, caught: d.caught}, counts: newCounts()}
 	p.work.New = func() any {
 		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewMapper()}
 	}
+	publish := host.Publish
+	if publish == nil {
+		p.logsCounts, publish = true, p.logValues
+	}
 	counting, stop := context.WithCancel(context.Background())
 	p.stopCounting = stop
-	p.counting.Go(func() { p.publish(counting, host.Publish) })
+	p.counting.Go(func() {
+		d.keepRunning(counting, "counting", func(ctx context.Context) { p.publish(ctx, publish) })
+	})
 	log.Info("started " + Version + ": " + c.describe())
 	return p, nil
 }
@@ -89,6 +96,9 @@ func (p *Instance) Stop() {
 	p.counting.Wait() // the host's metrics go with it
 	p.refusals.stop()
 	p.delivery.leave()
+	if p.logsCounts {
+		p.logValues(p.values())
+	}
 }
 
 // flush is the scratch of one flush.
@@ -103,7 +113,13 @@ type flush struct {
 // no meter record is set aside with its reason, and bytes that cannot be decoded are kept. On an error
 // nothing of it counts and it is to be offered again. data is not kept and not changed.
 func (p *Instance) Flush(tag string, data []byte) error {
-	err := p.flush(tag, data)
+	err := errPanic
+	func() {
+		defer p.delivery.caught("flush")
+		w := p.work.Get().(*flush)
+		err = p.flush(w, tag, data)
+		p.work.Put(w) // not after a panic: nobody knows its state
+	}()
 	if err != nil {
 		p.trouble.failed(p.log, "a chunk cannot be accepted now, Fluent Bit keeps it and tries again", err)
 	} else {
@@ -112,7 +128,9 @@ func (p *Instance) Flush(tag string, data []byte) error {
 	return err
 }
 
-func (p *Instance) flush(tag string, data []byte) error {
+var errPanic = errors.New("a panic, see the lines before")
+
+func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	s := p.delivery.spool
 	source := p.source(tag, data)
 	if again, err := s.Redelivered(source); again {
@@ -122,8 +140,6 @@ func (p *Instance) flush(tag string, data []byte) error {
 		}
 		return err
 	}
-	w := p.work.Get().(*flush)
-	defer p.work.Put(w)
 	w.batch.Reset()
 	w.batch.Source = source
 	w.rejects = w.rejects[:0]
@@ -221,7 +237,8 @@ func appendReject(b []byte, r reject, ev *chunk.Event) []byte {
 // refusals logs what was set aside, a line a minute and reason, and remembers the chunks whose rejects
 // are on disk while their records are not.
 type refusals struct {
-	log *slog.Logger
+	log    *slog.Logger
+	caught func(doing string) // deferred, ends a panic
 
 	mu    sync.Mutex // guards what follows
 	count map[string]int
@@ -260,6 +277,7 @@ func (r *refusals) dropped(n int, err error) {
 }
 
 func (r *refusals) report() {
+	defer r.caught("counting refusals")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for reason, n := range r.count {

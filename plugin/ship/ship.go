@@ -11,7 +11,9 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"out_amberflo/plugin/bucket"
@@ -78,13 +80,28 @@ func New(o Options) *Shipper {
 	return &Shipper{opt: o, opened: make(chan struct{}), refused: make(map[string]int), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
 }
 
-// Run uploads until ctx ends. It returns when no upload is under way any more.
+// Run uploads until ctx ends. It returns when no upload is under way any more. A panic of an upload ends
+// the others and comes out of Run; it may be called again.
 func (s *Shipper) Run(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	var workers sync.WaitGroup
+	var panicked atomic.Value
 	for i := range max(s.opt.Concurrency, 1) {
-		workers.Go(func() { s.work(ctx, i) })
+		workers.Go(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					panicked.Store(fmt.Sprintf("%v\n%s", r, debug.Stack()))
+					stop()
+				}
+			}()
+			s.work(ctx, i)
+		})
 	}
 	workers.Wait()
+	if r := panicked.Load(); r != nil {
+		panic(r)
+	}
 }
 
 // Hurry ends a wait after failures, so that a stop makes at least one attempt.
@@ -114,6 +131,12 @@ func (s *Shipper) work(ctx context.Context, turn int) {
 
 func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	began := time.Now()
+	settled := false
+	defer func() {
+		if !settled { // a panic is under way
+			s.opt.Spool.Return(obj, time.Now().Add(refusedWait))
+		}
+	}()
 	err := s.put(ctx, obj)
 	switch {
 	case err == nil:
@@ -129,6 +152,7 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	default:
 		s.opt.Spool.Return(obj, s.failed(obj.Key, began, err))
 	}
+	settled = true
 }
 
 func (s *Shipper) put(ctx context.Context, obj spool.Object) error {

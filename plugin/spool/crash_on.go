@@ -10,19 +10,31 @@ import (
 	"syscall"
 )
 
-var crashName, crashAfter = func() (string, int64) {
-	name, n, _ := strings.Cut(os.Getenv("AMBERFLO_CRASH"), ":")
+// mishap is a point and for which time it is passed: "frame-written:3".
+type mishap struct {
+	name   string
+	after  int64
+	passed atomic.Int64
+}
+
+func mishapOf(variable string) *mishap {
+	name, n, _ := strings.Cut(os.Getenv(variable), ":")
 	after, _ := strconv.ParseInt(n, 10, 64)
-	return name, max(after, 1)
-}()
+	return &mishap{name: name, after: max(after, 1)}
+}
 
-var crashPassed atomic.Int64
+func (m *mishap) happens(point string) bool { return point == m.name && m.passed.Add(1) == m.after }
 
-// crash kills the process, as SIGKILL does, when it passes the point named in AMBERFLO_CRASH for the
-// n-th time ("frame-written:3").
+var kill, panics = mishapOf("AMBERFLO_CRASH"), mishapOf("AMBERFLO_PANIC")
+
+// crash kills the process, as SIGKILL does, at the point named in AMBERFLO_CRASH, and panics at that in
+// AMBERFLO_PANIC.
 func crash(point string) {
-	if point == crashName && crashPassed.Add(1) == crashAfter {
+	if kill.happens(point) {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
+	}
+	if panics.happens(point) {
+		panic("provoked at " + point)
 	}
 }

@@ -210,6 +210,7 @@ func (s *Spool) finish(l *log, upTo int64) error {
 // Redelivered tells whether a chunk was accepted before the process last died and is now offered
 // again. If so it must not be counted a second time; with a nil error that is durable.
 func (s *Spool) Redelivered(src Source) (bool, error) {
+	crash("offered")
 	// Held until all is durable: a log that is begun meanwhile has to know.
 	s.mu.Lock()
 	defer s.mu.Unlock()
