@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -256,8 +257,10 @@ func (r *refusals) add(why *meter.Refusal, tag string) {
 		r.held = make(map[spool.Source]struct{})
 	}
 	if _, known := r.count[why.Reason]; !known {
+		// What was got is customer data, and stands in rejected/.
+		wanted, _, _ := strings.Cut(why.Detail, ", got ")
 		r.log.Warn("a record cannot be metered: set aside in rejected/, further ones are counted for a minute",
-			"reason", why.Reason, "tag", tag, "detail", why.Detail)
+			"reason", why.Reason, "tag", tag, "detail", wanted)
 	}
 	r.count[why.Reason]++
 	if r.timer == nil {

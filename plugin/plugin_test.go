@@ -230,7 +230,7 @@ func TestTheMetricsHaveAValueForEachSeries(t *testing.T) {
 	}
 }
 
-func TestNoLogLineHoldsASecret(t *testing.T) {
+func TestNoLogLineHoldsASecretOrACustomersData(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDSECRETID")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "verysecretkey")
 	c := &capture{}
@@ -238,8 +238,15 @@ func TestNoLogLineHoldsASecret(t *testing.T) {
 	if err := p.Flush("app", events(t, map[string]any{"customerId": "a", "meterApiName": "m", "meterValue": 1})); err != nil {
 		t.Fatal(err)
 	}
+	if err := p.Flush("app", events(t, map[string]any{"customerId": []any{"hush-inc"}, "meterApiName": "m", "meterValue": 1},
+		map[string]any{"customerId": "hush-inc", "meterApiName": "m", "meterValue": "hush, got 7"})); err != nil {
+		t.Fatal(err)
+	}
 	p.Stop()
-	for _, secret := range []string{"verysecretkey", "privateexternalid"} {
+	if strings.Count(c.log(), "cannot be metered: set aside") != 2 {
+		t.Errorf("want both refusals said, got\n%s", c.log())
+	}
+	for _, secret := range []string{"verysecretkey", "privateexternalid", "hush"} {
 		if strings.Contains(c.log(), secret) {
 			t.Errorf("%s stands in the log:\n%s", secret, c.log())
 		}

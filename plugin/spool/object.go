@@ -46,9 +46,10 @@ func (s *Spool) newObject(id uuid.UUID, opened time.Time) (*objectWriter, error)
 				return nil, err
 			}
 		}
-		// The header keeps its zero time: equal records make equal bytes. One member: readers exist
-		// that stop behind the first.
+		// One member: readers exist that stop behind the first. No time stamp, which is 0 in the header
+		// (RFC 1952): equal records make equal bytes. The package writes a zero time.Time as something else.
 		s.sealer.gz.Reset(w.buf)
+		s.sealer.gz.ModTime = time.Unix(0, 0)
 		w.out = s.sealer.gz
 	}
 	return w, nil
