@@ -27,4 +27,7 @@ void *amberflo_metric(void *instance, int counter, const char *name, const char 
 /* Sets one series of it, which is made if it does not exist. */
 void amberflo_set(void *metric, int counter, double value, const char *name, const char *label);
 
+/* To be called before the instance goes; see workers.c. */
+void amberflo_quiet_workers(void);
+
 #endif

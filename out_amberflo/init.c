@@ -78,6 +78,14 @@ int FLBPluginFlushCtx(void *context, void *data, int length, char *tag)
     return forked() ? FLB_RETRY : goFlush(context, data, length, tag);
 }
 
+void FLBPluginOutputPreExit(int by_reload)
+{
+    (void) by_reload;
+    if (!forked()) {
+        amberflo_quiet_workers();
+    }
+}
+
 int FLBPluginExitCtx(void *context)
 {
     return forked() ? FLB_OK : goExit(context);
