@@ -116,9 +116,10 @@ func (s *Spool) recover() error {
 	}
 	for _, obj := range s.outbox.waiting {
 		s.outbox.bytes += obj.Size
-	}
-	for _, obj := range append(sent, s.outbox.waiting...) {
 		s.objects += obj.Size
+	}
+	for _, obj := range sent {
+		s.sent += obj.Size
 	}
 	if len(sent) > 0 {
 		s.uploaded <- struct{}{}

@@ -59,6 +59,7 @@ func (s *Spool) sealDue(ctx context.Context) (time.Duration, error) {
 	logs, err := s.sealable(due)
 	look := s.resendable
 	s.mu.Unlock()
+	s.trimSent()
 	if look {
 		s.lookAside()
 		if next == 0 || next > lookForResent {
@@ -146,6 +147,8 @@ func (s *Spool) Close() error {
 type sealer struct {
 	gz   *gzip.Writer
 	text []byte
+
+	trimmed time.Time // when it was last said that sent/ had no room
 }
 
 // seal turns one log into objects in sealing/ and then removes it. It starts anew after a failure.

@@ -156,7 +156,9 @@ type Spool struct {
 	ends     map[uuid.UUID]end  // of logs that still exist
 	doubt    string             // path of a log that may exist or not; see settle
 	lastAt   int64
-	objects  int64 // bytes in outbox/ and sent/
+	objects  int64 // bytes in outbox/
+	sent     int64 // bytes in sent/
+	crowded  bool  // the disk lacks what sent/ has
 	failed   int64 // bytes in failed/
 	rejected int64 // bytes in rejected/
 	// resendable: there is something that meterctl could send again.
@@ -242,7 +244,10 @@ func (s *Spool) Redelivered(src Source) (bool, error) {
 // room beside the log, and a disk that is full of logs could never be drained.
 func (s *Spool) room(n int64) error {
 	open := s.openBytes()
-	if have := open + s.objects + s.failed; s.opt.Limit > 0 && have+n > s.opt.Limit {
+	// What is in sent/ is in the bucket, and takes no room from what is not: it is given up first. A chunk
+	// larger than the limit is let in alone, or it would never be.
+	have := open + s.objects + s.failed
+	if s.opt.Limit > 0 && have+n > s.opt.Limit && (s.waitingRecords() > 0 || s.objects+s.failed > 0) {
 		return fmt.Errorf("%w: want at most %d bytes (store_dir_limit_size), have %d", ErrFull, s.opt.Limit, have)
 	}
 	var st unix.Statfs_t
@@ -254,6 +259,10 @@ func (s *Spool) room(n int64) error {
 		reserve = open / 4
 	}
 	if free := int64(st.Bavail) * int64(st.Bsize); free < reserve+n+1<<20 {
+		if s.sent > 0 {
+			s.crowded = true
+			s.poke()
+		}
 		return fmt.Errorf("%w: no room left on the disk: want %d bytes free to write and seal, have %d", ErrFull, reserve+n+1<<20, free)
 	}
 	return nil
@@ -266,6 +275,16 @@ func (s *Spool) openBytes() int64 {
 	}
 	for _, l := range s.sealing {
 		n += l.written.Load()
+	}
+	return n
+}
+
+func (s *Spool) waitingRecords() (n int) {
+	for _, l := range s.sealing {
+		n += l.records
+	}
+	if s.current != nil {
+		n += s.current.records
 	}
 	return n
 }

@@ -40,7 +40,7 @@ func (s *Spool) Forget(obj Object) error {
 		return fmt.Errorf("forget %s: %w", obj.Key, err)
 	}
 	s.removeEmpty(sentDir, obj.Key)
-	s.count(-obj.Size)
+	s.countSent(-obj.Size)
 	return nil
 }
 
@@ -62,7 +62,7 @@ func (s *Spool) Refuse(obj Object, reason []byte) error {
 	}
 	crash("refused")
 	s.removeEmpty(sentDir, obj.Key)
-	s.count(-obj.Size)
+	s.countSent(-obj.Size)
 	s.mu.Lock()
 	s.failed += obj.Size
 	s.resendable = true
@@ -85,11 +85,50 @@ func (s *Spool) keep(obj Object) error {
 	if err := s.rename(from, to); err != nil {
 		return err
 	}
+	s.count(-obj.Size)
+	s.countSent(obj.Size)
+	s.poke() // perhaps there is too much of it now
 	select {
 	case s.uploaded <- struct{}{}:
 	default:
 	}
 	return nil
+}
+
+// trimSent gives up waiting for the verdict on the oldest objects in sent/ until all of store_dir is
+// within its limit, and on every one if the disk is full. Only Run calls it.
+func (s *Spool) trimSent() {
+	s.mu.Lock()
+	over := s.openBytes() + s.objects + s.failed + s.sent - s.opt.Limit
+	if s.opt.Limit <= 0 {
+		over = 0
+	}
+	if s.crowded {
+		over = s.sent
+	}
+	s.crowded = false
+	none := s.sent == 0
+	s.mu.Unlock()
+	if over <= 0 || none {
+		return
+	}
+	objects, err := s.InBucket()
+	n := 0
+	for ; n < len(objects) && over > 0 && err == nil; n++ {
+		err = s.Forget(objects[n])
+		over -= objects[n].Size
+	}
+	if time.Since(s.sealer.trimmed) > time.Minute {
+		s.sealer.trimmed = time.Now()
+		s.opt.Log.Warn("no room to keep all that is in the bucket until its verdict: the oldest is given up; should Amberflo refuse it, that will not be seen. "+
+			"A larger store_dir_limit_size or a shorter failure_reports_window helps", "objects", n, "err", err)
+	}
+}
+
+func (s *Spool) countSent(bytes int64) {
+	s.mu.Lock()
+	s.sent += bytes
+	s.mu.Unlock()
 }
 
 // lookAside measures failed/ and rejected/ again, from where meterctl takes files, and notes whether
