@@ -6,7 +6,7 @@ LDFLAGS := -s -w -X out_amberflo/plugin.Version=$(VERSION)
 ALIVE   := test/tools/alive.sh
 CODE    := $(shell find out_amberflo plugin -name '*.go' -o -name '*.c') go.mod go.sum
 
-.PHONY: all help demo test check lint bench clean
+.PHONY: all help demo test soak check lint bench clean
 
 all: out_amberflo.so bin/meterctl ## build the plugin (the default)
 
@@ -36,6 +36,10 @@ test: all bin/amberflo-host bin/versitygw ## every test: rooms with the race det
 	$(GO) test -race -timeout 20m ./plugin/... ./cmd/... ./out_amberflo/... ./test/...
 
 check: lint test ## what CI runs
+
+soak: all bin/amberflo-host bin/versitygw ## longer proofs, with their figures: kills, power cuts, memory with a backlog
+	$(GO) test ./test/e2e -count 1 -timeout 40m -v -run 'Killed|MemoryStays' -e2e.kills 200 -e2e.fluent-bit-kills 50
+	$(GO) test ./plugin/spool -count 1 -timeout 40m -v -run Model -spool.for 2m
 
 lint: ## format, vet and the pinned linter
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"

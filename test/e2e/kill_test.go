@@ -158,7 +158,7 @@ func TestKilledAtEachNamedPointNothingIsLostOrDoubled(t *testing.T) {
 	sequence := map[string][]string{
 		"again-synced":   {"frame-synced:3", "again-synced:1", "again-synced:1"},
 		"drained":        {"drained:1"}, // at a stop behind which nothing can come again
-		"reason-written": nil, // TestKilledWhileARefusalIsTakenIn
+		"reason-written": nil,           // TestKilledWhileARefusalIsTakenIn
 		"refused":        nil,
 		"retried":        nil, // only meterctl passes it
 	}

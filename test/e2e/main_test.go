@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	kills          = flag.Int("e2e.kills", 10, "how often the kill test kills the bundled host")
+	kills          = flag.Int("e2e.kills", 50, "how often the kill test kills the bundled host")
 	fluentBitKills = flag.Int("e2e.fluent-bit-kills", 5, "how often the kill test kills Fluent Bit, for each number of workers")
 	seed           = flag.Uint64("e2e.seed", 1, "what decides when a kill test kills and which requests fail")
 )
