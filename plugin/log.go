@@ -96,8 +96,8 @@ func Caught(host Host, doing string) {
 
 // logPanic writes the stack in lines of its own, since a host may cut off long ones.
 func logPanic(log *slog.Logger, doing string, r any) {
-	log.Error(fmt.Sprintf("a mistake in this plugin, please report it: panic in %s: %v", doing, r))
-	for line := range strings.Lines(string(debug.Stack())) {
-		log.Error("    " + strings.TrimRight(line, "\n"))
+	text := fmt.Sprintf("a mistake in this plugin, please report it: panic in %s: %v\n%s", doing, r, debug.Stack())
+	for line := range strings.Lines(text) {
+		log.Error(strings.TrimRight(line, "\n"))
 	}
 }
