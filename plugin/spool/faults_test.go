@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,7 +25,7 @@ func failing(s *Spool, seam, part string, n int) {
 		}
 		return false
 	}
-	write, sync, rename, remove := s.write, s.sync, s.rename, s.remove
+	write, fsync, rename, remove, truncate := s.write, s.sync, s.rename, s.remove, s.truncate
 	s.write = func(f *os.File, b []byte) (int, error) {
 		if fails("write", f.Name()) {
 			k, _ := write(f, b[:len(b)/2])
@@ -35,13 +37,19 @@ func failing(s *Spool, seam, part string, n int) {
 		if fails("sync", f.Name()) {
 			return syscall.EIO
 		}
-		return sync(f)
+		return fsync(f)
 	}
 	s.rename = func(from, to string) error {
 		if fails("rename", to) {
 			return syscall.ENOSPC
 		}
 		return rename(from, to)
+	}
+	s.truncate = func(f *os.File, size int64) error {
+		if fails("truncate", f.Name()) {
+			return syscall.EIO
+		}
+		return truncate(f, size)
 	}
 	s.remove = func(path string) error {
 		if fails("remove", path) {
@@ -138,6 +146,63 @@ func TestRotationsThatFailDoNotGiveAnIDTwice(t *testing.T) {
 	}
 }
 
+func TestALogThatEndsTwiceEndsAtTheEarlierPlace(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := mustOpen(t, o)
+	l, upTo, err := s.accept(batchOf(1, "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	failing(s, "truncate", ".log", 9)
+	failing(s, "write", ".log", 1) // ends the log behind a
+	if err := s.Append(batchOf(2, "b")); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("got %v, want the failure of the write", err)
+	}
+	failing(s, "sync", ".log", 1) // ends it before a
+	mustAppend(t, s, batchOf(2, "b"))
+	if err := s.finish(l, upTo); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want the failure of the fsync", err)
+	}
+	mustAppend(t, s, batchOf(1, "a"))
+	crashed(t, s)
+	once(t, drained(t, mustOpen(t, o)), "a", "b")
+}
+
+func TestNoLogIsRemovedBeforeAnotherKnowsWhatItKnew(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := mustOpen(t, o)
+	mustAppend(t, s, batchOf(1, "a"))
+	failing(s, "sync", ".log", 1) // ends the log
+	if err := s.Append(batchOf(2, "b")); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want the failure of the fsync", err)
+	}
+	failing(s, "write", ".log", 1) // and there is no other
+	if _, err := s.sealDue(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("got %v, want the failure of the write", err)
+	}
+	crashed(t, s)
+	s = mustOpen(t, o)
+	if again, err := s.Redelivered(Source{1, 1}); !again || err != nil {
+		t.Errorf("got %v, %v, want the chunk recognised", again, err)
+	}
+	once(t, drained(t, s), "a")
+}
+
+func TestNothingIsAcceptedWhileALogMayComeBackThatWasGivenUp(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.MaxRecords = 2
+	s := mustOpen(t, o)
+	failing(s, "sync", "open|", 2)                    // that of the next log's entry, and that of its removal
+	mustAppend(t, s, batchOf(1, "a", "b", "c"))       // c would have moved there
+	failing(s, "sync", "open|", 1)                    // another try to make sure that it is gone
+	if err := s.Append(batchOf(2, "d")); err == nil { // would stand behind the end that the lost log knows
+		t.Error("accepted, want the failure of the fsync")
+	}
+	mustAppend(t, s, batchOf(2, "d"))
+	crashed(t, s)
+	once(t, drained(t, mustOpen(t, o)), "a", "b", "c", "d")
+}
+
 func TestAFullSpoolStillKnowsAChunkThatComesAgain(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := mustOpen(t, o)
@@ -219,11 +284,13 @@ func TestAnObjectStaysUntilTheRemovalOfItsLogIsDurable(t *testing.T) {
 	s := mustOpen(t, testOptions(t.TempDir()))
 	s.opt.MaxBytes = 1
 	mustAppend(t, s, batchOf(1, "a"))
-	failing(s, "sync", "open|", 1)
-	if _, err := s.sealDue(t.Context()); !errors.Is(err, syscall.EIO) {
-		t.Errorf("got %v, want the failure of the fsync", err)
+	failing(s, "sync", "open|", 2)
+	for range 2 {
+		if _, err := s.sealDue(t.Context()); !errors.Is(err, syscall.EIO) {
+			t.Errorf("got %v, want the failure of the fsync", err)
+		}
+		once(t, outboxOf(t, s.opt.Dir))
 	}
-	once(t, outboxOf(t, s.opt.Dir))
 	sealNow(t, s)
 	once(t, outboxOf(t, s.opt.Dir), "a")
 	crashed(t, s)
@@ -232,12 +299,12 @@ func TestAnObjectStaysUntilTheRemovalOfItsLogIsDurable(t *testing.T) {
 func TestAFolderWhoseSyncFailedIsMadeAnew(t *testing.T) {
 	s := mustOpen(t, testOptions(t.TempDir()))
 	synced := map[string]int{}
-	sync := s.sync
+	fsync := s.sync
 	s.sync = func(f *os.File) error {
 		if synced[f.Name()]++; f.Name() == s.path(outboxDir) && synced[f.Name()] == 1 {
 			return syscall.EIO
 		}
-		return sync(f)
+		return fsync(f)
 	}
 	mustAppend(t, s, batchOf(1, "a"))
 	if err := s.Drain(t.Context()); !errors.Is(err, syscall.EIO) {
@@ -289,6 +356,46 @@ func TestLogsThatWaitHoldNoFiles(t *testing.T) {
 		t.Errorf("%d logs are waiting after a start and %d files open", len(s.sealing), len(open))
 	}
 	crashed(t, s)
+}
+
+func TestAppendsFailuresAndSealsAtOnce(t *testing.T) {
+	o := testOptions(memoryDir(t))
+	o.MaxBytes, o.MaxRecords, o.MaxAge = 2000, 20, time.Millisecond
+	s := openUnsynced(t, o)
+	write, fsync := s.write, s.sync
+	s.write = func(f *os.File, b []byte) (int, error) {
+		if rand.IntN(20) == 0 {
+			n, _ := write(f, b[:rand.IntN(len(b))])
+			return n, syscall.ENOSPC
+		}
+		return write(f, b)
+	}
+	s.sync = func(f *os.File) error {
+		if rand.IntN(20) == 0 {
+			return syscall.EIO
+		}
+		return fsync(f)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running, appending sync.WaitGroup
+	running.Go(func() { s.Run(ctx) })
+	var names []string
+	for worker := range 4 {
+		for i := range 200 {
+			names = append(names, fmt.Sprintf("%d.%d", worker, i))
+		}
+		appending.Go(func() {
+			for i := range 200 {
+				for s.Append(batchOf(uint64(i), fmt.Sprintf("%d.%d", worker, i))) != nil {
+				}
+			}
+		})
+	}
+	appending.Wait()
+	cancel()
+	running.Wait()
+	s.write, s.sync = write, fsync
+	once(t, drained(t, s), names...)
 }
 
 func TestCloseLeavesNoGoroutineAndNoFile(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -54,6 +55,7 @@ type model struct {
 	bucket   map[string][]byte
 	keepSent bool
 	deaths   int
+	most     int // records in any object
 }
 
 func TestModel(t *testing.T) {
@@ -91,11 +93,6 @@ func newModel(t *testing.T, seed uint64) *model {
 	o := testOptions("")
 	o.MaxBytes = int64(200 + r.IntN(3000))
 	o.MaxAge = time.Minute
-	o.JSONArray = r.IntN(3) == 0
-	o.GzipLevel = r.IntN(2) * 6
-	if r.IntN(2) == 0 {
-		o.MaxRecords = 1 + r.IntN(12)
-	}
 	if r.IntN(3) == 0 {
 		o.Limit = int64(3000 + r.IntN(20000))
 	}
@@ -104,7 +101,8 @@ func newModel(t *testing.T, seed uint64) *model {
 		t: t, rand: r, opt: o, bucket: make(map[string][]byte), keepSent: r.IntN(3) == 0,
 		disk: newDisk(t, r), faults: []float64{0, 0.02, 0.1}[r.IntN(3)],
 	}
-	m.note("options: %d bytes, %d records, limit %d, array %v, gzip %d, faults %v", o.MaxBytes, o.MaxRecords, o.Limit, o.JSONArray, o.GzipLevel, m.faults)
+	m.note("%d bytes, limit %d, faults %v", o.MaxBytes, o.Limit, m.faults)
+	m.configure()
 	m.open()
 	return m
 }
@@ -119,6 +117,19 @@ func (m *model) fail(format string, args ...any) {
 		m.t.Log("\n" + strings.Join(m.log, "\n"))
 	}
 	m.t.Fatalf(format, args...)
+}
+
+// configure sets what may change from one start to the next.
+func (m *model) configure() {
+	o := &m.opt
+	o.JSONArray, o.GzipLevel, o.MaxRecords = m.rand.IntN(3) == 0, m.rand.IntN(2)*6, 0
+	if m.rand.IntN(2) == 0 {
+		o.MaxRecords = 1 + m.rand.IntN(12)
+	}
+	if m.most = max(m.most, o.MaxRecords); o.MaxRecords == 0 {
+		m.most = math.MaxInt
+	}
+	m.note("%d records, array %v, gzip %d", o.MaxRecords, o.JSONArray, o.GzipLevel)
 }
 
 // open starts a process.
@@ -165,7 +176,9 @@ func (m *model) reborn() {
 
 // again is a start of Fluent Bit: what it has not recorded comes again.
 func (m *model) again(stopped bool) {
-	m.life++
+	if m.life++; m.rand.IntN(8) == 0 {
+		m.configure()
+	}
 	recorded := make(map[uint64]bool)
 	for _, c := range m.chunks {
 		recorded[c.source] = recorded[c.source] || c.recorded
@@ -445,8 +458,8 @@ func (m *model) compare() {
 			got[record.Name]++
 			n++
 		}
-		if n == 0 || m.opt.MaxRecords > 0 && n > m.opt.MaxRecords {
-			m.fail("object %s holds %d records, want 1 to %d", key, n, m.opt.MaxRecords)
+		if n == 0 || n > m.most {
+			m.fail("object %s holds %d records, want 1 to %d", key, n, m.most)
 		}
 	}
 	for name, n := range most {
@@ -461,7 +474,7 @@ func (m *model) compare() {
 }
 
 func (m *model) lines(key string, b []byte) []string {
-	if m.opt.GzipLevel > 0 {
+	if bytes.HasPrefix(b, []byte{0x1f, 0x8b}) {
 		gz, err := gzip.NewReader(bytes.NewReader(b))
 		if err == nil {
 			b, err = io.ReadAll(gz)
@@ -470,7 +483,7 @@ func (m *model) lines(key string, b []byte) []string {
 			m.fail("object %s: %v", key, err)
 		}
 	}
-	if !m.opt.JSONArray {
+	if !bytes.HasPrefix(b, []byte{'['}) {
 		return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
 	}
 	var raw []json.RawMessage

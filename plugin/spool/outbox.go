@@ -178,7 +178,8 @@ func (s *Spool) Empty(ctx context.Context) error {
 	}
 }
 
-// publish moves one object from sealing/ to outbox/<key>, durably, and lets it be taken.
+// publish moves one object from sealing/ to outbox/<key> and lets it be taken. Should a power cut undo
+// that, the next start does it again.
 func (s *Spool) publish(name, key string) error {
 	from, to := s.path(sealingDir, name), s.objectPath(outboxDir, key)
 	st, err := os.Stat(from)
@@ -202,9 +203,6 @@ func (s *Spool) publish(name, key string) error {
 	o.sealed++
 	o.bytes += st.Size()
 	s.count(st.Size())
-	if err := s.syncDir(filepath.Dir(to)); err != nil {
-		return fmt.Errorf("publish %s: %w", key, err)
-	}
 	return nil
 }
 

@@ -1,0 +1,176 @@
+package spool
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// benchLines are meter records of some 300 bytes each, as a chunk of 2 MB of access log makes 1.2 MB of.
+func benchLines(size int) (lines []byte, records int) {
+	for len(lines) < size {
+		lines = fmt.Appendf(lines, `{"customerId":"tenant-%d","meterApiName":"ApiCalls","meterValue":1,"meterTimeInMillis":%d,"uniqueId":"`+"\x00"+`","dimensions":{"region":"eu-central-1","plan":"gold","method":"GET","path":"/v1/things/%x","status":"200","host":"web-%d"}}`+"\n",
+			records*7919%500, 1784000000000+records, records*2654435761, records%9)
+		records++
+	}
+	return lines, records
+}
+
+func benchOpen(b *testing.B, o Options) *Spool {
+	b.Helper()
+	s, err := Open(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return s
+}
+
+// BenchmarkAppend is one flush after the other, beside the bare write and fsync of the same bytes.
+func BenchmarkAppend(b *testing.B) {
+	lines, records := benchLines(1_200_000)
+	run := func(b *testing.B, once func(i int) error) {
+		b.SetBytes(int64(len(lines)))
+		b.ReportAllocs()
+		var took []time.Duration
+		for i := 0; b.Loop(); i++ {
+			began := time.Now()
+			if err := once(i); err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, time.Since(began))
+		}
+		slices.Sort(took)
+		b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+		b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+	}
+	b.Run("spool", func(b *testing.B) {
+		o := testOptions(b.TempDir())
+		o.MaxBytes, o.Limit = 50<<20, 0
+		s := benchOpen(b, o)
+		var batch Batch
+		run(b, func(i int) error {
+			batch.Reset()
+			batch.SetBuffer(append(batch.Buffer(), lines...))
+			batch.Records, batch.Source = records, Source{1, uint64(i)}
+			return s.Append(&batch)
+		})
+	})
+	b.Run("bare", func(b *testing.B) {
+		f, err := os.Create(filepath.Join(b.TempDir(), "bare"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer f.Close()
+		run(b, func(int) error {
+			if _, err := f.Write(lines); err != nil {
+				return err
+			}
+			return f.Sync()
+		})
+	})
+}
+
+// BenchmarkSeal turns a log of 50 MB of lines into one object.
+func BenchmarkSeal(b *testing.B) {
+	lines, records := benchLines(1_200_000)
+	o := testOptions(b.TempDir())
+	o.MaxBytes, o.Limit = 1<<40, 0
+	s := benchOpen(b, o)
+	var batch Batch
+	b.ReportAllocs()
+	b.SetBytes(int64(len(lines)) * 40)
+	for b.Loop() {
+		b.StopTimer()
+		for i := range 40 {
+			batch.Reset()
+			batch.SetBuffer(append(batch.Buffer(), lines...))
+			batch.Records, batch.Source = records, Source{1, uint64(i)}
+			if err := s.Append(&batch); err != nil {
+				b.Fatal(err)
+			}
+		}
+		s.mu.Lock()
+		logs, err := s.sealable(true)
+		s.mu.Unlock()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if err := s.sealAll(b.Context(), logs); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(records*40), "records/op")
+}
+
+// BenchmarkOpenWithBacklog starts over 10,000 objects that wait.
+func BenchmarkOpenWithBacklog(b *testing.B) {
+	o := testOptions(b.TempDir())
+	for day := range 10 {
+		dir := filepath.Join(o.Dir, outboxDir, "ingest", "amberdata", fmt.Sprintf("09-%02d-2026", day+1))
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			b.Fatal(err)
+		}
+		for i := range 1000 {
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.gz", i)), []byte("x"), 0o600); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	for b.Loop() {
+		s, err := Open(o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n := s.Waiting(); n != 10_000 {
+			b.Fatalf("%d objects are waiting", n)
+		}
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// TestNothingIsAllocatedPerRecord holds for the way of a record through the spool.
+func TestNothingIsAllocatedPerRecord(t *testing.T) {
+	o := testOptions(memoryDir(t))
+	o.MaxBytes, o.JSONArray = 1<<40, true
+	s := openUnsynced(t, o)
+	var batch Batch
+	allocs := func(records int) float64 {
+		lines := bytes.Repeat([]byte("{\"uniqueId\":\"\x00\"}\n"), records)
+		return testing.AllocsPerRun(3, func() {
+			batch.Reset()
+			batch.SetBuffer(append(batch.Buffer(), lines...))
+			batch.Records = records
+			if err := s.Append(&batch); err != nil {
+				t.Fatal(err)
+			}
+			s.mu.Lock()
+			logs, err := s.sealable(true)
+			s.mu.Unlock()
+			if err == nil {
+				err = s.sealAll(t.Context(), logs)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	few, many := allocs(10), allocs(10_000)
+	if many > few+500 {
+		t.Errorf("%v allocations for 10 records and %v for 10,000", few, many)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
