@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -54,29 +55,14 @@ func kinds() (names []string) {
 type counts struct {
 	records, bytes, redelivered, damaged atomic.Int64
 	rejected                             map[string]*atomic.Int64 // read-only map
-
-	poke chan struct{}
 }
 
 func newCounts() *counts {
-	c := &counts{rejected: make(map[string]*atomic.Int64), poke: make(chan struct{}, 1)}
+	c := &counts{rejected: make(map[string]*atomic.Int64)}
 	for _, reason := range meter.Reasons {
 		c.rejected[reason] = new(atomic.Int64)
 	}
 	return c
-}
-
-func (c *counts) accepted(records, bytes int) {
-	c.records.Add(int64(records))
-	c.bytes.Add(int64(bytes))
-	c.changed()
-}
-
-func (c *counts) changed() {
-	select {
-	case c.poke <- struct{}{}:
-	default:
-	}
 }
 
 // values are those of Metrics, one for each value of a label. What belongs to a delivery that outputs
@@ -117,39 +103,32 @@ func refused(r *report.Reporter) int64 {
 }
 
 const (
-	// After a change the host's metrics follow within publishSoon, and while anything waits, whose age
-	// grows, they are set every publishOften. Otherwise nothing wakes up.
-	publishSoon  = time.Second
-	publishOften = 5 * time.Second
-	// A host without metrics gets a log line this often, if anything changed.
+	publishEvery = time.Second
+	// A host without metrics gets a log line this often, if anything has changed.
 	logCounts = 10 * time.Minute
 )
 
-// publish keeps the host's metrics up to date until ctx ends.
+// publish keeps the host's metrics up to date until ctx ends. Not only flushes change them: uploads, refusals
+// of Amberflo and the time do.
 func (p *Instance) publish(ctx context.Context, to func([]float64)) {
-	soon, often := publishSoon, publishOften
+	every := publishEvery
 	if p.logsCounts {
-		soon, often = logCounts, logCounts
-	} else {
-		to(p.values())
+		every = logCounts
 	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var last []float64
 	for {
-		var again <-chan time.Time
-		if st := p.delivery.spool.Stats(); !st.OldestWaiting.IsZero() {
-			again = time.After(often)
+		values := p.values()
+		if !p.logsCounts || last != nil && !slices.Equal(values, last) {
+			to(values)
 		}
+		last = values
 		select {
 		case <-ctx.Done():
 			return
-		case <-again:
-		case <-p.counts.poke:
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(soon):
-			}
+		case <-tick.C:
 		}
-		to(p.values())
 	}
 }
 

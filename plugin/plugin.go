@@ -137,7 +137,6 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	if again, err := s.Redelivered(source); again {
 		if err == nil {
 			p.counts.redelivered.Add(1)
-			p.counts.changed()
 		}
 		return err
 	}
@@ -188,7 +187,8 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		return err
 	}
 	p.refusals.forget(source)
-	p.counts.accepted(w.batch.Records, len(data))
+	p.counts.records.Add(int64(w.batch.Records))
+	p.counts.bytes.Add(int64(len(data)))
 	return nil
 }
 
