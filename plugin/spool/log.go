@@ -199,6 +199,7 @@ func (s *Spool) rotate(last *Batch) error {
 		}
 		return err
 	}
+	old.records -= rest
 	s.sealing = append(s.sealing, old)
 	s.poke()
 	return nil
