@@ -6,9 +6,12 @@ LDFLAGS := -s -w -X out_amberflo/plugin.Version=$(VERSION)
 ALIVE   := test/tools/alive.sh
 CODE    := $(shell find out_amberflo plugin -name '*.go' -o -name '*.c') go.mod go.sum
 
-.PHONY: all help demo test soak check lint bench clean
+.PHONY: all help version demo test soak check lint bench arm64 release clean
 
 all: out_amberflo.so bin/meterctl ## build the plugin (the default)
+
+version: ## the version of this build
+	@echo $(VERSION)
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9_./-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 20
@@ -53,5 +56,22 @@ bench: all bin/amberflo-host bin/versitygw ## what it costs: benchmarks per room
 	$(GO) test -run '^$$' -bench . ./plugin/...
 	$(GO) run ./test/bench -plot docs/cpu.svg
 
+TOOLS_amd64 := x86_64-linux-gnu-gcc gcc-x86-64-linux-gnu libc6-dev-amd64-cross
+TOOLS_arm64 := aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+
+build/%/out_amberflo.so: $(CODE)
+	@command -v $(firstword $(TOOLS_$*)) >/dev/null || { echo "want $(firstword $(TOOLS_$*)): apt-get install $(wordlist 2,3,$(TOOLS_$*))" >&2; exit 1; }
+	@$(ALIVE) "building $@" env CGO_ENABLED=1 GOARCH=$* CC=$(firstword $(TOOLS_$*)) $(GO) build -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
+
+build/%/meterctl: $(CODE) $(wildcard cmd/meterctl/*.go)
+	@$(ALIVE) "building $@" env CGO_ENABLED=0 GOARCH=$* $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/meterctl
+
+arm64: build/arm64/out_amberflo.so build/arm64/meterctl ## cross-compile; .ci/arm64 also runs the result under emulation
+
+release: ## an archive for each architecture, with checksums, in dist/
+	@rm -rf build/amd64 build/arm64
+	@$(MAKE) --no-print-directory $(foreach arch,amd64 arm64,build/$(arch)/out_amberflo.so build/$(arch)/meterctl)
+	test/tools/release.sh $(VERSION) amd64 arm64
+
 clean: ## remove what was built
-	rm -rf out_amberflo.so out_amberflo.h bin build
+	rm -rf out_amberflo.so out_amberflo.h bin build dist
