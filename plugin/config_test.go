@@ -29,7 +29,7 @@ func TestBucketAndRegionAreTheWholeConfigurationOfRecordsThatAreMeters(t *testin
 		t.Fatal(err)
 	}
 	b.Close()
-	if c.Bucket.ACL != "bucket-owner-full-control" || c.Bucket.PathStyle || c.GzipLevel != 5 || c.JSONArray ||
+	if c.Bucket.ACL != "bucket-owner-full-control" || c.Bucket.PathStyle || c.GzipLevel != 1 || c.JSONArray ||
 		c.TotalFileSize != 50e6 || c.MaxRecords != 0 || c.UploadTimeout != time.Minute || c.UploadConcurrent != 2 ||
 		c.StoreDir != "/tmp/fluent-bit/amberflo" || c.StoreDirLimit != 10e9 || c.RejectedLimit != 1e9 ||
 		c.ShutdownTimeout != 10*time.Second || c.StartupCheck != "probe" || !c.Reports || c.ReportsWindow != time.Hour {
