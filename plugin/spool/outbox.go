@@ -34,12 +34,13 @@ type outbox struct {
 	keepSent bool
 }
 
-func (o *outbox) add(obj Object, front bool) {
-	if front {
-		o.waiting = slices.Insert(o.waiting, 0, obj)
-	} else {
-		o.waiting = append(o.waiting, obj)
+// add keeps the order, whichever end an object that comes back was taken from.
+func (o *outbox) add(obj Object) {
+	at := len(o.waiting)
+	for at > 0 && o.waiting[at-1].Sealed.After(obj.Sealed) {
+		at--
 	}
+	o.waiting = slices.Insert(o.waiting, at, obj)
 	if o.arrived != nil {
 		close(o.arrived)
 		o.arrived = nil
@@ -106,7 +107,7 @@ func (s *Spool) Return(obj Object, notBefore time.Time) {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
 	delete(s.outbox.taken, obj.Key)
-	s.outbox.add(obj, true)
+	s.outbox.add(obj)
 }
 
 // Read opens the bytes of an object.
@@ -137,7 +138,7 @@ func (s *Spool) Sent(obj Object) error {
 		s.count(-obj.Size) // somebody removed it
 	} else if err != nil {
 		obj.notBefore = time.Now().Add(time.Minute)
-		o.add(obj, true)
+		o.add(obj)
 		return fmt.Errorf("take the delivered object %s out of the outbox: %w", obj.Key, err)
 	}
 	o.bytes -= obj.Size
@@ -199,7 +200,7 @@ func (s *Spool) publish(name, key string) error {
 		return fmt.Errorf("publish %s: %w", key, err)
 	}
 	crash("published")
-	o.add(Object{Key: key, Size: st.Size(), Sealed: st.ModTime()}, false)
+	o.add(Object{Key: key, Size: st.Size(), Sealed: st.ModTime()})
 	o.sealed++
 	o.bytes += st.Size()
 	s.count(st.Size())
