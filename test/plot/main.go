@@ -103,7 +103,7 @@ func run(file string) (err error) {
 	}()
 	moments := watch("http://127.0.0.1:"+port+"/api/v2/metrics/prometheus", proxy)
 	if len(moments) < int(lasts/every)/2 {
-		return fmt.Errorf("Fluent Bit answered %d scrapes of %d", len(moments), lasts/every)
+		return fmt.Errorf("want %d scrapes of Fluent Bit, got %d", lasts/every, len(moments))
 	}
 	return os.WriteFile(file, draw(moments), 0o644)
 }
