@@ -267,6 +267,24 @@ func (s *scanner) Next() bool {
 	return false
 }
 
+// lines gives the records of the frame that count within a bound, and the number of the first. They are
+// valid until the next call of Next.
+func (s *scanner) lines(bound end) (lines []byte, first int) {
+	switch s.header.kind {
+	case kindRecords:
+		lines = s.payload
+	case kindCarry:
+		c, _ := parseCarry(s.payload)
+		lines = c.lines
+	}
+	if s.start > bound.offset {
+		lines = nil
+	} else if s.start == bound.offset {
+		lines = headLines(lines, int(bound.lines))
+	}
+	return lines, int(s.header.first)
+}
+
 // skip moves from a place where no frame header stands, whose first bytes are b, to the next one.
 func (s *scanner) skip(b []byte) {
 	from := s.offset

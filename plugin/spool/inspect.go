@@ -124,18 +124,7 @@ func logRecords(dir string, file *os.File, f File, each func([]byte) error) ([]P
 	}
 	var text []byte
 	for scan.Next() && scan.start <= bound.offset {
-		lines, first := scan.payload, int(scan.header.first)
-		switch scan.header.kind {
-		case kindRecords:
-		case kindCarry:
-			c, _ := parseCarry(scan.payload)
-			lines = c.lines
-		default:
-			continue
-		}
-		if scan.start == bound.offset {
-			lines = headLines(lines, int(bound.lines))
-		}
+		lines, first := scan.lines(bound)
 		text = appendStamped(text[:0], lines, id, first)
 		for line := range bytes.Lines(text) {
 			if err := each(bytes.TrimSuffix(line, newline)); err != nil {

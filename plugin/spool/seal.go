@@ -197,18 +197,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		lines, first := scan.payload, int(scan.header.first)
-		switch scan.header.kind {
-		case kindRecords:
-		case kindCarry:
-			c, _ := parseCarry(scan.payload)
-			lines = c.lines
-		default:
-			continue
-		}
-		if scan.start == bound.offset {
-			lines = headLines(lines, int(bound.lines))
-		}
+		lines, first := scan.lines(bound)
 		for len(lines) > 0 {
 			if obj == nil {
 				id := l.id
