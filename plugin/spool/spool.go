@@ -268,6 +268,8 @@ func (s *Spool) room(n int64) error {
 	return nil
 }
 
+// openBytes is what the logs hold and, where objects are not compressed, what these will be larger by: in
+// a log a unique id is one byte.
 func (s *Spool) openBytes() int64 {
 	var n int64
 	if s.current != nil {
@@ -276,8 +278,14 @@ func (s *Spool) openBytes() int64 {
 	for _, l := range s.sealing {
 		n += l.written.Load()
 	}
+	if s.opt.GzipLevel == 0 {
+		n += int64(s.waitingRecords()) * idSize
+	}
 	return n
 }
+
+// idSize is the length of a unique id at most: a uuid, a hyphen, a number below 10,000,000.
+const idSize = 44
 
 func (s *Spool) waitingRecords() (n int) {
 	for _, l := range s.sealing {
