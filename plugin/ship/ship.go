@@ -29,10 +29,13 @@ type Options struct {
 	Log         *slog.Logger
 }
 
-// Backoff: the wait doubles from first to longest, half of it at random, so that a fleet that failed
-// together does not come back together.
+// Backoff: after patience failures in a row the wait doubles from firstWait to longestWait, half of it at
+// random, so that a fleet that failed together does not come back together. With an S3 that refuses every
+// second request, doubling at once would make long waits of ordinary bad luck: a backlog would drain ten
+// times more slowly.
 const (
-	firstWait   = 200 * time.Millisecond
+	firstWait   = 50 * time.Millisecond
+	patience    = 4
 	longestWait = time.Minute
 	// An object that S3 refuses for itself is tried rarely; it does not hold up others.
 	refusedWait = 10 * time.Minute
@@ -196,7 +199,7 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 	if e != nil && !e.Kind.ConcernsAll() || e == nil {
 		s.refused[key]++
 		n := s.refused[key]
-		wait := backoff(n, 10*firstWait, refusedWait)
+		wait := backoff(n, 40*firstWait, refusedWait)
 		if loud(n) {
 			s.opt.Log.Error("an object was not taken; it is kept and tried again, others go on", "key", key, "failures", n, "next", wait.Round(time.Second), "err", err)
 		}
@@ -237,6 +240,6 @@ func (s *Shipper) succeeded(obj spool.Object) {
 func loud(n int) bool { return n&(n-1) == 0 }
 
 func backoff(n int, first, longest time.Duration) time.Duration {
-	d := min(first<<min(n-1, 20), longest)
+	d := min(first<<min(max(n-patience, 0), 20), longest)
 	return d/2 + rand.N(d/2)
 }

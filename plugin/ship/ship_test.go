@@ -119,7 +119,7 @@ func TestAWaitEndsWithItsContextAndWhenHurried(t *testing.T) {
 
 func TestBackoffDoublesToItsBoundHalfOfItAtRandom(t *testing.T) {
 	for n := 1; n < 100; n++ {
-		full := min(firstWait<<min(n-1, 20), longestWait)
+		full := min(firstWait<<min(max(n-patience, 0), 20), longestWait)
 		for range 20 {
 			if d := backoff(n, firstWait, longestWait); d < full/2 || d > full {
 				t.Fatalf("failure %d: got %s, want %s to %s", n, d, full/2, full)
