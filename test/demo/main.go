@@ -5,13 +5,13 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"math/big"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -60,7 +60,7 @@ func run(ctx context.Context) error {
 	fmt.Printf("bucket   s3://%s on versitygw at %s; its owner lets the writer put with the ACL\n"+
 		"         bucket-owner-full-control only, and read failure reports\nhost     %s\n", server.Bucket, server.Endpoint, h.name)
 
-	truth, err := h.deliver(ctx, "first", lines)
+	truth, err := h.deliver(ctx, "first", lines, h.section("$api"))
 	if err != nil {
 		return err
 	}
@@ -96,8 +96,15 @@ func run(ctx context.Context) error {
 
 // refuseAndResend is the second act: a meter that Amberflo does not know yet.
 func refuseAndResend(ctx context.Context, h *host, standin *amberflo.Standin, truth accesslog.Truth) error {
-	fmt.Print("\n--- Then 300 lines of a new meter, ExportReport, which nobody has defined at Amberflo.\n\n")
-	more, err := h.deliver(ctx, "second", accesslog.Options{Lines: 300, Seed: 8, Meter: "ExportReport", Start: time.Now().Add(-time.Minute).UTC()})
+	fmt.Print("\n--- Then 300 lines for two outputs that share a spool: the meters above, and a new one, ExportReport, which nobody has\n" +
+		"    defined at Amberflo. It takes one half of the object, and refuses the other.\n\n")
+	log := accesslog.Options{Lines: 300, Seed: 8, Start: time.Now().Add(-time.Minute).UTC()}
+	known, err := h.deliver(ctx, "second", log, h.section("$api"), h.section("ExportReport"))
+	if err != nil {
+		return err
+	}
+	log.Meter = "ExportReport" // the same log, metered by the other output
+	unknown, err := accesslog.WriteLines(io.Discard, log)
 	if err != nil {
 		return err
 	}
@@ -129,14 +136,37 @@ func refuseAndResend(ctx context.Context, h *host, standin *amberflo.Standin, tr
 	if _, err := standin.Round(ctx); err != nil {
 		return err
 	}
-	truth.Bill = append(truth.Bill, more.Bill...)
+	truth.Bill = addUp(truth.Bill, known.Bill, unknown.Bill)
 	bill := standin.Bill()
-	bill.Refused = 0 // the first time; the bill below is what counts
+	if bill.Refused != unknown.Metered || bill.Duplicates != known.Metered {
+		return fmt.Errorf("want %d records refused the first time and %d discarded the second, got %d and %d",
+			unknown.Metered, known.Metered, bill.Refused, bill.Duplicates)
+	}
+	bill.Refused, bill.Duplicates = 0, 0
 	if err := check(truth, bill, truth.Rejected()); err != nil {
 		return err
 	}
-	fmt.Printf("\nThe %d records are on the bill, which is again what both logs say, to the last unit.\n", more.Metered)
+	fmt.Printf("\nThe %d records of ExportReport are on the bill. The other %d came a second time, and Amberflo discarded them by their ids.\n"+
+		"The bill is again what the logs say, to the last unit.\n", unknown.Metered, known.Metered)
 	return nil
+}
+
+// addUp adds bills by customer and meter.
+func addUp(bills ...[]accesslog.Line) (sum []accesslog.Line) {
+	for _, bill := range bills {
+		for _, l := range bill {
+			i := slices.IndexFunc(sum, func(s accesslog.Line) bool { return s.Customer == l.Customer && s.Meter == l.Meter })
+			if i < 0 {
+				sum = append(sum, l)
+				continue
+			}
+			a, _ := new(big.Rat).SetString(sum[i].Usage)
+			b, _ := new(big.Rat).SetString(l.Usage)
+			sum[i].Events += l.Events
+			sum[i].Usage = amberflo.Decimal(a.Add(a, b))
+		}
+	}
+	return sum
 }
 
 func metersOf(t accesslog.Truth) (meters []string) {
@@ -207,12 +237,12 @@ func (h *host) command(ctx context.Context, input, output string, args ...string
 }
 
 // deliver writes a log, sends it through the plugin and returns what the bill must be.
-func (h *host) deliver(ctx context.Context, name string, opt accesslog.Options) (accesslog.Truth, error) {
+func (h *host) deliver(ctx context.Context, name string, opt accesslog.Options, sections ...string) (accesslog.Truth, error) {
 	input := filepath.Join(h.dir, name+".log")
 	var truth accesslog.Truth
 	var cmd *exec.Cmd
 	var err error
-	output := h.section(cmp.Or(opt.Meter, "$api"))
+	output := strings.Join(sections, "\n")
 	if h.fluentBit {
 		if truth, err = writeTo(input, func(w *bufio.Writer) (accesslog.Truth, error) { return accesslog.WriteLines(w, opt) }); err == nil {
 			cmd, err = h.command(ctx, fmt.Sprintf("[INPUT]\n    Name tail\n    Path %s\n    Tag app.access\n    Parser json\n    Read_from_Head on\n    Exit_On_Eof on\n", input), output)
