@@ -41,7 +41,7 @@ test: all bin/amberflo-host bin/versitygw ## every test: rooms with the race det
 check: lint test ## what CI runs
 
 soak: all bin/amberflo-host bin/versitygw ## longer proofs, with their figures: kills, power cuts, memory with a backlog
-	$(GO) test ./test/e2e -count 1 -timeout 40m -v -run 'Killed|MemoryStays' -e2e.kills 200 -e2e.fluent-bit-kills 50
+	$(GO) test ./test/e2e -count 1 -timeout 40m -v -run 'Killed|MemoryStays|Stop' -e2e.kills 200 -e2e.fluent-bit-kills 50
 	$(GO) test ./plugin/spool -count 1 -timeout 40m -v -run Model -spool.for 2m
 
 lint: ## format, vet and the pinned linter
