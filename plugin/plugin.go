@@ -58,7 +58,7 @@ type Host struct {
 	LogEnabled func(slog.Level) bool
 	// Log prints a line; false if it could not, and the line goes to standard error.
 	Log func(level slog.Level, line string) bool
-	// Publish sets the host's own metrics to values, in the order of Series.
+	// Publish sets the host's own metrics to values: in the order of Metrics, one for each value of a label.
 	Publish func(values []float64)
 }
 
@@ -149,9 +149,11 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	for events := 0; w.reader.Next(); events++ {
 		ev := w.reader.Event()
 		var n int
-		refusal := &meter.Refusal{Reason: meter.NotAnEvent, Detail: ev.Malformed}
+		var refusal *meter.Refusal
 		if ev.Malformed == "" {
 			buf, n, refusal = w.mapper.Append(buf, tag, ev)
+		} else {
+			refusal = &meter.Refusal{Reason: meter.NotAnEvent, Detail: ev.Malformed}
 		}
 		if refusal != nil {
 			w.rejects = appendReject(w.rejects, reject{

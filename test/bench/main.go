@@ -233,7 +233,7 @@ func (b *bench) host(ctx context.Context) error {
 	}
 	m := median(samples)
 	of := func(get func(summary) float64) float64 {
-		return medianOf(columnOf(flushes, get))
+		return medianOf(column(flushes, get))
 	}
 	bare50, bare99, err := b.bare()
 	if err != nil {
@@ -339,10 +339,8 @@ func write(path string, do func(*bufio.Writer) error) error {
 	return errors.Join(do(w), w.Flush(), f.Close())
 }
 
-func column(s []sample, get func(sample) float64) []float64 { return columnOf(s, get) }
-
-// columnOf gives one figure of all runs, sorted.
-func columnOf[T any](s []T, get func(T) float64) []float64 {
+// column gives one figure of all runs, sorted.
+func column[T any](s []T, get func(T) float64) []float64 {
 	v := make([]float64, len(s))
 	for i := range s {
 		v[i] = get(s[i])
