@@ -20,8 +20,8 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// Event is one log event. Its slices alias the chunk, Fields the reader's scratch: all of it is valid until the
-// reader's next call of Next or Reset. It is read-only.
+// Event is one log event. Its slices alias the chunk, and it the reader: all of it is valid until the reader's next call
+// of Next or Reset. It is read-only.
 type Event struct {
 	Seconds int64 // the event's own time since 1970
 	Nanos   int64 // 0 to 999,999,999
@@ -32,12 +32,20 @@ type Event struct {
 	GroupRaw []byte // that whole start marker, so that an event can be set aside together with its group
 	Record   []byte // a msgpack map
 
-	// Fields holds the values of the wanted keys of the record's top level, in the order of NewKeys, nil where the
-	// record has no such key. Of duplicates the last wins, as it does in Fluent Bit.
-	Fields [][]byte
-
 	// Malformed says why this is no log event ("" when it is one). Then only Raw and the group are set.
 	Malformed string
+
+	reader *Reader
+}
+
+// Field returns the value of a wanted key of the record's top level, counted in the order of NewKeys; nil if the record
+// has no such key. Of duplicates the last wins, as it does in Fluent Bit. It must not be called for what is malformed.
+func (e *Event) Field(i int) []byte {
+	at := e.reader.fields[i]
+	if at.to == 0 {
+		return nil
+	}
+	return e.reader.chunk[at.from:at.to]
 }
 
 // DamageError says where and why a chunk cannot be read any further.
@@ -69,21 +77,27 @@ type Reader struct {
 	chunk  []byte
 	next   int // offset of the next event
 	wanted *Keys
-	fields [][]byte
+	fields []span
+	seen   [64]seenKey // the last at each position, counted round in longer records
 	event  Event
 	damage *DamageError
 }
 
 // NewReader returns a reader at the start of chunk, which it neither copies nor alters.
 func NewReader(chunk []byte, wanted *Keys) *Reader {
-	return &Reader{chunk: chunk, wanted: wanted, fields: make([][]byte, wanted.Len())}
+	r := &Reader{chunk: chunk, wanted: wanted, fields: make([]span, wanted.Len())}
+	for i := range r.seen {
+		r.seen[i].head = 1 // equal to no key
+	}
+	r.event.reader = r
+	return r
 }
 
 // Reset puts the reader at the start of another chunk, keeping the wanted keys and all memory.
 func (r *Reader) Reset(chunk []byte) {
 	clear(r.fields)
 	r.chunk, r.next, r.damage = chunk, 0, nil
-	r.event = Event{}
+	r.event = Event{reader: r}
 }
 
 // Event returns the event that Next found. It is valid until the next call of Next or Reset.
@@ -130,7 +144,7 @@ func (r *Reader) Next() bool {
 // where it is damaged the complement of the damage's offset, and the seconds of a group marker, 0 for all other events.
 func (r *Reader) read(start int) (end int, marker uint32) {
 	b, e := r.chunk, &r.event
-	e.Malformed, e.Metadata, e.Record, e.Fields = "", nil, nil, nil
+	e.Malformed, e.Metadata, e.Record = "", nil, nil
 
 	// Fluent Bit's own encoder begins every event with the same four bytes: an array of two, an array of two, fixext 8
 	// of type 0. The general way is below.
@@ -175,7 +189,7 @@ func (r *Reader) readMaps(start, p int, metadata bool) (end int) {
 	if end = r.readRecord(p); end < 0 {
 		return end
 	}
-	e.Record, e.Fields = b[p:end], r.fields
+	e.Record = b[p:end]
 	return end
 }
 

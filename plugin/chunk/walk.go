@@ -3,116 +3,125 @@ package chunk
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"strings"
+	"unsafe"
 
 	"github.com/tinylib/msgp/msgp"
 )
 
 // Keys is the set of top-level keys whose values a Reader hands out. It is immutable and safe for concurrent use.
-type Keys struct {
-	names []string
-	// lengths has bit n set when a key of n bytes is wanted (63 stands for all longer ones), so that most of a
-	// record's keys cost one shift and one test.
-	lengths uint64
-	byLen   [64][]wantedKey
-}
+type Keys struct{ names []string }
 
-type wantedKey struct {
-	first uint64 // the first eight bytes, as word reads them
-	field int
-}
-
-// NewKeys returns the set of names, each of which is to occur once. Event.Fields has their order.
-func NewKeys(names ...string) *Keys {
-	k := &Keys{names: names}
-	for i, name := range names {
-		n := min(len(name), 63)
-		k.lengths |= 1 << n
-		k.byLen[n] = append(k.byLen[n], wantedKey{first: word([]byte(name), 0, len(name)), field: i})
-	}
-	return k
-}
-
-// word returns the first eight of the n bytes at p, filled up with zeros, as one number: two keys of up to eight bytes
-// are compared by one instruction that way.
-func word(b []byte, p, n int) uint64 {
-	if n >= 8 {
-		return binary.LittleEndian.Uint64(b[p:])
-	}
-	if p+8 <= len(b) {
-		return binary.LittleEndian.Uint64(b[p:]) & (1<<(8*n) - 1)
-	}
-	var first [8]byte
-	copy(first[:], b[p:p+n])
-	return binary.LittleEndian.Uint64(first[:])
-}
+// NewKeys returns the set of names, each of which is to occur once. Event.Field counts them in this order.
+func NewKeys(names ...string) *Keys { return &Keys{names: names} }
 
 // Len returns the number of keys.
 func (k *Keys) Len() int { return len(k.names) }
 
+// span is where a value lies in the chunk; to is 0 if there is none.
+type span struct{ from, to int }
+
+// seenKey is a key that an earlier record had: records from one source have the same keys in the same order, and a key
+// that is the same as last time is known by its first eight bytes, which hold its length.
+type seenKey struct {
+	head, mask uint64 // of these eight bytes, those that mask has are head
+	size       int    // of the key in msgpack
+	field      int    // of the wanted keys, or -1: no wanted key has this length and these first bytes
+}
+
 // readRecord walks over the map at p once: it finds the map's end and the values of the wanted keys. It returns the
 // offset behind the map, or as skip does where it is damaged.
 func (r *Reader) readRecord(p int) int {
-	b, wanted, fields := r.chunk, r.wanted, r.fields
-	clear(fields)
+	b := r.chunk
+	clear(r.fields)
 	n, rest, err := msgp.ReadMapHeaderBytes(b[p:])
 	if err != nil {
 		return ^p
 	}
 	p = len(b) - len(rest)
-	for ; n > 0; n-- {
-		if p >= len(b) {
-			return ^p
+	for i := range n {
+		var value, field int
+		k := &r.seen[i%uint32(len(r.seen))]
+		if len(b)-p >= 8 && binary.LittleEndian.Uint64(b[p:])&k.mask == k.head && (k.size <= 8 || k.field < 0 || r.endsAs(p, k)) {
+			value, field = p+k.size, k.field
+		} else if value, field = r.readKey(p, k); value < 0 {
+			return value
 		}
-		var keyLen int
-		switch lead := b[p]; {
-		case lead&0xe0 == 0xa0:
-			keyLen, p = int(lead&0x1f), p+1
-		case (lead == 0xd9 || lead == 0xc4) && p+1 < len(b):
-			keyLen, p = int(b[p+1]), p+2
-		case (lead == 0xda || lead == 0xc5) && p+2 < len(b):
-			keyLen, p = int(binary.BigEndian.Uint16(b[p+1:])), p+3
-		case (lead == 0xdb || lead == 0xc6) && p+4 < len(b):
-			keyLen, p = int(binary.BigEndian.Uint32(b[p+1:])), p+5
-		default:
-			// A key that is no text matches nothing.
-			if p = skip(b, p, 2); p < 0 {
-				return p
-			}
-			continue
-		}
-		value := p + keyLen
 		if value >= len(b) {
 			return ^len(b)
 		}
-		key := p
-		// What skip does too, without its call and loop for the values of most records: short texts, small numbers, texts
-		// of up to 255 bytes.
-		switch lead := b[value]; {
-		case lead&0xe0 == 0xa0:
-			p = value + 1 + int(lead&0x1f)
-		case lead < 0x80:
-			p = value + 1
-		case lead == 0xd9 && value+1 < len(b):
+		lead := b[value]
+		if size := sizes[lead]; size != 0 {
+			p = value + int(size)
+		} else if lead == 0xd9 && value+1 < len(b) { // a text of up to 255 bytes: most of the others
 			p = value + 2 + int(b[value+1])
-		default:
-			if p = skip(b, value, 1); p < 0 {
-				return p
-			}
+		} else if p = skip(b, value, 1); p < 0 {
+			return p
 		}
 		if p > len(b) {
 			return ^len(b)
 		}
-		if slot := min(keyLen, 63); wanted.lengths>>slot&1 != 0 {
-			first := word(b, key, keyLen)
-			for _, k := range wanted.byLen[slot] {
-				if k.first == first && (keyLen <= 8 || wanted.names[k.field] == string(b[key:value])) {
-					fields[k.field] = b[value:p]
-					break
-				}
-			}
+		if field >= 0 {
+			r.fields[field] = span{value, p}
 		}
 	}
 	return p
+}
+
+// endsAs tells if what stands behind the first eight bytes of the key at p is the rest of the wanted key k.
+func (r *Reader) endsAs(p int, k *seenKey) bool {
+	name := r.wanted.names[k.field]
+	end := p + k.size
+	return end <= len(r.chunk) && string(r.chunk[p+8:end]) == name[len(name)-(k.size-8):]
+}
+
+// readKey reads the key at p and remembers it in seen. It returns the offset of its value, or as skip does where it is
+// damaged, and which of the wanted keys it is, or -1.
+func (r *Reader) readKey(p int, seen *seenKey) (value, field int) {
+	b := r.chunk
+	*seen = seenKey{head: 1} // equal to no key
+	value = skip(b, p, 1)
+	if value < 0 {
+		return value, -1
+	}
+	name, ok := keyText(b[p:value])
+	if !ok { // it matches nothing
+		return value, -1
+	}
+	field = slices.Index(r.wanted.names, unsafe.String(unsafe.SliceData(name), len(name)))
+	if len(b)-p < 8 {
+		return value, field
+	}
+	k := seenKey{mask: ^uint64(0), size: value - p, field: field}
+	if k.size < 8 {
+		k.mask = 1<<(8*k.size) - 1
+	} else if field < 0 {
+		begin := string(name[:8-(k.size-len(name))])
+		for _, other := range r.wanted.names {
+			if len(other) == len(name) && strings.HasPrefix(other, begin) {
+				return value, field // eight bytes do not tell
+			}
+		}
+	}
+	k.head = binary.LittleEndian.Uint64(b[p:]) & k.mask
+	*seen = k
+	return value, field
+}
+
+// keyText returns what the one value b holds if it is a text or bytes.
+func keyText(b []byte) (_ []byte, ok bool) {
+	switch lead := b[0]; {
+	case lead&0xe0 == 0xa0:
+		return b[1:], true
+	case lead == 0xd9 || lead == 0xc4:
+		return b[2:], true
+	case lead == 0xda || lead == 0xc5:
+		return b[3:], true
+	case lead == 0xdb || lead == 0xc6:
+		return b[5:], true
+	}
+	return nil, false
 }
 
 // head says what a lead byte begins: a value of size bytes, lead byte included, which is followed by items values that
@@ -150,6 +159,16 @@ var heads = func() (t [256]head) {
 	for i, n := range []uint8{2, 4} {
 		t[0xdc+i] = head{size: 1 + n, extra: n, perCount: 1} // array
 		t[0xde+i] = head{size: 1 + n, extra: n, perCount: 2} // map
+	}
+	return t
+}()
+
+// sizes holds the sizes of the values that are no longer than their head; 0 stands for all others.
+var sizes = func() (t [256]uint8) {
+	for lead, h := range heads {
+		if h.items == 0 && h.extra == 0 {
+			t[lead] = h.size
+		}
 	}
 	return t
 }()

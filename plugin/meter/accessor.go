@@ -25,7 +25,7 @@ import (
 type accessor struct {
 	source string // as the user wrote it
 	root   root
-	field  int // fromRecord: index into Event.Fields; fromTag: index into Mapper.tags
+	field  int // fromRecord: index of Event.Field; fromTag: index into Mapper.tags
 	steps  []step
 }
 
@@ -41,7 +41,7 @@ const (
 type step struct {
 	kind  stepKind
 	key   string // byKey
-	index int    // byIndex: of a list; byField: of Event.Fields
+	index int    // byIndex: of a list; byField: of Event.Field
 }
 
 type stepKind uint8
@@ -240,10 +240,25 @@ func fieldAccessor(name string, fields *fieldSet) *accessor {
 
 // find returns the msgpack value that a names, nil when the event has none or it is null.
 func (m *Mapper) find(a *accessor) []byte {
+	if a.root == fromRecord && len(a.steps) == 0 { // most are; this much is inlined
+		return nonNil(m.event.Field(a.field))
+	}
+	return nonNil(m.walk(a))
+}
+
+func nonNil(v []byte) []byte {
+	if len(v) == 0 || v[0] == msgpackNil {
+		return nil
+	}
+	return v
+}
+
+// walk returns what a names, null or not.
+func (m *Mapper) walk(a *accessor) []byte {
 	var v []byte
 	switch a.root {
 	case fromRecord:
-		v = m.event.Fields[a.field]
+		v = m.event.Field(a.field)
 	case fromMetadata:
 		v = m.event.Metadata
 	case fromGroup:
@@ -258,15 +273,12 @@ func (m *Mapper) find(a *accessor) []byte {
 		case byIndex:
 			v = element(v, st.index)
 		case byField:
-			name, size := readText(m.event.Fields[st.index])
+			name, size := readText(m.event.Field(st.index))
 			if size == 0 {
 				return nil
 			}
 			v = member(v, string(name))
 		}
-	}
-	if len(v) == 0 || v[0] == msgpackNil {
-		return nil
 	}
 	return v
 }
@@ -324,6 +336,9 @@ func element(v []byte, i int) []byte {
 func readText(b []byte) (text []byte, size int) {
 	if len(b) == 0 {
 		return nil, 0
+	}
+	if n := int(b[0] ^ 0xa0); n < 0x20 && n < len(b) { // fixstr, as most are
+		return b[1 : 1+n], 1 + n
 	}
 	var rest []byte
 	var err error

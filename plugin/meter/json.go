@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -30,10 +31,7 @@ const hexDigits = "0123456789abcdef"
 // appendString appends text as a JSON text in quotes. It returns ok false, and dst unchanged, if text is no UTF-8. A NUL
 // never comes out raw.
 func appendString(dst, text []byte) (out []byte, ok bool) {
-	i := 0
-	for i < len(text) && plainASCII[text[i]] {
-		i++
-	}
+	i := plainPrefix(text)
 	if i == len(text) {
 		// One growth and one copy: most of a line's texts come this way.
 		start := len(dst)
@@ -65,6 +63,23 @@ func appendString(dst, text []byte) (out []byte, ok bool) {
 		}
 	}
 	return append(dst, '"'), true
+}
+
+// plainPrefix counts the plainASCII bytes that text begins with, eight at a time.
+func plainPrefix(text []byte) (n int) {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	for ; n+8 <= len(text); n += 8 {
+		w := binary.LittleEndian.Uint64(text[n:])
+		// A byte's highest bit is set where the byte is a control character, a quote, a backslash or no ASCII. A borrow
+		// can set it too, but only in bytes behind the first that has it rightly.
+		if marked := ((w - each*' ') | ((w ^ each*'"') - each) | ((w ^ each*'\\') - each) | w) & high; marked != 0 {
+			return n + bits.TrailingZeros64(marked)/8
+		}
+	}
+	for n < len(text) && plainASCII[text[n]] {
+		n++
+	}
+	return n
 }
 
 // maxDepth bounds the nesting that AppendJSON renders. Fluent Bit's own parsers stop far below.

@@ -202,13 +202,13 @@ func FuzzMapper(f *testing.F) {
 			if err := d.Decode(&got); err != nil {
 				t.Fatalf("%q: %v", line, err)
 			}
-			if want, is := plain(e.Fields[0]); is && got.CustomerID != want {
+			if want, is := plain(e.Field(0)); is && got.CustomerID != want {
 				t.Fatalf("customer %q, want %q", got.CustomerID, want)
 			}
-			if want, is := plain(e.Fields[1]); is && got.MeterAPIName != want {
+			if want, is := plain(e.Field(1)); is && got.MeterAPIName != want {
 				t.Fatalf("meter %q, want %q", got.MeterAPIName, want)
 			}
-			if want, is := plain(e.Fields[2]); is {
+			if want, is := plain(e.Field(2)); is {
 				w, werr := strconv.ParseFloat(strings.TrimSpace(want), 64)
 				g, gerr := got.MeterValue.Float64()
 				if werr != nil || gerr != nil || math.Float64bits(w) != math.Float64bits(g) {
