@@ -241,7 +241,7 @@ func unjoin(err error) []error {
 // Spool is what objects are and where they wait; its Log is not set.
 func (c *Config) Spool() spool.Options {
 	return spool.Options{
-		Dir: c.StoreDir, Key: c.Key.key, JSONArray: c.JSONArray, GzipLevel: c.GzipLevel,
+		Dir: c.StoreDir, Key: c.Key.key, Hash: c.Key.hashed(), JSONArray: c.JSONArray, GzipLevel: c.GzipLevel,
 		MaxBytes: c.TotalFileSize, MaxRecords: c.MaxRecords, MaxAge: c.UploadTimeout,
 		Limit: c.StoreDirLimit, RejectLimit: c.RejectedLimit,
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +86,11 @@ func parseKeyFormat(format string, gzip bool) (keyFormat, error) {
 		return nil, errNoGz
 	}
 	return k, nil
+}
+
+// hashed tells if the key holds $HASH.
+func (k keyFormat) hashed() bool {
+	return slices.ContainsFunc(k, func(p keyPart) bool { return p.verb == 'H' })
 }
 
 // key is safe for concurrent use.

@@ -125,7 +125,7 @@ func logRecords(dir string, file *os.File, f File, each func([]byte) error) ([]P
 	var text []byte
 	for scan.Next() && scan.start <= bound.offset {
 		lines, first := scan.lines(bound)
-		text = appendStamped(text[:0], lines, id, first)
+		text, _ = appendStamped(text[:0], lines, id, first)
 		for line := range bytes.Lines(text) {
 			if err := each(bytes.TrimSuffix(line, newline)); err != nil {
 				return nil, err

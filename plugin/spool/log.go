@@ -186,7 +186,7 @@ func (s *Spool) rotate(last *Batch) error {
 	}
 	if rest > 0 {
 		lines = tailLines(last.frame[frameHeaderSize:], rest)
-		lines = appendStamped(nil, lines, old.id, old.records-rest)
+		lines, _ = appendStamped(nil, lines, old.id, old.records-rest)
 		s.ends[old.id] = end{old.written.Load() - int64(len(last.frame)), int64(last.Records - rest)}
 	}
 	if err := s.begin(lines, rest); err != nil {

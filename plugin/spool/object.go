@@ -25,7 +25,7 @@ type objectWriter struct {
 	id      uuid.UUID
 	opened  time.Time
 	file    *os.File
-	sum     hash.Hash
+	sum     hash.Hash // nil unless Options.Hash
 	buf     *bufio.Writer
 	out     io.Writer
 	records int
@@ -36,8 +36,13 @@ func (s *Spool) newObject(id uuid.UUID, opened time.Time) (*objectWriter, error)
 	if err != nil {
 		return nil, err
 	}
-	w := &objectWriter{s: s, id: id, opened: opened, file: f, sum: sha256.New()}
-	w.buf = bufio.NewWriterSize(io.MultiWriter(w.sum, writerFunc(func(b []byte) (int, error) { return s.write(f, b) })), 64<<10)
+	w := &objectWriter{s: s, id: id, opened: opened, file: f}
+	var to io.Writer = writerFunc(func(b []byte) (int, error) { return s.write(f, b) })
+	if s.opt.Hash {
+		w.sum = sha256.New()
+		to = io.MultiWriter(w.sum, to)
+	}
+	w.buf = bufio.NewWriterSize(to, 64<<10)
 	w.out = w.buf
 	if s.opt.GzipLevel > 0 {
 		if s.sealer.gz == nil {
@@ -105,7 +110,11 @@ func (w *objectWriter) finish(log uuid.UUID) error {
 		return fmt.Errorf("write the object: %w", err)
 	}
 	crash("object-written")
-	key := w.s.opt.Key(Sealed{ID: w.id, Opened: w.opened.UTC(), Sum: [32]byte(w.sum.Sum(nil))})
+	var sum [32]byte
+	if w.sum != nil {
+		sum = [32]byte(w.sum.Sum(nil))
+	}
+	key := w.s.opt.Key(Sealed{ID: w.id, Opened: w.opened.UTC(), Sum: sum})
 	return w.s.rename(w.file.Name(), w.s.path(sealingDir, sealedName(log, key)))
 }
 
@@ -127,11 +136,11 @@ func parseSealed(name string) (log uuid.UUID, key string, ok bool) {
 }
 
 // appendStamped appends lines with each NUL replaced by the unique id of its record; the first line is
-// record number first.
-func appendStamped(dst, lines []byte, id uuid.UUID, first int) []byte {
+// record number first. It returns the number behind the last.
+func appendStamped(dst, lines []byte, id uuid.UUID, first int) (_ []byte, n int) {
 	var stamp [64]byte
 	prefix := append(append(stamp[:0], id.String()...), '-')
-	for n := first; len(lines) > 0; n++ {
+	for n = first; len(lines) > 0; n++ {
 		i := bytes.IndexByte(lines, '\n') + 1
 		if i == 0 {
 			i = len(lines)
@@ -145,7 +154,18 @@ func appendStamped(dst, lines []byte, id uuid.UUID, first int) []byte {
 		}
 		lines = lines[i:]
 	}
-	return dst
+	return dst, n
+}
+
+// piece gives as many whole lines of b as fit into size bytes, at least one.
+func piece(b []byte, size int) []byte {
+	if len(b) <= size {
+		return b
+	}
+	if end := bytes.LastIndexByte(b[:size], '\n') + 1; end > 0 {
+		return b[:end]
+	}
+	return headLines(b, 1)
 }
 
 // headLines gives the first n lines of b, or all.

@@ -10,6 +10,7 @@ import (
 func TestEqualObjectsOfOneLogHaveKeysOfTheirOwnWithoutAUUID(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.MaxRecords = 2
+	o.Hash = true
 	o.Key = func(s Sealed) string {
 		return fmt.Sprintf("%s-%x.gz", s.Opened.Format("15-04-05.000000000"), s.Sum[:4])
 	}

@@ -1,12 +1,12 @@
 package spool
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -210,16 +210,17 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 				}
 				written++
 			}
-			part := lines
+			part := piece(lines, sealPiece)
 			if s.opt.MaxRecords > 0 {
-				part = headLines(lines, s.opt.MaxRecords-obj.records)
+				part = headLines(part, s.opt.MaxRecords-obj.records)
 			}
-			n := bytes.Count(part, newline)
-			s.sealer.text = appendStamped(s.sealer.text[:0], part, l.id, first)
-			if err := obj.add(s.sealer.text, n); err != nil {
+			var next int
+			s.sealer.text, next = appendStamped(s.sealer.text[:0], part, l.id, first)
+			if err := obj.add(s.sealer.text, next-first); err != nil {
 				return err
 			}
-			lines, first = lines[len(part):], first+n
+			lines, first = lines[len(part):], next
+			runtime.Gosched() // on one core, a flush that waits for it goes first
 			if s.opt.MaxRecords > 0 && obj.records >= s.opt.MaxRecords {
 				if err := obj.finish(l.id); err != nil {
 					return err
@@ -249,6 +250,10 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 	}
 	return nil
 }
+
+// sealPiece is how many bytes of lines are compressed at a time: what a processor's cache holds, and what a flush may
+// have to wait for.
+const sealPiece = 64 << 10
 
 // keepDamage copies bytes of a log that are no frame to damaged/.
 func (s *Spool) keepDamage(l *log, f *os.File, d damage) error {

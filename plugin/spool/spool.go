@@ -38,6 +38,8 @@ type Options struct {
 	// Key names an object; it is called once per object, from one goroutine. The result is a relative,
 	// clean, slash-separated path that no other object ever has, no longer than MaxKey allows.
 	Key func(Sealed) string
+	// Hash: Key wants Sealed.Sum.
+	Hash bool
 	// JSONArray makes an object a JSON array of its lines instead of NDJSON.
 	JSONArray bool
 	// GzipLevel is 1 to 9, or 0 for objects that are not compressed.
@@ -63,7 +65,7 @@ const MaxKey = 200
 type Sealed struct {
 	ID     uuid.UUID
 	Opened time.Time // when the first record was accepted, UTC
-	Sum    [32]byte  // SHA-256 of the object's bytes
+	Sum    [32]byte  // SHA-256 of the object's bytes, with Options.Hash
 }
 
 // Source identifies the chunk that a batch came from. Hash covers the output, the tag and the bytes:
