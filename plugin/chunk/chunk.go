@@ -35,17 +35,16 @@ type Event struct {
 	// Malformed says why this is no log event ("" when it is one). Then only Raw and the group are set.
 	Malformed string
 
-	reader *Reader
+	chunk  []byte
+	fields []span
 }
 
-// Field returns the value of a wanted key of the record's top level, counted in the order of NewKeys; nil if the record
-// has no such key. Of duplicates the last wins, as it does in Fluent Bit. It must not be called for what is malformed.
+// Field returns the value of a wanted key of the record's top level, counted in the order of NewKeys. It is empty if the
+// record has no such key, or null there; of duplicates the last wins, as it does in Fluent Bit. It must not be called for
+// what is malformed.
 func (e *Event) Field(i int) []byte {
-	at := e.reader.fields[i]
-	if at.to == 0 {
-		return nil
-	}
-	return e.reader.chunk[at.from:at.to]
+	at := &e.fields[i]
+	return e.chunk[at.from:at.to]
 }
 
 // DamageError says where and why a chunk cannot be read any further.
@@ -77,7 +76,7 @@ type Reader struct {
 	chunk  []byte
 	next   int // offset of the next event
 	wanted *Keys
-	fields []span
+	fields []span // where their values lie
 	seen   [64]seenKey // the last at each position, counted round in longer records
 	event  Event
 	damage *DamageError
@@ -85,11 +84,11 @@ type Reader struct {
 
 // NewReader returns a reader at the start of chunk, which it neither copies nor alters.
 func NewReader(chunk []byte, wanted *Keys) *Reader {
-	r := &Reader{chunk: chunk, wanted: wanted, fields: make([]span, wanted.Len())}
+	r := &Reader{wanted: wanted, fields: make([]span, wanted.Len())}
 	for i := range r.seen {
 		r.seen[i].head = 1 // equal to no key
 	}
-	r.event.reader = r
+	r.Reset(chunk)
 	return r
 }
 
@@ -97,7 +96,7 @@ func NewReader(chunk []byte, wanted *Keys) *Reader {
 func (r *Reader) Reset(chunk []byte) {
 	clear(r.fields)
 	r.chunk, r.next, r.damage = chunk, 0, nil
-	r.event = Event{reader: r}
+	r.event = Event{chunk: chunk, fields: r.fields}
 }
 
 // Event returns the event that Next found. It is valid until the next call of Next or Reset.

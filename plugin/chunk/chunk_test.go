@@ -44,7 +44,7 @@ func describe(t *testing.T, chunk string, wanted ...string) string {
 			line += " group " + text(t, e.Group)
 		}
 		for i := range wanted {
-			if f := e.Field(i); f != nil {
+			if f := e.Field(i); len(f) > 0 {
 				line += fmt.Sprintf(" %s=%s", wanted[i], text(t, f))
 			}
 		}
@@ -165,7 +165,8 @@ func TestWantedKeysAreFound(t *testing.T) {
 		{"an empty key", "\x81\xa0\x01", []string{""}, "=1"},
 		{"long keys", "\x82\xd9\x46" + long + "\x01\xda\x01\x2c" + longer + "\x02", []string{longer, long}, longer + "=2 " + long + "=1"},
 		{"keys of one length and one beginning", "\x82\xa3abc\x01\xa3abd\x02", []string{"abd", "abe", "abc"}, "abd=2 abc=1"},
-		{"nil is a value", "\x81\xa1a\xc0", []string{"a"}, "a=null"},
+		{"null is none", "\x81\xa1a\xc0", []string{"a"}, ""},
+		{"null hides what stands before it", "\x82\xa1a\x01\xa1a\xc0", []string{"a"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := NewReader([]byte("\x92\x00"+tt.record), NewKeys(tt.wanted...))
@@ -174,7 +175,7 @@ func TestWantedKeysAreFound(t *testing.T) {
 			}
 			var got []string
 			for i := range tt.wanted {
-				if f := r.Event().Field(i); f != nil {
+				if f := r.Event().Field(i); len(f) > 0 {
 					got = append(got, tt.wanted[i]+"="+text(t, f))
 				}
 			}
@@ -430,7 +431,9 @@ func lookup(t *testing.T, record []byte, name string) (value []byte) {
 		k, _, keyErr := msgp.ReadMapKeyZC(key)
 		val := b
 		if b, err = msgp.Skip(b); err == nil && keyErr == nil && string(k) == name {
-			value = val[:len(val)-len(b)]
+			if value = val[:len(val)-len(b)]; msgp.IsNil(value) {
+				value = nil
+			}
 		}
 	}
 	if err != nil {

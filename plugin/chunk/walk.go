@@ -19,7 +19,7 @@ func NewKeys(names ...string) *Keys { return &Keys{names: names} }
 // Len returns the number of keys.
 func (k *Keys) Len() int { return len(k.names) }
 
-// span is where a value lies in the chunk; to is 0 if there is none.
+// span is where a value lies in the chunk; one that is absent is as long as nothing.
 type span struct{ from, to int }
 
 // seenKey is a key that an earlier record had: records from one source have the same keys in the same order, and a key
@@ -63,6 +63,9 @@ func (r *Reader) readRecord(p int) int {
 			return ^len(b)
 		}
 		if field >= 0 {
+			if lead == 0xc0 { // null is as good as absent
+				value = p
+			}
 			r.fields[field] = span{value, p}
 		}
 	}

@@ -238,22 +238,15 @@ func fieldAccessor(name string, fields *fieldSet) *accessor {
 	return &accessor{source: "$" + name, field: fields.add(name)}
 }
 
-// find returns the msgpack value that a names, nil when the event has none or it is null.
+// find returns the msgpack value that a names, empty when the event has none or it is null.
 func (m *Mapper) find(a *accessor) []byte {
-	if a.root == fromRecord && len(a.steps) == 0 { // most are; this much is inlined
-		return nonNil(m.event.Field(a.field))
+	if a.root == fromRecord && len(a.steps) == 0 { // most are, and this much is inlined
+		return m.event.Field(a.field)
 	}
-	return nonNil(m.walk(a))
+	return m.walk(a)
 }
 
-func nonNil(v []byte) []byte {
-	if len(v) == 0 || v[0] == msgpackNil {
-		return nil
-	}
-	return v
-}
-
-// walk returns what a names, null or not.
+// walk is find for all accessors.
 func (m *Mapper) walk(a *accessor) []byte {
 	var v []byte
 	switch a.root {
@@ -279,6 +272,9 @@ func (m *Mapper) walk(a *accessor) []byte {
 			}
 			v = member(v, string(name))
 		}
+	}
+	if len(v) == 0 || v[0] == msgpackNil {
+		return nil
 	}
 	return v
 }
@@ -334,11 +330,17 @@ func element(v []byte, i int) []byte {
 
 // readText returns the text (or bytes) that b begins with and its size in msgpack, 0 when b begins with something else.
 func readText(b []byte) (text []byte, size int) {
+	if len(b) > 0 {
+		if n := int(b[0]^0xa0) + 1; n <= 0x20 && n <= len(b) { // fixstr: most are, and this much is inlined
+			return b[1:n], n
+		}
+	}
+	return readLongText(b)
+}
+
+func readLongText(b []byte) (text []byte, size int) {
 	if len(b) == 0 {
 		return nil, 0
-	}
-	if n := int(b[0] ^ 0xa0); n < 0x20 && n < len(b) { // fixstr, as most are
-		return b[1 : 1+n], 1 + n
 	}
 	var rest []byte
 	var err error

@@ -75,7 +75,7 @@ func appendDimension(dst, v []byte) (out []byte, has, ok bool) {
 func (m *Mapper) appendDimensionMap(dst []byte) ([]byte, *Refusal) {
 	from := m.rules.dimensionMap
 	v := m.find(from)
-	if v == nil {
+	if len(v) == 0 {
 		return dst, nil
 	}
 	if msgp.NextType(v) != msgp.MapType {

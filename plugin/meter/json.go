@@ -67,19 +67,26 @@ func appendString(dst, text []byte) (out []byte, ok bool) {
 
 // plainPrefix counts the plainASCII bytes that text begins with, eight at a time.
 func plainPrefix(text []byte) (n int) {
-	const each, high = 0x0101010101010101, 0x8080808080808080
 	for ; n+8 <= len(text); n += 8 {
-		w := binary.LittleEndian.Uint64(text[n:])
-		// A byte's highest bit is set where the byte is a control character, a quote, a backslash or no ASCII. A borrow
-		// can set it too, but only in bytes behind the first that has it rightly.
-		if marked := ((w - each*' ') | ((w ^ each*'"') - each) | ((w ^ each*'\\') - each) | w) & high; marked != 0 {
-			return n + bits.TrailingZeros64(marked)/8
+		if marks := notPlain(text[n:]); marks != 0 {
+			return n + bits.TrailingZeros64(marks)/8
 		}
+	}
+	if n > 0 && notPlain(text[len(text)-8:]) == 0 { // the rest, and some once more
+		return len(text)
 	}
 	for n < len(text) && plainASCII[text[n]] {
 		n++
 	}
 	return n
+}
+
+// notPlain sets the highest bit of each of the first eight bytes that is a control character, a quote, a backslash or no
+// ASCII. A borrow can set others, but only behind the first that has it rightly.
+func notPlain(text []byte) uint64 {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	w := binary.LittleEndian.Uint64(text)
+	return ((w - each*' ') | ((w ^ each*'"') - each) | ((w ^ each*'\\') - each) | w) & high
 }
 
 // maxDepth bounds the nesting that AppendJSON renders. Fluent Bit's own parsers stop far below.

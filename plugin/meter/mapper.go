@@ -147,7 +147,7 @@ func (m *Mapper) matched() bool {
 	look := func(t text) {
 		if t.from != nil {
 			accessors = true
-			found = found || m.find(t.from) != nil
+			found = found || len(m.find(t.from)) > 0
 		}
 	}
 	look(r.customer)
@@ -196,7 +196,7 @@ func (m *Mapper) appendText(dst []byte, t text, rule *textRule) ([]byte, *Refusa
 // appendFound appends the text or number v in quotes.
 func appendFound(dst, v []byte, from *accessor, rule *textRule) ([]byte, *Refusal) {
 	const want = "a text that is not empty, or a number"
-	if v == nil {
+	if len(v) == 0 {
 		return dst, refuse(rule.absent, rule.option, want, from, v)
 	}
 	text, size := readText(v)
@@ -229,7 +229,7 @@ func (m *Mapper) appendMeter(dst []byte, mt *meter) (out []byte, found bool, ref
 	}
 	var v []byte
 	if mt.value.from != nil {
-		if v = m.find(mt.value.from); v == nil && len(m.rules.meters) > 1 {
+		if v = m.find(mt.value.from); len(v) == 0 && len(m.rules.meters) > 1 {
 			return dst, false, nil
 		}
 	}
@@ -242,7 +242,7 @@ func (m *Mapper) appendMeter(dst []byte, mt *meter) (out []byte, found bool, ref
 		return append(dst, mt.value.literal...), true, nil
 	}
 	const want = "a finite number"
-	if v == nil {
+	if len(v) == 0 {
 		return dst, false, refuse(NoValue, m.rules.valueOption, want, mt.value.from, v)
 	}
 	var ok bool
@@ -268,7 +268,7 @@ func (m *Mapper) noValue() *Refusal {
 // first returns the first of the alternatives that finds something, and what.
 func (m *Mapper) first(list []*accessor) (*accessor, []byte) {
 	for _, a := range list {
-		if v := m.find(a); v != nil {
+		if v := m.find(a); len(v) > 0 {
 			return a, v
 		}
 	}
@@ -280,7 +280,7 @@ func (m *Mapper) appendTime(dst []byte) ([]byte, *Refusal) {
 	from, v := m.first(r.times)
 	var ms int64
 	switch {
-	case v != nil:
+	case len(v) > 0:
 		var ok bool
 		if ms, ok = r.format.millis(v); !ok {
 			return dst, refuse(BadTime, "meter_time", "a time of the years 2000 to 2099 in the format "+r.format.name, from, v)
@@ -318,10 +318,10 @@ const timeKey = `,"meterTimeInMillis":`
 
 func (m *Mapper) appendID(dst []byte) ([]byte, *Refusal) {
 	from, v := m.first(m.rules.ids)
-	if v == nil && m.rules.idFallback {
+	if len(v) == 0 && m.rules.idFallback {
 		return append(dst, `,"uniqueId":"`+GeneratedID+`"`...), nil
 	}
-	if v == nil {
+	if len(v) == 0 {
 		from = m.rules.ids[0]
 	}
 	return appendFound(append(dst, `,"uniqueId":`...), v, from, &idText)
@@ -330,7 +330,7 @@ func (m *Mapper) appendID(dst []byte) ([]byte, *Refusal) {
 // refuse makes the refusal of the value v, which may be nil, that from found.
 func refuse(reason, option, want string, from *accessor, v []byte) *Refusal {
 	got := "nothing"
-	if v != nil {
+	if len(v) > 0 {
 		got = shown(v)
 	}
 	return &Refusal{Reason: reason, Detail: fmt.Sprintf("%s: want %s at %s, got %s", option, want, from.source, got)}
