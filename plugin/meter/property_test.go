@@ -129,16 +129,16 @@ func TestChunksOfTheRealFluentBitAreMapped(t *testing.T) {
 		want       string
 	}{
 		{"OpenTelemetry logs of two resources", "otel", otel, `
-{"customerId":"acme","meterApiName":"Logs","meterValue":1,"meterTimeInMillis":1795291200123,"uniqueId":"<id>","dimensions":{"scope":"lib","severity":"INFO"}}
-{"customerId":"acme","meterApiName":"Bytes","meterValue":512,"meterTimeInMillis":1795291200123,"uniqueId":"<id>","dimensions":{"scope":"lib","severity":"INFO"}}
-{"customerId":"acme","meterApiName":"Logs","meterValue":1,"meterTimeInMillis":1795291201000,"uniqueId":"<id>","dimensions":{"scope":"lib","path":"/a"}}
-{"customerId":"globex","meterApiName":"Logs","meterValue":1,"meterTimeInMillis":1795291202000,"uniqueId":"<id>","dimensions":{"scope":"lib2"}}`},
+{"customerId":"acme","meterApiName":"Logs","dimensions":{"scope":"lib","severity":"INFO"},"meterValue":1,"meterTimeInMillis":1795291200123,"uniqueId":"<id>"}
+{"customerId":"acme","meterApiName":"Bytes","dimensions":{"scope":"lib","severity":"INFO"},"meterValue":512,"meterTimeInMillis":1795291200123,"uniqueId":"<id>"}
+{"customerId":"acme","meterApiName":"Logs","dimensions":{"scope":"lib","path":"/a"},"meterValue":1,"meterTimeInMillis":1795291201000,"uniqueId":"<id>"}
+{"customerId":"globex","meterApiName":"Logs","dimensions":{"scope":"lib2"},"meterValue":1,"meterTimeInMillis":1795291202000,"uniqueId":"<id>"}`},
 		{"a documented meter record", "dummy", Options{}, strings.Repeat(`
-{"customerId":"123","meterApiName":"ApiCalls","meterValue":5,"meterTimeInMillis":1619445706909,"uniqueId":"<id>","dimensions":{"region":"US West","customerType":"Tech"}}`, 2)},
+{"customerId":"123","meterApiName":"ApiCalls","dimensions":{"region":"US West","customerType":"Tech"},"meterValue":5,"meterTimeInMillis":1619445706909,"uniqueId":"<id>"}`, 2)},
 		{"odd numbers", "dummy", Options{CustomerID: "c", Meters: "big=$big, min=$min, pi=$pi", MeterTime: "$meterTimeInMillis", Dimensions: "trace=$metadata['trace'], list=$list[1][0]"}, strings.Repeat(`
-{"customerId":"c","meterApiName":"big","meterValue":18446744073709551615,"meterTimeInMillis":1619445706909,"uniqueId":"<id>","dimensions":{"trace":"4bf92f","list":"2"}}
-{"customerId":"c","meterApiName":"min","meterValue":-9223372036854775808,"meterTimeInMillis":1619445706909,"uniqueId":"<id>","dimensions":{"trace":"4bf92f","list":"2"}}
-{"customerId":"c","meterApiName":"pi","meterValue":3.141592653589793,"meterTimeInMillis":1619445706909,"uniqueId":"<id>","dimensions":{"trace":"4bf92f","list":"2"}}`, 2)},
+{"customerId":"c","meterApiName":"big","dimensions":{"trace":"4bf92f","list":"2"},"meterValue":18446744073709551615,"meterTimeInMillis":1619445706909,"uniqueId":"<id>"}
+{"customerId":"c","meterApiName":"min","dimensions":{"trace":"4bf92f","list":"2"},"meterValue":-9223372036854775808,"meterTimeInMillis":1619445706909,"uniqueId":"<id>"}
+{"customerId":"c","meterApiName":"pi","dimensions":{"trace":"4bf92f","list":"2"},"meterValue":3.141592653589793,"meterTimeInMillis":1619445706909,"uniqueId":"<id>"}`, 2)},
 		{"a time nested by names in other fields", "http", Options{CustomerID: "$vin", MeterAPIName: "m", MeterValue: "$data['diagnostics']['odometer']['data']['value']",
 			MeterTime: "$data[$capability]['odometer']['timestamp'], $data['diagnostics']['odometer']['timestamp']", Unmatched: "ignore"}, `
 ignored

@@ -192,6 +192,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 			obj.abort()
 		}
 	}()
+	oneCore := runtime.GOMAXPROCS(0) == 1
 	written := 0
 	for scan.Next() && scan.start <= bound.offset {
 		if err := ctx.Err(); err != nil {
@@ -220,7 +221,9 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 				return err
 			}
 			lines, first = lines[len(part):], next
-			runtime.Gosched() // on one core, a flush that waits for it goes first
+			if oneCore { // a flush that waits for it goes first
+				runtime.Gosched()
+			}
 			if s.opt.MaxRecords > 0 && obj.records >= s.opt.MaxRecords {
 				if err := obj.finish(l.id); err != nil {
 					return err

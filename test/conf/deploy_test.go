@@ -84,7 +84,7 @@ func TestTheDaemonSetMetersThePodsThatLogMeterRecords(t *testing.T) {
 		t.Fatalf("host: %v\n%s", err, said)
 	}
 	got := s.records()
-	want := `{"customerId":"customer-123","meterApiName":"ComputeHours","meterValue":5,"meterTimeInMillis":1619445706909,"uniqueId":"(generated)","dimensions":{"namespace":"shop","app":"api"}}`
+	want := `{"customerId":"customer-123","meterApiName":"ComputeHours","dimensions":{"namespace":"shop","app":"api"},"meterValue":5,"meterTimeInMillis":1619445706909,"uniqueId":"(generated)"}`
 	if len(got) != 1 || got[0] != want {
 		t.Errorf("records\n%s\nwant\n%s", strings.Join(got, "\n"), want)
 	}
