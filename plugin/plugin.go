@@ -107,7 +107,8 @@ type flush struct {
 	reader  *chunk.Reader
 	mapper  *meter.Mapper
 	batch   spool.Batch
-	rejects []byte
+	refused []*meter.Refusal
+	rejects []byte // a line for each of them
 }
 
 // Flush accepts one chunk: when it returns nil, every meter record of it is on disk for good, what is
@@ -140,9 +141,12 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		}
 		return err
 	}
+	if err := s.Full(); err != nil {
+		return err
+	}
 	w.batch.Reset()
 	w.batch.Source = source
-	w.rejects = w.rejects[:0]
+	w.refused, w.rejects = w.refused[:0], w.rejects[:0]
 	w.reader.Reset(data)
 
 	buf := w.batch.Buffer()
@@ -159,21 +163,17 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 			w.rejects = appendReject(w.rejects, reject{
 				ID: fmt.Sprintf("%016x-%d", source.Hash, events), Reason: refusal.Reason, Detail: refusal.Detail, Output: p.name, Tag: tag,
 			}, ev)
-			p.refusals.add(refusal, tag)
-			p.counts.rejected[refusal.Reason].Add(1)
+			w.refused = append(w.refused, refusal)
 		}
 		w.batch.Records += n
 	}
 	w.batch.SetBuffer(buf)
 
-	if damage := w.reader.Err(); damage != nil {
-		name := fmt.Sprintf("chunk-%016x.msgpack", source.Hash)
-		if err := s.Damaged(name, w.reader.Rest()); err != nil {
+	damage, damaged := w.reader.Err(), fmt.Sprintf("chunk-%016x.msgpack", source.Hash)
+	if damage != nil {
+		if err := s.Damaged(damaged, w.reader.Rest()); err != nil {
 			return err
 		}
-		p.counts.damaged.Add(1)
-		p.log.Error("a chunk is damaged: the events before are delivered, the rest is kept", "tag", tag,
-			"bytes", len(w.reader.Rest()), "kept", "damaged/"+name, "err", damage)
 	}
 	// Set aside first: a reject is known by its id if this chunk has to come again, a record is not.
 	if len(w.rejects) > 0 && !p.refusals.kept(source) {
@@ -188,7 +188,17 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	if err := s.Append(&w.batch); err != nil {
 		return err
 	}
+	// Counted and told once, and not each time that the chunk is offered.
 	p.refusals.forget(source)
+	for _, refusal := range w.refused {
+		p.refusals.add(refusal, tag)
+		p.counts.rejected[refusal.Reason].Add(1)
+	}
+	if damage != nil {
+		p.counts.damaged.Add(1)
+		p.log.Error("a chunk is damaged: the events before are delivered, the rest is kept", "tag", tag,
+			"bytes", len(w.reader.Rest()), "kept", "damaged/"+damaged, "err", damage)
+	}
 	p.counts.records.Add(int64(w.batch.Records))
 	p.counts.bytes.Add(int64(len(data)))
 	return nil

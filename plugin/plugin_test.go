@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/ugorji/go/codec"
 
+	"out_amberflo/plugin/meter"
 	"out_amberflo/plugin/spool"
 )
 
@@ -210,6 +212,39 @@ func TestRejectsBeyondTheirLimitHoldTheChunkBackUnlessTheUserSaysDrop(t *testing
 				t.Errorf("got %d records, want the good one delivered: %v", got, accepted)
 			}
 		})
+	}
+}
+
+func TestAChunkThatIsOfferedAgainIsCountedOnce(t *testing.T) {
+	c, dir := &capture{}, t.TempDir()
+	p := started(t, c, "store_dir", dir, "store_dir_limit_size", "20K")
+	good := map[string]any{"customerId": "a", "meterApiName": "m", "meterValue": 1}
+	if err := p.Flush("app", events(t, good)); err != nil {
+		t.Fatal(err)
+	}
+	large := append(events(t, slices.Repeat([]any{good}, 1000)...), events(t, map[string]any{"x": 1})...)
+	large = append(large, 0xc1)
+	for range 3 {
+		if err := p.Flush("app", large); !errors.Is(err, spool.ErrFull) {
+			t.Fatalf("got %v, want a spool that is full", err)
+		}
+	}
+	if n, m := p.counts.rejected[meter.NoCustomer].Load(), p.counts.damaged.Load(); n != 0 || m != 0 {
+		t.Errorf("got %d rejected records and %d damaged chunks counted of a chunk that was not accepted", n, m)
+	}
+	if said := c.log(); strings.Contains(said, "set aside") || strings.Contains(said, "damaged") {
+		t.Errorf("told of a chunk that was not accepted:\n%s", said)
+	}
+	small := append(events(t, map[string]any{"x": 1}), 0xc1)
+	if err := p.Flush("app", small); err != nil {
+		t.Fatal(err)
+	}
+	if n, m := p.counts.rejected[meter.NoCustomer].Load(), p.counts.damaged.Load(); n != 1 || m != 1 {
+		t.Errorf("got %d rejected records and %d damaged chunks counted, want 1 and 1", n, m)
+	}
+	p.Stop()
+	if got := len(rejects(t, dir)); got != 2 {
+		t.Errorf("got %d rejects, want each once", got)
 	}
 }
 

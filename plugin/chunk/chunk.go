@@ -76,7 +76,7 @@ type Reader struct {
 	chunk  []byte
 	next   int // offset of the next event
 	wanted *Keys
-	fields []span // where their values lie
+	fields []span      // where their values lie
 	seen   [64]seenKey // the last at each position, counted round in longer records
 	event  Event
 	damage *DamageError

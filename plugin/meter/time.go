@@ -39,6 +39,7 @@ type timeFormat struct {
 	// behind it in the layout.
 	mark  byte
 	after int
+	day   int // which of the numbers in a text holds the day
 }
 
 type timeKind uint8
@@ -91,6 +92,10 @@ func compileTimeFormat(s string) (f timeFormat, want string) {
 	}
 	if back = back.UTC(); back.Year() != sample.Year() || back.YearDay() != sample.YearDay() {
 		return f, "a strptime layout that holds year, month and day"
+	}
+	one, other := timefmt.Format(sample, f.layout), timefmt.Format(sample.AddDate(0, 0, 1), f.layout)
+	for number(one, f.day) == number(other, f.day) && number(one, f.day) != "" {
+		f.day++
 	}
 	return f, ""
 }
@@ -248,5 +253,21 @@ func (f *timeFormat) layoutMillis(text []byte) (int64, bool) {
 		s = s[:at] + s[at+1+len(digits):]
 	}
 	t, err := timefmt.Parse(s, f.layout)
-	return t.UnixMilli() + nanos/1e6, err == nil
+	if err != nil {
+		return 0, false
+	}
+	// A day that its month does not have becomes one of the first three of the next.
+	if t.Day() <= 3 && number(s, f.day) != number(timefmt.Format(t, f.layout), f.day) {
+		return 0, false
+	}
+	return t.UnixMilli() + nanos/1e6, true
+}
+
+// number gives the i-th number in s, counted from 0, without leading zeros.
+func number(s string, i int) string {
+	numbers := strings.FieldsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+	if i >= len(numbers) {
+		return ""
+	}
+	return cmp.Or(strings.TrimLeft(numbers[i], "0"), "0")
 }

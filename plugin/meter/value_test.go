@@ -140,6 +140,14 @@ func TestTimesAreReadInEveryFormat(t *testing.T) {
 		{"a layout with a fraction that is not there", "%Y-%m-%d %H:%M:%S.%L", `"2026-11-21 20:00:00"`, refused},
 		{"a layout of a number", "%Y%m%d", `20261121`, "1795219200000"},
 		{"a layout that does not match", "%Y-%m-%d", `"21.11.2026"`, refused},
+		{"a layout of a day that does not exist", "%Y-%m-%d", `"2026-02-30"`, refused},
+		{"a layout of the 31st of a month of 30 days", "%d/%b/%Y:%H:%M:%S %z", `"31/Apr/2026:00:00:00 +0000"`, refused},
+		{"a layout of a day of the year that does not exist", "%Y %j", `"2026 366"`, refused},
+		{"a layout of a number with a day that does not exist", "%Y%m%d", `20250229`, refused},
+		{"a layout of the 29th of February", "%Y%m%d", `20240229`, "1709164800000"},
+		{"a layout of a first of the month", "%A, %B %e, %Y", `"Thursday, January  1, 2026"`, "1767225600000"},
+		{"a layout of a first of the month that is the day before in UTC", "%d/%b/%Y:%H:%M:%S %z", `"01/Mar/2026:00:30:00 +0100"`, "1772321400000"},
+		{"a layout of a third without a leading zero", "%Y-%m-%dT%H:%M:%S%z", `"2026-3-3T00:00:00Z"`, "1772496000000"},
 		{"a layout with something left over", "%Y-%m-%d", `"2026-11-21 20:00"`, refused},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

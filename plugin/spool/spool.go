@@ -242,6 +242,13 @@ func (s *Spool) Redelivered(src Source) (bool, error) {
 	return true, nil
 }
 
+// Full answers ErrFull if Append would refuse even one byte: to be asked before the work of making a batch.
+func (s *Spool) Full() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.room(1)
+}
+
 // room answers ErrFull if n bytes more are too many. A part of the disk is left free: sealing needs
 // room beside the log, and a disk that is full of logs could never be drained.
 func (s *Spool) room(n int64) error {
