@@ -74,7 +74,7 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 		return nil, err
 	}
 	p := &Instance{delivery: d, rules: c.Rules, log: log, name: host.Name, number: number,
-		dropRejects: c.DropRejects, refusals: refusals{log: log, caught: d.caught}, counts: newCounts()}
+		dropRejects: c.DropRejects, refusals: refusals{log: log, caught: d.caught, count: make(map[string]int), held: make(map[spool.Source]struct{})}, counts: newCounts()}
 	p.work.New = func() any {
 		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewMapper()}
 	}
@@ -264,10 +264,6 @@ const refusalPeriod = time.Minute
 func (r *refusals) add(why *meter.Refusal, tag string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.count == nil {
-		r.count = make(map[string]int)
-		r.held = make(map[spool.Source]struct{})
-	}
 	if _, known := r.count[why.Reason]; !known {
 		// What was got is customer data, and stands in rejected/.
 		wanted, _, _ := strings.Cut(why.Detail, ", got ")
