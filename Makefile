@@ -3,10 +3,13 @@ SHELL   := /bin/bash
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X out_amberflo/plugin.Version=$(VERSION)
+# ugorji/go comes without its code for each pair of common types, which is of use on a hot path and takes 6 MB: see
+# go run ./test/bench/size. The tests are built the same way.
+TAGS    := -tags codec.notfastpath
 ALIVE   := test/tools/alive.sh
 CODE    := $(shell find out_amberflo plugin -name '*.go' -o -name '*.c') go.mod go.sum
 
-.PHONY: all help version demo test soak check lint bench arm64 release clean
+.PHONY: all help version demo test soak check lint bench sbom arm64 release clean
 
 all: out_amberflo.so bin/meterctl ## build the plugin (the default)
 
@@ -17,10 +20,10 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9_./-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 20
 
 out_amberflo.so: $(CODE)
-	@$(ALIVE) "building $@" env CGO_ENABLED=1 $(GO) build -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
+	@$(ALIVE) "building $@" env CGO_ENABLED=1 $(GO) build $(TAGS) -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
 
 bin/meterctl: $(CODE) $(wildcard cmd/meterctl/*.go)
-	@$(ALIVE) "building $@" env CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/meterctl
+	@$(ALIVE) "building $@" env CGO_ENABLED=0 $(GO) build $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/meterctl
 
 bin/amberflo-host: $(wildcard test/host/*.c test/host/*.h)
 	@mkdir -p bin
@@ -35,14 +38,14 @@ demo: all bin/amberflo-host bin/versitygw ## the main job: an access log becomes
 	@$(GO) run ./test/demo
 
 test: all bin/amberflo-host bin/versitygw ## every test: rooms with the race detector, the plugin end to end
-	@$(ALIVE) "building the tests" $(GO) build ./...
-	$(GO) test -race -timeout 20m ./plugin/... ./cmd/... ./out_amberflo/... ./test/...
+	@$(ALIVE) "building the tests" $(GO) build $(TAGS) ./...
+	$(GO) test $(TAGS) -race -timeout 20m ./plugin/... ./cmd/... ./out_amberflo/... ./test/...
 
 check: lint test ## what CI runs
 
 soak: all bin/amberflo-host bin/versitygw ## longer proofs, with their figures: kills, power cuts, memory with a backlog
-	$(GO) test ./test/e2e -count 1 -timeout 40m -v -run 'Killed|MemoryStays|Stop' -e2e.kills 200 -e2e.fluent-bit-kills 50
-	$(GO) test ./plugin/spool -count 1 -timeout 40m -v -run Model -spool.for 2m
+	$(GO) test $(TAGS) ./test/e2e -count 1 -timeout 40m -v -run 'Killed|MemoryStays|Stop' -e2e.kills 200 -e2e.fluent-bit-kills 50
+	$(GO) test $(TAGS) ./plugin/spool -count 1 -timeout 40m -v -run Model -spool.for 2m
 
 lint: ## format, vet and the pinned linter
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
@@ -56,22 +59,27 @@ bench: all bin/amberflo-host bin/versitygw ## what it costs: benchmarks per room
 	$(GO) test -run '^$$' -bench . ./plugin/...
 	$(GO) run ./test/bench -plot docs/cpu.svg
 
+sbom: out_amberflo.so.cdx.json bin/meterctl.cdx.json ## what is inside the plugin and meterctl, as CycloneDX
+
+%.cdx.json: % $(wildcard test/tools/sbom/*.go)
+	$(GO) run -C test/tools/sbom . $(VERSION) $(CURDIR)/$* >$@
+
 TOOLS_amd64 := x86_64-linux-gnu-gcc gcc-x86-64-linux-gnu libc6-dev-amd64-cross
 TOOLS_arm64 := aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 build/%/out_amberflo.so: $(CODE)
 	@command -v $(firstword $(TOOLS_$*)) >/dev/null || { echo "want $(firstword $(TOOLS_$*)): apt-get install $(wordlist 2,3,$(TOOLS_$*))" >&2; exit 1; }
-	@$(ALIVE) "building $@" env CGO_ENABLED=1 GOARCH=$* CC=$(firstword $(TOOLS_$*)) $(GO) build -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
+	@$(ALIVE) "building $@" env CGO_ENABLED=1 GOARCH=$* CC=$(firstword $(TOOLS_$*)) $(GO) build $(TAGS) -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
 
 build/%/meterctl: $(CODE) $(wildcard cmd/meterctl/*.go)
-	@$(ALIVE) "building $@" env CGO_ENABLED=0 GOARCH=$* $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/meterctl
+	@$(ALIVE) "building $@" env CGO_ENABLED=0 GOARCH=$* $(GO) build $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/meterctl
 
 arm64: build/arm64/out_amberflo.so build/arm64/meterctl ## cross-compile; .ci/arm64 also runs the result under emulation
 
 release: ## an archive for each architecture, with checksums, in dist/
 	@rm -rf build/amd64 build/arm64
-	@$(MAKE) --no-print-directory $(foreach arch,amd64 arm64,build/$(arch)/out_amberflo.so build/$(arch)/meterctl)
+	@$(MAKE) --no-print-directory $(foreach arch,amd64 arm64,$(foreach file,out_amberflo.so meterctl,build/$(arch)/$(file).cdx.json))
 	test/tools/release.sh $(VERSION) amd64 arm64
 
 clean: ## remove what was built
-	rm -rf out_amberflo.so out_amberflo.h bin build dist
+	rm -rf out_amberflo.so out_amberflo.so.cdx.json out_amberflo.h bin build dist

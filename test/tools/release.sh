@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# release.sh VERSION ARCH...: packs build/ARCH/ with what an operator copies into dist/, one archive for each, and
+# release.sh VERSION ARCH...: packs build/ARCH/ and what is inside it (SBOM) with what an operator copies into dist/, one archive for each, and
 # SHA256SUMS. The same commit gives the same bytes: times are the commit's, owners none, names in order.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -11,7 +11,7 @@ mkdir -p dist
 for arch in "$@"; do
     name=out_amberflo-$version-linux-$arch
     mkdir -p "dist/$name/docs"
-    cp "build/$arch/out_amberflo.so" "build/$arch/meterctl" README.md CHANGELOG.md "dist/$name/"
+    cp "build/$arch/out_amberflo.so" "build/$arch/meterctl" "build/$arch"/*.cdx.json README.md CHANGELOG.md "dist/$name/"
     cp -r conf docker "dist/$name/"
     cp docs/operations.md "dist/$name/docs/"
     chmod -R u=rwX,go=rX "dist/$name"
