@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X out_amberflo/plugin.Version=$(VERSION)
 # go run ./test/bench/size. The tests are built the same way.
 TAGS    := -tags codec.notfastpath
 ALIVE   := test/tools/alive.sh
-CODE    := $(shell find out_amberflo plugin -name '*.go' -o -name '*.c') go.mod go.sum
+CODE    := $(shell find out_amberflo plugin -name '*.go' -o -name '*.c') go.mod go.sum Makefile
 
 .PHONY: all help version demo test soak check lint bench sbom arm64 release clean
 

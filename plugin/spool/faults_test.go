@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -217,6 +218,28 @@ func TestAFullSpoolStillKnowsAChunkThatComesAgain(t *testing.T) {
 		t.Errorf("got %v, %v, want the chunk recognised", again, err)
 	}
 	once(t, drained(t, s), "a")
+}
+
+// Where objects are not compressed, the ids that stand in them are most of what a short record becomes.
+func TestTheLimitCountsWhatRecordsBecome(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.GzipLevel, o.Limit, o.MaxBytes = 0, 10_500, 1000
+	s := mustOpen(t, o)
+	accepted := 0
+	for ; accepted < 1000; accepted++ {
+		if err := s.Append(batchOf(uint64(accepted), slices.Repeat([]string{"a"}, 20)...)); errors.Is(err, ErrFull) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		sealNow(t, s)
+	}
+	if used := s.Stats().UsedBytes; used > o.Limit || used < o.Limit/2 {
+		t.Errorf("%d bytes after %d batches, want at most %d and more than half of that", used, accepted, o.Limit)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestAChunkIsKnownAfterEachOfSeveralCrashes(t *testing.T) {

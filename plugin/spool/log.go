@@ -43,7 +43,7 @@ func (s *Spool) put(b *Batch, kind uint32) (*log, int64, error) {
 		return nil, 0, fmt.Errorf("append: want at most 2 GiB of records from one chunk, got %d bytes", len(frame))
 	}
 	if kind == kindRecords { // the others are small, and let go of a chunk
-		if err := s.room(int64(len(frame))); err != nil {
+		if err := s.room(int64(len(frame)) + s.growth(b.Records)); err != nil {
 			return nil, 0, err
 		}
 	}

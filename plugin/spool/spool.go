@@ -277,8 +277,7 @@ func (s *Spool) room(n int64) error {
 	return nil
 }
 
-// openBytes is what the logs hold and, where objects are not compressed, what these will be larger by: in
-// a log a unique id is one byte.
+// openBytes is what the logs hold and what their objects will be larger by.
 func (s *Spool) openBytes() int64 {
 	var n int64
 	if s.current != nil {
@@ -287,10 +286,15 @@ func (s *Spool) openBytes() int64 {
 	for _, l := range s.sealing {
 		n += l.written.Load()
 	}
-	if s.opt.GzipLevel == 0 {
-		n += int64(s.waitingRecords()) * idSize
+	return n + s.growth(s.waitingRecords())
+}
+
+// growth is what objects will be larger by than the logs that hold their records: in a log a unique id is one byte.
+func (s *Spool) growth(records int) int64 {
+	if s.opt.GzipLevel > 0 {
+		return 0
 	}
-	return n
+	return int64(records) * idSize
 }
 
 // idSize is the length of a unique id at most: a uuid, a hyphen, a number below 10,000,000.

@@ -161,10 +161,10 @@ type metered struct {
 }
 
 func (m metered) json() string {
-	r := record{{"customerId", m.customer}, {"meterApiName", m.meter}, {"meterValue", json.Number(m.value)},
-		{"meterTimeInMillis", m.millis}, {"uniqueId", m.id}}
+	r := record{{"customerId", m.customer}, {"meterApiName", m.meter}}
 	if m.dimensions != nil {
 		r = append(r, field{"dimensions", m.dimensions})
 	}
+	r = append(r, field{"meterValue", json.Number(m.value)}, field{"meterTimeInMillis", m.millis}, field{"uniqueId", m.id})
 	return string(appendJSON(nil, r))
 }

@@ -13,13 +13,14 @@ import (
 	"out_amberflo/test/fault"
 )
 
-// limit is less than what the logs of these tests become, and more than one chunk of Fluent Bit.
-const limit = 1_200_000
+// limit is less than what the logs of these tests become, and more than any chunk of Fluent Bit (2 MB of events become
+// some 1.5 MB of records): one that is larger would be let in alone.
+const limit = 2_400_000
 
 var uncompressed = []string{"compression none", "s3_key_format ingest/$UUID.json"}
 
 func TestAtTheLimitFluentBitKeepsTheLogsUntilThereIsRoom(t *testing.T) {
-	in, truth := accessLog(t, accesslog.Options{Lines: 10000, Seed: 4}, accesslog.Chunks{Records: 100})
+	in, truth := accessLog(t, accesslog.Options{Lines: 30000, Seed: 4}, accesslog.Chunks{Records: 100})
 	both(t, func(t *testing.T, b *bench) {
 		proxy := b.behind(fault.Options{Rate: 1, Modes: []fault.Mode{fault.Unavailable}})
 		section := b.section(slices.Concat(accessMapping, uncompressed, []string{"store_dir_limit_size " + fmt.Sprint(limit), "total_file_size 300K",
@@ -39,7 +40,7 @@ func TestAtTheLimitFluentBitKeepsTheLogsUntilThereIsRoom(t *testing.T) {
 // What was uploaded is kept only to be sent again should Amberflo refuse it: it must not hold up what is not.
 func TestWhatIsInTheBucketTakesNoRoomFromWhatIsNot(t *testing.T) {
 	t.Parallel()
-	in, truth := accessLog(t, accesslog.Options{Lines: 20000, Seed: 4}, accesslog.Chunks{Records: 100})
+	in, truth := accessLog(t, accesslog.Options{Lines: 40000, Seed: 4}, accesslog.Chunks{Records: 100})
 	b := newBench(t, bundledHost)
 	if err := b.server.SetPolicy(t.Context(), b.server.PutAndReportsPolicy()); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,5 @@
-// Command size tells what the bytes of out_amberflo.so are: it builds one as the Makefile
-// does that keeps its symbols, and adds these up by the module
-// that they come from.
+// Command size tells what the bytes of out_amberflo.so are: it builds one as the Makefile does, but with its symbols, and
+// adds these up by the module that they come from.
 //
 //	go run ./test/bench/size
 package main
