@@ -3,6 +3,8 @@ package conf
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -90,6 +92,61 @@ func TestTheDaemonSetMetersThePodsThatLogMeterRecords(t *testing.T) {
 	}
 	if rejected := s.rejected(); len(rejected) != 0 {
 		t.Errorf("rejected %q, want what is no meter record ignored", rejected)
+	}
+}
+
+// The whole way of a container's line: the runtime's format, the kubernetes filter, which asks the API server for the
+// pod's labels, and the mapping.
+func TestAPodsLinesAreMeteredWithItsLabels(t *testing.T) {
+	fluentBit(t)
+	s := newSite(t)
+	asked := make(chan string, 100)
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Header.Get("Authorization")
+		if r.URL.Path != "/api/v1/namespaces/shop/pods/api-0" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"api-0","namespace":"shop","uid":"0123","labels":{"app":"api","tenant":"acme"}},
+			"spec":{"nodeName":"node-1","containers":[{"name":"api","image":"registry.example.com/api:1"}]},"status":{"phase":"Running"}}`)
+	}))
+	defer api.Close()
+
+	conf := block(t, string(read(t, root, "docker/kubernetes/daemonset.yaml")), "fluent-bit.conf")
+	containers := s.path("containers")
+	conf = strings.ReplaceAll(conf, "/var/log/containers", containers)
+	const filter = "Name                      kubernetes\n"
+	if !strings.Contains(conf, filter) {
+		t.Fatalf("no %q in the configuration", filter)
+	}
+	conf = strings.Replace(conf, filter, filter+fmt.Sprintf("    Kube_URL %s\n    Kube_Token_File %s\n    Kube_Tag_Prefix kube%s.\n",
+		api.URL, s.path("token"), strings.ReplaceAll(containers, "/", ".")), 1)
+	s.adapt("daemonset.conf", conf)
+	s.write("parsers.conf", "[PARSER]\n    Name json\n    Format json\n")
+	s.write("token", "token-of-the-service-account")
+	if err := os.Mkdir(containers, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const at = "2026-11-20T10:00:00.123456789Z stdout "
+	s.write("containers/api-0_shop_api-"+strings.Repeat("0123456789abcdef", 4)+".log", at+
+		`F {"customerId":"customer-123","meterApiName":"ComputeHours","meterValue":5}`+"\n"+at+
+		`P {"customerId":"customer-456","meterApiName":"Compu`+"\n"+at+ // the runtime cuts long lines
+		`F teHours","meterValue":7,"uniqueId":"u-7"}`+"\n"+at+
+		"F GET / 200\n"+at+
+		`F {"level":"info","msg":"ready"}`+"\n")
+	s.viaFluentBit("daemonset.conf", 2, nil)
+
+	const line = `{"customerId":"customer-%s","meterApiName":"ComputeHours","dimensions":{"namespace":"shop","app":"api"},"meterValue":%s,"meterTimeInMillis":1795168800123,"uniqueId":"%s"}`
+	want := []string{fmt.Sprintf(line, "123", "5", "(generated)"), fmt.Sprintf(line, "456", "7", "u-7")}
+	if got := s.records(); !slices.Equal(got, want) {
+		t.Errorf("records\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if rejected := s.rejected(); len(rejected) != 0 {
+		t.Errorf("rejected %q, want what is no meter record ignored", rejected)
+	}
+	if got := <-asked; got != "Bearer token-of-the-service-account" {
+		t.Errorf("the API server was asked with %q, want the token", got)
 	}
 }
 
