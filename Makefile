@@ -78,7 +78,7 @@ arm64: build/arm64/out_amberflo.so build/arm64/meterctl ## cross-compile; .ci/ar
 
 release: ## an archive for each architecture, with checksums, in dist/
 	@rm -rf build/amd64 build/arm64
-	@$(MAKE) --no-print-directory $(foreach arch,amd64 arm64,$(foreach file,out_amberflo.so meterctl,build/$(arch)/$(file).cdx.json))
+	@$(MAKE) --no-print-directory $(foreach arch,amd64 arm64,$(foreach file,out_amberflo.so meterctl,build/$(arch)/$(file) build/$(arch)/$(file).cdx.json))
 	test/tools/release.sh $(VERSION) amd64 arm64
 
 clean: ## remove what was built
