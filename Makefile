@@ -9,6 +9,8 @@ TAGS    := -tags codec.notfastpath
 ALIVE   := test/tools/alive.sh
 CODE    := $(shell find out_amberflo plugin -name '*.go' -o -name '*.c') go.mod go.sum Makefile
 
+# A recipe that failed leaves nothing that looks made.
+.DELETE_ON_ERROR:
 .PHONY: all help version demo test soak check lint bench sbom arm64 release clean
 
 all: out_amberflo.so bin/meterctl ## build the plugin (the default)

@@ -181,7 +181,7 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		if errors.Is(err, spool.ErrFull) && p.dropRejects {
 			p.refusals.dropped(bytes.Count(w.rejects, []byte{'\n'}), err)
 		} else if err != nil {
-			return err
+			return fmt.Errorf("%w (here %d records, the first with reason %s)", err, len(w.refused), w.refused[0].Reason)
 		}
 		p.refusals.keep(source)
 	}

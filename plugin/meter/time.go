@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,9 @@ type timeFormat struct {
 	// behind it in the layout.
 	mark  byte
 	after int
-	day   int // which of the numbers in a text holds the day
+
+	// The day in a text: in which of its numbers it is, and where it ends there if more digits follow, else 0.
+	day, dayEnd int
 }
 
 type timeKind uint8
@@ -93,9 +96,16 @@ func compileTimeFormat(s string) (f timeFormat, want string) {
 	if back = back.UTC(); back.Year() != sample.Year() || back.YearDay() != sample.YearDay() {
 		return f, "a strptime layout that holds year, month and day"
 	}
-	one, other := timefmt.Format(sample, f.layout), timefmt.Format(sample.AddDate(0, 0, 1), f.layout)
-	for number(one, f.day) == number(other, f.day) && number(one, f.day) != "" {
-		f.day++
+	one, other := numbers(timefmt.Format(sample, f.layout)), numbers(timefmt.Format(sample.AddDate(0, 0, 1), f.layout))
+	if f.day = slices.IndexFunc(one, func(number string) bool { return !slices.Contains(other, number) }); f.day < 0 {
+		return f, "" // a day that stands in words
+	}
+	end := 0
+	for one[f.day][end] == other[f.day][end] {
+		end++
+	}
+	if end++; end < len(one[f.day]) {
+		f.dayEnd = end
 	}
 	return f, ""
 }
@@ -256,18 +266,29 @@ func (f *timeFormat) layoutMillis(text []byte) (int64, bool) {
 	if err != nil {
 		return 0, false
 	}
-	// A day that its month does not have becomes one of the first three of the next.
-	if t.Day() <= 3 && number(s, f.day) != number(timefmt.Format(t, f.layout), f.day) {
+	// A day that its month does not have becomes one of the first three of the next. A leap second does so too, rightly.
+	if t.Day() <= 3 && !f.onDay(s, t) && !f.onDay(s, t.Add(-time.Second)) {
 		return 0, false
 	}
 	return t.UnixMilli() + nanos/1e6, true
 }
 
-// number gives the i-th number in s, counted from 0, without leading zeros.
-func number(s string, i int) string {
-	numbers := strings.FieldsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
-	if i >= len(numbers) {
-		return ""
+// onDay tells if the text s names the day of t. It is true too if that cannot be told: the day stands in words, or s has an
+// offset in another spelling than the layout's.
+func (f *timeFormat) onDay(s string, t time.Time) bool {
+	got, want := numbers(s), numbers(timefmt.Format(t, f.layout))
+	if f.day < 0 || len(got) != len(want) {
+		return true
 	}
-	return cmp.Or(strings.TrimLeft(numbers[i], "0"), "0")
+	day := func(number string) string {
+		if f.dayEnd > 0 && len(number) >= f.dayEnd {
+			number = number[:f.dayEnd]
+		}
+		return strings.TrimLeft(number, "0")
+	}
+	return day(got[f.day]) == day(want[f.day])
+}
+
+func numbers(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
 }

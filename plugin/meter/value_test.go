@@ -147,6 +147,11 @@ func TestTimesAreReadInEveryFormat(t *testing.T) {
 		{"a layout of the 29th of February", "%Y%m%d", `20240229`, "1709164800000"},
 		{"a layout of a first of the month", "%A, %B %e, %Y", `"Thursday, January  1, 2026"`, "1767225600000"},
 		{"a layout of a first of the month that is the day before in UTC", "%d/%b/%Y:%H:%M:%S %z", `"01/Mar/2026:00:30:00 +0100"`, "1772321400000"},
+		{"a layout of a leap second at the end of a year", "%Y-%m-%d %H:%M:%S", `"2016-12-31 23:59:60"`, "1483228800000"},
+		{"a layout of a leap second at the end of a first", "%Y-%m-%d %H:%M:%S", `"2026-03-01 23:59:60"`, "1772409600000"},
+		{"a layout of one number whose last part is short", "%Y%m%d%H%M%S", `"2026030101023"`, "1772326923000"},
+		{"a layout of one number with a day that does not exist", "%Y%m%d%H%M%S", `"20260230010203"`, refused},
+		{"a layout with an offset in front of a second", "%z %Y-%m-%d", `"+05:30 2026-03-02"`, "1772389800000"},
 		{"a layout of a third without a leading zero", "%Y-%m-%dT%H:%M:%S%z", `"2026-3-3T00:00:00Z"`, "1772496000000"},
 		{"a layout with something left over", "%Y-%m-%d", `"2026-11-21 20:00"`, refused},
 	} {
