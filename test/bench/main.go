@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"out_amberflo/test/accesslog"
+	"out_amberflo/test/fluentbit"
 	"out_amberflo/test/s3server"
 )
 
@@ -62,9 +63,9 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{root: root, fluentBit: os.Getenv("FLUENT_BIT")}
-	if b.fluentBit == "" {
-		b.fluentBit, _ = exec.LookPath("fluent-bit")
+	b := &bench{root: root}
+	if b.fluentBit, err = fluentbit.Program(); err != nil {
+		return err
 	}
 	if b.dir, err = os.MkdirTemp("", "amberflo-bench-"); err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/tinylib/msgp/msgp"
 
+	"out_amberflo/test/fluentbit"
 	"out_amberflo/test/s3server"
 )
 
@@ -37,13 +37,12 @@ var root = func() string {
 // fluentBit is the program to run, or the test is skipped.
 func fluentBit(t *testing.T) string {
 	t.Helper()
-	name := os.Getenv("FLUENT_BIT")
-	if name == "" {
-		name = "fluent-bit"
-	}
-	path, err := exec.LookPath(name)
+	path, err := fluentbit.Program()
 	if err != nil {
-		t.Skip("Fluent Bit is not installed: no fluent-bit on PATH or in FLUENT_BIT")
+		t.Fatal(err)
+	}
+	if path == "" {
+		t.Skip(fluentbit.Missing)
 	}
 	return path
 }
@@ -91,15 +90,12 @@ func newSite(t *testing.T) *site {
 
 func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 
-// freePort is a port that the kernel chose and that is free now.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := fluentbit.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
 	return port
 }
 

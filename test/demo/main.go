@@ -26,6 +26,7 @@ import (
 
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/amberflo"
+	"out_amberflo/test/fluentbit"
 	"out_amberflo/test/s3server"
 )
 
@@ -191,15 +192,16 @@ func newHost(dir string, server *s3server.Server) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &host{dir: dir, root: root, server: server, program: os.Getenv("FLUENT_BIT")}
-	if h.program == "" {
-		h.program, _ = exec.LookPath("fluent-bit")
+	program, err := fluentbit.Program()
+	if err != nil {
+		return nil, err
 	}
+	h := &host{dir: dir, root: root, server: server, program: program}
 	if h.fluentBit = h.program != ""; h.fluentBit {
 		h.name = "Fluent Bit: " + h.program
 	} else {
 		h.program = filepath.Join(root, "bin", "amberflo-host")
-		h.name = "the bundled one, because no fluent-bit is on PATH or in FLUENT_BIT"
+		h.name = "the bundled one, because there is " + fluentbit.Missing
 	}
 	parsers := "[PARSER]\n    Name json\n    Format json\n    Time_Key time\n    Time_Format %Y-%m-%dT%H:%M:%S.%LZ\n"
 	return h, os.WriteFile(filepath.Join(dir, "parsers.conf"), []byte(parsers), 0o600)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"out_amberflo/test/fault"
+	"out_amberflo/test/fluentbit"
 	"out_amberflo/test/s3server"
 )
 
@@ -58,7 +59,7 @@ type bench struct {
 func newBench(t *testing.T, program string) *bench {
 	t.Helper()
 	if program == realFluentBit && fluentBit == "" {
-		t.Skip("no fluent-bit on the PATH and none in FLUENT_BIT")
+		t.Skip(fluentbit.Missing)
 	}
 	dir, err := os.MkdirTemp("", "amberflo-e2e-")
 	if err != nil {

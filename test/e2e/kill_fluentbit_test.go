@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -16,17 +15,15 @@ import (
 
 	"out_amberflo/test/amberflo"
 	"out_amberflo/test/fault"
+	"out_amberflo/test/fluentbit"
 )
 
-// freePort gives a port on which nobody listens now. Fluent Bit tells no port that the kernel chose for it.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := fluentbit.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
 	return port
 }
 

@@ -8,9 +8,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"out_amberflo/test/fluentbit"
 )
 
 var (
@@ -59,9 +60,6 @@ func findBuilt() error {
 			return fmt.Errorf("want %s, which is not built: run make test at the top of the repository", file)
 		}
 	}
-	name := cmp.Or(os.Getenv("FLUENT_BIT"), "fluent-bit")
-	if fluentBit, err = exec.LookPath(name); err != nil && os.Getenv("FLUENT_BIT") != "" {
-		return fmt.Errorf("FLUENT_BIT: want a program, got %q: %w", name, err)
-	}
-	return nil
+	fluentBit, err = fluentbit.Program()
+	return err
 }

@@ -2,12 +2,8 @@ package e2e
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"math"
-	"net/http"
-	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,38 +15,26 @@ import (
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/amberflo"
 	"out_amberflo/test/fault"
+	"out_amberflo/test/fluentbit"
 )
 
 // metricsServer lets Fluent Bit serve its metrics and returns their address.
 func (b *bench) metricsServer() string {
 	port := freePort(b.T)
 	b.service = append(b.service, "HTTP_Server On", "HTTP_Listen 127.0.0.1", "HTTP_Port "+port)
-	return "http://127.0.0.1:" + port + "/api/v2/metrics/prometheus"
+	return fluentbit.MetricsURL(port)
 }
-
-var sample = regexp.MustCompile(`^fluentbit_amberflo_(\w+)\{name="([^"]*)"(?:,\w+="([^"]*)")?\} (\S+)$`)
 
 // scrape gives the plugin's series by "name output label"; label may be empty.
 func (b *bench) scrape(url string) map[string]float64 {
 	b.Helper()
-	answer, err := http.Get(url)
+	all, err := fluentbit.Metrics(url)
 	if err != nil {
-		return nil // not there yet
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		b.Fatal(err)
+		b.Log(err) // not there yet
 	}
 	found := map[string]float64{}
-	for line := range strings.Lines(string(text)) {
-		if m := sample.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
-			v, err := strconv.ParseFloat(m[4], 64)
-			if err != nil {
-				b.Fatalf("%s: %v", line, err)
-			}
-			found[strings.TrimSpace(m[1]+" "+m[2]+" "+m[3])] = v
-		}
+	for _, s := range all {
+		found[strings.TrimSpace(s.Name+" "+s.Output+" "+s.Label)] = s.Value
 	}
 	return found
 }

@@ -3,12 +3,13 @@ package host
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"out_amberflo/test/fluentbit"
 )
 
 // until waits for a condition that another process brings about.
@@ -186,13 +187,12 @@ func TestAFailedInitEndsAsInFluentBit(t *testing.T) {
 
 // The lists above are what Fluent Bit itself does.
 func TestFluentBitCallsAPluginInTheSameOrder(t *testing.T) {
-	program := os.Getenv("FLUENT_BIT")
-	if program == "" {
-		program = "fluent-bit"
-	}
-	program, err := exec.LookPath(program)
+	program, err := fluentbit.Program()
 	if err != nil {
-		t.Skip("no fluent-bit on the PATH and none in FLUENT_BIT: the order was last measured with 5.1.1")
+		t.Fatal(err)
+	}
+	if program == "" {
+		t.Skip(fluentbit.Missing + ": the order was last measured with 5.1.1")
 	}
 	t.Run("through a reload", func(t *testing.T) {
 		t.Parallel()

@@ -3,22 +3,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"out_amberflo/test/fault"
+	"out_amberflo/test/fluentbit"
 	"out_amberflo/test/s3server"
 )
 
@@ -69,6 +65,13 @@ type moment struct {
 
 func run(file string) (err error) {
 	ctx := context.Background()
+	program, err := fluentbit.Program()
+	if err != nil {
+		return err
+	}
+	if program == "" {
+		return errors.New("want Fluent Bit, got " + fluentbit.Missing)
+	}
 	dir, err := os.MkdirTemp("", "amberflo-plot-")
 	if err != nil {
 		return err
@@ -84,7 +87,7 @@ func run(file string) (err error) {
 		return err
 	}
 	defer proxy.Close()
-	port, err := freePort()
+	port, err := fluentbit.FreePort()
 	if err != nil {
 		return err
 	}
@@ -92,16 +95,16 @@ func run(file string) (err error) {
 	if err := os.WriteFile(filepath.Join(dir, "conf"), []byte(text), 0o600); err != nil {
 		return err
 	}
-	bit := exec.Command("fluent-bit", "-q", "-e", "./out_amberflo.so", "-c", filepath.Join(dir, "conf"))
+	bit := exec.Command(program, "-q", "-e", "./out_amberflo.so", "-c", filepath.Join(dir, "conf"))
 	bit.Env = append(os.Environ(), server.Env(server.Writer)...)
 	bit.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := bit.Start(); err != nil {
-		return fmt.Errorf("want fluent-bit on the PATH: %w", err)
+		return err
 	}
 	defer func() {
 		err = errors.Join(err, bit.Process.Signal(syscall.SIGTERM), bit.Wait())
 	}()
-	moments := watch("http://127.0.0.1:"+port+"/api/v2/metrics/prometheus", proxy)
+	moments := watch(fluentbit.MetricsURL(port), proxy)
 	if len(moments) < int(lasts/every)/2 {
 		return fmt.Errorf("want %d scrapes of Fluent Bit, got %d", lasts/every, len(moments))
 	}
@@ -133,30 +136,10 @@ func watch(url string, proxy *fault.Proxy) (moments []moment) {
 }
 
 func scrape(url string) (map[string]float64, error) {
-	answer, err := http.Get(url)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
+	all, err := fluentbit.Metrics(url)
 	values := map[string]float64{}
-	lines := bufio.NewScanner(answer.Body)
-	for lines.Scan() {
-		name, rest, ours := strings.Cut(strings.TrimPrefix(lines.Text(), "fluentbit_amberflo_"), "{")
-		_, number, ok := strings.Cut(rest, "} ")
-		if v, err := strconv.ParseFloat(number, 64); ours && ok && err == nil && strings.HasPrefix(lines.Text(), "fluentbit_amberflo_") {
-			values[name] += v
-		}
+	for _, series := range all {
+		values[series.Name] += series.Value
 	}
-	return values, lines.Err()
-}
-
-// freePort gives a port on which nobody listens now: Fluent Bit tells no port that the kernel chose for it.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
+	return values, err
 }

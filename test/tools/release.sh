@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# release.sh VERSION ARCH...: packs build/ARCH/ and what is inside it (SBOM) with what an operator copies into dist/, one archive for each, and
-# SHA256SUMS. The same commit gives the same bytes: times are the commit's, owners none, names in order.
+# release.sh VERSION ARCH...: packs build/ARCH/ and what is inside it (SBOM) with what an operator copies into dist/, one
+# archive for each, and SHA256SUMS. The same commit gives the same bytes: times are the commit's, owners none, names in
+# order.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 version=$1

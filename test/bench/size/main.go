@@ -96,9 +96,9 @@ func run() error {
 // module names the module, or the larger part of the standard library, that a symbol is of.
 func module(symbol string) string {
 	name := strings.TrimPrefix(strings.TrimPrefix(symbol, "go:itab.*"), "go:itab.")
-	path := name
-	if dot := strings.IndexByte(name[strings.LastIndexByte(strings.SplitN(name, "[", 2)[0], '/')+1:], '.'); dot >= 0 {
-		path = name[:strings.LastIndexByte(strings.SplitN(name, "[", 2)[0], '/')+1+dot]
+	path, _, _ := strings.Cut(name, "[") // of a generic function, its types
+	if dot := strings.IndexByte(path[strings.LastIndexByte(path, '/')+1:], '.'); dot >= 0 {
+		path = path[:strings.LastIndexByte(path, '/')+1+dot]
 	}
 	elements := strings.Split(path, "/")
 	switch {
