@@ -9,7 +9,6 @@
 package plugin
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -120,7 +119,8 @@ func (p *Instance) Flush(tag string, data []byte) error {
 		defer p.delivery.caught("flush")
 		w := p.work.Get().(*flush)
 		err = p.flush(w, tag, data)
-		p.work.Put(w) // not after a panic: nobody knows its state
+		clear(w.refused) // the pool is not to hold them
+		p.work.Put(w)    // not after a panic: nobody knows its state
 	}()
 	if err != nil {
 		p.trouble.failed(p.log, "a chunk cannot be accepted now, Fluent Bit keeps it and tries again", err)
@@ -169,8 +169,9 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	}
 	w.batch.SetBuffer(buf)
 
-	damage, damaged := w.reader.Err(), fmt.Sprintf("chunk-%016x.msgpack", source.Hash)
+	damage, damaged := w.reader.Err(), ""
 	if damage != nil {
+		damaged = fmt.Sprintf("chunk-%016x.msgpack", source.Hash)
 		if err := s.Damaged(damaged, w.reader.Rest()); err != nil {
 			return err
 		}
@@ -179,7 +180,7 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	if len(w.rejects) > 0 && !p.refusals.kept(source) {
 		err := s.Reject(w.rejects)
 		if errors.Is(err, spool.ErrFull) && p.dropRejects {
-			p.refusals.dropped(bytes.Count(w.rejects, []byte{'\n'}), err)
+			p.refusals.dropped(len(w.refused), err)
 		} else if err != nil {
 			return fmt.Errorf("%w (here %d records, the first with reason %s)", err, len(w.refused), w.refused[0].Reason)
 		}

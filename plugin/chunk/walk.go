@@ -88,8 +88,8 @@ func (r *Reader) readKey(p int, seen *seenKey) (value, field int) {
 	if value < 0 {
 		return value, -1
 	}
-	name, ok := keyText(b[p:value])
-	if !ok { // it matches nothing
+	name, _, err := msgp.ReadMapKeyZC(b[p:value])
+	if err != nil { // neither text nor bytes: it matches nothing
 		return value, -1
 	}
 	field = slices.Index(r.wanted.names, unsafe.String(unsafe.SliceData(name), len(name)))
@@ -110,21 +110,6 @@ func (r *Reader) readKey(p int, seen *seenKey) (value, field int) {
 	k.head = binary.LittleEndian.Uint64(b[p:]) & k.mask
 	*seen = k
 	return value, field
-}
-
-// keyText returns what the one value b holds if it is a text or bytes.
-func keyText(b []byte) (_ []byte, ok bool) {
-	switch lead := b[0]; {
-	case lead&0xe0 == 0xa0:
-		return b[1:], true
-	case lead == 0xd9 || lead == 0xc4:
-		return b[2:], true
-	case lead == 0xda || lead == 0xc5:
-		return b[3:], true
-	case lead == 0xdb || lead == 0xc6:
-		return b[5:], true
-	}
-	return nil, false
 }
 
 // head says what a lead byte begins: a value of size bytes, lead byte included, which is followed by items values that

@@ -240,14 +240,9 @@ func fieldAccessor(name string, fields *fieldSet) *accessor {
 
 // find returns the msgpack value that a names, empty when the event has none or it is null.
 func (m *Mapper) find(a *accessor) []byte {
-	if a.root == fromRecord && len(a.steps) == 0 { // most are, and this much is inlined
+	if a.root == fromRecord && len(a.steps) == 0 { // as most are
 		return m.event.Field(a.field)
 	}
-	return m.walk(a)
-}
-
-// walk is find for all accessors.
-func (m *Mapper) walk(a *accessor) []byte {
 	var v []byte
 	switch a.root {
 	case fromRecord:
@@ -330,17 +325,11 @@ func element(v []byte, i int) []byte {
 
 // readText returns the text (or bytes) that b begins with and its size in msgpack, 0 when b begins with something else.
 func readText(b []byte) (text []byte, size int) {
-	if len(b) > 0 {
-		if n := int(b[0]^0xa0) + 1; n <= 0x20 && n <= len(b) { // fixstr: most are, and this much is inlined
-			return b[1:n], n
-		}
-	}
-	return readLongText(b)
-}
-
-func readLongText(b []byte) (text []byte, size int) {
 	if len(b) == 0 {
 		return nil, 0
+	}
+	if n := int(b[0]^0xa0) + 1; n <= 0x20 && n <= len(b) { // fixstr, as most are
+		return b[1:n], n
 	}
 	var rest []byte
 	var err error

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -31,7 +30,10 @@ const hexDigits = "0123456789abcdef"
 // appendString appends text as a JSON text in quotes. It returns ok false, and dst unchanged, if text is no UTF-8. A NUL
 // never comes out raw.
 func appendString(dst, text []byte) (out []byte, ok bool) {
-	i := plainPrefix(text)
+	i := 0
+	for i < len(text) && plainASCII[text[i]] {
+		i++
+	}
 	if i == len(text) {
 		// One growth and one copy: most of a line's texts come this way.
 		start := len(dst)
@@ -63,30 +65,6 @@ func appendString(dst, text []byte) (out []byte, ok bool) {
 		}
 	}
 	return append(dst, '"'), true
-}
-
-// plainPrefix counts the plainASCII bytes that text begins with, eight at a time.
-func plainPrefix(text []byte) (n int) {
-	for ; n+8 <= len(text); n += 8 {
-		if marks := notPlain(text[n:]); marks != 0 {
-			return n + bits.TrailingZeros64(marks)/8
-		}
-	}
-	if n > 0 && notPlain(text[len(text)-8:]) == 0 { // the rest, and some once more
-		return len(text)
-	}
-	for n < len(text) && plainASCII[text[n]] {
-		n++
-	}
-	return n
-}
-
-// notPlain sets the highest bit of each of the first eight bytes that is a control character, a quote, a backslash or no
-// ASCII. A borrow can set others, but only behind the first that has it rightly.
-func notPlain(text []byte) uint64 {
-	const each, high = 0x0101010101010101, 0x8080808080808080
-	w := binary.LittleEndian.Uint64(text)
-	return ((w - each*' ') | ((w ^ each*'"') - each) | ((w ^ each*'\\') - each) | w) & high
 }
 
 // maxDepth bounds the nesting that AppendJSON renders. Fluent Bit's own parsers stop far below.

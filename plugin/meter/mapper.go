@@ -328,7 +328,7 @@ func (m *Mapper) appendID(dst []byte) ([]byte, *Refusal) {
 	return appendFound(append(dst, `,"uniqueId":`...), v, from, &idText)
 }
 
-// refuse makes the refusal of the value v, which may be nil, that from found.
+// refuse makes the refusal of the value v, which may be empty, that from found.
 func refuse(reason, option, want string, from *accessor, v []byte) *Refusal {
 	got := "nothing"
 	if len(v) > 0 {

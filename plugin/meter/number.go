@@ -14,11 +14,11 @@ func appendNumber(dst, v []byte) (out []byte, ok bool) {
 	// What counts things: numbers from 0 to 65535, in the shortest form.
 	switch {
 	case len(v) > 0 && v[0] < 0x80:
-		return appendSmall(dst, uint(v[0])), true
+		return strconv.AppendUint(dst, uint64(v[0]), 10), true
 	case len(v) > 1 && v[0] == 0xcc:
-		return appendSmall(dst, uint(v[1])), true
+		return strconv.AppendUint(dst, uint64(v[1]), 10), true
 	case len(v) > 2 && v[0] == 0xcd:
-		return appendSmall(dst, uint(v[1])<<8|uint(v[2])), true
+		return strconv.AppendUint(dst, uint64(v[1])<<8|uint64(v[2]), 10), true
 	}
 	switch msgp.NextType(v) {
 	case msgp.IntType, msgp.UintType:
@@ -44,23 +44,6 @@ func appendNumber(dst, v []byte) (out []byte, ok bool) {
 		return appendFloat(dst, float64(f), 32)
 	}
 	return dst, false
-}
-
-// appendSmall appends n < 100,000.
-func appendSmall(dst []byte, n uint) []byte {
-	if n < 10 {
-		return append(dst, byte('0'+n))
-	}
-	if n < 100 {
-		return append(dst, byte('0'+n/10), byte('0'+n%10))
-	}
-	if n < 1000 {
-		return append(dst, byte('0'+n/100), byte('0'+n/10%10), byte('0'+n%10))
-	}
-	if n < 10000 {
-		return append(dst, byte('0'+n/1000), byte('0'+n/100%10), byte('0'+n/10%10), byte('0'+n%10))
-	}
-	return append(dst, byte('0'+n/10000), byte('0'+n/1000%10), byte('0'+n/100%10), byte('0'+n/10%10), byte('0'+n%10))
 }
 
 // appendFloat writes floats the way ECMAScript and encoding/json do.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +40,7 @@ type timeFormat struct {
 	mark  byte
 	after int
 
-	// The day in a text: in which of its numbers it is, and where it ends there if more digits follow, else 0.
+	// The day in a text: in which of its numbers it is (-1: in none), and where it ends there if more digits follow, else 0.
 	day, dayEnd int
 }
 
@@ -96,16 +95,22 @@ func compileTimeFormat(s string) (f timeFormat, want string) {
 	if back = back.UTC(); back.Year() != sample.Year() || back.YearDay() != sample.YearDay() {
 		return f, "a strptime layout that holds year, month and day"
 	}
-	one, other := numbers(timefmt.Format(sample, f.layout)), numbers(timefmt.Format(sample.AddDate(0, 0, 1), f.layout))
-	if f.day = slices.IndexFunc(one, func(number string) bool { return !slices.Contains(other, number) }); f.day < 0 {
-		return f, "" // a day that stands in words
-	}
-	end := 0
-	for one[f.day][end] == other[f.day][end] {
-		end++
-	}
-	if end++; end < len(one[f.day]) {
-		f.dayEnd = end
+	one, other := timefmt.Format(sample, f.layout), timefmt.Format(sample.AddDate(0, 0, 1), f.layout)
+	_, count := number(one, 0)
+	for f.day = count - 1; f.day >= 0; f.day-- {
+		today, _ := number(one, f.day)
+		tomorrow, _ := number(other, f.day)
+		if today == tomorrow || len(today) == 1 { // a day of the week
+			continue
+		}
+		end := 0
+		for today[end] == tomorrow[end] {
+			end++
+		}
+		if end++; end < len(today) {
+			f.dayEnd = end
+		}
+		break
 	}
 	return f, ""
 }
@@ -276,19 +281,38 @@ func (f *timeFormat) layoutMillis(text []byte) (int64, bool) {
 // onDay tells if the text s names the day of t. It is true too if that cannot be told: the day stands in words, or s has an
 // offset in another spelling than the layout's.
 func (f *timeFormat) onDay(s string, t time.Time) bool {
-	got, want := numbers(s), numbers(timefmt.Format(t, f.layout))
-	if f.day < 0 || len(got) != len(want) {
+	if f.day < 0 {
 		return true
 	}
-	day := func(number string) string {
-		if f.dayEnd > 0 && len(number) >= f.dayEnd {
-			number = number[:f.dayEnd]
-		}
-		return strings.TrimLeft(number, "0")
-	}
-	return day(got[f.day]) == day(want[f.day])
+	want := timefmt.Format(t, f.layout)
+	a, in := number(s, f.day)
+	b, of := number(want, f.day)
+	return in != of || f.dayDigits(a) == f.dayDigits(b)
 }
 
-func numbers(s string) []string {
-	return strings.FieldsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+// dayDigits cuts the day out of the number that it is in.
+func (f *timeFormat) dayDigits(number string) string {
+	if f.dayEnd > 0 && len(number) >= f.dayEnd {
+		number = number[:f.dayEnd]
+	}
+	return strings.TrimLeft(number, "0")
+}
+
+// number returns the i-th run of digits in s, and how many there are.
+func number(s string, i int) (digits string, count int) {
+	for from := 0; from < len(s); from++ {
+		if !isDigit(s[from]) {
+			continue
+		}
+		end := from + 1
+		for end < len(s) && isDigit(s[end]) {
+			end++
+		}
+		if count == i {
+			digits = s[from:end]
+		}
+		count++
+		from = end
+	}
+	return digits, count
 }

@@ -141,6 +141,8 @@ func TestTimesAreReadInEveryFormat(t *testing.T) {
 		{"a layout of a number", "%Y%m%d", `20261121`, "1795219200000"},
 		{"a layout that does not match", "%Y-%m-%d", `"21.11.2026"`, refused},
 		{"a layout of a day that does not exist", "%Y-%m-%d", `"2026-02-30"`, refused},
+		{"a layout of a day that does not exist, with a day of the week", "%Y-%m-%d %u", `"2026-02-30 1"`, refused},
+		{"a layout with a day of the week", "%Y-%m-%d %u", `"2026-03-02 1"`, "1772409600000"},
 		{"a layout of the 31st of a month of 30 days", "%d/%b/%Y:%H:%M:%S %z", `"31/Apr/2026:00:00:00 +0000"`, refused},
 		{"a layout of a day of the year that does not exist", "%Y %j", `"2026 366"`, refused},
 		{"a layout of a number with a day that does not exist", "%Y%m%d", `20250229`, refused},
