@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"bufio"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -9,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -222,7 +222,11 @@ func TestAChunkThatIsOfferedAgainIsCountedOnce(t *testing.T) {
 	if err := p.Flush("app", events(t, good)); err != nil {
 		t.Fatal(err)
 	}
-	large := append(events(t, slices.Repeat([]any{good}, 1000)...), events(t, map[string]any{"x": 1})...)
+	var many []any
+	for range 1000 {
+		many = append(many, map[string]any{"customerId": rand.Text(), "meterApiName": "m", "meterValue": 1}) // as long compressed
+	}
+	large := append(events(t, many...), events(t, map[string]any{"x": 1})...)
 	large = append(large, 0xc1)
 	for range 3 {
 		if err := p.Flush("app", large); !errors.Is(err, spool.ErrFull) {

@@ -142,35 +142,37 @@ func BenchmarkOpenWithBacklog(b *testing.B) {
 
 // TestNothingIsAllocatedPerRecord holds for the way of a record through the spool.
 func TestNothingIsAllocatedPerRecord(t *testing.T) {
-	o := testOptions(memoryDir(t))
-	o.MaxBytes, o.JSONArray = 1<<40, true
-	s := openUnsynced(t, o)
-	var batch Batch
-	allocs := func(records int) float64 {
-		lines := bytes.Repeat([]byte("{\"uniqueId\":\"\x00\"}\n"), records)
-		return testing.AllocsPerRun(3, func() {
-			batch.Reset()
-			batch.SetBuffer(append(batch.Buffer(), lines...))
-			batch.Records = records
-			if err := s.Append(&batch); err != nil {
-				t.Fatal(err)
-			}
-			s.mu.Lock()
-			logs, err := s.sealable(true)
-			s.mu.Unlock()
-			if err == nil {
-				err = s.sealAll(t.Context(), logs)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-	few, many := allocs(10), allocs(10_000)
-	if many > few+500 {
-		t.Errorf("%v allocations for 10 records and %v for 10,000", few, many)
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
+	for _, array := range []bool{false, true} {
+		o := testOptions(memoryDir(t))
+		o.MaxBytes, o.JSONArray = 1<<40, array
+		s := openUnsynced(t, o)
+		var batch Batch
+		allocs := func(records int) float64 {
+			lines := bytes.Repeat([]byte("{\"uniqueId\":\"\x00\"}\n"), records)
+			return testing.AllocsPerRun(3, func() {
+				batch.Reset()
+				batch.SetBuffer(append(batch.Buffer(), lines...))
+				batch.Records = records
+				if err := s.Append(&batch); err != nil {
+					t.Fatal(err)
+				}
+				s.mu.Lock()
+				logs, err := s.sealable(true)
+				s.mu.Unlock()
+				if err == nil {
+					err = s.sealAll(t.Context(), logs)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+		few, many := allocs(10), allocs(10_000)
+		if many > few+500 {
+			t.Errorf("array %v: %v allocations for 10 records and %v for 10,000", array, few, many)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -132,7 +132,7 @@ func TestALogWithAnyByteFlippedGivesEveryOtherFrame(t *testing.T) {
 func TestAFileThatIsNoLogHasItsAnswer(t *testing.T) {
 	id := "0190a6e0-0000-7000-8000-000000000001.log"
 	future := newFileHeader([16]byte{1})
-	future[8] = 2
+	future[8] = fileVersion + 1
 	for _, c := range []struct {
 		what, name string
 		content    []byte

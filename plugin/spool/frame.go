@@ -14,26 +14,27 @@ import (
 
 // A log file is a file header and then frames; all numbers are little-endian.
 //
-//	file header, 32 bytes            frame header, 48 bytes
+//	file header, 32 bytes            frame header, 52 bytes
 //	 0  8 magic "amberlog"            0 4 magic "AFRM"
-//	 8  4 version (1)                 4 4 kind
+//	 8  4 version (2)                 4 4 kind
 //	12 16 uuid, as in the name        8 4 payload length in bytes
 //	28  4 CRC-32C of the above       12 4 records in the payload
-//	                                 16 4 number of its first record in this log
-//	                                 20 4 length of the chunk it came from
-//	                                 24 8 hash of that chunk (see Source)
-//	                                 32 8 when it was accepted, Unix nanoseconds
-//	                                 40 4 CRC-32C of the payload
-//	                                 44 4 CRC-32C of the above
+//	                                 16 4 bytes of their lines
+//	                                 20 4 CRC-32 (IEEE, as gzip has it) of their lines
+//	                                 24 4 length of the chunk it came from
+//	                                 28 8 hash of that chunk (see Source)
+//	                                 36 8 when it was accepted, Unix nanoseconds
+//	                                 44 4 CRC-32C of the payload
+//	                                 48 4 CRC-32C of the above
 //
 // The header's own checksum makes its length trustworthy when only the payload is damaged, and tells
 // a write that was cut off (header whole, payload beyond the end of the file) from damage.
 const (
 	fileMagic       = "amberlog"
-	fileVersion     = 1
+	fileVersion     = 2
 	fileHeaderSize  = 32
 	frameMagic      = "AFRM"
-	frameHeaderSize = 48
+	frameHeaderSize = 52
 )
 
 // Kinds of frame.
@@ -45,6 +46,8 @@ const (
 	// kindAgain notes that a chunk came again and was recognised. Its payload is the time at which
 	// the chunk was first accepted.
 	kindAgain = 3
+	// kindSegment holds the records of one chunk as a segment of an object, see deflate.go.
+	kindSegment = 4
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -53,7 +56,7 @@ type frameHeader struct {
 	kind     uint32
 	length   uint32
 	records  uint32
-	first    uint32
+	text     text
 	source   Source
 	accepted int64
 	sum      uint32
@@ -67,28 +70,29 @@ func (h frameHeader) put(frame []byte) {
 	le.PutUint32(frame[4:], h.kind)
 	le.PutUint32(frame[8:], uint32(len(payload)))
 	le.PutUint32(frame[12:], h.records)
-	le.PutUint32(frame[16:], h.first)
-	le.PutUint32(frame[20:], h.source.Length)
-	le.PutUint64(frame[24:], h.source.Hash)
-	le.PutUint64(frame[32:], uint64(h.accepted))
-	le.PutUint32(frame[40:], crc32.Checksum(payload, castagnoli))
-	le.PutUint32(frame[44:], crc32.Checksum(frame[:44], castagnoli))
+	le.PutUint32(frame[16:], uint32(h.text.size))
+	le.PutUint32(frame[20:], h.text.sum)
+	le.PutUint32(frame[24:], h.source.Length)
+	le.PutUint64(frame[28:], h.source.Hash)
+	le.PutUint64(frame[36:], uint64(h.accepted))
+	le.PutUint32(frame[44:], crc32.Checksum(payload, castagnoli))
+	le.PutUint32(frame[48:], crc32.Checksum(frame[:48], castagnoli))
 }
 
 func parseFrameHeader(b []byte) (h frameHeader, ok bool) {
 	le := binary.LittleEndian
 	if len(b) < frameHeaderSize || string(b[:4]) != frameMagic ||
-		le.Uint32(b[44:]) != crc32.Checksum(b[:44], castagnoli) {
+		le.Uint32(b[48:]) != crc32.Checksum(b[:48], castagnoli) {
 		return h, false
 	}
 	return frameHeader{
 		kind:     le.Uint32(b[4:]),
 		length:   le.Uint32(b[8:]),
 		records:  le.Uint32(b[12:]),
-		first:    le.Uint32(b[16:]),
-		source:   Source{Length: le.Uint32(b[20:]), Hash: le.Uint64(b[24:])},
-		accepted: int64(le.Uint64(b[32:])),
-		sum:      le.Uint32(b[40:]),
+		text:     text{int64(le.Uint32(b[16:])), le.Uint32(b[20:])},
+		source:   Source{Length: le.Uint32(b[24:]), Hash: le.Uint64(b[28:])},
+		accepted: int64(le.Uint64(b[36:])),
+		sum:      le.Uint32(b[44:]),
 	}, true
 }
 
@@ -211,6 +215,8 @@ type scanner struct {
 	payload []byte // valid until the next call of Next
 	damaged []damage
 	err     error // of reading, not of the content
+
+	inflater inflater
 }
 
 // newScanner starts behind the file header, or at the first byte if that header is no good.
@@ -267,12 +273,15 @@ func (s *scanner) Next() bool {
 	return false
 }
 
-// lines gives the records of the frame that count within a bound, and the number of the first. They are
-// valid until the next call of Next.
-func (s *scanner) lines(bound end) (lines []byte, first int) {
+// lines gives the records of the frame that count within a bound. They are valid until the next call of Next.
+func (s *scanner) lines(bound end) (lines []byte, err error) {
 	switch s.header.kind {
 	case kindRecords:
 		lines = s.payload
+	case kindSegment:
+		if lines, err = s.inflater.read(s.payload, s.header.text); err != nil {
+			return nil, fmt.Errorf("the frame at offset %d: %w", s.start, err)
+		}
 	case kindCarry:
 		c, _ := parseCarry(s.payload)
 		lines = c.lines
@@ -282,7 +291,7 @@ func (s *scanner) lines(bound end) (lines []byte, first int) {
 	} else if s.start == bound.offset {
 		lines = headLines(lines, int(bound.lines))
 	}
-	return lines, int(s.header.first)
+	return lines, nil
 }
 
 // skip moves from a place where no frame header stands, whose first bytes are b, to the next one.

@@ -122,11 +122,12 @@ func logRecords(dir string, file *os.File, f File, each func([]byte) error) ([]P
 	if err != nil {
 		return nil, err
 	}
-	var text []byte
 	for scan.Next() && scan.start <= bound.offset {
-		lines, first := scan.lines(bound)
-		text, _ = appendStamped(text[:0], lines, id, first)
-		for line := range bytes.Lines(text) {
+		lines, err := scan.lines(bound)
+		if err != nil {
+			return []Problem{{f.Path, scan.start, err.Error()}}, nil
+		}
+		for line := range bytes.Lines(lines) {
 			if err := each(bytes.TrimSuffix(line, newline)); err != nil {
 				return nil, err
 			}

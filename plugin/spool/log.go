@@ -24,7 +24,8 @@ type log struct {
 
 	// Guarded by Spool.mu.
 	records int
-	lines   int64 // bytes of lines
+	lines   int64 // bytes of lines, before compression
+	last    int64 // where the last frame begins
 	opened  time.Time
 
 	commitMu sync.Mutex // guards what follows; taken without Spool.mu or inside it, never around it
@@ -32,33 +33,39 @@ type log struct {
 	failed   error
 }
 
-// put writes b as one frame at the end of the current log; where that frame ends, commit makes it
-// durable. The caller holds s.mu.
-func (s *Spool) put(b *Batch, kind uint32) (*log, int64, error) {
+// put writes b as one frame at the end of the current log; where that frame ends, commit makes it durable.
+// With again it is a frame of kindAgain, which that is: room for the header, and the payload. The caller
+// holds s.mu.
+func (s *Spool) put(b *Batch, again []byte) (*log, int64, error) {
 	if s.closed {
 		return nil, 0, ErrClosed
 	}
-	frame := b.Buffer()
-	if len(frame) > math.MaxUint32/2 {
-		return nil, 0, fmt.Errorf("append: want at most 2 GiB of records from one chunk, got %d bytes", len(frame))
-	}
-	if kind == kindRecords { // the others are small, and let go of a chunk
-		if err := s.room(int64(len(frame)) + s.growth(b.Records)); err != nil {
-			return nil, 0, err
-		}
+	if len(b.lines) > math.MaxUint32/4 {
+		return nil, 0, fmt.Errorf("append: want at most 1 GiB of records from one chunk, got %d bytes", len(b.lines))
 	}
 	if s.current == nil {
+		if err := s.room(1); err != nil && again == nil {
+			return nil, 0, err
+		}
 		if err := s.begin(nil, 0); err != nil {
 			return nil, 0, err
 		}
 	}
 	l := s.current
+	h, frame := frameHeader{kind: kindAgain, source: b.Source}, again
+	if again == nil { // the others are small, and let go of a chunk
+		var err error
+		if h, frame, err = s.encoder.records(b, s.opt.segments(), l.id, l.records); err == nil {
+			err = s.room(int64(len(frame)))
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+	}
 	now := time.Now()
 	s.lastAt = max(s.lastAt+1, now.UnixNano())
-	frameHeader{
-		kind: kind, records: uint32(b.Records), first: uint32(l.records),
-		source: b.Source, accepted: s.lastAt,
-	}.put(frame)
+	h.accepted = s.lastAt
+	h.put(frame)
 	at := l.written.Load()
 	if n, err := s.write(l.file, frame); err != nil {
 		err = fmt.Errorf("append %d bytes to %s: %w", len(frame), l.name(), err)
@@ -77,10 +84,9 @@ func (s *Spool) put(b *Batch, kind uint32) (*log, int64, error) {
 	}
 	upTo := at + int64(len(frame))
 	l.written.Store(upTo)
+	l.last = at
 	l.records += b.Records
-	if kind == kindRecords {
-		l.lines += int64(len(frame) - frameHeaderSize)
-	}
+	l.lines += h.text.size
 	if len(s.recent) >= 2*recentMax {
 		s.recent = append(s.recent[:0], s.recent[len(s.recent)-recentMax:]...)
 	}
@@ -185,9 +191,8 @@ func (s *Spool) rotate(last *Batch) error {
 		rest = min(old.records%s.opt.MaxRecords, last.Records)
 	}
 	if rest > 0 {
-		lines = tailLines(last.frame[frameHeaderSize:], rest)
-		lines, _ = appendStamped(nil, lines, old.id, old.records-rest)
-		s.ends[old.id] = end{old.written.Load() - int64(len(last.frame)), int64(last.Records - rest)}
+		lines, _ = appendStamped(nil, tailLines(last.lines, rest), old.id, old.records-rest)
+		s.ends[old.id] = end{old.last, int64(last.Records - rest)}
 	}
 	if err := s.begin(lines, rest); err != nil {
 		if rest > 0 {

@@ -254,11 +254,7 @@ func (m *model) newChunk() *chunk {
 func (c *chunk) batch() *Batch {
 	b := batchOf(c.source, c.names...)
 	if c.ids {
-		buf := b.Buffer()
-		buf = bytes.ReplaceAll(buf[frameHeaderSize:], []byte{0}, []byte("own"))
-		b.Reset()
-		b.SetBuffer(append(b.Buffer(), buf...))
-		b.Records, b.Source = len(c.names), Source{1, c.source}
+		b.SetBuffer(bytes.ReplaceAll(b.Buffer(), []byte{0}, []byte("own")))
 	}
 	return b
 }

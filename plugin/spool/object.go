@@ -11,15 +11,17 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/flate"
 )
 
-// objectWriter writes one object: lines -> (JSON array) -> (gzip) -> (hash) -> file.
+// objectWriter writes one object: lines -> (JSON array) -> (gzip) -> (hash) -> file. It has one gzip member: readers
+// exist that stop behind the first.
 type objectWriter struct {
 	s       *Spool
 	id      uuid.UUID
@@ -27,8 +29,11 @@ type objectWriter struct {
 	file    *os.File
 	sum     hash.Hash // nil unless Options.Hash
 	buf     *bufio.Writer
-	out     io.Writer
 	records int
+
+	// Of a gzip member.
+	text    text // so far
+	unended bool // the sealer's deflate is amid a segment
 }
 
 func (s *Spool) newObject(id uuid.UUID, opened time.Time) (*objectWriter, error) {
@@ -43,21 +48,51 @@ func (s *Spool) newObject(id uuid.UUID, opened time.Time) (*objectWriter, error)
 		to = io.MultiWriter(w.sum, to)
 	}
 	w.buf = bufio.NewWriterSize(to, 64<<10)
-	w.out = w.buf
 	if s.opt.GzipLevel > 0 {
-		if s.sealer.gz == nil {
-			if s.sealer.gz, err = gzip.NewWriterLevel(nil, s.opt.GzipLevel); err != nil {
-				_ = f.Close()
-				return nil, err
-			}
-		}
-		// One member: readers exist that stop behind the first. No time stamp, which is 0 in the header
-		// (RFC 1952): equal records make equal bytes. The package writes a zero time.Time as something else.
-		s.sealer.gz.Reset(w.buf)
-		s.sealer.gz.ModTime = time.Unix(0, 0)
-		w.out = s.sealer.gz
+		_, _ = w.buf.Write(gzipHeader) // fits into it
 	}
 	return w, nil
+}
+
+// write puts bytes of the text behind what is there.
+func (w *objectWriter) write(b []byte) error {
+	if w.s.opt.GzipLevel == 0 {
+		_, err := w.buf.Write(b)
+		return err
+	}
+	deflate := w.s.sealer.deflate
+	if deflate == nil {
+		var err error
+		if deflate, err = flate.NewWriter(w.buf, w.s.opt.GzipLevel); err != nil {
+			return err
+		}
+		w.s.sealer.deflate = deflate
+	} else if !w.unended {
+		deflate.Reset(w.buf)
+	}
+	w.unended = true
+	w.text.add(b)
+	_, err := deflate.Write(b)
+	return err
+}
+
+// addSegment takes n records, compressed: see deflate.go.
+func (w *objectWriter) addSegment(segment []byte, t text, n int) error {
+	if err := w.endSegment(); err != nil {
+		return err
+	}
+	w.text.join(t)
+	w.records += n
+	_, err := w.buf.Write(segment)
+	return err
+}
+
+func (w *objectWriter) endSegment() error {
+	if !w.unended {
+		return nil
+	}
+	w.unended = false
+	return w.s.sealer.deflate.Flush()
 }
 
 type writerFunc func([]byte) (int, error)
@@ -73,7 +108,7 @@ func (w *objectWriter) add(lines []byte, n int) error {
 		if w.records == 0 {
 			lead = '['
 		}
-		if _, err := w.out.Write([]byte{lead}); err != nil {
+		if err := w.write([]byte{lead}); err != nil {
 			return err
 		}
 		lines = bytes.TrimSuffix(lines, newline)
@@ -84,18 +119,19 @@ func (w *objectWriter) add(lines []byte, n int) error {
 		}
 	}
 	w.records += n
-	_, err := w.out.Write(lines)
-	return err
+	return w.write(lines)
 }
 
 // finish makes the object whole, durable and named; it counts once the log is gone.
 func (w *objectWriter) finish(log uuid.UUID) error {
 	var err error
 	if w.s.opt.JSONArray {
-		_, err = w.out.Write([]byte{']'})
+		err = w.write([]byte{']'})
 	}
-	if c, ok := w.out.(io.Closer); ok && err == nil {
-		err = c.Close()
+	if w.s.opt.GzipLevel > 0 && err == nil {
+		if err = w.endSegment(); err == nil {
+			_, err = w.buf.Write(slices.Concat(lastBlock, w.text.trailer()))
+		}
 	}
 	if err == nil {
 		err = w.buf.Flush()

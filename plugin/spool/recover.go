@@ -244,7 +244,7 @@ func (s *Spool) recoverLog(l *log, found map[accepted]int64) error {
 				delete(found, accepted{h.source, int64(binary.LittleEndian.Uint64(scan.payload))})
 			}
 			fallthrough
-		case kindRecords:
+		case kindRecords, kindSegment:
 			found[accepted{h.source, h.accepted}] = h.accepted + int64(recentAge)
 		case kindCarry:
 			c, _ := parseCarry(scan.payload)

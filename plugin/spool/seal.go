@@ -1,18 +1,18 @@
 package spool
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/flate"
 )
 
 // Run seals until ctx ends: logs that are full at once, the current one when its first record is
@@ -145,8 +145,7 @@ func (s *Spool) Close() error {
 
 // sealer is the state of the one goroutine that seals.
 type sealer struct {
-	gz   *gzip.Writer
-	text []byte
+	deflate *flate.Writer // for what is no segment yet; nil until there is such
 
 	trimmed time.Time // when it was last said that sent/ had no room
 }
@@ -192,43 +191,58 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 			obj.abort()
 		}
 	}()
-	oneCore := runtime.GOMAXPROCS(0) == 1
 	written := 0
+	object := func() error { // the one that takes the next record
+		if obj != nil && s.opt.MaxRecords > 0 && obj.records >= s.opt.MaxRecords {
+			if err := obj.finish(l.id); err != nil {
+				return err
+			}
+			obj = nil
+		}
+		if obj != nil {
+			return nil
+		}
+		id := l.id
+		if written > 0 { // a log beyond MaxRecords makes several objects
+			id = uuid.NewSHA1(l.id, strconv.AppendInt(nil, int64(written), 10))
+		}
+		// Equal objects in one nanosecond would have one key, if it holds no uuid.
+		obj, err = s.newObject(id, l.opened.Add(time.Duration(written)))
+		written++
+		return err
+	}
 	for scan.Next() && scan.start <= bound.offset {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		lines, first := scan.lines(bound)
-		for len(lines) > 0 {
-			if obj == nil {
-				id := l.id
-				if written > 0 { // a log beyond MaxRecords makes several objects
-					id = uuid.NewSHA1(l.id, strconv.AppendInt(nil, int64(written), 10))
-				}
-				// Equal objects in one nanosecond would have one key, if it holds no uuid.
-				if obj, err = s.newObject(id, l.opened.Add(time.Duration(written))); err != nil {
+		h := scan.header
+		if h.kind == kindSegment && scan.start < bound.offset && h.records > 0 && s.opt.segments() > 0 {
+			if err := object(); err != nil {
+				return err
+			}
+			if s.opt.MaxRecords == 0 || obj.records+int(h.records) <= s.opt.MaxRecords {
+				if err := obj.addSegment(scan.payload, h.text, int(h.records)); err != nil {
 					return err
 				}
-				written++
+				continue
 			}
-			part := piece(lines, sealPiece)
+		}
+		// What does not go into one object as it is: carried or of another configuration, or only in part.
+		lines, err := scan.lines(bound)
+		if err != nil {
+			return err
+		}
+		for len(lines) > 0 {
+			if err := object(); err != nil {
+				return err
+			}
+			part := piece(lines, pieceSize)
 			if s.opt.MaxRecords > 0 {
 				part = headLines(part, s.opt.MaxRecords-obj.records)
 			}
-			var next int
-			s.sealer.text, next = appendStamped(s.sealer.text[:0], part, l.id, first)
-			if err := obj.add(s.sealer.text, next-first); err != nil {
+			lines = lines[len(part):]
+			if err := obj.add(part, bytes.Count(part, newline)); err != nil {
 				return err
-			}
-			lines, first = lines[len(part):], next
-			if oneCore { // a flush that waits for it goes first
-				runtime.Gosched()
-			}
-			if s.opt.MaxRecords > 0 && obj.records >= s.opt.MaxRecords {
-				if err := obj.finish(l.id); err != nil {
-					return err
-				}
-				obj = nil
 			}
 		}
 	}
@@ -253,10 +267,6 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 	}
 	return nil
 }
-
-// sealPiece is how many bytes of lines are compressed at a time: what a processor's cache holds, and what a flush may
-// have to wait for.
-const sealPiece = 64 << 10
 
 // keepDamage copies bytes of a log that are no frame to damaged/.
 func (s *Spool) keepDamage(l *log, f *os.File, d damage) error {

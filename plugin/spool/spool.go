@@ -57,6 +57,15 @@ type Options struct {
 	Log *slog.Logger
 }
 
+// segments is the gzip level of the segments in a log, 0 where lines lie there as they are: an object that is a JSON
+// array is not what one line after the other makes.
+func (o *Options) segments() int {
+	if o.JSONArray {
+		return 0
+	}
+	return o.GzipLevel
+}
+
 // MaxKey is the longest object key in bytes, escaped as by url.PathEscape: so it stands in sealing/,
 // as part of one file name.
 const MaxKey = 200
@@ -112,27 +121,21 @@ const (
 type Batch struct {
 	Source  Source
 	Records int
-	// frame has room for the header in front of the lines.
-	frame []byte
+	lines   []byte
 }
 
 // Reset empties b and keeps its memory.
 func (b *Batch) Reset() {
-	b.Source, b.Records, b.frame = Source{}, 0, b.frame[:0]
+	b.Source, b.Records, b.lines = Source{}, 0, b.lines[:0]
 }
 
 // Buffer is where lines are appended; hand the longer slice back with SetBuffer. A line is one record:
 // text without a line feed or NUL inside, and a line feed. One NUL byte may stand in it for the record's
 // unique id, which the spool puts there: `<uuid>-<n>`.
-func (b *Batch) Buffer() []byte {
-	if len(b.frame) == 0 {
-		b.frame = append(b.frame, make([]byte, frameHeaderSize)...)
-	}
-	return b.frame
-}
+func (b *Batch) Buffer() []byte { return b.lines }
 
 // SetBuffer takes what Buffer gave, with lines appended.
-func (b *Batch) SetBuffer(buf []byte) { b.frame = buf }
+func (b *Batch) SetBuffer(buf []byte) { b.lines = buf }
 
 // Spool is safe for concurrent use.
 type Spool struct {
@@ -161,6 +164,7 @@ type Spool struct {
 	objects  int64 // bytes in outbox/
 	sent     int64 // bytes in sent/
 	crowded  bool  // the disk lacks what sent/ has
+	encoder  encoder
 	failed   int64 // bytes in failed/
 	rejected int64 // bytes in rejected/
 	// resendable: there is something that meterctl could send again.
@@ -187,7 +191,7 @@ func (s *Spool) Append(b *Batch) error {
 func (s *Spool) accept(b *Batch) (*log, int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l, upTo, err := s.put(b, kindRecords)
+	l, upTo, err := s.put(b, nil)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -222,10 +226,7 @@ func (s *Spool) Redelivered(src Source) (bool, error) {
 	if len(at) == 0 {
 		return false, nil
 	}
-	var b Batch
-	b.Source = src
-	b.SetBuffer(appendInt64(b.Buffer(), at[0]))
-	l, upTo, err := s.put(&b, kindAgain)
+	l, upTo, err := s.put(&Batch{Source: src}, appendInt64(make([]byte, frameHeaderSize), at[0]))
 	if err == nil {
 		if err = s.commit(l, upTo); err != nil {
 			s.retire(l, l.synced)
@@ -263,42 +264,27 @@ func (s *Spool) room(n int64) error {
 	if err := unix.Fstatfs(int(s.lock.Fd()), &st); err != nil || st.Bsize <= 0 {
 		return nil // the write will tell
 	}
-	reserve := open
-	if s.opt.GzipLevel > 0 {
-		reserve = open / 4
-	}
-	if free := int64(st.Bavail) * int64(st.Bsize); free < reserve+n+1<<20 {
+	// The object of a log takes as much again until the log is removed.
+	if free := int64(st.Bavail) * int64(st.Bsize); free < open+n+1<<20 {
 		if s.sent > 0 {
 			s.crowded = true
 			s.poke()
 		}
-		return fmt.Errorf("%w: no room left on the disk: want %d bytes free to write and seal, have %d", ErrFull, reserve+n+1<<20, free)
+		return fmt.Errorf("%w: no room left on the disk: want %d bytes free to write and seal, have %d", ErrFull, open+n+1<<20, free)
 	}
 	return nil
 }
 
-// openBytes is what the logs hold and what their objects will be larger by.
-func (s *Spool) openBytes() int64 {
-	var n int64
+// openBytes is what the logs hold.
+func (s *Spool) openBytes() (n int64) {
 	if s.current != nil {
 		n = s.current.written.Load()
 	}
 	for _, l := range s.sealing {
 		n += l.written.Load()
 	}
-	return n + s.growth(s.waitingRecords())
+	return n
 }
-
-// growth is what objects will be larger by than the logs that hold their records: in a log a unique id is one byte.
-func (s *Spool) growth(records int) int64 {
-	if s.opt.GzipLevel > 0 {
-		return 0
-	}
-	return int64(records) * idSize
-}
-
-// idSize is the length of a unique id at most: a uuid, a hyphen, a number below 10,000,000.
-const idSize = 44
 
 func (s *Spool) waitingRecords() (n int) {
 	for _, l := range s.sealing {

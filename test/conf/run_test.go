@@ -22,6 +22,7 @@ import (
 
 	"github.com/tinylib/msgp/msgp"
 
+	"out_amberflo/plugin/spool"
 	"out_amberflo/test/fluentbit"
 	"out_amberflo/test/s3server"
 )
@@ -213,14 +214,17 @@ func (s *site) until(what string, ended chan error, said *bytes.Buffer, done fun
 	}
 }
 
-// accepted counts the lines in the open logs of the spool.
-func (s *site) accepted() (lines int) {
-	logs, _ := filepath.Glob(s.path("state/amberflo/open/*.log"))
-	for _, log := range logs {
-		content, _ := os.ReadFile(log) // it may be sealed and gone by now
-		lines += bytes.Count(content, []byte("}\n"))
+// accepted counts the records in the open logs of the spool.
+func (s *site) accepted() (records int) {
+	dir := s.path("state/amberflo")
+	files, _ := spool.Files(dir) // there is none before the start
+	for _, f := range files {
+		if f.Room == "open" {
+			n, _, _ := spool.Records(dir, f, nil) // it may be sealed and gone by now
+			records += n
+		}
 	}
-	return lines
+	return records
 }
 
 func (s *site) delivered() (lines int) {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"out_amberflo/plugin/spool"
 	"out_amberflo/test/fault"
 	"out_amberflo/test/fluentbit"
 	"out_amberflo/test/s3server"
@@ -238,9 +239,27 @@ func (b *bench) wantDelivered() {
 			b.Errorf("left in %s/: %q", folder, left)
 		}
 	}
-	for name, content := range b.spool("open") {
-		if bytes.Contains([]byte(content), []byte(`{"customerId"`)) {
-			b.Errorf("records left in open/%s", name)
-		}
+	if n := b.opened(); n > 0 {
+		b.Errorf("%d records left in open/", n)
 	}
+}
+
+// opened counts the records that lie in open/, as meterctl does. A log may be sealed and gone by now.
+func (b *bench) opened() (records int) {
+	b.Helper()
+	files, err := spool.Files(b.path("spool"))
+	if err != nil {
+		return 0 // no plugin has started yet
+	}
+	for _, f := range files {
+		if f.Room != "open" {
+			continue
+		}
+		n, _, err := spool.Records(b.path("spool"), f, nil)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			b.Fatal(err)
+		}
+		records += n
+	}
+	return records
 }

@@ -100,13 +100,7 @@ func TestAnObjectIsSealedByAge(t *testing.T) {
 func TestAnObjectIsSealedAtTheStop(t *testing.T) {
 	both(t, func(t *testing.T, b *bench) {
 		p := b.start(counted(20, 10), b.section("upload_timeout 1h"))
-		b.until("20 records on disk", func() bool {
-			n := 0
-			for _, content := range b.spool("open") {
-				n += strings.Count(content, `{"customerId"`)
-			}
-			return n == 20
-		})
+		b.until("20 records on disk", func() bool { return b.opened() == 20 })
 		if there := b.objects(); len(there) > 0 {
 			t.Errorf("in the bucket before: %q", names(there))
 		}

@@ -1,0 +1,176 @@
+package spool
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+)
+
+func TestSumsJoinAsTheirTextsDo(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		var whole []byte
+		var joined text
+		for range r.IntN(5) {
+			part := make([]byte, r.IntN(1<<r.IntN(17)))
+			for i := range part {
+				part[i] = byte(r.Uint32())
+			}
+			whole = append(whole, part...)
+			var one text
+			one.add(part)
+			joined.join(one)
+		}
+		if want := (text{int64(len(whole)), crc32.ChecksumIEEE(whole)}); joined != want {
+			t.Fatalf("got %+v, want %+v", joined, want)
+		}
+	}
+}
+
+// gunzipped reads an object with the standard library, which did not write it. It must be one member and nothing else.
+func gunzipped(t *testing.T, path string) string {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := bytes.NewReader(raw)
+	gz, err := gzip.NewReader(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gz.Multistream(false)
+	b, err := io.ReadAll(gz)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.Len() > 0 || !gz.ModTime.IsZero() || gz.Name != "" || gz.Comment != "" || len(gz.Extra) > 0 {
+		t.Errorf("%d bytes behind the first member, header %+v", in.Len(), gz.Header)
+	}
+	return string(b)
+}
+
+// Segments, lines that were carried, and segments of which only a part counts stand in one object.
+func TestAnObjectIsOneGzipMemberWhateverItIsMadeOf(t *testing.T) {
+	for _, most := range []int{0, 7, 100} {
+		t.Run(fmt.Sprintf("max_records %d", most), func(t *testing.T) {
+			o := testOptions(t.TempDir())
+			o.MaxRecords = most
+			s := mustOpen(t, o)
+			want := map[string]int{}
+			for i := range 40 {
+				var names []string
+				for k := range i % 13 {
+					names = append(names, fmt.Sprintf("%d.%d.%s", i, k, strings.Repeat("x", i*k)))
+					want[names[k]] = 1
+				}
+				mustAppend(t, s, batchOf(uint64(i), names...))
+			}
+			drained(t, s)
+			objects := map[string]string{}
+			paths, err := filepath.Glob(filepath.Join(o.Dir, outboxDir, "*", "*", "*.gz"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range paths {
+				objects[path] = gunzipped(t, path)
+			}
+			if got := namesIn(t, objects); !maps.Equal(got, want) {
+				t.Errorf("got %d records, want %d", len(got), len(want))
+			}
+		})
+	}
+}
+
+func TestALogOfAnotherConfigurationIsSealedAsThisOneWants(t *testing.T) {
+	shapes := map[string]func(*Options){
+		"gzip":            func(*Options) {},
+		"another level":   func(o *Options) { o.GzipLevel = 1 },
+		"not compressed":  func(o *Options) { o.GzipLevel = 0 },
+		"array":           func(o *Options) { o.JSONArray = true },
+		"array, as it is": func(o *Options) { o.JSONArray, o.GzipLevel = true, 0 },
+		"few records":     func(o *Options) { o.MaxRecords = 2 },
+	}
+	for _, from := range slices.Sorted(maps.Keys(shapes)) {
+		for _, to := range slices.Sorted(maps.Keys(shapes)) {
+			t.Run(from+" to "+to, func(t *testing.T) {
+				o := testOptions(memoryDir(t))
+				shapes[from](&o)
+				s := openUnsynced(t, o)
+				mustAppend(t, s, batchOf(1, "a", "b", "c"))
+				mustAppend(t, s, batchOf(2))
+				mustAppend(t, s, batchOf(3, "d"))
+				crashed(t, s)
+				o = testOptions(o.Dir)
+				shapes[to](&o)
+				o.Key = func(s Sealed) string { return s.ID.String() }
+				if o.GzipLevel > 0 {
+					o.Key = func(s Sealed) string { return s.ID.String() + ".gz" }
+				}
+				s = openUnsynced(t, o)
+				mustAppend(t, s, batchOf(4, "e"))
+				names, ids := map[string]int{}, map[string]int{}
+				for key, content := range drained(t, s) {
+					content, isArray := strings.CutPrefix(content, "[")
+					if isArray != o.JSONArray {
+						t.Errorf("%s is a JSON array: %v, want %v", key, isArray, o.JSONArray)
+					}
+					if isArray {
+						content = strings.ReplaceAll(strings.TrimSuffix(content, "]"), "},", "}\n")
+					}
+					for line := range strings.Lines(content) {
+						var r struct{ Name, UniqueID string }
+						if err := json.Unmarshal([]byte(line), &r); err != nil {
+							t.Errorf("%s: %q: %v", key, line, err)
+						}
+						names[r.Name]++
+						ids[r.UniqueID]++
+					}
+				}
+				if want := map[string]int{"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}; !maps.Equal(names, want) || len(ids) != 5 {
+					t.Errorf("got %v with %d ids, want %v with an id each", names, len(ids), want)
+				}
+			})
+		}
+	}
+}
+
+func TestASegmentHoldsItsTextOrAnError(t *testing.T) {
+	var e encoder
+	var i inflater
+	b := batchOf(1, "a", "b")
+	h, frame, err := e.records(b, 1, uuid.UUID{1}, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	segment := frame[frameHeaderSize:]
+	lines, err := i.read(segment, h.text)
+	if want, _ := appendStamped(nil, b.lines, uuid.UUID{1}, 7); err != nil || !bytes.Equal(lines, want) {
+		t.Errorf("got %q, %v, want %q", lines, err, want)
+	}
+	for what, wrong := range map[string]struct {
+		segment []byte
+		text    text
+	}{
+		"cut off":        {segment[:len(segment)/2], h.text},
+		"not deflate":    {bytes.Repeat([]byte{0xff}, 100), h.text},
+		"of another sum": {segment, text{h.text.size, h.text.sum + 1}},
+		"too short":      {segment, text{h.text.size + 1, h.text.sum}},
+	} {
+		if got, err := i.read(wrong.segment, wrong.text); err == nil {
+			t.Errorf("%s: got %q, want an error", what, got)
+		}
+	}
+}
