@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -191,6 +192,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 			obj.abort()
 		}
 	}()
+	oneCore := runtime.GOMAXPROCS(0) == 1
 	written := 0
 	object := func() error { // the one that takes the next record
 		if obj != nil && s.opt.MaxRecords > 0 && obj.records >= s.opt.MaxRecords {
@@ -214,6 +216,9 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 	for scan.Next() && scan.start <= bound.offset {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if oneCore { // a flush that waits for it goes first
+			runtime.Gosched()
 		}
 		h := scan.header
 		if h.kind == kindSegment && scan.start < bound.offset && h.records > 0 && s.opt.segments() > 0 {
