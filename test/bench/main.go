@@ -206,6 +206,8 @@ func (b *bench) host(ctx context.Context) error {
 	program := filepath.Join(b.root, "bin", "amberflo-host")
 	type summary struct {
 		CPU   float64 `json:"cpu_s"`
+		Read  float64 `json:"read_cpu_s"`
+		OK    float64 `json:"ok"`
 		Peak  float64 `json:"peak_rss_mib"`
 		P50   float64 `json:"flush_p50_ms"`
 		P99   float64 `json:"flush_p99_ms"`
@@ -213,6 +215,10 @@ func (b *bench) host(ctx context.Context) error {
 	}
 	var samples []sample
 	var flushes []summary
+	before, err := b.stored()
+	if err != nil {
+		return err
+	}
 	for round := range *rounds + 1 {
 		if err := b.fill(); err != nil {
 			return err
@@ -236,16 +242,25 @@ func (b *bench) host(ctx context.Context) error {
 	of := func(get func(summary) float64) float64 {
 		return medianOf(column(flushes, get))
 	}
-	bare50, bare99, err := b.bare()
+	after, err := b.stored()
 	if err != nil {
 		return err
 	}
+	size := 100_000 // with a backlog nothing is stored
+	if after > before {
+		size = int(float64(after-before) / float64(*rounds+1) / flushes[0].OK)
+	}
+	bare50, bare99, err := b.bare(size)
+	if err != nil {
+		return err
+	}
+	read := of(func(s summary) float64 { return s.Read })
 	fmt.Printf("the plugin alone, in the host on one core, %d records, %d objects waiting, medians of %d runs:\n"+
-		"  %.2f M records/s, %.2f CPU s in all, the host's reading of the chunks included; peak %.0f MiB\n"+
-		"  a flush of a chunk of 2 MB: p50 %.1f ms, p99 %.1f ms; a bare write and fsync of its lines: p50 %.1f ms, p99 %.1f ms\n"+
+		"  %.2f M records/s, %.2f without the time in which the host reads the chunks; %.2f CPU s in all, %.2f of them the host's reading; peak %.0f MiB\n"+
+		"  a flush of a chunk of 2 MB: p50 %.1f ms, p99 %.1f ms; a bare write and fsync of the %d bytes that it writes: p50 %.1f ms, p99 %.1f ms\n"+
 		"  %.0f ms from the start to the first flush\n\n",
-		*lines, *backlog, *rounds, float64(*lines)/m.wall/1e6, m.cpu, of(func(s summary) float64 { return s.Peak }),
-		of(func(s summary) float64 { return s.P50 }), of(func(s summary) float64 { return s.P99 }), bare50, bare99,
+		*lines, *backlog, *rounds, float64(*lines)/m.wall/1e6, float64(*lines)/(m.wall-read)/1e6, m.cpu, read, of(func(s summary) float64 { return s.Peak }),
+		of(func(s summary) float64 { return s.P50 }), of(func(s summary) float64 { return s.P99 }), size, bare50, bare99,
 		of(func(s summary) float64 { return s.First * 1000 }))
 	return nil
 }
@@ -264,14 +279,14 @@ func (b *bench) fill() error {
 	return nil
 }
 
-// bare writes and syncs what a flush of 2 MB writes, without the plugin.
-func (b *bench) bare() (p50, p99 float64, err error) {
+// bare writes and syncs as many bytes as a flush of a chunk of 2 MB, without the plugin.
+func (b *bench) bare(size int) (p50, p99 float64, err error) {
 	f, err := os.Create(filepath.Join(b.dir, "bare"))
 	if err != nil {
 		return 0, 0, err
 	}
 	defer f.Close()
-	text := make([]byte, 1_100_000)
+	text := make([]byte, size)
 	var took []float64
 	for range 100 {
 		began := time.Now()

@@ -153,6 +153,7 @@ struct host {
     int interrupted[2];
     sigset_t signals;
     double start, slowest_reload;
+    double read_cpu; /* seconds of this program's own thread, which reads the chunks */
     size_t reloads;
     bool broken;
 };

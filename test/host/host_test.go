@@ -265,7 +265,7 @@ func TestTheSummaryHasEveryFigure(t *testing.T) {
 	b := newBench(t)
 	r := b.run("--wait", "10ms", b.write("chunk", "c"))
 	r.want(t, 0, map[string]float64{"chunks": 1, "ok": 1, "retried": 0, "dropped": 0, "left": 0, "skipped": 0, "reloads": 0})
-	for _, name := range []string{"flush_p50_ms", "flush_p99_ms", "flush_max_ms", "first_flush_s", "cpu_s", "peak_rss_mib", "wall_s"} {
+	for _, name := range []string{"flush_p50_ms", "flush_p99_ms", "flush_max_ms", "first_flush_s", "cpu_s", "read_cpu_s", "peak_rss_mib", "wall_s"} {
 		if r.summary[name] <= 0 {
 			t.Errorf("%s = %v, want more than 0", name, r.summary[name])
 		}

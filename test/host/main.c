@@ -78,6 +78,13 @@ static double peak_rss_mib(void)
     return kib / 1024;
 }
 
+static double thread_cpu(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
 static void print_summary(struct host *host)
 {
     struct run *run = &host->run;
@@ -104,6 +111,7 @@ static void print_summary(struct host *host)
         {"reloads", (double)host->reloads, 0},
         {"reload_max_ms", host->slowest_reload * 1e3, 3},
         {"cpu_s", (double)usage.ru_utime.tv_sec + (double)usage.ru_utime.tv_usec / 1e6 + (double)usage.ru_stime.tv_sec + (double)usage.ru_stime.tv_usec / 1e6, 3},
+        {"read_cpu_s", host->read_cpu, 6},
         {"peak_rss_mib", peak_rss_mib(), 1},
         {"wall_s", now() - host->start, 3},
     };
@@ -133,7 +141,9 @@ static int work(struct host *host)
         perror("start the signal thread");
         return 1;
     }
+    double before = thread_cpu();
     bool good = feed(host);
+    host->read_cpu = thread_cpu() - before;
     run_drain(run);
     if (good)
         run_idle(run, host->options.wait);
