@@ -34,7 +34,7 @@ func benchOpen(b *testing.B, o Options) *Spool {
 	return s
 }
 
-// BenchmarkAppend is one flush after the other, beside the bare write and fsync of the same bytes.
+// BenchmarkAppend is one flush after the other, compressed, beside the bare write and fsync of the same bytes as they are.
 func BenchmarkAppend(b *testing.B) {
 	lines, records := benchLines(1_200_000)
 	run := func(b *testing.B, once func(i int) error) {
@@ -54,7 +54,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 	b.Run("spool", func(b *testing.B) {
 		o := testOptions(b.TempDir())
-		o.MaxBytes, o.Limit = 50<<20, 0
+		o.MaxBytes, o.Limit, o.GzipLevel = 50<<20, 0, 1
 		s := benchOpen(b, o)
 		var batch Batch
 		run(b, func(i int) error {
