@@ -19,7 +19,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
+	"github.com/zeebo/xxh3"
 
 	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/meter"
@@ -207,13 +207,7 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 
 // source identifies a chunk: the output it is for, its tag, its bytes.
 func (p *Instance) source(tag string, data []byte) spool.Source {
-	var h xxhash.Digest
-	h.Reset()
-	_, _ = h.Write([]byte{byte(p.number), byte(p.number >> 8), 0})
-	_, _ = h.WriteString(tag)
-	_, _ = h.Write([]byte{0})
-	_, _ = h.Write(data)
-	return spool.Source{Length: uint32(len(data)), Hash: h.Sum64()}
+	return spool.Source{Length: uint32(len(data)), Hash: xxh3.HashSeed(data, xxh3.HashStringSeed(tag, uint64(p.number)))}
 }
 
 // reject is one line of rejected/<day>.ndjson.
