@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // benchLines are meter records of some 300 bytes each, as a chunk of 2 MB of access log makes 1.2 MB of.
@@ -77,6 +79,22 @@ func BenchmarkAppend(b *testing.B) {
 			return f.Sync()
 		})
 	})
+}
+
+// BenchmarkStamp puts unique ids into the lines of a chunk.
+func BenchmarkStamp(b *testing.B) {
+	lines, records := benchLines(1_200_000)
+	b.SetBytes(int64(len(lines)))
+	dst := make([]byte, 0, 2*pieceSize)
+	for b.Loop() {
+		n := 0
+		for rest := lines; len(rest) > 0; {
+			part := piece(rest, pieceSize)
+			rest = rest[len(part):]
+			dst, n = appendStamped(dst[:0], part, uuid.UUID{1}, n)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*records), "ns/record")
 }
 
 // BenchmarkSeal turns a log of 50 MB of lines into one object.

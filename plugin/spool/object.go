@@ -174,23 +174,24 @@ func parseSealed(name string) (log uuid.UUID, key string, ok bool) {
 // appendStamped appends lines with each NUL replaced by the unique id of its record; the first line is
 // record number first. It returns the number behind the last.
 func appendStamped(dst, lines []byte, id uuid.UUID, first int) (_ []byte, n int) {
-	var stamp [64]byte
-	prefix := append(append(stamp[:0], id.String()...), '-')
-	for n = first; len(lines) > 0; n++ {
-		i := bytes.IndexByte(lines, '\n') + 1
-		if i == 0 {
-			i = len(lines)
+	var space [64]byte
+	stamp := append(append(space[:0], id.String()...), '-')
+	prefix, last := len(stamp), -2 // the number in stamp
+	for n = first; ; {
+		at := bytes.IndexByte(lines, 0)
+		if at < 0 {
+			return append(dst, lines...), n + bytes.Count(lines, newline)
 		}
-		if at := bytes.IndexByte(lines[:i], 0); at >= 0 {
-			dst = append(dst, lines[:at]...)
-			dst = append(dst, strconv.AppendInt(prefix, int64(n), 10)...)
-			dst = append(dst, lines[at+1:i]...)
+		n += bytes.Count(lines[:at], newline)
+		if digit := &stamp[len(stamp)-1]; n == last+1 && *digit < '9' { // mostly
+			*digit++
 		} else {
-			dst = append(dst, lines[:i]...)
+			stamp = strconv.AppendInt(stamp[:prefix], int64(n), 10)
 		}
-		lines = lines[i:]
+		last = n
+		dst = append(append(dst, lines[:at]...), stamp...)
+		lines = lines[at+1:]
 	}
-	return dst, n
 }
 
 // piece gives as many whole lines of b as fit into size bytes, at least one.
