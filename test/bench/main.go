@@ -255,11 +255,15 @@ func (b *bench) host(ctx context.Context) error {
 		return err
 	}
 	read := of(func(s summary) float64 { return s.Read })
+	rate := "no upload"
+	if *backlog == 0 {
+		rate = fmt.Sprintf("%.2f M records/s, %.2f without the time in which the host reads the chunks", float64(*lines)/m.wall/1e6, float64(*lines)/(m.wall-read)/1e6)
+	}
 	fmt.Printf("the plugin alone, in the host on one core, %d records, %d objects waiting, medians of %d runs:\n"+
-		"  %.2f M records/s, %.2f without the time in which the host reads the chunks; %.2f CPU s in all, %.2f of them the host's reading; peak %.0f MiB\n"+
+		"  %s; %.2f CPU s in all, %.2f of them the host's reading; peak %.0f MiB\n"+
 		"  a flush of a chunk of 2 MB: p50 %.1f ms, p99 %.1f ms; a bare write and fsync of the %d bytes that it writes: p50 %.1f ms, p99 %.1f ms\n"+
 		"  %.0f ms from the start to the first flush\n\n",
-		*lines, *backlog, *rounds, float64(*lines)/m.wall/1e6, float64(*lines)/(m.wall-read)/1e6, m.cpu, read, of(func(s summary) float64 { return s.Peak }),
+		*lines, *backlog, *rounds, rate, m.cpu, read, of(func(s summary) float64 { return s.Peak }),
 		of(func(s summary) float64 { return s.P50 }), of(func(s summary) float64 { return s.P99 }), size, bare50, bare99,
 		of(func(s summary) float64 { return s.First * 1000 }))
 	return nil
