@@ -296,5 +296,7 @@ func (l *log) close() {
 	}
 }
 
+func (l *log) origin() origin { return origin(l.id.String()) }
+
 // name is how messages call the log.
 func (l *log) name() string { return openDir + "/" + l.id.String() + ".log" }

@@ -122,8 +122,8 @@ func (w *objectWriter) add(lines []byte, n int) error {
 	return w.write(lines)
 }
 
-// finish makes the object whole, durable and named; it counts once the log is gone.
-func (w *objectWriter) finish(log uuid.UUID) error {
+// finish makes the object whole, durable and named; it counts once what it is made of is gone.
+func (w *objectWriter) finish(from origin) error {
 	var err error
 	if w.s.opt.JSONArray {
 		err = w.write([]byte{']'})
@@ -151,7 +151,7 @@ func (w *objectWriter) finish(log uuid.UUID) error {
 		sum = [32]byte(w.sum.Sum(nil))
 	}
 	key := w.s.opt.Key(Sealed{ID: w.id, Opened: w.opened.UTC(), Sum: sum})
-	return w.s.rename(w.file.Name(), w.s.path(sealingDir, sealedName(log, key)))
+	return w.s.rename(w.file.Name(), w.s.path(sealingDir, sealedName(from, key)))
 }
 
 func (w *objectWriter) abort() {
@@ -159,16 +159,29 @@ func (w *objectWriter) abort() {
 	_ = w.s.remove(w.file.Name())
 }
 
-// sealedName names an object in sealing/. The log's id leads, so that a start knows whether that log was
-// removed.
-func sealedName(log uuid.UUID, key string) string { return log.String() + "=" + url.PathEscape(key) }
+// origin is what objects in sealing/ are made of: a file that has to go before they count. It is the uuid of a log, or
+// that of a retry of rejected records behind retryOf (see retry.go).
+type origin string
+
+const retryOf = "retry-"
+
+// path names the file.
+func (o origin) path(s *Spool) string {
+	if id, retry := strings.CutPrefix(string(o), retryOf); retry {
+		return s.path(rejectedDir, leftPrefix+id)
+	}
+	return s.path(openDir, string(o)+".log")
+}
+
+// sealedName names an object in sealing/. Its origin leads, so that a start knows whether it counts.
+func sealedName(from origin, key string) string { return string(from) + "=" + url.PathEscape(key) }
 
 // parseSealed reads what sealedName wrote; ok is false for any other file.
-func parseSealed(name string) (log uuid.UUID, key string, ok bool) {
-	id, escaped, ok := strings.Cut(name, "=")
-	log, err := uuid.Parse(id)
+func parseSealed(name string) (from origin, key string, ok bool) {
+	lead, escaped, ok := strings.Cut(name, "=")
+	_, err := uuid.Parse(strings.TrimPrefix(lead, retryOf))
 	key, kerr := url.PathUnescape(escaped)
-	return log, key, ok && err == nil && kerr == nil && filepath.IsLocal(key)
+	return origin(lead), key, ok && err == nil && kerr == nil && filepath.IsLocal(key)
 }
 
 // appendStamped appends lines with each NUL replaced by the unique id of its record; the first line is

@@ -98,6 +98,13 @@ func (s *Spool) recover() error {
 	if err := s.recoverSealing(); err != nil {
 		return err
 	}
+	if room, err := s.lockRetries(); err == nil {
+		err = s.undoRetries()
+		_ = room.Close()
+		if err != nil {
+			return err
+		}
+	}
 	if err := s.syncDirs(); err != nil {
 		return err
 	}
@@ -190,10 +197,12 @@ func (s *Spool) recoverSealing() error {
 		return err
 	}
 	for _, e := range entries {
-		log, _, ok := parseSealed(e.Name())
+		from, _, ok := parseSealed(e.Name())
 		switch {
+		case ok && strings.HasPrefix(string(from), retryOf):
+			continue // somebody may be at it, see undoRetries
 		case ok:
-			_, err := os.Stat(s.logPath(log))
+			_, err := os.Stat(from.path(s))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}

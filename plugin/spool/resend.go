@@ -49,7 +49,7 @@ func Resend(dir, key string) (string, error) {
 		return "", err
 	}
 	// From sealing/, where no log of that id exists, an object goes to the outbox.
-	if err := os.Rename(from, s.path(sealingDir, sealedName(id, fresh))); err != nil {
+	if err := os.Rename(from, s.path(sealingDir, sealedName(origin(id.String()), fresh))); err != nil {
 		return "", fmt.Errorf("resend %s: %w", key, err)
 	}
 	if err := s.syncDir(s.path(sealingDir)); err != nil {

@@ -21,95 +21,154 @@ import (
 // again says keep. It returns the number of objects. It needs no lock and works beside the process that
 // has it: that one takes the objects up within seconds, or else the next start does.
 //
-// A line leaves rejected/ once its records are durable. After a crash between the two it is offered once
-// more, so that the ids in its records must be the same each time.
+// What stays of a day lies beside it, in rejected/.retry-<uuid>, until all objects of that day are whole in
+// sealing/, where they do not count as long as it is there. It then takes the place of the day's file: one
+// rename takes the lines out of rejected/ and makes the objects count.
 func Retry(o Options, since string, again func(line []byte) (records []byte, keep bool)) (objects int, err error) {
 	s := offline(o.Dir)
 	s.opt = o
+	return s.retry(since, again)
+}
+
+func (s *Spool) retry(since string, again func([]byte) ([]byte, bool)) (objects int, err error) {
 	if _, err := os.Stat(s.path(openDir)); err != nil {
 		return 0, fmt.Errorf("want a store_dir of this plugin: %w", err)
 	}
-	room, err := os.Open(s.path(rejectedDir))
+	room, err := s.lockRetries()
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("retry rejected records: %w", err)
 	}
 	defer room.Close()
-	// Against another Retry; the files themselves are only locked for a moment, since flushes append.
-	if err := unix.Flock(int(room.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return 0, fmt.Errorf("retry rejected records: want to be the only one who does, but rejected/ is locked: %w", err)
+	if err := s.undoRetries(); err != nil {
+		return 0, fmt.Errorf("undo a retry that was cut off: %w", err)
 	}
 	entries, err := os.ReadDir(room.Name())
 	if err != nil {
 		return 0, err
 	}
-	r := &retry{s: s, again: again}
-	defer r.cleanUp()
 	for _, e := range entries { // by name, and so by age
 		day, ok := strings.CutSuffix(e.Name(), ".ndjson")
 		if _, err := time.Parse(time.DateOnly, day); !ok || err != nil || day < since {
 			continue
 		}
-		if err := r.read(s.path(rejectedDir, e.Name())); err != nil {
-			return r.objects, fmt.Errorf("retry %s/%s: %w", rejectedDir, e.Name(), err)
+		n, err := s.retryDay(s.path(rejectedDir, e.Name()), again)
+		if err != nil {
+			return objects, fmt.Errorf("retry %s/%s: %w", rejectedDir, e.Name(), err)
 		}
+		objects += n
 	}
-	if err := r.finish(); err != nil {
-		return r.objects, err
-	}
-	if r.objects > 0 {
-		if err := s.syncDir(s.path(sealingDir)); err != nil {
-			return r.objects, err
-		}
-	}
-	crash("retried")
-	for _, d := range r.days {
-		if err := r.replace(d); err != nil {
-			return r.objects, fmt.Errorf("take out of %s what is delivered: %w", d.path, err)
-		}
-	}
-	return r.objects, nil
+	return objects, nil
 }
 
+// lockRetries keeps others out who retry. The files in rejected/ are only locked for a moment, since flushes
+// append to them.
+func (s *Spool) lockRetries() (*os.File, error) {
+	room, err := os.Open(s.path(rejectedDir))
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(room.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = room.Close()
+		return nil, fmt.Errorf("want to be the only one who does, but rejected/ is locked: %w", err)
+	}
+	return room, nil
+}
+
+// leftPrefix begins the names of what stays of days while they are retried.
+const leftPrefix = ".retry-"
+
+// undoRetries removes what retries that were cut off have left: the lines are still in their days' files.
+// The caller holds the lock.
+func (s *Spool) undoRetries() error {
+	left, err := filepath.Glob(s.path(rejectedDir, leftPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		if err := s.undoRetry(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Spool) undoRetry(left string) error {
+	// The objects first, and for good: they count when that file is gone.
+	err := s.unseal(origin(retryOf + strings.TrimPrefix(filepath.Base(left), leftPrefix)))
+	if err == nil {
+		err = s.syncDir(s.path(sealingDir))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return s.remove(left)
+}
+
+// retryDay does it for one file.
+func (s *Spool) retryDay(path string, again func([]byte) ([]byte, bool)) (objects int, err error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return 0, err
+	}
+	r := &retry{s: s, again: again, path: path, from: origin(retryOf + id.String())}
+	if r.left, err = os.OpenFile(r.from.path(s), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		return 0, err
+	}
+	defer r.left.Close()
+	if err = s.syncDir(s.path(rejectedDir)); err == nil {
+		err = r.read()
+	}
+	if err == nil {
+		err = r.finish()
+	}
+	if err == nil && r.changed {
+		if err = s.syncDir(s.path(sealingDir)); err == nil {
+			crash("retried")
+			err = r.replace()
+		}
+	}
+	if r.obj != nil {
+		r.obj.abort()
+	}
+	if r.replaced {
+		return r.objects, err
+	}
+	return 0, errors.Join(err, s.undoRetry(r.left.Name()))
+}
+
+// retry is that of one day.
 type retry struct {
 	s       *Spool
 	again   func([]byte) ([]byte, bool)
+	from    origin
 	obj     *objectWriter
 	bytes   int64 // in obj, before compression
 	objects int
-	days    []*rejectedDay
+
+	path     string // of the day's file
+	day      os.FileInfo
+	size     int64 // read so far; flushes may have appended since
+	changed  bool
+	left     *os.File // what stays
+	replaced bool     // left is the day's file
 }
 
-// rejectedDay is one file of rejected/ and what is left of it.
-type rejectedDay struct {
-	path    string
-	read    os.FileInfo
-	size    int64 // read so far; flushes may have appended since
-	changed bool
-	left    *os.File
-}
-
-// read maps one file, what stays of it goes into a file beside it.
-func (r *retry) read(path string) error {
-	f, err := openDay(path, os.O_RDONLY)
+// read maps the lines, and what stays of them goes into left.
+func (r *retry) read() error {
+	f, err := openDay(r.path, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	d := &rejectedDay{path: path}
-	if d.read, err = f.Stat(); err != nil {
+	if r.day, err = f.Stat(); err != nil {
 		return err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {
 		return err
 	}
-	d.left, err = os.OpenFile(filepath.Join(filepath.Dir(path), ".tmp-retry-"+filepath.Base(path)), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	r.days = append(r.days, d)
-	d.size = d.read.Size()
-	in := bufio.NewReaderSize(io.LimitReader(f, d.size), 1<<20)
-	left := bufio.NewWriter(d.left)
+	r.size = r.day.Size()
+	in := bufio.NewReaderSize(io.LimitReader(f, r.size), 1<<20)
+	left := bufio.NewWriter(r.left)
 	for {
 		line, err := in.ReadBytes('\n')
 		if len(line) > 0 {
@@ -118,7 +177,7 @@ func (r *retry) read(path string) error {
 				return err
 			}
 			if !keep {
-				d.changed = true
+				r.changed = true
 			} else if _, err := left.Write(append(bytes.TrimSuffix(line, newline), '\n')); err != nil {
 				return err
 			}
@@ -168,7 +227,7 @@ func (r *retry) finish() error {
 	if r.obj == nil {
 		return nil
 	}
-	if err := r.obj.finish(r.obj.id); err != nil {
+	if err := r.obj.finish(r.from); err != nil {
 		return err
 	}
 	r.obj = nil
@@ -176,12 +235,9 @@ func (r *retry) finish() error {
 	return nil
 }
 
-// replace puts what is left of a file in its place, with what flushes have appended meanwhile.
-func (r *retry) replace(d *rejectedDay) error {
-	if !d.changed {
-		return nil
-	}
-	f, err := openDay(d.path, os.O_RDONLY)
+// replace puts what stays in the place of the day's file, with what flushes have appended meanwhile.
+func (r *retry) replace() error {
+	f, err := openDay(r.path, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -190,38 +246,35 @@ func (r *retry) replace(d *rejectedDay) error {
 	if err != nil {
 		return err
 	}
-	if !os.SameFile(now, d.read) || now.Size() < d.size {
+	if !os.SameFile(now, r.day) || now.Size() < r.size {
 		return errors.New("want nobody else to replace it, got another file")
 	}
-	if _, err := f.Seek(d.size, io.SeekStart); err != nil {
+	if _, err := f.Seek(r.size, io.SeekStart); err != nil {
 		return err
 	}
-	if _, err := io.Copy(d.left, f); err != nil {
+	if _, err := io.Copy(r.left, f); err != nil {
 		return err
 	}
-	left, err := d.left.Stat()
-	if err != nil {
+	if err := r.s.sync(r.left); err != nil {
 		return err
 	}
-	if left.Size() == 0 {
-		err = os.Remove(d.path)
-	} else if err = r.s.sync(d.left); err == nil {
-		err = os.Rename(d.left.Name(), d.path)
-	}
-	if err != nil {
+	// A flush that finds it in its place waits until it is known whether it stays there.
+	if err := unix.Flock(int(r.left.Fd()), unix.LOCK_EX); err != nil {
 		return err
 	}
-	return r.s.syncDir(filepath.Dir(d.path))
-}
-
-func (r *retry) cleanUp() {
-	if r.obj != nil {
-		r.obj.abort()
+	if err := r.s.rename(r.left.Name(), r.path); err != nil {
+		return err
 	}
-	for _, d := range r.days {
-		_ = d.left.Close()
-		_ = os.Remove(d.left.Name())
+	r.replaced = true
+	crash("retry-counts")
+	if left, err := r.left.Stat(); err != nil {
+		return err
+	} else if left.Size() == 0 {
+		if err := r.s.remove(r.path); err != nil {
+			return err
+		}
 	}
+	return r.s.syncDir(filepath.Dir(r.path))
 }
 
 // openDay opens a file of rejected/ and locks it: who holds the lock of the file that the path names may

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -85,9 +86,9 @@ func TestRetryDeliversWhatMapsAndLeavesTheRestAsItWas(t *testing.T) {
 		objects []string
 		left    string
 	}{
-		"all days become one object": {
+		"each day becomes an object": {
 			days:    map[string]string{"2026-01-01": "\"a\"\n\"x\"\n", "2026-01-02": "\"b\"\n\"c\"\n"},
-			objects: []string{"\"A\"\n\"B\"\n\"C\"\n"}, left: "\"x\"\n",
+			objects: []string{"\"A\"\n", "\"B\"\n\"C\"\n"}, left: "\"x\"\n",
 		},
 		"days before the first wanted are not looked at": {
 			since:   "2026-01-02",
@@ -239,5 +240,79 @@ func TestARejectBehindATornLineStandsOnALineOfItsOwn(t *testing.T) {
 	}
 	if got, want := rejectedOf(t, o.Dir), "\"a\"\n\"to\n\"b\"\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// From some operation on nothing succeeds any more, as for a process that died there. Whoever comes after it, a start or a
+// plugin that runs all the time, delivers each line once, or it is in rejected/ for the next retry.
+func TestARetryThatDiesAnywhereDeliversEachLineOnce(t *testing.T) {
+	for _, restarts := range []bool{true, false} {
+		for fuse, whole := 0, false; !whole; fuse++ {
+			o := testOptions(memoryDir(t))
+			o.MaxRecords = 2
+			s := openUnsynced(t, o)
+			put(t, o.Dir, "2026-01-01", "\"a\"\n\"x\"\n\"b\"\n\"c\"\n")
+			put(t, o.Dir, "2026-01-02", "\"d\"\n\"e\"\n")
+			dying := offline(o.Dir)
+			dying.opt = o
+			left := fuse
+			burn := func() error {
+				if left--; left < 0 {
+					return errDied
+				}
+				return nil
+			}
+			dying.sync = func(*os.File) error { return burn() }
+			write, rename, remove := dying.write, dying.rename, dying.remove
+			dying.write = func(f *os.File, b []byte) (int, error) {
+				if err := burn(); err != nil {
+					return 0, err
+				}
+				return write(f, b)
+			}
+			dying.rename = func(from, to string) error {
+				if err := burn(); err != nil {
+					return err
+				}
+				return rename(from, to)
+			}
+			dying.remove = func(path string) error {
+				if err := burn(); err != nil {
+					return err
+				}
+				return remove(path)
+			}
+			_, err := dying.retry("", upper)
+			whole = err == nil && left >= 0
+			if whole && fuse < 10 {
+				t.Fatalf("it took %d operations, want more", fuse)
+			}
+			if restarts {
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				s = openUnsynced(t, o)
+			}
+			objects := retried(t, s)
+			if _, err := Retry(o, "", upper); err != nil {
+				t.Fatal(err)
+			}
+			objects = append(objects, retried(t, s)...)
+			seen := map[string]int{}
+			for _, object := range objects {
+				for line := range strings.Lines(object) {
+					seen[strings.TrimSpace(line)]++
+				}
+			}
+			if want := map[string]int{`"A"`: 1, `"B"`: 1, `"C"`: 1, `"D"`: 1, `"E"`: 1}; !maps.Equal(seen, want) || rejectedOf(t, o.Dir) != "\"x\"\n" {
+				t.Errorf("restarts %v, died at operation %d: delivered %v, left %q", restarts, fuse, seen, rejectedOf(t, o.Dir))
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if fuse > 200 {
+				t.Fatal("it never ends")
+			}
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -165,7 +166,7 @@ func (s *Spool) seal(ctx context.Context, l *log) error {
 	err = s.sealInto(ctx, l, f)
 	_ = f.Close()
 	if err != nil {
-		return errors.Join(err, s.unseal(l.id))
+		return errors.Join(err, s.unseal(l.origin()))
 	}
 	crash("sealed")
 	if err := s.remove(s.logPath(l.id)); err != nil {
@@ -196,7 +197,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 	written := 0
 	object := func() error { // the one that takes the next record
 		if obj != nil && s.opt.MaxRecords > 0 && obj.records >= s.opt.MaxRecords {
-			if err := obj.finish(l.id); err != nil {
+			if err := obj.finish(l.origin()); err != nil {
 				return err
 			}
 			obj = nil
@@ -262,7 +263,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 		}
 	}
 	if obj != nil {
-		if err := obj.finish(l.id); err != nil {
+		if err := obj.finish(l.origin()); err != nil {
 			return err
 		}
 		obj = nil
@@ -291,45 +292,50 @@ func (s *Spool) keepDamage(l *log, f *os.File, d damage) error {
 	return nil
 }
 
-// unseal removes what a seal that did not finish left in sealing/.
-func (s *Spool) unseal(log uuid.UUID) error {
-	return s.eachSealed(func(name string, id uuid.UUID, _ string) error {
-		if id == log {
+// unseal removes the objects in sealing/ that do not count because that origin is there.
+func (s *Spool) unseal(from origin) error {
+	return s.eachSealed(func(name string, o origin, _ string) error {
+		if o == from {
 			return s.remove(s.path(sealingDir, name))
 		}
 		return nil
 	})
 }
 
-// publishAll moves the objects to the outbox whose log is gone, for good.
+// publishAll moves the objects to the outbox whose origin is gone, for good.
 func (s *Spool) publishAll() error {
-	logs := make(map[uuid.UUID]bool)
+	logs := make(map[origin]bool)
 	s.mu.Lock()
 	for _, l := range s.sealing {
-		logs[l.id] = true
+		logs[l.origin()] = true
 	}
 	s.mu.Unlock()
-	return s.eachSealed(func(name string, id uuid.UUID, key string) error {
-		if logs[id] {
+	return s.eachSealed(func(name string, from origin, key string) error {
+		if logs[from] {
 			return nil
 		}
-		if _, err := os.Stat(s.logPath(id)); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(from.path(s)); !errors.Is(err, fs.ErrNotExist) {
 			return err
+		}
+		if strings.HasPrefix(string(from), retryOf) { // another process did that, and may not have synced it yet
+			if err := s.syncDir(s.path(rejectedDir)); err != nil {
+				return err
+			}
 		}
 		return s.publish(name, key)
 	})
 }
 
-// eachSealed calls do for every object in sealing/: its file name, its log, its key.
-func (s *Spool) eachSealed(do func(name string, log uuid.UUID, key string) error) error {
+// eachSealed calls do for every object in sealing/: its file name, what it is made of, its key.
+func (s *Spool) eachSealed(do func(name string, from origin, key string) error) error {
 	entries, err := os.ReadDir(s.path(sealingDir))
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, e := range entries {
-		if id, key, ok := parseSealed(e.Name()); ok && e.Type().IsRegular() {
-			errs = append(errs, do(e.Name(), id, key))
+		if from, key, ok := parseSealed(e.Name()); ok && e.Type().IsRegular() {
+			errs = append(errs, do(e.Name(), from, key))
 		}
 	}
 	return errors.Join(errs...)

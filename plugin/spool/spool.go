@@ -5,7 +5,8 @@
 //
 //	LOCK                      held while a Spool is open
 //	open/<uuid>.log           accepted, still growing (format: frame.go)
-//	sealing/<uuid>=<key>      whole object of a log; it counts from the moment the log is gone
+//	sealing/<origin>=<key>    whole object of a log; it counts from the moment the log is gone
+//	                          (or of rejected records that were retried, see retry.go)
 //	outbox/<key>              sealed: the exact bytes, under the exact key
 //	sent/<key>                in the bucket, waiting for Amberflo's verdict
 //	failed/<key>              refused by Amberflo, beside <key>.reason.txt

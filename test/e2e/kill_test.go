@@ -165,7 +165,8 @@ func TestKilledAtEachNamedPointNothingIsLostOrDoubled(t *testing.T) {
 		"drained":        {"drained:1"}, // at a stop behind which nothing can come again
 		"reason-written": nil,           // TestKilledWhileARefusalIsTakenIn
 		"refused":        nil,
-		"retried":        nil, // only meterctl passes it
+		"retried":        nil, // only meterctl passes these
+		"retry-counts":   nil,
 	}
 	for _, point := range crashPoints(t) {
 		points, special := sequence[point]
