@@ -291,3 +291,25 @@ func TestNoLogLineHoldsASecretOrACustomersData(t *testing.T) {
 		}
 	}
 }
+
+// After a crash, what one output has accepted must not be taken for what another one is still to get.
+func TestAChunkIsKnownByItsOutputItsTagAndItsBytes(t *testing.T) {
+	p, other := &Instance{number: 0}, &Instance{number: 1}
+	same := p.source("app", []byte("chunk"))
+	if same != p.source("app", []byte("chunk")) {
+		t.Error("the same chunk has two identities")
+	}
+	for what, source := range map[string]spool.Source{
+		"another output":  other.source("app", []byte("chunk")),
+		"another tag":     p.source("app2", []byte("chunk")),
+		"other bytes":     p.source("app", []byte("chunj")),
+		"of other length": p.source("app", []byte("chunk\x00")),
+	} {
+		if source == same || source.Hash == same.Hash {
+			t.Errorf("%s: the same identity", what)
+		}
+	}
+	if same.Length != 5 {
+		t.Errorf("length %d, want 5", same.Length)
+	}
+}

@@ -129,6 +129,46 @@ func TestALogWithAnyByteFlippedGivesEveryOtherFrame(t *testing.T) {
 	}
 }
 
+// A frame whose checksums hold and that still does not say what it should is bytes that cannot be read like others.
+func TestASegmentThatDoesNotInflateIsKeptAsideWhereItHasToBeRead(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := mustOpen(t, o)
+	var starts []int64
+	for i, name := range []string{"a", "b", "c"} {
+		mustAppend(t, s, batchOf(uint64(i), name))
+		starts = append(starts, s.current.last)
+	}
+	path := s.logPath(s.current.id)
+	crashed(t, s)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[starts[0]+frameHeaderSize] ^= 1 // plain damage
+	h, _ := parseFrameHeader(content[starts[1]:])
+	h.text.sum++
+	h.put(content[starts[1] : starts[1]+frameHeaderSize+int64(h.length)])
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n, problems, err := Records(o.Dir, File{Room: openDir, Path: openDir + "/" + filepath.Base(path)}, nil)
+	if n != 1 || len(problems) != 2 || err != nil {
+		t.Errorf("got %d records, problems %v, %v, want the good one and two problems", n, problems, err)
+	}
+	o.JSONArray = true // so that the sealer has to read it
+	o.Key = func(s Sealed) string { return s.ID.String() }
+	o.GzipLevel = 0
+	s = mustOpen(t, o)
+	for _, text := range drained(t, s) {
+		if !strings.HasPrefix(text, `[{"name":"c"`) || strings.Count(text, "name") != 1 {
+			t.Errorf("got %s, want c", text)
+		}
+	}
+	if aside, _ := filepath.Glob(filepath.Join(o.Dir, damagedDir, "*")); len(aside) != 2 {
+		t.Errorf("got %v kept aside, want the two", aside)
+	}
+}
+
 func TestAFileThatIsNoLogHasItsAnswer(t *testing.T) {
 	id := "0190a6e0-0000-7000-8000-000000000001.log"
 	future := newFileHeader([16]byte{1})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 
 	"github.com/google/uuid"
 	"github.com/klauspost/compress/flate"
@@ -14,7 +15,8 @@ import (
 // The records of a chunk lie in a log as a segment of the object that they will be in: blocks of deflate (RFC 1951), none
 // of them the last, that refer to nothing before them and end at a byte. Segments behind each other, an empty last block
 // and the frame of gzip (RFC 1952) are that object. So each record is compressed once, in the flush that brings it, and
-// neither a disk nor the sealer ever has the ten times larger text; and a segment that is damaged spoils no other.
+// the ten times larger text is neither written nor read again, unless a frame has to be split (Options.MaxRecords) or the
+// configuration has changed; and a segment that is damaged spoils no other.
 
 // gzipHeader begins an object: deflate, nothing optional, no time stamp, any system.
 var gzipHeader = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
@@ -76,6 +78,9 @@ const pieceSize = 64 << 10
 // records makes the frame of a batch in the log id, whose first record is number first there: a segment of a gzip level,
 // or with level 0 the lines as they are. The header is not complete yet.
 func (e *encoder) records(b *Batch, level int, id uuid.UUID, first int) (h frameHeader, frame []byte, err error) {
+	if e.frame.Cap() > 16<<20 { // one large chunk is no reason to keep as much
+		*e = encoder{}
+	}
 	e.frame.Reset()
 	e.frame.Write(make([]byte, frameHeaderSize))
 	h = frameHeader{kind: kindRecords, records: uint32(b.Records), source: b.Source}
@@ -95,11 +100,18 @@ func (e *encoder) records(b *Batch, level int, id uuid.UUID, first int) (h frame
 		part := piece(lines, pieceSize)
 		lines = lines[len(part):]
 		e.piece, first = appendStamped(e.piece[:0], part, id, first)
-		h.text.add(e.piece)
+		if level > 0 {
+			h.text.add(e.piece)
+		} else {
+			h.text.size += int64(len(e.piece))
+		}
 		_, err = out.Write(e.piece)
 	}
 	if level > 0 && h.text.size > 0 && err == nil {
 		err = e.deflate.Flush()
+	}
+	if err == nil && max(h.text.size, int64(e.frame.Len())) > math.MaxUint32 {
+		err = fmt.Errorf("want at most 4 GiB of records from one chunk, got %d bytes", h.text.size)
 	}
 	return h, e.frame.Bytes(), err
 }

@@ -220,7 +220,7 @@ func TestAFullSpoolStillKnowsAChunkThatComesAgain(t *testing.T) {
 	once(t, drained(t, s), "a")
 }
 
-// Where objects are not compressed, the ids that stand in them are most of what a short record becomes.
+// Where objects are not compressed, the ids that a flush puts in are most of what a short record becomes.
 func TestTheLimitCountsWhatRecordsBecome(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.GzipLevel, o.Limit, o.MaxBytes = 0, 10_500, 1000

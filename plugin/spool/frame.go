@@ -19,8 +19,8 @@ import (
 //	 8  4 version (2)                 4 4 kind
 //	12 16 uuid, as in the name        8 4 payload length in bytes
 //	28  4 CRC-32C of the above       12 4 records in the payload
-//	                                 16 4 bytes of their lines
-//	                                 20 4 CRC-32 (IEEE, as gzip has it) of their lines
+//	                                 16 4 bytes of their lines, in a carry 0
+//	                                 20 4 in a segment CRC-32 (IEEE, as gzip has it) of them
 //	                                 24 4 length of the chunk it came from
 //	                                 28 8 hash of that chunk (see Source)
 //	                                 36 8 when it was accepted, Unix nanoseconds
@@ -280,7 +280,7 @@ func (s *scanner) lines(bound end) (lines []byte, err error) {
 		lines = s.payload
 	case kindSegment:
 		if lines, err = s.inflater.read(s.payload, s.header.text); err != nil {
-			return nil, fmt.Errorf("the frame at offset %d: %w", s.start, err)
+			return nil, err
 		}
 	case kindCarry:
 		c, _ := parseCarry(s.payload)

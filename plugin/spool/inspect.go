@@ -122,10 +122,12 @@ func logRecords(dir string, file *os.File, f File, each func([]byte) error) ([]P
 	if err != nil {
 		return nil, err
 	}
+	var problems []Problem
 	for scan.Next() && scan.start <= bound.offset {
 		lines, err := scan.lines(bound)
 		if err != nil {
-			return []Problem{{f.Path, scan.start, err.Error()}}, nil
+			problems = append(problems, Problem{f.Path, scan.start, err.Error()})
+			continue
 		}
 		for line := range bytes.Lines(lines) {
 			if err := each(bytes.TrimSuffix(line, newline)); err != nil {
@@ -133,7 +135,6 @@ func logRecords(dir string, file *os.File, f File, each func([]byte) error) ([]P
 			}
 		}
 	}
-	var problems []Problem
 	for _, d := range scan.damaged {
 		what := "%d bytes that are no whole frame"
 		if d.torn {

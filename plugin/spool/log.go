@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -40,13 +39,7 @@ func (s *Spool) put(b *Batch, again []byte) (*log, int64, error) {
 	if s.closed {
 		return nil, 0, ErrClosed
 	}
-	if len(b.lines) > math.MaxUint32/4 {
-		return nil, 0, fmt.Errorf("append: want at most 1 GiB of records from one chunk, got %d bytes", len(b.lines))
-	}
 	if s.current == nil {
-		if err := s.room(1); err != nil && again == nil {
-			return nil, 0, err
-		}
 		if err := s.begin(nil, 0); err != nil {
 			return nil, 0, err
 		}
@@ -59,7 +52,7 @@ func (s *Spool) put(b *Batch, again []byte) (*log, int64, error) {
 			err = s.room(int64(len(frame)))
 		}
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, fmt.Errorf("append: %w", err)
 		}
 	}
 	now := time.Now()

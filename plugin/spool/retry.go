@@ -98,7 +98,7 @@ func (s *Spool) undoRetry(left string) error {
 	if err == nil {
 		err = s.syncDir(s.path(sealingDir))
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return err
 	}
 	return s.remove(left)

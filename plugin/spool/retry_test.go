@@ -214,11 +214,18 @@ func TestARetryThatFailsLeavesEveryLine(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := mustOpen(t, o)
 	put(t, o.Dir, "2026-01-01", "\"a\"\n")
-	if err := errors.Join(s.Close(), os.RemoveAll(filepath.Join(o.Dir, sealingDir))); err != nil {
+	sealing := filepath.Join(o.Dir, sealingDir)
+	if err := errors.Join(s.Close(), os.RemoveAll(sealing)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Retry(o, "", upper); err == nil {
 		t.Error("want an error without a directory for objects")
+	}
+	if err := os.Mkdir(sealing, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := mustOpen(t, o).Close(); err != nil { // a start clears up
+		t.Fatal(err)
 	}
 	if got := rejectedOf(t, o.Dir); got != "\"a\"\n" {
 		t.Errorf("left %q, want the line", got)

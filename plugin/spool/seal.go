@@ -193,7 +193,10 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 			obj.abort()
 		}
 	}()
-	oneCore := runtime.GOMAXPROCS(0) == 1
+	yield := func() {} // lets a flush go first that waits for the only core
+	if runtime.GOMAXPROCS(0) == 1 {
+		yield = runtime.Gosched
+	}
 	written := 0
 	object := func() error { // the one that takes the next record
 		if obj != nil && s.opt.MaxRecords > 0 && obj.records >= s.opt.MaxRecords {
@@ -218,9 +221,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if oneCore { // a flush that waits for it goes first
-			runtime.Gosched()
-		}
+		yield()
 		h := scan.header
 		if h.kind == kindSegment && scan.start < bound.offset && h.records > 0 && s.opt.segments() > 0 {
 			if err := object(); err != nil {
@@ -233,12 +234,14 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 				continue
 			}
 		}
-		// What does not go into one object as it is: carried or of another configuration, or only in part.
+		// What does not go into an object as it is: not kept in segments, carried, of another configuration, or only in part.
 		lines, err := scan.lines(bound)
 		if err != nil {
-			return err
+			scan.damaged = append(scan.damaged, damage{scan.start, scan.offset - scan.start, false})
+			continue
 		}
 		for len(lines) > 0 {
+			yield()
 			if err := object(); err != nil {
 				return err
 			}
@@ -295,8 +298,11 @@ func (s *Spool) keepDamage(l *log, f *os.File, d damage) error {
 // unseal removes the objects in sealing/ that do not count because that origin is there.
 func (s *Spool) unseal(from origin) error {
 	return s.eachSealed(func(name string, o origin, _ string) error {
-		if o == from {
-			return s.remove(s.path(sealingDir, name))
+		if o != from {
+			return nil
+		}
+		if err := s.remove(s.path(sealingDir, name)); !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 		return nil
 	})

@@ -265,7 +265,7 @@ func (s *Spool) room(n int64) error {
 	if err := unix.Fstatfs(int(s.lock.Fd()), &st); err != nil || st.Bsize <= 0 {
 		return nil // the write will tell
 	}
-	// The object of a log takes as much again until the log is removed.
+	// The object of a log takes about as much again until the log is removed.
 	if free := int64(st.Bavail) * int64(st.Bsize); free < open+n+1<<20 {
 		if s.sent > 0 {
 			s.crowded = true

@@ -263,3 +263,56 @@ func TestNoObjectHoldsMoreThanMaxRecords(t *testing.T) {
 		})
 	}
 }
+
+func TestMaxBytesIsOfLinesAndNotOfWhatTheyTakeOnDisk(t *testing.T) {
+	o := testOptions(memoryDir(t))
+	o.MaxBytes = 100_000
+	s := openUnsynced(t, o)
+	for i := range 3 {
+		b := &Batch{Records: 1, Source: Source{1, uint64(i)}}
+		b.SetBuffer(append(bytes.Repeat([]byte("x"), 60_000), '\n'))
+		mustAppend(t, s, b)
+	}
+	if n := len(s.sealing); n != 1 || s.current.records != 1 {
+		t.Errorf("%d logs are full and %d records in the last one, want 1 and 1", n, s.current.records)
+	}
+	crashed(t, s)
+}
+
+// What has moved on to the next log is not read in both.
+func TestRecordsCountsWhatMovedOnOnce(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.MaxRecords = 2
+	s := mustOpen(t, o)
+	mustAppend(t, s, batchOf(1, "a", "b", "c"))
+	crashed(t, s)
+	files, err := Files(o.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, f := range files {
+		n, problems, err := Records(o.Dir, f, nil)
+		if err != nil || len(problems) > 0 {
+			t.Fatal(err, problems)
+		}
+		total += n
+	}
+	if total != 3 {
+		t.Errorf("got %d records, want 3", total)
+	}
+}
+
+func TestALargeBatchIsNoReasonToKeepAsMuchMemory(t *testing.T) {
+	o := testOptions(memoryDir(t))
+	o.JSONArray = true
+	s := openUnsynced(t, o)
+	b := &Batch{Records: 40}
+	b.SetBuffer(bytes.Repeat(append(bytes.Repeat([]byte("x"), 1<<20-1), '\n'), 40))
+	mustAppend(t, s, b)
+	mustAppend(t, s, batchOf(1, "a"))
+	if kept := s.encoder.frame.Cap() + cap(s.encoder.piece); kept > 1<<20 {
+		t.Errorf("%d bytes are kept", kept)
+	}
+	crashed(t, s)
+}
