@@ -564,3 +564,34 @@ func TestManyAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// A server that answers and closes with a body unread may reset the connection before its words have arrived.
+func TestAnAnswerThatIsCutOffIsAskedForAgainAndNotTakenForMissingRights(t *testing.T) {
+	environment(t)
+	for _, reset := range []bool{true, false} {
+		for whole, want := range map[int]string{3: "the secret key is not the access key's", 9: "the connection broke"} {
+			requests := 0
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if requests++; requests >= whole {
+					xml(403, "SignatureDoesNotMatch", "no")(w, r)
+					return
+				}
+				conn, _, err := w.(http.Hijacker).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				fmt.Fprint(conn, "HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: 300\r\n\r\n<?xml")
+				if reset {
+					conn.(*net.TCPConn).SetLinger(0)
+				}
+				conn.Close()
+			}))
+			err := open(t, bucket.Options{Endpoint: server.URL}).Probe(t.Context(), "ingest/p.gz")
+			if e := failure(t, err); e.Status != 403 || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "grant") || requests != 3 {
+				t.Errorf("reset %v: got %v after %d requests, want %q", reset, err, requests, want)
+			}
+			server.Close()
+		}
+	}
+}

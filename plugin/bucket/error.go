@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -105,6 +107,8 @@ func (e *Error) said() string {
 		text = body.Error()
 	case isAPI:
 		text = api.ErrorMessage()
+	case cutOff(e.Err):
+		text = http.StatusText(e.Status) + ", and then the connection broke: the next answer may say why"
 	case e.Status != 0:
 		text = http.StatusText(e.Status) + ", in words that are not S3's"
 	case errors.As(e.Err, &canceled):
@@ -217,10 +221,21 @@ func kindOf(ctx context.Context, e *Error) Kind {
 	return Refused
 }
 
+// cutOff tells if S3 answered with a status, and the connection broke before the reason had come. That happens where a
+// server closes it with a body unread.
+func cutOff(err error) bool {
+	var read *smithy.DeserializationError
+	var broke *net.OpError
+	return errors.As(err, &read) && (errors.As(read, &broke) || errors.Is(read, io.ErrUnexpectedEOF))
+}
+
 // expecting is how AuthorizationHeaderMalformed names the bucket's region; the quotes differ between servers.
 var expecting = regexp.MustCompile(`expecting ['"]([a-z0-9-]+)['"]`)
 
 func (b *Bucket) hint(e *Error, header http.Header) string {
+	if cutOff(e.Err) {
+		return ""
+	}
 	switch e.Kind {
 	case Unreachable:
 		if b.opts.Endpoint != "" {
