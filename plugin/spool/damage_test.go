@@ -169,6 +169,32 @@ func TestASegmentThatDoesNotInflateIsKeptAsideWhereItHasToBeRead(t *testing.T) {
 	}
 }
 
+func TestNoObjectIsMadeOfNothing(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := mustOpen(t, o)
+	mustAppend(t, s, batchOf(1, "a", "b"))
+	start, path := s.current.last, s.logPath(s.current.id)
+	crashed(t, s)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, _ := parseFrameHeader(content[start:])
+	h.text.sum++
+	h.put(content[start : start+frameHeaderSize+int64(h.length)])
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.MaxRecords = 1 // so that an object is begun, and the segment split
+	s = mustOpen(t, o)
+	if objects := drained(t, s); len(objects) > 0 {
+		t.Errorf("got %q, want no object", objects)
+	}
+	if left, _ := filepath.Glob(filepath.Join(o.Dir, sealingDir, "*")); len(left) > 0 {
+		t.Errorf("left in sealing/: %v", left)
+	}
+}
+
 func TestAFileThatIsNoLogHasItsAnswer(t *testing.T) {
 	id := "0190a6e0-0000-7000-8000-000000000001.log"
 	future := newFileHeader([16]byte{1})

@@ -46,7 +46,7 @@ func (s *Spool) put(b *Batch, again []byte) (*log, int64, error) {
 	}
 	l := s.current
 	h, frame := frameHeader{kind: kindAgain, source: b.Source}, again
-	if again == nil { // the others are small, and let go of a chunk
+	if again == nil { // room is asked for records alone: the others are small, and let go of a chunk
 		var err error
 		if h, frame, err = s.encoder.records(b, s.opt.segments(), l.id, l.records); err == nil {
 			err = s.room(int64(len(frame)))

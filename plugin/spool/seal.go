@@ -265,7 +265,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 			}
 		}
 	}
-	if obj != nil {
+	if obj != nil && obj.records > 0 {
 		if err := obj.finish(l.origin()); err != nil {
 			return err
 		}
