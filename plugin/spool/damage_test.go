@@ -71,8 +71,20 @@ func checkRecords(t *testing.T, id string, names [][]string, whole func(frame in
 	}
 }
 
-func TestALogCutOffAtAnyByteGivesEveryWholeFrameBefore(t *testing.T) {
-	o := testOptions(t.TempDir())
+// asKept runs a test with frames of lines as they are, and with segments.
+func asKept(t *testing.T, test func(t *testing.T, o Options)) {
+	for name, from := range map[string]int{"as it is": 1 << 20, "segments": 1} {
+		t.Run(name, func(t *testing.T) {
+			o := testOptions(t.TempDir())
+			o.segmentFrom = from
+			test(t, o)
+		})
+	}
+}
+
+func TestALogCutOffAtAnyByteGivesEveryWholeFrameBefore(t *testing.T) { asKept(t, cutOff) }
+
+func cutOff(t *testing.T, o Options) {
 	path, ends, names := sample(t, o)
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -101,8 +113,9 @@ func firstFrame(content []byte) int64 {
 	return fileHeaderSize + frameHeaderSize + int64(h.length)
 }
 
-func TestALogWithAnyByteFlippedGivesEveryOtherFrame(t *testing.T) {
-	o := testOptions(t.TempDir())
+func TestALogWithAnyByteFlippedGivesEveryOtherFrame(t *testing.T) { asKept(t, flipped) }
+
+func flipped(t *testing.T, o Options) {
 	path, ends, names := sample(t, o)
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -132,6 +145,7 @@ func TestALogWithAnyByteFlippedGivesEveryOtherFrame(t *testing.T) {
 // A frame whose checksums hold and that still does not say what it should is bytes that cannot be read like others.
 func TestASegmentThatDoesNotInflateIsKeptAsideWhereItHasToBeRead(t *testing.T) {
 	o := testOptions(t.TempDir())
+	o.segmentFrom = 1
 	s := mustOpen(t, o)
 	var starts []int64
 	for i, name := range []string{"a", "b", "c"} {
@@ -171,6 +185,7 @@ func TestASegmentThatDoesNotInflateIsKeptAsideWhereItHasToBeRead(t *testing.T) {
 
 func TestNoObjectIsMadeOfNothing(t *testing.T) {
 	o := testOptions(t.TempDir())
+	o.segmentFrom = 1
 	s := mustOpen(t, o)
 	mustAppend(t, s, batchOf(1, "a", "b"))
 	start, path := s.current.last, s.logPath(s.current.id)

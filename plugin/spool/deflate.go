@@ -12,11 +12,12 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// The records of a chunk lie in a log as a segment of the object that they will be in: blocks of deflate (RFC 1951), none
-// of them the last, that refer to nothing before them and end at a byte. Segments behind each other, an empty last block
-// and the frame of gzip (RFC 1952) are that object. So each record is compressed once, in the flush that brings it, and
-// the ten times larger text is neither written nor read again, unless a frame has to be split (Options.MaxRecords) or the
-// configuration has changed; and a segment that is damaged spoils no other.
+// The records of a larger chunk lie in a log as a segment of the object that they will be in: blocks of deflate (RFC 1951),
+// none of them the last, that refer to nothing before them and end at a byte. Segments behind each other, an empty last
+// block and the frame of gzip (RFC 1952) are that object. So each record is compressed once, in the flush that brings it,
+// and the ten times larger text is neither written nor read again, unless a frame has to be split (Options.MaxRecords) or
+// the configuration has changed; and a segment that is damaged spoils no other. Small chunks lie as they are, and become
+// segments together when they are sealed.
 
 // gzipHeader begins an object: deflate, nothing optional, no time stamp, any system.
 var gzipHeader = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}

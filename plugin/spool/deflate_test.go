@@ -174,3 +174,34 @@ func TestASegmentHoldsItsTextOrAnError(t *testing.T) {
 		}
 	}
 }
+
+// A record alone in a segment would take many times as much as among others.
+func TestRecordsThatComeOneByOneAreCompressedTogether(t *testing.T) {
+	size := func(batches, records int) (bytes int64) {
+		o := testOptions(memoryDir(t))
+		o.segmentFrom = 0 // the package's own
+		s := openUnsynced(t, o)
+		for i := range batches {
+			var names []string
+			for k := range records {
+				names = append(names, fmt.Sprintf("customer-%d", i*records+k))
+			}
+			mustAppend(t, s, batchOf(uint64(i), names...))
+		}
+		if err := s.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		obj, err := s.Take(t.Context(), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return obj.Size
+	}
+	one, some, all := size(8000, 1), size(80, 100), size(2, 4000)
+	if one > all*11/10 || some > all*11/10 {
+		t.Errorf("8,000 records take %d bytes one by one, %d in hundreds and %d in two batches, want no tenth more", one, some, all)
+	}
+}

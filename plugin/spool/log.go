@@ -48,7 +48,7 @@ func (s *Spool) put(b *Batch, again []byte) (*log, int64, error) {
 	h, frame := frameHeader{kind: kindAgain, source: b.Source}, again
 	if again == nil { // room is asked for records alone: the others are small, and let go of a chunk
 		var err error
-		if h, frame, err = s.encoder.records(b, s.opt.segments(), l.id, l.records); err == nil {
+		if h, frame, err = s.encoder.records(b, s.opt.segmentLevel(b), l.id, l.records); err == nil {
 			err = s.room(int64(len(frame)))
 		}
 		if err != nil {

@@ -123,13 +123,14 @@ func (m *model) fail(format string, args ...any) {
 func (m *model) configure() {
 	o := &m.opt
 	o.JSONArray, o.GzipLevel, o.MaxRecords = m.rand.IntN(3) == 0, m.rand.IntN(2)*6, 0
+	o.segmentFrom = []int{1, 200, 1 << 20}[m.rand.IntN(3)]
 	if m.rand.IntN(2) == 0 {
 		o.MaxRecords = 1 + m.rand.IntN(12)
 	}
 	if m.most = max(m.most, o.MaxRecords); o.MaxRecords == 0 {
 		m.most = math.MaxInt
 	}
-	m.note("%d records, array %v, gzip %d", o.MaxRecords, o.JSONArray, o.GzipLevel)
+	m.note("%d records, array %v, gzip %d, segments from %d bytes", o.MaxRecords, o.JSONArray, o.GzipLevel, o.segmentFrom)
 }
 
 // open starts a process.

@@ -223,7 +223,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 		}
 		yield()
 		h := scan.header
-		if h.kind == kindSegment && scan.start < bound.offset && h.records > 0 && s.opt.segments() > 0 {
+		if h.kind == kindSegment && scan.start < bound.offset && h.records > 0 && s.opt.segments() {
 			if err := object(); err != nil {
 				return err
 			}
@@ -234,7 +234,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 				continue
 			}
 		}
-		// What does not go into an object as it is: not kept in segments, carried, of another configuration, or only in part.
+		// What does not go into an object as it is: no segment, carried, of another configuration, or only in part.
 		lines, err := scan.lines(bound)
 		if err != nil {
 			scan.damaged = append(scan.damaged, damage{scan.start, scan.offset - scan.start, false})

@@ -15,12 +15,13 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// testOptions are those of a spool of NDJSON under a directory of the test.
+// testOptions are those of a spool of NDJSON under a directory of the test. Batches of three and more of batchOf become
+// segments.
 func testOptions(dir string) Options {
 	return Options{
 		Dir:      dir,
 		Key:      func(o Sealed) string { return "ingest/" + o.Opened.Format("01-02-2006") + "/" + o.ID.String() + ".gz" },
-		MaxBytes: 1 << 20, MaxAge: time.Hour, Limit: 1 << 30, GzipLevel: 6,
+		MaxBytes: 1 << 20, MaxAge: time.Hour, Limit: 1 << 30, GzipLevel: 6, segmentFrom: 100,
 		Log: slog.New(slog.DiscardHandler),
 	}
 }

@@ -78,29 +78,43 @@ func (b *bench) wantExactlyOnce(truth accesslog.Truth) {
 
 func TestKilledAtRandomInstantsNothingIsLostOrDoubled(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, bundledHost)
-	in, truth := accessLog(t, accesslog.Options{Lines: 1000 * *kills, Seed: *seed, Bad: 0.01}, accesslog.Chunks{Records: 5})
-	b.behind(fault.Options{Rate: 0.5, Seed: *seed})
-	b.args = []string{"--threads", "4", "--retry-delay", "20ms", "--ack-file", b.path(acks), "--skip-acked", b.path(acks)}
-	b.pace = time.Millisecond
-	section := b.section(append(accessMapping, "total_file_size 30K", "upload_timeout 200ms", "upload_concurrency 4", "shutdown_timeout 45s")...)
-	random := rand.New(rand.NewPCG(*seed, 1))
-	for n := range *kills {
-		p := b.start(in, section)
-		time.Sleep(time.Duration(random.IntN(500)) * time.Millisecond) // the instant is the point
-		if !p.kill() {
-			t.Fatalf("ended before kill %d; log:\n%s", n+1, p.log.String())
-		}
+	for _, chunks := range []struct {
+		name    string
+		records int // a chunk
+		lines   int // a kill
+		pace    time.Duration
+		options []string
+	}{
+		{"small chunks, compressed together", 5, 1000, time.Millisecond, []string{"total_file_size 30K"}},
+		{"large chunks, compressed each by itself", 400, 2000, 100 * time.Millisecond, []string{"total_file_size 300K", "max_records 1500"}},
+	} {
+		t.Run(chunks.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, bundledHost)
+			in, truth := accessLog(t, accesslog.Options{Lines: chunks.lines * *kills, Seed: *seed, Bad: 0.01}, accesslog.Chunks{Records: chunks.records})
+			b.behind(fault.Options{Rate: 0.5, Seed: *seed})
+			b.args = []string{"--threads", "4", "--retry-delay", "20ms", "--ack-file", b.path(acks), "--skip-acked", b.path(acks)}
+			b.pace = chunks.pace
+			section := b.section(slices.Concat(accessMapping, chunks.options, []string{"upload_timeout 200ms", "upload_concurrency 4", "shutdown_timeout 45s"})...)
+			random := rand.New(rand.NewPCG(*seed, 1))
+			for n := range *kills {
+				p := b.start(in, section)
+				time.Sleep(time.Duration(random.IntN(500)) * time.Millisecond) // the instant is the point
+				if !p.kill() {
+					t.Fatalf("ended before kill %d; log:\n%s", n+1, p.log.String())
+				}
+			}
+			b.pace = 0
+			b.run(in, section)
+			for range 5 { // what a stop leaves goes out at the next start
+				if len(b.spool("outbox")) > 0 {
+					b.run(input{}, section)
+				}
+			}
+			b.wantExactlyOnce(truth)
+			t.Logf("%d kills, %d records metered and %d set aside, %d objects", *kills, truth.Metered, truth.Rejected(), len(b.objects()))
+		})
 	}
-	b.pace = 0
-	b.run(in, section)
-	for range 5 { // what a stop leaves goes out at the next start
-		if len(b.spool("outbox")) > 0 {
-			b.run(input{}, section)
-		}
-	}
-	b.wantExactlyOnce(truth)
-	t.Logf("%d kills, %d records metered and %d set aside, %d objects", *kills, truth.Metered, truth.Rejected(), len(b.objects()))
 }
 
 // crashPoints are the points in the plugin's sources at which a build with the tag crashpoints can die.
