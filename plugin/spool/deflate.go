@@ -76,9 +76,9 @@ type encoder struct {
 // pieceSize is how many bytes of lines are handled at a time: what a processor's cache holds.
 const pieceSize = 64 << 10
 
-// records makes the frame of a batch in the log id, whose first record is number first there: a segment of a gzip level,
-// or with level 0 the lines as they are. The header is not complete yet.
-func (e *encoder) records(b *Batch, level int, id uuid.UUID, first int) (h frameHeader, frame []byte, err error) {
+// records makes the frame of a batch in the log id: a segment of a gzip level, or with level 0 the lines as they are. The
+// header is not complete yet.
+func (e *encoder) records(b *Batch, level int, id uuid.UUID) (h frameHeader, frame []byte, err error) {
 	if e.frame.Cap() > 16<<20 { // one large chunk is no reason to keep as much
 		*e = encoder{}
 	}
@@ -97,6 +97,7 @@ func (e *encoder) records(b *Batch, level int, id uuid.UUID, first int) (h frame
 		}
 		out = e.deflate
 	}
+	first := b.first
 	for lines := b.lines; len(lines) > 0 && err == nil; {
 		part := piece(lines, pieceSize)
 		lines = lines[len(part):]

@@ -151,7 +151,8 @@ func TestASegmentHoldsItsTextOrAnError(t *testing.T) {
 	var e encoder
 	var i inflater
 	b := batchOf(1, "a", "b")
-	h, frame, err := e.records(b, 1, uuid.UUID{1}, 7)
+	b.first = 7
+	h, frame, err := e.records(b, 1, uuid.UUID{1})
 	if err != nil {
 		t.Fatal(err)
 	}

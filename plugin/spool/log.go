@@ -22,39 +22,35 @@ type log struct {
 	pending sync.WaitGroup // appends that are not through their commit
 
 	// Guarded by Spool.mu.
-	records int
-	lines   int64 // bytes of lines, before compression
-	last    int64 // where the last frame begins
-	opened  time.Time
+	records  int
+	numbered int   // numbers given to records, which may have come to nothing
+	lines    int64 // bytes of lines, before compression
+	last     int64 // where the last frame begins
+	opened   time.Time
 
 	commitMu sync.Mutex // guards what follows; taken without Spool.mu or inside it, never around it
 	synced   int64
 	failed   error
 }
 
-// put writes b as one frame at the end of the current log; where that frame ends, commit makes it durable.
-// With again it is a frame of kindAgain, which that is: room for the header, and the payload. The caller
-// holds s.mu.
-func (s *Spool) put(b *Batch, again []byte) (*log, int64, error) {
+// ensure makes sure that there is a log to write to. The caller holds s.mu.
+func (s *Spool) ensure() error {
 	if s.closed {
-		return nil, 0, ErrClosed
+		return ErrClosed
 	}
 	if s.current == nil {
-		if err := s.begin(nil, 0); err != nil {
-			return nil, 0, err
-		}
+		return s.begin(nil, 0)
+	}
+	return nil
+}
+
+// put writes a frame, whose first frameHeaderSize bytes are for h, at the end of the current log; where that
+// frame ends, commit makes it durable. The caller holds s.mu.
+func (s *Spool) put(h frameHeader, frame []byte) (*log, int64, error) {
+	if err := s.ensure(); err != nil {
+		return nil, 0, err
 	}
 	l := s.current
-	h, frame := frameHeader{kind: kindAgain, source: b.Source}, again
-	if again == nil { // room is asked for records alone: the others are small, and let go of a chunk
-		var err error
-		if h, frame, err = s.encoder.records(b, s.opt.segmentLevel(b), l.id, l.records); err == nil {
-			err = s.room(int64(len(frame)))
-		}
-		if err != nil {
-			return nil, 0, fmt.Errorf("append: %w", err)
-		}
-	}
 	now := time.Now()
 	s.lastAt = max(s.lastAt+1, now.UnixNano())
 	h.accepted = s.lastAt
@@ -78,12 +74,12 @@ func (s *Spool) put(b *Batch, again []byte) (*log, int64, error) {
 	upTo := at + int64(len(frame))
 	l.written.Store(upTo)
 	l.last = at
-	l.records += b.Records
+	l.records += int(h.records)
 	l.lines += h.text.size
 	if len(s.recent) >= 2*recentMax {
 		s.recent = append(s.recent[:0], s.recent[len(s.recent)-recentMax:]...)
 	}
-	s.recent = append(s.recent, recent{accepted{b.Source, s.lastAt}, l, upTo})
+	s.recent = append(s.recent, recent{accepted{h.source, s.lastAt}, l, upTo})
 	return l, upTo, nil
 }
 
@@ -184,7 +180,7 @@ func (s *Spool) rotate(last *Batch) error {
 		rest = min(old.records%s.opt.MaxRecords, last.Records)
 	}
 	if rest > 0 {
-		lines, _ = appendStamped(nil, tailLines(last.lines, rest), old.id, old.records-rest)
+		lines, _ = appendStamped(nil, tailLines(last.lines, rest), old.id, last.first+last.Records-rest)
 		s.ends[old.id] = end{old.last, int64(last.Records - rest)}
 	}
 	if err := s.begin(lines, rest); err != nil {
@@ -227,7 +223,7 @@ func (s *Spool) begin(lines []byte, records int) error {
 	frameHeader{kind: kindCarry, records: uint32(records), accepted: s.lastAt}.put(frame)
 	buf = append(buf, frame...)
 
-	l := &log{id: id, records: records, lines: int64(len(lines)), opened: now, synced: int64(len(buf))}
+	l := &log{id: id, records: records, numbered: records, lines: int64(len(lines)), opened: now, synced: int64(len(buf))}
 	l.written.Store(l.synced)
 	path := s.logPath(id)
 	// Appending: a write that was rolled back leaves no hole.

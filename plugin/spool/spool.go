@@ -136,6 +136,7 @@ type Batch struct {
 	Source  Source
 	Records int
 	lines   []byte
+	first   int // number of its first record in the log that has it
 }
 
 // Reset empties b and keeps its memory.
@@ -178,11 +179,12 @@ type Spool struct {
 	objects  int64 // bytes in outbox/
 	sent     int64 // bytes in sent/
 	crowded  bool  // the disk lacks what sent/ has
-	encoder  encoder
 	failed   int64 // bytes in failed/
 	rejected int64 // bytes in rejected/
 	// resendable: there is something that meterctl could send again.
 	resendable bool
+
+	encoders sync.Pool // of *encoder
 
 	asideMu sync.Mutex // one writer of rejected/ at a time
 
@@ -203,17 +205,60 @@ func (s *Spool) Append(b *Batch) error {
 
 // accept writes b; on success the caller must call finish.
 func (s *Spool) accept(b *Batch) (*log, int64, error) {
+	e, _ := s.encoders.Get().(*encoder)
+	if e == nil {
+		e = new(encoder)
+	}
+	for {
+		l, err := s.reserve(b)
+		if err != nil {
+			return nil, 0, err
+		}
+		// Compressed without the lock, with the unique ids of that log.
+		h, frame, err := e.records(b, s.opt.segmentLevel(b), l.id)
+		if err != nil {
+			return nil, 0, fmt.Errorf("append: %w", err)
+		}
+		upTo, err := s.place(b, l, h, frame)
+		if upTo == 0 && err == nil {
+			continue // another log has begun meanwhile
+		}
+		s.encoders.Put(e) // not after a panic
+		return l, upTo, err
+	}
+}
+
+// reserve gives the current log and, in b.first, numbers in it that no other batch gets.
+func (s *Spool) reserve(b *Batch) (*log, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l, upTo, err := s.put(b, nil)
-	if err != nil {
-		return nil, 0, err
+	if err := s.ensure(); err != nil {
+		return nil, err
+	}
+	l := s.current
+	b.first = l.numbered
+	l.numbered += b.Records
+	return l, nil
+}
+
+// place writes the frame of b, which is for the log l; where that is not the current one any more, it returns 0.
+func (s *Spool) place(b *Batch, l *log, h frameHeader, frame []byte) (upTo int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l != s.current {
+		return 0, nil
+	}
+	if err := s.room(int64(len(frame))); err != nil {
+		return 0, fmt.Errorf("append: %w", err)
+	}
+	if _, upTo, err = s.put(h, frame); err != nil {
+		return 0, err
 	}
 	l.pending.Add(1)
 	if s.full(l) && s.rotate(b) != nil {
 		s.poke() // Run tries again, and tells
 	}
-	return l, upTo, nil
+	return upTo, nil
 }
 
 // finish waits until what accept wrote is durable.
@@ -240,7 +285,8 @@ func (s *Spool) Redelivered(src Source) (bool, error) {
 	if len(at) == 0 {
 		return false, nil
 	}
-	l, upTo, err := s.put(&Batch{Source: src}, appendInt64(make([]byte, frameHeaderSize), at[0]))
+	// Room is not asked for: it is small, and lets go of a chunk.
+	l, upTo, err := s.put(frameHeader{kind: kindAgain, source: src}, appendInt64(make([]byte, frameHeaderSize), at[0]))
 	if err == nil {
 		if err = s.commit(l, upTo); err != nil {
 			s.retire(l, l.synced)
