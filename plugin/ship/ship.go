@@ -43,19 +43,20 @@ const (
 
 // An attempt that takes longer than this has failed: time to be answered, and time for each byte.
 const (
-	attemptBase     = 30 * time.Second
-	attemptPerBytes = 32 << 10 // bytes a second that any link should reach
+	attemptBase = 30 * time.Second
+	slowestLink = 32 << 10 // bytes a second
 )
 
 // Shipper uploads from one spool into one bucket.
 type Shipper struct {
 	opt Options
 
-	mu       sync.Mutex // guards what follows
-	failures int        // in a row, of attempts that concern all objects
-	since    time.Time  // of the first of them
-	last     time.Time  // of the latest
-	until    time.Time  // no attempt before
+	mu       sync.Mutex           // guards what follows
+	failures int                  // in a row, of attempts that concern all objects
+	said     map[bucket.Kind]bool // since the last success
+	since    time.Time            // of the first of them
+	last     time.Time            // of the latest
+	until    time.Time            // no attempt before
 	opened   chan struct{}
 	refused  map[string]int // failures of single objects, by key
 	stats    Stats
@@ -80,7 +81,7 @@ func (s *Shipper) Stats() Stats {
 
 // New makes a Shipper; Run sets it going.
 func New(o Options) *Shipper {
-	return &Shipper{opt: o, opened: make(chan struct{}), refused: make(map[string]int), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
+	return &Shipper{opt: o, opened: make(chan struct{}), said: make(map[bucket.Kind]bool), refused: make(map[string]int), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
 }
 
 // Run uploads until ctx ends. It returns when no upload is under way any more. A panic of an upload ends
@@ -141,6 +142,7 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 		}
 	}()
 	err := s.put(ctx, obj)
+	var answer *bucket.Error // within it, a file that is not there is one of the credentials
 	switch {
 	case err == nil:
 		s.succeeded(obj)
@@ -149,7 +151,7 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 		}
 	case ctx.Err() != nil:
 		s.opt.Spool.Return(obj, time.Time{})
-	case errors.Is(err, fs.ErrNotExist):
+	case !errors.As(err, &answer) && errors.Is(err, fs.ErrNotExist):
 		s.opt.Log.Error("an object is gone from the outbox, somebody removed it", "key", obj.Key, "err", err)
 		_ = s.opt.Spool.Sent(obj)
 	default:
@@ -164,7 +166,7 @@ func (s *Shipper) put(ctx context.Context, obj spool.Object) error {
 		return err
 	}
 	defer f.Close()
-	ctx, cancel := context.WithTimeout(ctx, attemptBase+time.Duration(obj.Size/attemptPerBytes)*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, attemptBase+time.Duration(obj.Size/slowestLink)*time.Second)
 	defer cancel()
 	return s.opt.Bucket.Put(ctx, obj.Key, f, obj.Size, s.opt.ContentType)
 }
@@ -188,15 +190,14 @@ func (s *Shipper) wait(ctx context.Context) bool {
 }
 
 // failed notes a failure and tells when the object may be tried again. It is quiet, then loud: a line
-// for the first failure and one for each doubling of their number.
+// for the first failure, for each doubling of their number, and for each kind that is new.
 func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var e *bucket.Error
-	if errors.As(err, &e) {
-		s.stats.Failed[e.Kind]++
-	}
-	if e != nil && !e.Kind.ConcernsAll() || e == nil {
+	e := &bucket.Error{Kind: bucket.Unreadable} // what is no answer: the object cannot be read here
+	errors.As(err, &e)
+	s.stats.Failed[e.Kind]++
+	if !e.Kind.ConcernsAll() {
 		s.refused[key]++
 		n := s.refused[key]
 		wait := backoff(n, 40*firstWait, refusedWait)
@@ -215,7 +216,8 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 	s.failures++
 	wait := max(backoff(s.failures, firstWait, longestWait), min(e.RetryAfter, longestWait))
 	s.until = time.Now().Add(wait)
-	if loud(s.failures) {
+	if loud(s.failures) || !s.said[e.Kind] {
+		s.said[e.Kind] = true
 		s.opt.Log.Error("upload failed, nothing is lost, will be tried again", "kind", e.Kind, "failures", s.failures,
 			"waiting", s.opt.Spool.Waiting(), "next", wait.Round(time.Millisecond), "err", err)
 	}
@@ -234,6 +236,7 @@ func (s *Shipper) succeeded(obj spool.Object) {
 			"waiting", s.opt.Spool.Waiting()-1)
 	}
 	s.failures, s.until = 0, time.Time{}
+	clear(s.said)
 }
 
 // loud tells whether the n-th failure in a row is worth a line.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -67,8 +69,15 @@ func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 		if took := time.Since(began); took < 40*time.Minute || took > 100*time.Minute {
 			t.Errorf("100 failures took %s, want half a minute to a minute each", took)
 		}
+		for range 3 {
+			s.wait(t.Context())
+			s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Denied, Err: errors.New("403")})
+		}
+		if n := l.count("kind=denied"); n != 1 {
+			t.Errorf("got %d lines for another kind of failure in the same outage, want it said at once, and once", n)
+		}
 		s.succeeded(spool.Object{Key: "k"})
-		if l.count("upload succeeded after 100 failures") != 1 {
+		if l.count("upload succeeded after 103 failures") != 1 {
 			t.Errorf("want the end of the outage said, got\n%s", l.text.String())
 		}
 		if s.Stats().Failed[bucket.Unavailable] != 200 || s.Stats().Uploaded != 1 {
@@ -125,6 +134,60 @@ func TestBackoffDoublesToItsBoundHalfOfItAtRandom(t *testing.T) {
 				t.Fatalf("failure %d: got %s, want %s to %s", n, d, full/2, full)
 			}
 		}
+	}
+}
+
+// Both look like a file that is not there: an object that somebody removed, and a token that the SDK does not find.
+func TestAMissingTokenIsNoMissingObject(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("HOME", dir)
+	config := filepath.Join(dir, "config")
+	if err := os.WriteFile(config, []byte("[profile billing]\nsso_account_id = 123456789012\nsso_role_name = r\n"+
+		"sso_region = us-west-2\nsso_start_url = https://127.0.0.1:1/start\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_CONFIG_FILE", config)
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	b, err := bucket.Open(t.Context(), bucket.Options{Bucket: "b", Region: "us-west-2", Endpoint: "http://127.0.0.1:1", PathStyle: true, Profile: "billing"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	l := &lines{}
+	log := slog.New(slog.NewTextHandler(l, nil))
+	sp := openSpool(t, log)
+	batch := &spool.Batch{Records: 1}
+	batch.SetBuffer(append(batch.Buffer(), "{\"uniqueId\":\"\x00\"}\n"...))
+	if err := sp.Append(batch); err != nil {
+		t.Fatal(err)
+	}
+	if err := sp.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	obj, err := sp.Take(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Options{Spool: sp, Bucket: b, Concurrency: 1, Log: log})
+	s.ship(t.Context(), obj)
+	if sp.Waiting() != 1 || l.count("kind=credentials") != 1 {
+		t.Fatalf("%d objects wait, want the one that is not uploaded; log:\n%s", sp.Waiting(), l.text.String())
+	}
+	if obj, err = sp.Take(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	f, err := sp.Read(obj)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+		t.Fatal(err)
+	}
+	s.ship(t.Context(), obj)
+	if sp.Waiting() != 0 || l.count("an object is gone from the outbox") != 1 {
+		t.Errorf("%d objects wait, want none when the file is gone; log:\n%s", sp.Waiting(), l.text.String())
 	}
 }
 
