@@ -117,6 +117,7 @@ func TestAKeyFormatThatCouldLoseAnObjectIsRefused(t *testing.T) {
 		"logs/$UUID.gz/%":                      "strftime",
 		"logs//$UUID.gz":                       "without empty",
 		"../$UUID.gz":                          "without empty",
+		"//$UUID.gz":                           "without empty",
 		"logs/$UUID":                           "ending .gz",
 		"a\x00/$UUID.gz":                       "control characters",
 		strings.Repeat("x", 180) + "/$UUID.gz": "at most 200 bytes",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -76,7 +77,7 @@ func parseKeyFormat(format string, gzip bool) (keyFormat, error) {
 	}
 	example := k.key(spool.Sealed{ID: uuid.Nil, Opened: time.Date(2022, 9, 28, 23, 59, 59, 999999999, time.UTC)})
 	switch {
-	case path.Clean(example) != example || strings.HasPrefix(example, "../"):
+	case path.Clean(example) != example || !filepath.IsLocal(example):
 		return nil, errors.New("a path without empty, . and .. parts")
 	case len(url.PathEscape(example)) > spool.MaxKey:
 		return nil, fmt.Errorf("at most %d bytes in a key, escaped as in a URL, this makes %d", spool.MaxKey, len(url.PathEscape(example)))
