@@ -159,9 +159,9 @@ func (c carry) append(b []byte) []byte {
 	return append(b, c.lines...)
 }
 
-// parseCarry reads what append wrote; lines aliases b. The frame's checksum vouches for b, so ok is
-// false only for a frame that this package did not write.
-func parseCarry(b []byte) (c carry, ok bool) {
+// parseCarry reads what append wrote; lines aliases b. The frame's checksum vouches for b: of what this package did not
+// write it reads as far as it goes.
+func parseCarry(b []byte) (c carry) {
 	le := binary.LittleEndian
 	entries := func(size int) []byte {
 		if len(b) < 4 {
@@ -178,7 +178,7 @@ func parseCarry(b []byte) (c carry, ok bool) {
 	for _, to := range []*[]accepted{&c.recent, &c.expected} {
 		list := entries(20)
 		if list == nil {
-			return c, false
+			return c
 		}
 		for ; len(list) > 0; list = list[20:] {
 			*to = append(*to, accepted{Source{le.Uint32(list), le.Uint64(list[4:])}, int64(le.Uint64(list[12:]))})
@@ -186,14 +186,14 @@ func parseCarry(b []byte) (c carry, ok bool) {
 	}
 	list := entries(32)
 	if list == nil {
-		return c, false
+		return c
 	}
 	c.ends = make(map[uuid.UUID]end)
 	for ; len(list) > 0; list = list[32:] {
 		c.ends[uuid.UUID(list[:16])] = end{int64(le.Uint64(list[16:])), int64(le.Uint64(list[24:]))}
 	}
 	c.lines = b
-	return c, true
+	return c
 }
 
 // damage is a stretch of a log that holds no whole frame.
@@ -283,7 +283,7 @@ func (s *scanner) lines(bound end) (lines []byte, err error) {
 			return nil, err
 		}
 	case kindCarry:
-		c, _ := parseCarry(s.payload)
+		c := parseCarry(s.payload)
 		lines = c.lines
 	}
 	if s.start > bound.offset {

@@ -94,6 +94,7 @@ func Records(dir string, f File, each func(line []byte) error) (n int, problems 
 	case f.Room == openDir:
 		problems, err = logRecords(dir, file, f, count)
 	case f.Room == damagedDir, f.Path == journal, strings.HasSuffix(f.Path, ReasonSuffix), strings.HasPrefix(path.Base(f.Path), "."):
+	case f.Room == sealingDir && !isSealed(path.Base(f.Path)): // is being written, or was when a crash came
 	case each == nil:
 		n, problems, err = countLines(file, f)
 	default:
@@ -159,8 +160,7 @@ func endOf(dir string, id uuid.UUID) (end, error) {
 		}
 		if st, err := f.Stat(); err == nil {
 			if scan, err := newScanner(f, st.Size()); err == nil && scan.Next() && scan.header.kind == kindCarry {
-				c, _ := parseCarry(scan.payload)
-				if b, ok := c.ends[id]; ok {
+				if b, ok := parseCarry(scan.payload).ends[id]; ok {
 					bound = b
 				}
 			}
@@ -171,22 +171,21 @@ func endOf(dir string, id uuid.UUID) (end, error) {
 }
 
 // textOf opens the text of an object or a file of rejected records.
-func textOf(file *os.File, f File) (*bufio.Reader, *countingReader, error) {
+func textOf(file *os.File, f File) (*bufio.Reader, error) {
 	buffered := bufio.NewReaderSize(file, 1<<20)
 	var in io.Reader = buffered
 	if magic, _ := buffered.Peek(2); f.Room != rejectedDir && bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		gz, err := gzip.NewReader(buffered)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		in = gz
 	}
-	counted := &countingReader{Reader: in}
-	return bufio.NewReaderSize(counted, 1<<20), counted, nil
+	return bufio.NewReaderSize(in, 1<<20), nil
 }
 
 func countLines(file *os.File, f File) (n int, problems []Problem, err error) {
-	text, counted, err := textOf(file, f)
+	text, err := textOf(file, f)
 	if err != nil {
 		return 0, []Problem{{f.Path, 0, err.Error()}}, nil
 	}
@@ -199,28 +198,27 @@ func countLines(file *os.File, f File) (n int, problems []Problem, err error) {
 		return n, problems, err
 	}
 	buf := make([]byte, 256<<10)
-	for {
+	for offset := int64(0); ; {
 		k, err := text.Read(buf)
 		n += bytes.Count(buf[:k], newline)
+		offset += int64(k)
 		if err == io.EOF {
 			return n, nil, nil
 		}
 		if err != nil {
-			return n, []Problem{{f.Path, counted.n, err.Error()}}, nil
+			return n, []Problem{{f.Path, offset, err.Error()}}, nil
 		}
 	}
 }
 
 func textRecords(file *os.File, f File, each func([]byte) error) ([]Problem, error) {
-	text, counted, err := textOf(file, f)
+	text, err := textOf(file, f)
 	if err != nil {
 		return []Problem{{f.Path, 0, err.Error()}}, nil
 	}
-	broken := func(err error) ([]Problem, error) {
-		return []Problem{{f.Path, counted.n, err.Error()}}, nil
-	}
 	if lead, _ := text.Peek(1); len(lead) == 1 && lead[0] == '[' {
 		dec := json.NewDecoder(text)
+		broken := func(err error) ([]Problem, error) { return []Problem{{f.Path, dec.InputOffset(), err.Error()}}, nil }
 		if _, err := dec.Token(); err != nil {
 			return broken(err)
 		}
@@ -254,18 +252,7 @@ func textRecords(file *os.File, f File, each func([]byte) error) ([]Problem, err
 			return nil, nil
 		}
 		if err != nil {
-			return broken(err)
+			return []Problem{{f.Path, offset, err.Error()}}, nil
 		}
 	}
-}
-
-type countingReader struct {
-	io.Reader
-	n int64
-}
-
-func (c *countingReader) Read(b []byte) (int, error) {
-	n, err := c.Reader.Read(b)
-	c.n += int64(n)
-	return n, err
 }

@@ -184,6 +184,11 @@ func parseSealed(name string) (from origin, key string, ok bool) {
 	return origin(lead), key, ok && err == nil && kerr == nil && filepath.IsLocal(key)
 }
 
+func isSealed(name string) bool {
+	_, _, ok := parseSealed(name)
+	return ok
+}
+
 // appendStamped appends lines with each NUL replaced by the unique id of its record; the first line is
 // record number first. It returns the number behind the last.
 func appendStamped(dst, lines []byte, id uuid.UUID, first int) (_ []byte, n int) {

@@ -256,7 +256,7 @@ func (s *Spool) recoverLog(l *log, found map[accepted]int64) error {
 		case kindRecords, kindSegment:
 			found[accepted{h.source, h.accepted}] = h.accepted + int64(recentAge)
 		case kindCarry:
-			c, _ := parseCarry(scan.payload)
+			c := parseCarry(scan.payload)
 			clear(found)
 			for _, a := range c.recent {
 				found[a] = a.at + int64(recentAge)

@@ -40,16 +40,15 @@ func Resend(dir, key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	from := s.objectPath(failedDir, key)
-	if _, err := os.Stat(from); err != nil {
-		return "", fmt.Errorf("resend: want the key of an object in %s/: %w", failedDir, err)
+	if err := s.isRefused(key); err != nil {
+		return "", fmt.Errorf("resend: %w", err)
 	}
 	// Written down before, so that what is in the journal may not have happened, but not the reverse.
 	if err := s.note(entry{Action: "resend", Key: key, NewKey: fresh}); err != nil {
 		return "", err
 	}
 	// From sealing/, where no log of that id exists, an object goes to the outbox.
-	if err := os.Rename(from, s.path(sealingDir, sealedName(origin(id.String()), fresh))); err != nil {
+	if err := os.Rename(s.objectPath(failedDir, key), s.path(sealingDir, sealedName(origin(id.String()), fresh))); err != nil {
 		return "", fmt.Errorf("resend %s: %w", key, err)
 	}
 	if err := s.syncDir(s.path(sealingDir)); err != nil {
@@ -64,9 +63,12 @@ func Drop(dir, key, why string) error {
 		return errors.New("drop: want a reason for whoever asks later, got none")
 	}
 	s := offline(dir)
+	if err := s.isRefused(key); err != nil {
+		return fmt.Errorf("drop: %w", err)
+	}
 	n, problems, err := Records(dir, File{Room: failedDir, Path: failedDir + "/" + key}, nil)
 	if err != nil {
-		return fmt.Errorf("drop: want the key of an object in %s/: %w", failedDir, err)
+		return fmt.Errorf("drop %s: %w", key, err)
 	}
 	if len(problems) > 0 {
 		why = fmt.Sprintf("%s (%v)", why, problems[0])
@@ -78,6 +80,22 @@ func Drop(dir, key, why string) error {
 		return fmt.Errorf("drop %s: %w", key, err)
 	}
 	return s.removeReason(key)
+}
+
+// isRefused tells if key is an object in failed/, and not a folder of them or what else lies there.
+func (s *Spool) isRefused(key string) error {
+	got := "a file that is no object"
+	if filepath.IsLocal(key) && failedDir+"/"+key != journal && !strings.HasSuffix(key, ReasonSuffix) {
+		switch st, err := os.Lstat(s.objectPath(failedDir, key)); {
+		case err != nil:
+			got = err.Error()
+		case st.Mode().IsRegular():
+			return nil
+		case st.IsDir():
+			got = "a folder"
+		}
+	}
+	return fmt.Errorf("want the key of an object in %s/, got %q: %s", failedDir, key, got)
 }
 
 // offline is a spool for functions that work without the lock.

@@ -49,18 +49,7 @@ func (s *Spool) Run(ctx context.Context) {
 
 // sealDue seals what is full or old enough and tells when the next look is due; 0 is never.
 func (s *Spool) sealDue(ctx context.Context) (time.Duration, error) {
-	s.mu.Lock()
-	var next time.Duration
-	due := false
-	if l := s.current; l != nil && l.records > 0 {
-		next = time.Until(l.opened.Add(s.opt.MaxAge))
-		if due = next <= 0 || s.full(l); due {
-			next = 0
-		}
-	}
-	logs, err := s.sealable(due)
-	look := s.resendable
-	s.mu.Unlock()
+	logs, next, look, err := s.due()
 	s.trimSent()
 	if look {
 		s.lookAside()
@@ -69,6 +58,21 @@ func (s *Spool) sealDue(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	return next, errors.Join(err, s.sealAll(ctx, logs))
+}
+
+// due gives the logs that are to be sealed now, when the next will be, and whether to look aside.
+func (s *Spool) due() (logs []*log, next time.Duration, look bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	due := false
+	if l := s.current; l != nil && l.records > 0 {
+		next = time.Until(l.opened.Add(s.opt.MaxAge))
+		if due = next <= 0 || s.full(l); due {
+			next = 0
+		}
+	}
+	logs, err = s.sealable(due)
+	return logs, next, s.resendable, err
 }
 
 // sealable gives the logs that may be sealed, the current one among them if it is due: those that have a
@@ -108,11 +112,7 @@ func (s *Spool) sealAll(ctx context.Context, logs []*log) error {
 // the next start. The chunks accepted since the start are forgotten: Fluent Bit stops when it has
 // recorded them. Run must have returned.
 func (s *Spool) Drain(ctx context.Context) error {
-	s.mu.Lock()
-	s.closed = true
-	s.recent = nil
-	logs, err := s.sealable(true)
-	s.mu.Unlock()
+	logs, err := s.endAcceptance()
 	if err = errors.Join(err, s.sealAll(ctx, logs)); err != nil {
 		return err
 	}
@@ -126,6 +126,15 @@ func (s *Spool) Drain(ctx context.Context) error {
 	path := s.logPath(s.current.id)
 	s.current = nil
 	return errors.Join(s.remove(path), s.syncDir(s.path(openDir)))
+}
+
+// endAcceptance gives the logs that are left to seal.
+func (s *Spool) endAcceptance() ([]*log, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.recent = nil
+	return s.sealable(true)
 }
 
 // Close lets go of the directory. Run must have returned and no object be taken.

@@ -11,6 +11,9 @@ type Stats struct {
 	OldestWaiting  time.Time // when the oldest of all that is named sealed, or accepted; zero if nothing waits
 	UsedBytes      int64     // what counts against Options.Limit
 	LimitBytes     int64
+	FailedBytes    int64 // in failed/, which is part of UsedBytes
+	RejectedBytes  int64 // in rejected/, which has a limit of its own
+	RejectedLimit  int64
 }
 
 // Stats takes no longer the more is waiting.
@@ -40,6 +43,7 @@ func (s *Spool) Stats() Stats {
 			st.OldestWaiting = l.opened
 		}
 	}
-	st.UsedBytes = s.openBytes() + s.objects + s.failed
+	st.UsedBytes, st.FailedBytes = s.openBytes()+s.objects+s.failed, s.failed
+	st.RejectedBytes, st.RejectedLimit = s.rejected, s.opt.RejectLimit
 	return st
 }

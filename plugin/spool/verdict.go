@@ -36,7 +36,11 @@ func (s *Spool) InBucket() ([]Object, error) { return s.listObjects(sentDir) }
 func (s *Spool) Forget(obj Object) error {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
-	if err := s.remove(s.objectPath(sentDir, obj.Key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := s.remove(s.objectPath(sentDir, obj.Key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // given up, for want of room, since it was listed
+	}
+	if err != nil {
 		return fmt.Errorf("forget %s: %w", obj.Key, err)
 	}
 	s.removeEmpty(sentDir, obj.Key)
@@ -58,7 +62,7 @@ func (s *Spool) Refuse(obj Object, reason []byte) error {
 	}
 	crash("reason-written")
 	if err := s.rename(s.objectPath(sentDir, obj.Key), to); err != nil {
-		return fmt.Errorf("keep the refused %s: %w", obj.Key, err)
+		return fmt.Errorf("keep the refused %s: %w", obj.Key, errors.Join(err, s.remove(to+ReasonSuffix)))
 	}
 	crash("refused")
 	s.removeEmpty(sentDir, obj.Key)
@@ -136,13 +140,18 @@ func (s *Spool) countSent(bytes int64) {
 func (s *Spool) lookAside() {
 	s.asideMu.Lock() // no Reject meanwhile
 	defer s.asideMu.Unlock()
-	size := func(objects []Object, _ error) (n int64) {
-		for _, obj := range objects {
-			n += obj.Size
-		}
-		return n
+	refused, err1 := Refused(s.opt.Dir)
+	days, err2 := s.listObjects(rejectedDir)
+	if err1 != nil || err2 != nil {
+		return // what was known holds until the next look
 	}
-	failed, rejected := size(Refused(s.opt.Dir)), size(s.listObjects(rejectedDir))
+	var failed, rejected int64
+	for _, obj := range refused {
+		failed += obj.Size
+	}
+	for _, day := range days {
+		rejected += day.Size
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed, s.rejected = failed, rejected
@@ -176,7 +185,7 @@ func (s *Spool) listObjects(room string) ([]Object, error) {
 		if errors.Is(err, fs.ErrNotExist) && p != root {
 			return nil // moved or removed meanwhile
 		}
-		if err != nil || d.IsDir() || strings.HasSuffix(p, ReasonSuffix) || strings.HasPrefix(d.Name(), ".tmp-") {
+		if err != nil || d.IsDir() || strings.HasSuffix(p, ReasonSuffix) || strings.HasPrefix(d.Name(), leftPrefix) {
 			return err
 		}
 		st, err := d.Info()
