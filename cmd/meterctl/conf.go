@@ -92,7 +92,7 @@ func readConfiguration(file string) (*configuration, error) {
 	if err := read(file); err != nil {
 		return nil, err
 	}
-	for _, s := range c.all {
+	for i, s := range c.all {
 		p := s.find("name")
 		if p == nil {
 			return nil, fmt.Errorf("%s: want an output with a name, got none", s.place)
@@ -104,18 +104,19 @@ func readConfiguration(file string) (*configuration, error) {
 		if !strings.EqualFold(name, "amberflo") {
 			continue
 		}
-		for i := range s.properties {
-			if s.properties[i].value, err = c.expand(&s.properties[i]); err != nil {
+		for k := range s.properties {
+			if s.properties[k].value, err = c.expand(&s.properties[k]); err != nil {
 				return nil, err
 			}
 		}
-		s.name = fmt.Sprintf("amberflo.%d", len(c.outputs))
+		s.name = fmt.Sprintf("amberflo.%d", i) // Fluent Bit counts the outputs of all kinds together (flb_output.c)
 		c.outputs = append(c.outputs, s)
 	}
 	return c, nil
 }
 
-// output chooses an output of amberflo: by its number from 0, its name such as amberflo.0 or its alias.
+// output chooses an output of amberflo: by its number among those of amberflo, from 0, by its name in Fluent Bit such as
+// amberflo.0, or by its alias.
 // "" is the only one.
 func (c *configuration) output(choice string) (*section, error) {
 	if choice == "" && len(c.outputs) == 1 {
@@ -127,7 +128,7 @@ func (c *configuration) output(choice string) (*section, error) {
 		if choice != "" && (choice == strconv.Itoa(i) || choice == s.name || choice == alias) {
 			return s, nil
 		}
-		have = append(have, strings.TrimSpace(fmt.Sprintf("%d %s", i, alias))+" ("+s.place.String()+")")
+		have = append(have, strings.TrimSpace(fmt.Sprintf("%d %s %s", i, s.name, alias))+" ("+s.place.String()+")")
 	}
 	switch {
 	case len(have) == 0:

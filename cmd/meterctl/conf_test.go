@@ -174,10 +174,11 @@ func TestAnOutputIsChosenByNumberNameOrAlias(t *testing.T) {
 	for _, test := range []struct{ file, choice, want, wantErr string }{
 		{"one.conf", "", "amberflo.0", ""},
 		{"two.conf", "0", "amberflo.0", ""},
-		{"two.conf", "1", "amberflo.1", ""},
-		{"two.conf", "amberflo.1", "amberflo.1", ""},
-		{"two.conf", "bytes", "amberflo.1", ""},
-		{"two.conf", "", "", "1 bytes ("},
+		{"two.conf", "1", "amberflo.2", ""},
+		{"two.conf", "amberflo.2", "amberflo.2", ""},
+		{"two.conf", "amberflo.1", "", `got "amberflo.1"`},
+		{"two.conf", "bytes", "amberflo.2", ""},
+		{"two.conf", "", "", "1 amberflo.2 bytes ("},
 		{"two.conf", "2", "", `got "2"`},
 		{"none.conf", "", "", "want a configuration with an output whose name is amberflo"},
 	} {

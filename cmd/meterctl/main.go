@@ -31,14 +31,15 @@ All of it works beside a running Fluent Bit.
                                               the meter records that CONF makes of sample records (one
                                               JSON object a line, from FILE or standard input); also
                                               names keys that are no options
-    meterctl retry-rejected -c CONF [-output N] [-since YYYY-MM-DD]
-                                              map what is in rejected/ of CONF's store_dir again, by CONF as
-                                              it is now; what maps is delivered, the rest stays
+    meterctl [-store-dir DIR] retry-rejected -c CONF [-output N] [-since YYYY-MM-DD]
+                                              map what is in rejected/ again, by CONF as it is now; what maps
+                                              is delivered, the rest stays. Without -store-dir it works in
+                                              the store_dir that CONF names
 
 DIR is the output's store_dir (default /tmp/fluent-bit/amberflo, or $AMBERFLO_STORE_DIR).
 FILE is a path as ls -l prints it, or an object key. ls -n does not count records, which
 for compressed objects means reading them. CONF is a configuration of Fluent Bit, classic or YAML;
-N is the number of one of its amberflo outputs, from 0, or its alias.
+N is the number of one of its amberflo outputs, from 0, its name as in the log (amberflo.2), or its alias.
 
 Exit status: 0 all is well, 1 check found a problem or a record was rejected, 2 the command could not be carried out.
 `
@@ -89,7 +90,9 @@ func run(args []string, out io.Writer) error {
 	case "map":
 		err = mapSamples(os.Stdin, w, os.Stderr, rest)
 	case "retry-rejected":
-		err = retryRejected(w, os.Stderr, rest)
+		chosen := ""
+		flags.Visit(func(f *flag.Flag) { chosen = f.Value.String() }) // there is but one
+		err = retryRejected(w, os.Stderr, chosen, rest)
 	default:
 		err = fmt.Errorf("want ls, check, cat, resend, drop, map or retry-rejected, got %q; meterctl -h explains them", verb)
 	}
@@ -247,12 +250,12 @@ func find(files []spool.File, dir, name string) (spool.File, bool) {
 
 // resend hands refused objects back for delivery.
 func resend(w io.Writer, dir string, args []string) error {
-	refused, err := spool.Refused(dir)
-	if err != nil {
-		return err
-	}
 	keys := args
 	if len(args) == 1 && (args[0] == "-all" || args[0] == "--all") {
+		refused, err := spool.Refused(dir)
+		if err != nil {
+			return err
+		}
 		keys = nil
 		for _, obj := range refused {
 			keys = append(keys, obj.Key)

@@ -24,8 +24,9 @@ type reject struct {
 	Chunk  []byte // the event as it came, behind the start of its group
 }
 
-// retryRejected maps what was set aside by the present configuration, and has delivered what now maps.
-func retryRejected(out, notes io.Writer, args []string) error {
+// retryRejected maps what was set aside by the present configuration, and has delivered what now maps. It works in
+// storeDir, or in the configuration's if that is empty.
+func retryRejected(out, notes io.Writer, storeDir string, args []string) error {
 	flags := flag.NewFlagSet("retry-rejected", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	file := flags.String("c", "", "")
@@ -48,6 +49,7 @@ func retryRejected(out, notes io.Writer, args []string) error {
 	}
 
 	r := &retry{mapping: newMapping(config.Rules), done: map[string]bool{}, names: []string{s.name, cmp.Or(s.get("alias"), s.name)}, shared: sharesSpool(conf, s, config)}
+	config.StoreDir = cmp.Or(storeDir, config.StoreDir)
 	objects, err := spool.Retry(config.Spool(), since, r.again)
 	kept := ""
 	if r.others > 0 {

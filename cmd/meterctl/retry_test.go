@@ -68,7 +68,7 @@ func retriedWith(t *testing.T, storeDir, mapping string, args ...string) (said s
 	conf := fmt.Sprintf("[OUTPUT]\n  Name amberflo\n  bucket b\n  Retry_Limit no_limits\n  store_dir %s\n  %s\n", storeDir, strings.ReplaceAll(mapping, "\n", "\n  "))
 	file := filepath.Join(write(t, map[string]string{"fluent-bit.conf": conf}), "fluent-bit.conf")
 	var out, notes strings.Builder
-	err = retryRejected(&out, &notes, append([]string{"-c", file}, args...))
+	err = retryRejected(&out, &notes, "", append([]string{"-c", file}, args...))
 	files, ferr := spool.Files(storeDir)
 	if ferr != nil {
 		t.Fatal(ferr)
@@ -201,10 +201,10 @@ func TestRecordsOfAnotherOutputOfTheSpoolAreLeft(t *testing.T) {
 	conf := fmt.Sprintf(section+section, "first", "second")
 	file := filepath.Join(write(t, map[string]string{"c.conf": conf}), "c.conf")
 	var out strings.Builder
-	if err := retryRejected(&out, io.Discard, []string{"-c", file}); err == nil || !strings.Contains(err.Error(), "want -output") {
+	if err := retryRejected(&out, io.Discard, "", []string{"-c", file}); err == nil || !strings.Contains(err.Error(), "want -output") {
 		t.Errorf("without -output: got %v", err)
 	}
-	if err := retryRejected(&out, io.Discard, []string{"-c", file, "-output", "second"}); err != nil {
+	if err := retryRejected(&out, io.Discard, "", []string{"-c", file, "-output", "second"}); err != nil {
 		t.Error(err)
 	}
 	if !strings.HasPrefix(out.String(), "1 rejected records: 1 meter records in 1 objects are on their way; 1 of other outputs are left") {
@@ -213,6 +213,23 @@ func TestRecordsOfAnotherOutputOfTheSpoolAreLeft(t *testing.T) {
 	if _, left := dayFile(t, dir); strings.Count(left, "\n") != 1 || !strings.Contains(left, `"output":"amberflo.0"`) {
 		t.Errorf("left\n%s", left)
 	}
+}
+
+func TestAStoreDirThatIsNamedCountsAndNotTheConfigurations(t *testing.T) {
+	live := refusing(t, `{"tenant":"a"}`+"\n", "amberflo.0")
+	copied := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(copied, os.DirFS(live)); err != nil {
+		t.Fatal(err)
+	}
+	conf := "[OUTPUT]\n  Name amberflo\n  bucket b\n  store_dir " + live + "\n  customer_id $tenant\n  meter_api_name M\n  meter_value 1\n"
+	file := filepath.Join(write(t, map[string]string{"c.conf": conf}), "c.conf")
+	if out, err := meterctl(t, "-store-dir", copied, "retry-rejected", "-c", file); err != nil || !strings.HasPrefix(out, "1 rejected records: 1 meter records") {
+		t.Errorf("got %v, %s", err, out)
+	}
+	if files, _ := os.ReadDir(filepath.Join(copied, "rejected")); len(files) != 0 {
+		t.Errorf("want nothing left in the directory that was named, got %v", files)
+	}
+	dayFile(t, live)
 }
 
 func TestWhatIsNoRejectStays(t *testing.T) {
