@@ -27,8 +27,16 @@ func hostOf(ctx unsafe.Pointer, name string) plugin.Host {
 		Option: func(key string) string { return output.FLBPluginConfigKey(ctx, key) },
 		Log:    logThroughHost,
 	}
-	if C.amberflo_log_enabled(instance, levelOf(slog.LevelError)) >= 0 {
-		host.LogEnabled = func(level slog.Level) bool { return C.amberflo_log_enabled(instance, levelOf(level)) == 1 }
+	// Asked now: outputs that share a spool log through the first of them, whose instance Fluent Bit frees while the
+	// others go on.
+	enabled := func(level slog.Level) C.int { return C.amberflo_log_enabled(instance, levelOf(level)) }
+	if enabled(slog.LevelError) >= 0 {
+		host.Level = slog.LevelError + 1 // none
+		for _, level := range []slog.Level{slog.LevelError, slog.LevelWarn, slog.LevelInfo, slog.LevelDebug} {
+			if enabled(level) == 1 {
+				host.Level = level
+			}
+		}
 	}
 	return host
 }

@@ -20,8 +20,7 @@ import (
 	"out_amberflo/plugin"
 )
 
-// started numbers the outputs as Fluent Bit does, from 0 after each registration; it tells an output
-// written in Go no name.
+// started numbers the outputs, from 0 after each registration, for a host that tells no names.
 var started atomic.Int32
 
 // running is what the host holds for an output: empty once the output was stopped, because fluent-bit-go

@@ -24,12 +24,7 @@ func newLogger(host Host) *slog.Logger {
 	return slog.New(&logHandler{host: host, mu: &sync.Mutex{}})
 }
 
-func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool {
-	if h.host.LogEnabled != nil {
-		return h.host.LogEnabled(level)
-	}
-	return level >= slog.LevelInfo
-}
+func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.host.Level }
 
 func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
@@ -84,7 +79,7 @@ func LogError(host Host, err error) {
 		}
 		return
 	}
-	log.Error(err.Error())
+	log.Error("not started: " + err.Error())
 }
 
 // Caught, deferred, ends a panic where there is no instance that would count it.
