@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,8 +41,8 @@ type Config struct {
 
 	Rules *meter.Rules
 
-	// delivery is every option that concerns where objects go and what they are, as text: outputs for
-	// which it is equal may share a spool.
+	// delivery is every option but those of the mapping, as text, "key=value", defaults included: outputs
+	// for which it is equal may share a spool.
 	delivery []string
 }
 
@@ -199,11 +200,8 @@ func Check(get func(key string) string) (*Config, []*OptionError) {
 		}
 	}
 	for _, o := range options {
-		v := strings.TrimSpace(get(o.key))
+		v := cmp.Or(strings.TrimSpace(get(o.key)), o.value)
 		c.delivery = append(c.delivery, o.key+"="+v)
-		if v == "" {
-			v = o.value
-		}
 		if v == "" {
 			continue
 		}

@@ -150,7 +150,7 @@ func (d *delivery) checkPut(ctx context.Context) error {
 	defer cancel()
 	body := []byte("Stored by out_amberflo at its start to see that it may write here. It can be deleted.\n")
 	if err := d.bucket.Put(ctx, "out_amberflo-startup-check.txt", bytes.NewReader(body), int64(len(body)), "text/plain"); err != nil {
-		return fmt.Errorf("startup_check put: not started: %w", err)
+		return fmt.Errorf("startup_check put: %w", err)
 	}
 	return nil
 }
@@ -196,17 +196,15 @@ func (d *delivery) leave() {
 	d.bucket.Close()
 }
 
-// describe is the configuration in effect, for one log line at start. It holds no secret.
+// describe is what of the configuration in effect is no default, and the most wanted of the rest, for one log line at
+// start. It holds no secret.
 func (c *Config) describe() string {
 	b := &strings.Builder{}
 	fmt.Fprintf(b, "bucket=%s region=%s", c.Bucket.Bucket, c.Bucket.Region)
 	for i, o := range options {
 		_, v, _ := strings.Cut(c.delivery[i], "=")
-		if slices.Contains([]string{"bucket", "region", "external_id"}, o.key) || v == "" && !slices.Contains([]string{"s3_key_format", "upload_timeout", "store_dir"}, o.key) {
+		if slices.Contains([]string{"bucket", "region", "external_id"}, o.key) || v == o.value && !slices.Contains([]string{"s3_key_format", "upload_timeout", "store_dir"}, o.key) {
 			continue
-		}
-		if v == "" {
-			v = o.value
 		}
 		fmt.Fprintf(b, " %s=%s", o.key, v)
 	}

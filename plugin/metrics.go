@@ -26,7 +26,9 @@ type Metric struct {
 var Metrics = []Metric{
 	{"accepted_records_total", "Meter records accepted: they are on disk.", true, "", nil},
 	{"accepted_bytes_total", "Bytes of the chunks that were accepted.", true, "", nil},
-	{"rejected_records_total", "Records that could not be metered, set aside in rejected/.", true, "reason", meter.Reasons},
+	{"rejected_records_total", "Records that could not be metered: set aside in rejected/, or dropped as rejected_overflow says.", true, "reason", meter.Reasons},
+	{"ignored_records_total", "Records that unmatched ignore passed over.", true, "", nil},
+	{"deferred_chunks_total", "Times that a chunk could not be accepted and was left with Fluent Bit.", true, "", nil},
 	{"redelivered_chunks_total", "Chunks that came again after a crash, and were not counted again.", true, "", nil},
 	{"damaged_chunks_total", "Chunks with bytes that could not be decoded, kept in damaged/.", true, "", nil},
 	{"panics_total", "Mistakes in the plugin that were caught.", true, "", nil},
@@ -42,6 +44,9 @@ var Metrics = []Metric{
 	{"last_upload_timestamp_seconds", "When an upload last succeeded, Unix time; 0 before the first.", false, "", nil},
 	{"spool_bytes", "Bytes in store_dir that count against its limit.", false, "", nil},
 	{"spool_limit_bytes", "store_dir_limit_size.", false, "", nil},
+	{"failed_bytes", "Bytes of objects in failed/, as stored.", false, "", nil},
+	{"rejected_bytes", "Bytes in rejected/.", false, "", nil},
+	{"rejected_limit_bytes", "rejected_limit_size.", false, "", nil},
 }
 
 func kinds() (names []string) {
@@ -53,8 +58,8 @@ func kinds() (names []string) {
 
 // counts are what one output counts itself.
 type counts struct {
-	records, bytes, redelivered, damaged atomic.Int64
-	rejected                             map[string]*atomic.Int64 // read-only map
+	records, bytes, ignored, deferred, redelivered, damaged atomic.Int64
+	rejected                                                map[string]*atomic.Int64 // read-only map
 }
 
 func newCounts() *counts {
@@ -73,7 +78,9 @@ func (p *Instance) values() []float64 {
 	for _, reason := range meter.Reasons {
 		v = append(v, float64(p.counts.rejected[reason].Load()))
 	}
-	v = append(v, float64(p.counts.redelivered.Load()), float64(p.counts.damaged.Load()))
+	for _, n := range []*atomic.Int64{&p.counts.ignored, &p.counts.deferred, &p.counts.redelivered, &p.counts.damaged} {
+		v = append(v, float64(n.Load()))
+	}
 	first := len(v)
 	st, sh := d.spool.Stats(), d.ship.Stats()
 	v = append(v, float64(d.panics.Load()), float64(st.Sealed), float64(sh.Uploaded), float64(sh.UploadedBytes))
@@ -88,7 +95,7 @@ func (p *Instance) values() []float64 {
 		last = float64(sh.LastSuccess.UnixMilli()) / 1000
 	}
 	v = append(v, float64(refused(d.report)), float64(st.WaitingObjects), float64(st.WaitingBytes), float64(st.WaitingRecords),
-		age, last, float64(st.UsedBytes), float64(st.LimitBytes))
+		age, last, float64(st.UsedBytes), float64(st.LimitBytes), float64(st.FailedBytes), float64(st.RejectedBytes), float64(st.RejectedLimit))
 	if p.number > 0 {
 		clear(v[first:])
 	}

@@ -52,9 +52,10 @@ type Host struct {
 	Name   string                  // of the output, e.g. amberflo.0
 	Option func(key string) string // the text of an option, "" if it is not set; called by Start only
 
+	Level slog.Level // of the least important lines that it wants
+
 	// The host may lack what follows; then it is nil.
 
-	LogEnabled func(slog.Level) bool
 	// Log prints a line; false if it could not, and the line goes to standard error.
 	Log func(level slog.Level, line string) bool
 	// Publish sets the host's own metrics to values: in the order of Metrics, one for each value of a label.
@@ -73,7 +74,7 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 		return nil, err
 	}
 	p := &Instance{delivery: d, rules: c.Rules, log: log, name: host.Name, number: number,
-		dropRejects: c.DropRejects, refusals: refusals{log: log, caught: d.caught, count: make(map[string]int), held: make(map[spool.Source]struct{})}, counts: newCounts()}
+		dropRejects: c.DropRejects, refusals: refusals{log: log, caught: d.caught, count: make(map[string]int), held: make(map[spool.Source]bool)}, counts: newCounts()}
 	p.work.New = func() any {
 		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewMapper()}
 	}
@@ -123,6 +124,7 @@ func (p *Instance) Flush(tag string, data []byte) error {
 		p.work.Put(w)    // not after a panic: nobody knows its state
 	}()
 	if err != nil {
+		p.counts.deferred.Add(1)
 		p.trouble.failed(p.log, "a chunk cannot be accepted now, Fluent Bit keeps it and tries again", err)
 	} else {
 		p.trouble.succeeded(p.log, "chunks are accepted again")
@@ -150,20 +152,18 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	w.reader.Reset(data)
 
 	buf := w.batch.Buffer()
+	ignored := 0
 	for events := 0; w.reader.Next(); events++ {
 		ev := w.reader.Event()
 		var n int
 		var refusal *meter.Refusal
-		if ev.Malformed == "" {
-			buf, n, refusal = w.mapper.Append(buf, tag, ev)
-		} else {
-			refusal = &meter.Refusal{Reason: meter.NotAnEvent, Detail: ev.Malformed}
-		}
-		if refusal != nil {
+		if buf, n, refusal = w.mapper.Append(buf, tag, ev); refusal != nil {
 			w.rejects = appendReject(w.rejects, reject{
 				ID: fmt.Sprintf("%016x-%d", source.Hash, events), Reason: refusal.Reason, Detail: refusal.Detail, Output: p.name, Tag: tag,
 			}, ev)
 			w.refused = append(w.refused, refusal)
+		} else if n == 0 {
+			ignored++
 		}
 		w.batch.Records += n
 	}
@@ -177,14 +177,15 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		}
 	}
 	// Set aside first: a reject is known by its id if this chunk has to come again, a record is not.
-	if len(w.rejects) > 0 && !p.refusals.kept(source) {
+	dropped, known := p.refusals.known(source)
+	if len(w.rejects) > 0 && !known {
 		err := s.Reject(w.rejects)
-		if errors.Is(err, spool.ErrFull) && p.dropRejects {
-			p.refusals.dropped(len(w.refused), err)
+		if dropped = errors.Is(err, spool.ErrFull) && p.dropRejects; dropped {
+			p.refusals.drop(len(w.refused), err)
 		} else if err != nil {
 			return fmt.Errorf("%w (here %d records, the first with reason %s)", err, len(w.refused), w.refused[0].Reason)
 		}
-		p.refusals.keep(source)
+		p.refusals.know(source, dropped)
 	}
 	if err := s.Append(&w.batch); err != nil {
 		return err
@@ -192,7 +193,9 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	// Counted and told once, and not each time that the chunk is offered.
 	p.refusals.forget(source)
 	for _, refusal := range w.refused {
-		p.refusals.add(refusal, tag)
+		if !dropped {
+			p.refusals.add(refusal, tag)
+		}
 		p.counts.rejected[refusal.Reason].Add(1)
 	}
 	if damage != nil {
@@ -201,6 +204,7 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 			"bytes", len(w.reader.Rest()), "kept", "damaged/"+damaged, "err", damage)
 	}
 	p.counts.records.Add(int64(w.batch.Records))
+	p.counts.ignored.Add(int64(ignored))
 	p.counts.bytes.Add(int64(len(data)))
 	return nil
 }
@@ -235,15 +239,12 @@ func appendReject(b []byte, r reject, ev *chunk.Event) []byte {
 		r.Record = json.RawMessage("null")
 	}
 	r.Chunk = base64.StdEncoding.EncodeToString(append(append([]byte(nil), ev.GroupRaw...), ev.Raw...))
-	line, err := json.Marshal(r)
-	if err != nil { // a record that json.Valid passes does not fail
-		line, _ = json.Marshal(reject{ID: r.ID, Reason: r.Reason, Detail: r.Detail, Output: r.Output, Tag: r.Tag, Record: json.RawMessage("null"), Chunk: r.Chunk})
-	}
+	line, _ := json.Marshal(r) // texts, and JSON that is valid: it cannot fail
 	return append(append(b, line...), '\n')
 }
 
 // refusals logs what was set aside, a line a minute and reason, and remembers the chunks whose rejects
-// are on disk while their records are not.
+// are on disk, or dropped, while their records are not accepted yet.
 type refusals struct {
 	log    *slog.Logger
 	caught func(doing string) // deferred, ends a panic
@@ -251,7 +252,7 @@ type refusals struct {
 	mu    sync.Mutex // guards what follows
 	count map[string]int
 	timer *time.Timer
-	held  map[spool.Source]struct{}
+	held  map[spool.Source]bool // whether they were dropped
 }
 
 const refusalPeriod = time.Minute
@@ -271,8 +272,8 @@ func (r *refusals) add(why *meter.Refusal, tag string) {
 	}
 }
 
-// dropped notes records that rejected_overflow drop gave up.
-func (r *refusals) dropped(n int, err error) {
+// drop notes records that rejected_overflow drop gave up.
+func (r *refusals) drop(n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	const reason = "dropped, as rejected_overflow says"
@@ -304,18 +305,18 @@ func (r *refusals) stop() {
 	}
 }
 
-func (r *refusals) kept(s spool.Source) bool {
+func (r *refusals) known(s spool.Source) (dropped, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, ok := r.held[s]
-	return ok
+	dropped, known = r.held[s]
+	return dropped, known
 }
 
-func (r *refusals) keep(s spool.Source) {
+func (r *refusals) know(s spool.Source, dropped bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.held) < 4096 { // beyond, a reject may stand twice, under the same id
-		r.held[s] = struct{}{}
+		r.held[s] = dropped
 	}
 }
 

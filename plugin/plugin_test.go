@@ -159,7 +159,7 @@ func rejects(t *testing.T, dir string) (all []reject) {
 func TestOutputsWithEqualDeliveryShareAStoreDirAndOthersAreToldSo(t *testing.T) {
 	c, dir := &capture{}, t.TempDir()
 	first := started(t, c, "store_dir", dir)
-	second := started(t, c, "store_dir", dir, "customer_id", "$who", "meter_api_name", "Calls", "meter_value", "1")
+	second := started(t, c, "store_dir", dir, "upload_timeout", "1m", "customer_id", "$who", "meter_api_name", "Calls", "meter_value", "1")
 	_, err := Start(t.Context(), c.host("store_dir", dir, "total_file_size", "1M"))
 	var wrong *OptionError
 	if !errors.As(err, &wrong) || wrong.Key != "store_dir" || !strings.Contains(wrong.Want, "total_file_size") {
@@ -211,7 +211,26 @@ func TestRejectsBeyondTheirLimitHoldTheChunkBackUnlessTheUserSaysDrop(t *testing
 			if got := len(delivered(t, dir)); (got == 1) != accepted {
 				t.Errorf("got %d records, want the good one delivered: %v", got, accepted)
 			}
+			if said := c.log(); strings.Contains(said, "set aside in rejected/") || strings.Contains(said, "rejected records are dropped") != accepted {
+				t.Errorf("want it said that they are dropped: %v, and never that they are kept:\n%s", accepted, said)
+			}
+			if n := p.counts.rejected[meter.NoCustomer].Load(); (n == 1) != accepted {
+				t.Errorf("%d rejected records counted, want the one when it is dropped: %v", n, accepted)
+			}
 		})
+	}
+}
+
+func TestWhatUnmatchedIgnorePassesOverIsCounted(t *testing.T) {
+	c, dir := &capture{}, t.TempDir()
+	p := started(t, c, "store_dir", dir, "unmatched", "ignore")
+	good := map[string]any{"customerId": "a", "meterApiName": "m", "meterValue": 1}
+	if err := p.Flush("app", events(t, good, map[string]any{"x": 1}, map[string]any{"customerId": "a"}, map[string]any{})); err != nil {
+		t.Fatal(err)
+	}
+	p.Stop()
+	if n, got := p.counts.ignored.Load(), len(delivered(t, dir)); n != 2 || got != 1 || len(rejects(t, dir)) != 1 {
+		t.Errorf("%d records counted, %d delivered, rejects %+v: want 2 ignored, 1 delivered, 1 rejected because it has a customer", n, got, rejects(t, dir))
 	}
 }
 
@@ -235,6 +254,9 @@ func TestAChunkThatIsOfferedAgainIsCountedOnce(t *testing.T) {
 	}
 	if n, m := p.counts.rejected[meter.NoCustomer].Load(), p.counts.damaged.Load(); n != 0 || m != 0 {
 		t.Errorf("got %d rejected records and %d damaged chunks counted of a chunk that was not accepted", n, m)
+	}
+	if n := p.counts.deferred.Load(); n != 3 {
+		t.Errorf("%d deferred chunks counted, want each of the 3 times", n)
 	}
 	if said := c.log(); strings.Contains(said, "set aside") || strings.Contains(said, "damaged") {
 		t.Errorf("told of a chunk that was not accepted:\n%s", said)

@@ -124,7 +124,16 @@ func TestAMetadataServiceThatDoesNotAnswerIsGivenUpSoon(t *testing.T) {
 	}
 }
 
-func TestAnExpiredTokenIsReadAgainFromTheFile(t *testing.T) {
+func TestCredentialsThatAreRefusedAreReadAgainFromTheFile(t *testing.T) {
+	for code, want := range map[string]struct {
+		status int
+		kind   bucket.Kind
+	}{"ExpiredToken": {400, bucket.Credentials}, "AccessDenied": {403, bucket.Denied}} {
+		t.Run(code, func(t *testing.T) { refusedThenReadAgain(t, code, want.status, want.kind) })
+	}
+}
+
+func refusedThenReadAgain(t *testing.T, code string, status int, kind bucket.Kind) {
 	environment(t)
 	os.Unsetenv("AWS_ACCESS_KEY_ID")
 	os.Unsetenv("AWS_SECRET_ACCESS_KEY")
@@ -134,11 +143,11 @@ func TestAnExpiredTokenIsReadAgainFromTheFile(t *testing.T) {
 	session("OLD")
 	s := newStore(t, func(w http.ResponseWriter, r *http.Request) {
 		if signer(seen{Request: r}) == "OLD" {
-			xml(400, "ExpiredToken", "expired")(w, r)
+			xml(status, code, "refused")(w, r)
 		}
 	}, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL, Profile: "metering"})
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.Credentials {
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != kind {
 		t.Fatalf("got %v", e)
 	}
 	session("NEW")

@@ -189,7 +189,7 @@ func (b *Bucket) explain(ctx context.Context, op, key string, err error) error {
 	}
 	e.Kind = kindOf(ctx, e)
 	e.Hint = b.hint(e, header)
-	if e.Kind == Credentials {
+	if e.Kind == Credentials || e.Kind == Denied { // an operator may have replaced them by now
 		b.credentials.forget()
 	}
 	return e

@@ -193,9 +193,10 @@ func (r *Reporter) giveUp(err error) {
 	r.opt.Spool.KeepSent(false)
 	name := r.opt.Bucket.Name()
 	r.opt.Log.Warn("failure reports cannot be read: what Amberflo refuses will not show here. "+
-		"Ask the bucket's owner for this statement, or set failure_reports off", "statement", fmt.Sprintf(
-		`[{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::%s","Condition":{"StringLike":{"s3:prefix":"%s*"}}},{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::%s/%s*"}]`,
-		name, r.opt.Prefix, name, r.opt.Prefix), "err", err)
+		"Ask the bucket's owner for these statements, or set failure_reports off", "statements", fmt.Sprintf(
+		`[{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:ListBucket","Resource":"arn:aws:s3:::%[2]s","Condition":{"StringLike":{"s3:prefix":"%[3]s*"}}},`+
+			`{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::%[2]s/%[3]s*"}]`,
+		"arn:aws:iam::ACCOUNT:role/ROLE", name, r.opt.Prefix), "err", err)
 	objects, err := r.opt.Spool.InBucket()
 	for _, obj := range objects {
 		err = errors.Join(err, r.opt.Spool.Forget(obj))

@@ -243,7 +243,7 @@ func TestWithoutThePermissionToListOneLineSaysSoAndNothingIsKept(t *testing.T) {
 	if n := s.listings(); n != 1 {
 		t.Errorf("got %d listings, want one", n)
 	}
-	if got := s.log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "s3:ListBucket") || !strings.Contains(got, "failed-requests/*") {
+	if got := s.log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "s3:ListBucket") || strings.Count(got, "Principal") != 2 || !strings.Contains(got, "failed-requests/*") {
 		t.Errorf("want one line with the missing statement, got\n%s", got)
 	}
 	s.sent(t, 1)

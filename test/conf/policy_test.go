@@ -99,6 +99,8 @@ func TestPoliciesAllowWhatTheySayAndNothingElse(t *testing.T) {
 			[]string{"put a record with the ACL", "put a record without ACL", "put a record, public"}},
 		{"that of failure reports lets them be found and read", []string{"bucket-owner.json", "failure-reports.json"},
 			[]string{"put a record with the ACL", "get a failure report", "list the failure reports", "list failure reports of days"}},
+		{"the bucket owner's of failure reports does the same on the other side", []string{"bucket-owner.json", "bucket-owner-failure-reports.json"},
+			[]string{"put a record with the ACL", "get a failure report", "list the failure reports", "list failure reports of days"}},
 		{"that of startup_check put lets the test object be put", []string{"bucket-owner.json", "startup-check-put.json"},
 			[]string{"put a record with the ACL", "put the test object"}},
 	} {

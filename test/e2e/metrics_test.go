@@ -83,6 +83,10 @@ func TestTheCountersSayWhatTheBucketHolds(t *testing.T) {
 		"spool_limit_bytes amberflo.0":                  10e9,
 		"redelivered_chunks_total amberflo.0":           0,
 		"damaged_chunks_total amberflo.0":               0,
+		"ignored_records_total amberflo.0":              0,
+		"deferred_chunks_total amberflo.0":              0,
+		"failed_bytes amberflo.0":                       0,
+		"rejected_limit_bytes amberflo.0":               1e9,
 	})
 	if size := float64(b.size("outbox")); waiting["waiting_bytes amberflo.0"] != size || waiting["spool_bytes amberflo.0"] < size {
 		t.Errorf("%v bytes wait in a spool of %v, want %v", waiting["waiting_bytes amberflo.0"], waiting["spool_bytes amberflo.0"], size)
@@ -109,6 +113,7 @@ func TestTheCountersSayWhatTheBucketHolds(t *testing.T) {
 		"waiting_bytes amberflo.0":          0,
 		"oldest_waiting_seconds amberflo.0": 0,
 		"refused_objects_total amberflo.0":  0,
+		"rejected_bytes amberflo.0":         float64(b.size("rejected")),
 	}
 	for reason, n := range b.rejectedBy() {
 		want["rejected_records_total amberflo.0 "+reason] = float64(n)
@@ -145,7 +150,7 @@ func TestTheCountersSayWhatTheBucketHolds(t *testing.T) {
 	}
 	p.stop()
 	p = b.start(input{}, b.section()) // what waits for its verdict is looked for at once
-	b.untilCounted(url, map[string]float64{"refused_objects_total amberflo.0": float64(len(objects))})
+	b.untilCounted(url, map[string]float64{"refused_objects_total amberflo.0": float64(len(objects)), "failed_bytes amberflo.0": float64(bytes)})
 	p.stop()
 }
 

@@ -14,7 +14,7 @@ for arch in "$@"; do
     mkdir -p "dist/$name/docs"
     cp "build/$arch/out_amberflo.so" "build/$arch/meterctl" "build/$arch"/*.cdx.json README.md CHANGELOG.md "dist/$name/"
     cp -r conf docker "dist/$name/"
-    cp docs/operations.md "dist/$name/docs/"
+    cp docs/* "dist/$name/docs/"
     chmod -R u=rwX,go=rX "dist/$name"
     tar --create --directory dist --sort=name --mtime="@$when" --owner=0 --group=0 --numeric-owner --format=gnu "$name" |
         gzip --no-name --best >"dist/$name.tar.gz"
