@@ -46,24 +46,8 @@ type Config struct {
 	delivery []string
 }
 
-// An OptionError says what is wrong with one option, and how to mend it.
-type OptionError struct {
-	Key, Want string
-	Got       string // a phrase; what the user typed stands in quotes
-	Example   string // a value that would do
-	Caret     string // the value and, on a line of its own, a ^ below the mistake; may be empty
-}
-
-func (e *OptionError) Error() string {
-	text := fmt.Sprintf("%s: want %s, got %s", e.Key, e.Want, e.Got)
-	if e.Example != "" {
-		text += fmt.Sprintf(", for example: %s %s", e.Key, e.Example)
-	}
-	if e.Caret != "" {
-		text += "\n    " + strings.ReplaceAll(e.Caret, "\n", "\n    ")
-	}
-	return text
-}
+// OptionError says what is wrong with one option, and how to mend it.
+type OptionError = meter.OptionError
 
 // option is one row of the README's tables.
 type option struct {
@@ -219,7 +203,7 @@ func Check(get func(key string) string) (*Config, []*OptionError) {
 		UniqueID: get("unique_id"), Dimensions: get("dimensions"), Payload: get("payload"), Unmatched: get("unmatched"),
 	})
 	for _, m := range wrong {
-		fail(&OptionError{m.Key, m.Want, m.Got, m.Example, m.Caret})
+		fail(m)
 	}
 	c.Rules = rules
 	return c, mistakes

@@ -57,7 +57,7 @@ func TestEveryMistakeIsNamedAtOnceWithWantGotAndExample(t *testing.T) {
 		`canned_acl: want`, `storage_class: want`, `server_side_encryption: want`, `endpoint: want`, `region: want`,
 		`s3_key_format: want $UUID, or both %N and $HASH`,
 		`startup_check: want off or probe or put, got "yes"`,
-		"meter_value: want", "\n        $a[\n",
+		"meter_value: want", "\n    $a[\n",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q in\n%v", want, err)

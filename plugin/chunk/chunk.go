@@ -39,22 +39,12 @@ type Event struct {
 	fields []span
 }
 
-// Field returns the value of a wanted key of the record's top level, counted in the order of NewKeys. It is empty if the
+// Field returns the value of a wanted key of the record's top level, counted in the order of NewReader. It is empty if the
 // record has no such key, or null there; of duplicates the last wins, as it does in Fluent Bit. It must not be called for
 // what is malformed.
 func (e *Event) Field(i int) []byte {
 	at := &e.fields[i]
 	return e.chunk[at.from:at.to]
-}
-
-// DamageError says where and why a chunk cannot be read any further.
-type DamageError struct {
-	Offset int    // where the event that contains the damage begins
-	Cause  string // a phrase for a log line
-}
-
-func (e *DamageError) Error() string {
-	return fmt.Sprintf("read the event at byte %d: %s", e.Offset, e.Cause)
 }
 
 const (
@@ -75,16 +65,17 @@ const (
 type Reader struct {
 	chunk  []byte
 	next   int // offset of the next event
-	wanted *Keys
+	wanted []string
 	fields []span      // where their values lie
 	seen   [64]seenKey // the last at each position, counted round in longer records
 	event  Event
-	damage *DamageError
+	damage error
 }
 
-// NewReader returns a reader at the start of chunk, which it neither copies nor alters.
-func NewReader(chunk []byte, wanted *Keys) *Reader {
-	r := &Reader{wanted: wanted, fields: make([]span, wanted.Len())}
+// NewReader returns a reader at the start of chunk, which it neither copies nor alters. wanted are the top-level keys whose
+// values Event.Field gives, each once; the reader keeps it and does not change it.
+func NewReader(chunk []byte, wanted []string) *Reader {
+	r := &Reader{wanted: wanted, fields: make([]span, len(wanted))}
 	for i := range r.seen {
 		r.seen[i].head = 1 // equal to no key
 	}
@@ -102,13 +93,9 @@ func (r *Reader) Reset(chunk []byte) {
 // Event returns the event that Next found. It is valid until the next call of Next or Reset.
 func (r *Reader) Event() *Event { return &r.event }
 
-// Err returns nil after a clean end and a *DamageError otherwise. It has a meaning once Next has returned false.
-func (r *Reader) Err() error {
-	if r.damage == nil {
-		return nil
-	}
-	return r.damage
-}
+// Err returns nil after a clean end, and else where and why the chunk cannot be read any further. It has a meaning once Next
+// has returned false.
+func (r *Reader) Err() error { return r.damage }
 
 // Rest returns the bytes that have not been read: after damage, everything from the event that contains it on.
 func (r *Reader) Rest() []byte { return r.chunk[r.next:] }
@@ -119,7 +106,7 @@ func (r *Reader) Next() bool {
 		start := r.next
 		end, marker := r.read(start)
 		if end < 0 {
-			r.damage = &DamageError{Offset: start, Cause: cause(r.chunk, start, ^end)}
+			r.damage = fmt.Errorf("read the event at byte %d: %s", start, cause(r.chunk, start, ^end))
 			return false
 		}
 		r.next = end

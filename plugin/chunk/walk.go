@@ -10,15 +10,6 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// Keys is the set of top-level keys whose values a Reader hands out. It is immutable and safe for concurrent use.
-type Keys struct{ names []string }
-
-// NewKeys returns the set of names, each of which is to occur once. Event.Field counts them in this order.
-func NewKeys(names ...string) *Keys { return &Keys{names: names} }
-
-// Len returns the number of keys.
-func (k *Keys) Len() int { return len(k.names) }
-
 // span is where a value lies in the chunk; one that is absent is as long as nothing.
 type span struct{ from, to int }
 
@@ -74,7 +65,7 @@ func (r *Reader) readRecord(p int) int {
 
 // endsAs tells if what stands behind the first eight bytes of the key at p is the rest of the wanted key k.
 func (r *Reader) endsAs(p int, k *seenKey) bool {
-	name := r.wanted.names[k.field]
+	name := r.wanted[k.field]
 	end := p + k.size
 	return end <= len(r.chunk) && string(r.chunk[p+8:end]) == name[len(name)-(k.size-8):]
 }
@@ -92,7 +83,7 @@ func (r *Reader) readKey(p int, seen *seenKey) (value, field int) {
 	if err != nil { // neither text nor bytes: it matches nothing
 		return value, -1
 	}
-	field = slices.Index(r.wanted.names, unsafe.String(unsafe.SliceData(name), len(name)))
+	field = slices.Index(r.wanted, unsafe.String(unsafe.SliceData(name), len(name)))
 	if len(b)-p < 8 {
 		return value, field
 	}
@@ -101,7 +92,7 @@ func (r *Reader) readKey(p int, seen *seenKey) (value, field int) {
 		k.mask = 1<<(8*k.size) - 1
 	} else if field < 0 {
 		begin := string(name[:8-(k.size-len(name))])
-		for _, other := range r.wanted.names {
+		for _, other := range r.wanted {
 			if len(other) == len(name) && strings.HasPrefix(other, begin) {
 				return value, field // eight bytes do not tell
 			}

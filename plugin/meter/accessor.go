@@ -218,7 +218,6 @@ type fieldSet struct {
 
 func (f *fieldSet) add(name string) int { return addOnce(&f.names, name) }
 func (f *fieldSet) addTag(part int) int { return addOnce(&f.tags, part) }
-func (f *fieldSet) keys() *chunk.Keys   { return chunk.NewKeys(f.names...) }
 
 func addOnce[T comparable](list *[]T, v T) int {
 	for i, have := range *list {

@@ -10,11 +10,10 @@
 package meter
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"unicode/utf8"
-
-	"out_amberflo/plugin/chunk"
 )
 
 // Options are the mapping options as the user typed them; "" is the default.
@@ -31,21 +30,23 @@ type Options struct {
 	Unmatched       string
 }
 
-// OptionError is one mistake in the options.
+// OptionError says what is wrong with one option of an output, and how to mend it.
 type OptionError struct {
-	Key     string
-	Want    string
-	Got     string // a phrase, in which what the user typed stands in quotes
-	Example string // a value that would do
-	Caret   string // for mistakes of syntax: the value and, on a second line, a ^ under the position
+	Key, Want string
+	Got       string // a phrase, in which what the user typed stands in quotes
+	Example   string // a value that would do; may be empty
+	Caret     string // for mistakes of syntax: the value and, on a second line, a ^ under the position
 }
 
-func (e OptionError) Error() string {
-	s := fmt.Sprintf("%s: want %s, got %s, example: %s %s", e.Key, e.Want, e.Got, e.Key, e.Example)
-	if e.Caret != "" {
-		s += "\n" + e.Caret
+func (e *OptionError) Error() string {
+	text := fmt.Sprintf("%s: want %s, got %s", e.Key, e.Want, e.Got)
+	if e.Example != "" {
+		text += fmt.Sprintf(", for example: %s %s", e.Key, e.Example)
 	}
-	return s
+	if e.Caret != "" {
+		text += "\n    " + strings.ReplaceAll(e.Caret, "\n", "\n    ")
+	}
+	return text
 }
 
 // Rules are compiled options. They are immutable and safe for concurrent use.
@@ -63,7 +64,6 @@ type Rules struct {
 	dimensions      []dimension
 	dimensionMap    *accessor
 	fields          fieldSet
-	keys            *chunk.Keys
 }
 
 // text is a literal or the text that an accessor finds.
@@ -83,8 +83,8 @@ type dimension struct {
 	value text
 }
 
-// Keys returns the fields of the record that a chunk.Reader has to find for the mapper.
-func (r *Rules) Keys() *chunk.Keys { return r.keys }
+// Keys returns the fields of the record that a chunk.Reader has to find for the mapper. The slice is the rules' own.
+func (r *Rules) Keys() []string { return r.fields.names }
 
 // NewMapper returns a mapper for one flush after the other.
 func (r *Rules) NewMapper() *Mapper {
@@ -94,11 +94,11 @@ func (r *Rules) NewMapper() *Mapper {
 // compiler collects mistakes, so that the user gets to see all of them at once.
 type compiler struct {
 	rules *Rules
-	errs  []OptionError
+	errs  []*OptionError
 }
 
 // Compile checks all options and returns the rules, or every mistake there is.
-func Compile(o Options) (*Rules, []OptionError) {
+func Compile(o Options) (*Rules, []*OptionError) {
 	c := &compiler{rules: &Rules{}}
 	r := c.rules
 	r.payloadRecord = c.choice("payload", o.Payload, "meter", "record") == "record"
@@ -106,21 +106,20 @@ func Compile(o Options) (*Rules, []OptionError) {
 	if r.payloadRecord {
 		c.noMapping(o)
 	} else {
-		c.customer(o.CustomerID)
+		r.customer = c.text("customer_id", cmp.Or(o.CustomerID, "$customerId"), "$tenant")
 		c.meters(o)
 		c.time(o.MeterTime, o.MeterTimeFormat)
-		c.uniqueID(o.UniqueID)
+		r.ids, r.idFallback = c.alternatives("unique_id", cmp.Or(o.UniqueID, "$uniqueId, generate"), "$request_id", "generate")
 		c.dimensions(o.Dimensions)
 	}
 	if len(c.errs) > 0 {
 		return nil, c.errs
 	}
-	r.keys = r.fields.keys()
 	return r, nil
 }
 
 func (c *compiler) fail(key, value, want, example string) {
-	c.errs = append(c.errs, OptionError{Key: key, Want: want, Got: fmt.Sprintf("%q", value), Example: example})
+	c.errs = append(c.errs, &OptionError{Key: key, Want: want, Got: fmt.Sprintf("%q", value), Example: example})
 }
 
 func (c *compiler) failAt(key, value, example string, err *syntaxError) {
@@ -128,10 +127,9 @@ func (c *compiler) failAt(key, value, example string, err *syntaxError) {
 	if err.at < len(value) {
 		got = fmt.Sprintf("%q", value[err.at:])
 	}
-	indent := strings.Repeat(" ", 4)
 	column := utf8.RuneCountInString(value[:min(err.at, len(value))])
-	c.errs = append(c.errs, OptionError{Key: key, Want: err.want, Got: got, Example: example,
-		Caret: indent + strings.ReplaceAll(value, "\t", " ") + "\n" + indent + strings.Repeat(" ", column) + "^"})
+	c.errs = append(c.errs, &OptionError{Key: key, Want: err.want, Got: got, Example: example,
+		Caret: strings.ReplaceAll(value, "\t", " ") + "\n" + strings.Repeat(" ", column) + "^"})
 }
 
 func (c *compiler) choice(key, value string, choices ...string) string {
@@ -149,39 +147,45 @@ func (c *compiler) choice(key, value string, choices ...string) string {
 
 // noMapping refuses options that would be without effect.
 func (c *compiler) noMapping(o Options) {
-	for _, option := range [][2]string{
+	c.leftOut("nothing, because payload record ships the log record as it is", "(leave it out, or set payload meter)", [][2]string{
 		{"customer_id", o.CustomerID}, {"meter_api_name", o.MeterAPIName}, {"meter_value", o.MeterValue}, {"meters", o.Meters},
 		{"meter_time", o.MeterTime}, {"meter_time_format", o.MeterTimeFormat}, {"unique_id", o.UniqueID}, {"dimensions", o.Dimensions}, {"unmatched", o.Unmatched},
-	} {
-		if option[1] != "" {
-			c.errs = append(c.errs, OptionError{Key: option[0], Want: "nothing, because payload record ships the log record as it is",
-				Got: fmt.Sprintf("%q", option[1]), Example: "(leave it out, or set payload meter)"})
+	})
+}
+
+// leftOut refuses those of the options, each a key and its value, that are set.
+func (c *compiler) leftOut(want, instead string, options [][2]string) {
+	for _, o := range options {
+		if o[1] != "" {
+			c.fail(o[0], o[1], want, instead)
 		}
 	}
 }
 
-func (c *compiler) customer(value string) {
-	c.rules.customer = c.text("customer_id", value, "$customerId", "$tenant")
-}
-
-// text compiles a literal or an accessor of a text.
-func (c *compiler) text(key, value, byDefault, example string) text {
-	if value == "" {
-		value = byDefault
-	}
+// operand compiles one literal or one accessor.
+func (c *compiler) operand(key, value, example string) (operand, bool) {
 	s := &scanner{s: value}
-	t, err := s.operand(&c.rules.fields, false)
+	o, err := s.operand(&c.rules.fields, false)
 	if err == nil && !s.done() {
 		err = s.fail(wantOne)
 	}
-	if err == nil && t.from == nil && strings.TrimSpace(t.plain) == "" {
-		err = &syntaxError{want: "a text that is not empty"}
-	}
 	if err != nil {
 		c.failAt(key, value, example, err)
+	}
+	return o, err == nil
+}
+
+// text compiles a literal or an accessor of a text.
+func (c *compiler) text(key, value, example string) text {
+	o, ok := c.operand(key, value, example)
+	if ok && o.from == nil && strings.TrimSpace(o.plain) == "" {
+		c.failAt(key, value, example, &syntaxError{want: "a text that is not empty"})
+		ok = false
+	}
+	if !ok {
 		return text{}
 	}
-	return c.literal(key, value, example, t)
+	return c.literal(key, value, example, o)
 }
 
 const wantOne = "one literal or one accessor (in quotes if the rest belongs to the literal)"
@@ -214,30 +218,15 @@ func (c *compiler) meters(o Options) {
 	c.rules.valueOption = "meters"
 	if o.Meters == "" {
 		c.rules.valueOption = "meter_value"
-		m := meter{name: c.text("meter_api_name", o.MeterAPIName, "$meterApiName", "ApiCalls")}
-		value := o.MeterValue
-		if value == "" {
-			value = "$meterValue"
+		m := meter{name: c.text("meter_api_name", cmp.Or(o.MeterAPIName, "$meterApiName"), "ApiCalls")}
+		value := cmp.Or(o.MeterValue, "$meterValue")
+		if v, ok := c.operand("meter_value", value, "$bytes"); ok {
+			m.value = c.number("meter_value", value, "$bytes", 0, v)
 		}
-		s := &scanner{s: value}
-		v, err := s.operand(&c.rules.fields, false)
-		if err == nil && !s.done() {
-			err = s.fail(wantOne)
-		}
-		if err != nil {
-			c.failAt("meter_value", value, "$bytes", err)
-			return
-		}
-		m.value = c.number("meter_value", value, "$bytes", 0, v)
 		c.rules.meters = []meter{m}
 		return
 	}
-	for _, option := range [][2]string{{"meter_api_name", o.MeterAPIName}, {"meter_value", o.MeterValue}} {
-		if option[1] != "" {
-			c.errs = append(c.errs, OptionError{Key: option[0], Want: "nothing beside meters, which replaces it",
-				Got: fmt.Sprintf("%q", option[1]), Example: "(leave it out)"})
-		}
-	}
+	c.leftOut("nothing beside meters, which replaces it", "(leave it out)", [][2]string{{"meter_api_name", o.MeterAPIName}, {"meter_value", o.MeterValue}})
 	pairs, err := pairs(o.Meters, &c.rules.fields)
 	if err != nil {
 		c.failAt("meters", o.Meters, metersExample, err)
@@ -256,7 +245,7 @@ func (c *compiler) meters(o Options) {
 }
 
 func (c *compiler) time(value, format string) {
-	c.rules.times, c.rules.timeFallback = c.alternatives("meter_time", value, "$meterTimeInMillis, event", "event")
+	c.rules.times, c.rules.timeFallback = c.alternatives("meter_time", cmp.Or(value, "$meterTimeInMillis, event"), "$time", "event")
 	f, want := compileTimeFormat(format)
 	if want != "" {
 		c.fail("meter_time_format", format, want, "%d/%b/%Y:%H:%M:%S %z")
@@ -264,20 +253,11 @@ func (c *compiler) time(value, format string) {
 	c.rules.format = f
 }
 
-func (c *compiler) uniqueID(value string) {
-	c.rules.ids, c.rules.idFallback = c.alternatives("unique_id", value, "$uniqueId, generate", "generate")
-}
-
 // alternatives compiles a list of accessors of which the first that finds something counts. The word fallback may stand
 // at its end.
-func (c *compiler) alternatives(key, value, byDefault, fallback string) (list []*accessor, hasFallback bool) {
-	if value == "" {
-		value = byDefault
-	}
+func (c *compiler) alternatives(key, value, example, fallback string) (list []*accessor, hasFallback bool) {
 	s := &scanner{s: value}
-	fail := func(err *syntaxError) {
-		c.failAt(key, value, "$"+map[string]string{"event": "time", "generate": "request_id"}[fallback]+", "+fallback, err)
-	}
+	fail := func(err *syntaxError) { c.failAt(key, value, example+", "+fallback, err) }
 	for {
 		s.blanks()
 		if s.peek() != '$' {
@@ -310,9 +290,7 @@ func (c *compiler) alternatives(key, value, byDefault, fallback string) (list []
 const dimensionsExample = "region, plan=$account['plan'], source=edge"
 
 func (c *compiler) dimensions(value string) {
-	if value == "" {
-		value = "$dimensions"
-	}
+	value = cmp.Or(value, "$dimensions")
 	r := c.rules
 	if s := (&scanner{s: value}); s.peek() == '$' {
 		a, err := s.accessor(&r.fields)

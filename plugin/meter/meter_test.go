@@ -11,119 +11,119 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		options Options
 		want    string
 	}{
-		{"an accessor without its end", Options{CustomerID: "$a['b'"}, `customer_id: want a closing ], got the end, example: customer_id $tenant
+		{"an accessor without its end", Options{CustomerID: "$a['b'"}, `customer_id: want a closing ], got the end, for example: customer_id $tenant
     $a['b'
           ^`},
-		{"a text without its end", Options{CustomerID: "$a['b]"}, `customer_id: want a closing ', got the end, example: customer_id $tenant
+		{"a text without its end", Options{CustomerID: "$a['b]"}, `customer_id: want a closing ', got the end, for example: customer_id $tenant
     $a['b]
           ^`},
-		{"nested keys by a dot", Options{CustomerID: "$account.id"}, `customer_id: want no dot: a nested key is written $account['key'], a key with a dot $['account.key'], got ".id", example: customer_id $tenant
+		{"nested keys by a dot", Options{CustomerID: "$account.id"}, `customer_id: want no dot: a nested key is written $account['key'], a key with a dot $['account.key'], got ".id", for example: customer_id $tenant
     $account.id
             ^`},
-		{"double quotes", Options{CustomerID: `$a["b"]`}, `customer_id: want a key in single quotes, an index or a $field, got "\"b\"]", example: customer_id $tenant
+		{"double quotes", Options{CustomerID: `$a["b"]`}, `customer_id: want a key in single quotes, an index or a $field, got "\"b\"]", for example: customer_id $tenant
     $a["b"]
        ^`},
-		{"an index with a leading zero", Options{CustomerID: "$a[01]"}, `customer_id: want an index such as 0 or 12, got "01]", example: customer_id $tenant
+		{"an index with a leading zero", Options{CustomerID: "$a[01]"}, `customer_id: want an index such as 0 or 12, got "01]", for example: customer_id $tenant
     $a[01]
        ^`},
-		{"a negative index", Options{CustomerID: "$a[-1]"}, `customer_id: want a key in single quotes, an index or a $field, got "-1]", example: customer_id $tenant
+		{"a negative index", Options{CustomerID: "$a[-1]"}, `customer_id: want a key in single quotes, an index or a $field, got "-1]", for example: customer_id $tenant
     $a[-1]
        ^`},
-		{"an index beyond 31 bits", Options{CustomerID: "$a[4294967296]"}, `customer_id: want an index such as 0 or 12, got "4294967296]", example: customer_id $tenant
+		{"an index beyond 31 bits", Options{CustomerID: "$a[4294967296]"}, `customer_id: want an index such as 0 or 12, got "4294967296]", for example: customer_id $tenant
     $a[4294967296]
        ^`},
-		{"a $ alone", Options{CustomerID: "$"}, `customer_id: want a key behind the $, got the end, example: customer_id $tenant
+		{"a $ alone", Options{CustomerID: "$"}, `customer_id: want a key behind the $, got the end, for example: customer_id $tenant
     $
      ^`},
-		{"a capture of a regular expression", Options{CustomerID: "$1"}, `customer_id: want a key: there are no captures of a regular expression here, got "1", example: customer_id $tenant
+		{"a capture of a regular expression", Options{CustomerID: "$1"}, `customer_id: want a key: there are no captures of a regular expression here, got "1", for example: customer_id $tenant
     $1
      ^`},
-		{"an index as the first key", Options{CustomerID: "$[0]"}, `customer_id: want a key in single quotes, such as $['my key'], got "0]", example: customer_id $tenant
+		{"an index as the first key", Options{CustomerID: "$[0]"}, `customer_id: want a key in single quotes, such as $['my key'], got "0]", for example: customer_id $tenant
     $[0]
       ^`},
-		{"a key of the tag", Options{CustomerID: "$TAG['a']"}, `customer_id: want $TAG or one part of it, such as $TAG[1], got "['a']", example: customer_id $tenant
+		{"a key of the tag", Options{CustomerID: "$TAG['a']"}, `customer_id: want $TAG or one part of it, such as $TAG[1], got "['a']", for example: customer_id $tenant
     $TAG['a']
         ^`},
-		{"a template", Options{CustomerID: "acct-$id"}, `customer_id: want no $ inside a literal: a value is one accessor, or a literal in quotes, got "$id", example: customer_id $tenant
+		{"a template", Options{CustomerID: "acct-$id"}, `customer_id: want no $ inside a literal: a value is one accessor, or a literal in quotes, got "$id", for example: customer_id $tenant
     acct-$id
          ^`},
-		{"text behind an accessor", Options{CustomerID: "$a-b c"}, `customer_id: want one literal or one accessor (in quotes if the rest belongs to the literal), got "c", example: customer_id $tenant
+		{"text behind an accessor", Options{CustomerID: "$a-b c"}, `customer_id: want one literal or one accessor (in quotes if the rest belongs to the literal), got "c", for example: customer_id $tenant
     $a-b c
          ^`},
-		{"a position behind letters of several bytes", Options{CustomerID: "Zürich $a"}, `customer_id: want no $ inside a literal: a value is one accessor, or a literal in quotes, got "$a", example: customer_id $tenant
+		{"a position behind letters of several bytes", Options{CustomerID: "Zürich $a"}, `customer_id: want no $ inside a literal: a value is one accessor, or a literal in quotes, got "$a", for example: customer_id $tenant
     Zürich $a
            ^`},
-		{"an empty literal", Options{CustomerID: `""`}, `customer_id: want a text that is not empty, got "\"\"", example: customer_id $tenant
+		{"an empty literal", Options{CustomerID: `""`}, `customer_id: want a text that is not empty, got "\"\"", for example: customer_id $tenant
     ""
     ^`},
-		{"a literal that is no UTF-8", Options{CustomerID: "a\xff"}, `customer_id: want UTF-8, got "a\xff", example: customer_id $tenant`},
-		{"a value that is no number", Options{MeterValue: "one"}, `meter_value: want a number or an accessor, got "one", example: meter_value $bytes
+		{"a literal that is no UTF-8", Options{CustomerID: "a\xff"}, `customer_id: want UTF-8, got "a\xff", for example: customer_id $tenant`},
+		{"a value that is no number", Options{MeterValue: "one"}, `meter_value: want a number or an accessor, got "one", for example: meter_value $bytes
     one
     ^`},
-		{"meters without a value", Options{Meters: "ApiCalls=1, Bytes"}, `meters: want name=value, got "Bytes", example: meters ApiCalls=1, BytesOut=$bytes
+		{"meters without a value", Options{Meters: "ApiCalls=1, Bytes"}, `meters: want name=value, got "Bytes", for example: meters ApiCalls=1, BytesOut=$bytes
     ApiCalls=1, Bytes
                 ^`},
-		{"meters with a value that is no number", Options{Meters: "ApiCalls=1, Bytes=many"}, `meters: want a number or an accessor, got "many", example: meters ApiCalls=1, BytesOut=$bytes
+		{"meters with a value that is no number", Options{Meters: "ApiCalls=1, Bytes=many"}, `meters: want a number or an accessor, got "many", for example: meters ApiCalls=1, BytesOut=$bytes
     ApiCalls=1, Bytes=many
                       ^`},
-		{"meters with one name twice", Options{Meters: "a=1, a=2"}, `meters: want each name once, got "a=2", example: meters ApiCalls=1, BytesOut=$bytes
+		{"meters with one name twice", Options{Meters: "a=1, a=2"}, `meters: want each name once, got "a=2", for example: meters ApiCalls=1, BytesOut=$bytes
     a=1, a=2
          ^`},
-		{"meters without a comma", Options{Meters: "a=1 b=2"}, `meters: want a comma, or quotes around a text with blanks, got "b=2", example: meters ApiCalls=1, BytesOut=$bytes
+		{"meters without a comma", Options{Meters: "a=1 b=2"}, `meters: want a comma, or quotes around a text with blanks, got "b=2", for example: meters ApiCalls=1, BytesOut=$bytes
     a=1 b=2
         ^`},
-		{"meters and a name", Options{Meters: "a=1", MeterAPIName: "b"}, `meter_api_name: want nothing beside meters, which replaces it, got "b", example: meter_api_name (leave it out)`},
-		{"meters and a value", Options{Meters: "a=1", MeterValue: "1"}, `meter_value: want nothing beside meters, which replaces it, got "1", example: meter_value (leave it out)`},
-		{"a time that is a literal", Options{MeterTime: "1795291200"}, `meter_time: want an accessor such as $key, or the word event, got "1795291200", example: meter_time $time, event
+		{"meters and a name", Options{Meters: "a=1", MeterAPIName: "b"}, `meter_api_name: want nothing beside meters, which replaces it, got "b", for example: meter_api_name (leave it out)`},
+		{"meters and a value", Options{Meters: "a=1", MeterValue: "1"}, `meter_value: want nothing beside meters, which replaces it, got "1", for example: meter_value (leave it out)`},
+		{"a time that is a literal", Options{MeterTime: "1795291200"}, `meter_time: want an accessor such as $key, or the word event, got "1795291200", for example: meter_time $time, event
     1795291200
     ^`},
-		{"a word behind event", Options{MeterTime: "$a, event, $b"}, `meter_time: want the end behind event, got ", $b", example: meter_time $time, event
+		{"a word behind event", Options{MeterTime: "$a, event, $b"}, `meter_time: want the end behind event, got ", $b", for example: meter_time $time, event
     $a, event, $b
              ^`},
-		{"times without a comma", Options{MeterTime: "$a $b"}, `meter_time: want a comma or the end, got "$b", example: meter_time $time, event
+		{"times without a comma", Options{MeterTime: "$a $b"}, `meter_time: want a comma or the end, got "$b", for example: meter_time $time, event
     $a $b
        ^`},
-		{"an unknown format of time", Options{MeterTimeFormat: "unixms"}, `meter_time_format: want auto, unix, unix_ms, unix_us, unix_ns, rfc3339 or a strptime layout, got "unixms", example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
-		{"a layout with an unknown verb", Options{MeterTimeFormat: "%Y-%m-%d %Q"}, `meter_time_format: want a strptime layout (unexpected format "%Q"), got "%Y-%m-%d %Q", example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
-		{"a layout without a year", Options{MeterTimeFormat: "%d/%b %H:%M"}, `meter_time_format: want a strptime layout that holds year, month and day, got "%d/%b %H:%M", example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
-		{"a layout with the name of a zone", Options{MeterTimeFormat: "%Y-%m-%d %Z"}, `meter_time_format: want a layout with %z instead of %Z, because the name of a zone does not tell its offset (UTC can stand in the layout as it is), got "%Y-%m-%d %Z", example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
-		{"a layout with a fraction of nothing", Options{MeterTimeFormat: "%Y-%m-%d %S%L"}, `meter_time_format: want the fraction of a second once and behind a point or comma, such as %S.%L, got "%Y-%m-%d %S%L", example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
-		{"an id that is a literal", Options{UniqueID: "abc"}, `unique_id: want an accessor such as $key, or the word generate, got "abc", example: unique_id $request_id, generate
+		{"an unknown format of time", Options{MeterTimeFormat: "unixms"}, `meter_time_format: want auto, unix, unix_ms, unix_us, unix_ns, rfc3339 or a strptime layout, got "unixms", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout with an unknown verb", Options{MeterTimeFormat: "%Y-%m-%d %Q"}, `meter_time_format: want a strptime layout (unexpected format "%Q"), got "%Y-%m-%d %Q", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout without a year", Options{MeterTimeFormat: "%d/%b %H:%M"}, `meter_time_format: want a strptime layout that holds year, month and day, got "%d/%b %H:%M", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout with the name of a zone", Options{MeterTimeFormat: "%Y-%m-%d %Z"}, `meter_time_format: want a layout with %z instead of %Z, because the name of a zone does not tell its offset (UTC can stand in the layout as it is), got "%Y-%m-%d %Z", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout with a fraction of nothing", Options{MeterTimeFormat: "%Y-%m-%d %S%L"}, `meter_time_format: want the fraction of a second once and behind a point or comma, such as %S.%L, got "%Y-%m-%d %S%L", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"an id that is a literal", Options{UniqueID: "abc"}, `unique_id: want an accessor such as $key, or the word generate, got "abc", for example: unique_id $request_id, generate
     abc
     ^`},
-		{"a dimension as an accessor in a list", Options{Dimensions: "region, $plan"}, `dimensions: want a name: write key for the field $key, or name=$key, got "$plan", example: dimensions region, plan=$account['plan'], source=edge
+		{"a dimension as an accessor in a list", Options{Dimensions: "region, $plan"}, `dimensions: want a name: write key for the field $key, or name=$key, got "$plan", for example: dimensions region, plan=$account['plan'], source=edge
     region, $plan
             ^`},
-		{"several accessors", Options{Dimensions: "$region, $plan"}, `dimensions: want one accessor to a map, or a list of name and name=$accessor, got ", $plan", example: dimensions region, plan=$account['plan'], source=edge
+		{"several accessors", Options{Dimensions: "$region, $plan"}, `dimensions: want one accessor to a map, or a list of name and name=$accessor, got ", $plan", for example: dimensions region, plan=$account['plan'], source=edge
     $region, $plan
            ^`},
-		{"a nested key as a name", Options{Dimensions: "account['plan']"}, `dimensions: want name=$account['key'] for a nested key, got "['plan']", example: dimensions region, plan=$account['plan'], source=edge
+		{"a nested key as a name", Options{Dimensions: "account['plan']"}, `dimensions: want name=$account['key'] for a nested key, got "['plan']", for example: dimensions region, plan=$account['plan'], source=edge
     account['plan']
            ^`},
-		{"a dimension twice", Options{Dimensions: "region, region=eu"}, `dimensions: want each name once, got "region=eu", example: dimensions region, plan=$account['plan'], source=edge
+		{"a dimension twice", Options{Dimensions: "region, region=eu"}, `dimensions: want each name once, got "region=eu", for example: dimensions region, plan=$account['plan'], source=edge
     region, region=eu
             ^`},
-		{"an empty item", Options{Dimensions: "a,,b"}, `dimensions: want a name, got ",b", example: dimensions region, plan=$account['plan'], source=edge
+		{"an empty item", Options{Dimensions: "a,,b"}, `dimensions: want a name, got ",b", for example: dimensions region, plan=$account['plan'], source=edge
     a,,b
       ^`},
-		{"a comma at the end", Options{Dimensions: "a,"}, `dimensions: want a name, got the end, example: dimensions region, plan=$account['plan'], source=edge
+		{"a comma at the end", Options{Dimensions: "a,"}, `dimensions: want a name, got the end, for example: dimensions region, plan=$account['plan'], source=edge
     a,
       ^`},
-		{"a dimension without its value", Options{Dimensions: "a=, b"}, `dimensions: want a value, got ", b", example: dimensions region, plan=$account['plan'], source=edge
+		{"a dimension without its value", Options{Dimensions: "a=, b"}, `dimensions: want a value, got ", b", for example: dimensions region, plan=$account['plan'], source=edge
     a=, b
       ^`},
-		{"a dimension with an empty value", Options{Dimensions: "a=''"}, `dimensions: want a value that is not empty, got "''", example: dimensions region, plan=$account['plan'], source=edge
+		{"a dimension with an empty value", Options{Dimensions: "a=''"}, `dimensions: want a value that is not empty, got "''", for example: dimensions region, plan=$account['plan'], source=edge
     a=''
       ^`},
-		{"a forgotten comma", Options{Dimensions: "region plan"}, `dimensions: want a comma, or quotes around a text with blanks, got "plan", example: dimensions region, plan=$account['plan'], source=edge
+		{"a forgotten comma", Options{Dimensions: "region plan"}, `dimensions: want a comma, or quotes around a text with blanks, got "plan", for example: dimensions region, plan=$account['plan'], source=edge
     region plan
            ^`},
-		{"the tag as a map", Options{Dimensions: "$TAG"}, `dimensions: want an accessor to a map; the tag is a text, such as in tag=$TAG, got "$TAG", example: dimensions region, plan=$account['plan'], source=edge
+		{"the tag as a map", Options{Dimensions: "$TAG"}, `dimensions: want an accessor to a map; the tag is a text, such as in tag=$TAG, got "$TAG", for example: dimensions region, plan=$account['plan'], source=edge
     $TAG
     ^`},
-		{"an unknown payload", Options{Payload: "records"}, `payload: want meter or record, got "records", example: payload record`},
-		{"an unknown way with the unmatched", Options{Unmatched: "drop"}, `unmatched: want reject or ignore, got "drop", example: unmatched ignore`},
-		{"a mapping of what is shipped as it is", Options{Payload: "record", CustomerID: "$a"}, `customer_id: want nothing, because payload record ships the log record as it is, got "$a", example: customer_id (leave it out, or set payload meter)`},
+		{"an unknown payload", Options{Payload: "records"}, `payload: want meter or record, got "records", for example: payload record`},
+		{"an unknown way with the unmatched", Options{Unmatched: "drop"}, `unmatched: want reject or ignore, got "drop", for example: unmatched ignore`},
+		{"a mapping of what is shipped as it is", Options{Payload: "record", CustomerID: "$a"}, `customer_id: want nothing, because payload record ships the log record as it is, got "$a", for example: customer_id (leave it out, or set payload meter)`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			rules, errs := Compile(tt.options)
