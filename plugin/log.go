@@ -7,29 +7,21 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"time"
 )
 
 // logHandler writes lines that look like Fluent Bit's own, through Fluent Bit where it offers that:
 //
 //	[2026/11/21 20:00:09.692] [ info] [output:amberflo:amberflo.0] text key=value
-type logHandler struct {
-	host  Host
-	mu    *sync.Mutex
-	attrs string
-}
+type logHandler struct{ host Host }
 
-func newLogger(host Host) *slog.Logger {
-	return slog.New(&logHandler{host: host, mu: &sync.Mutex{}})
-}
+func newLogger(host Host) *slog.Logger { return slog.New(&logHandler{host}) }
 
 func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.host.Level }
 
 func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "[output:amberflo:%s] %s", h.host.Name, r.Message)
-	b.WriteString(h.attrs)
 	r.Attrs(func(a slog.Attr) bool {
 		b.WriteString(attrText(a))
 		return true
@@ -38,8 +30,6 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 		return nil
 	}
 	level := map[slog.Level]string{slog.LevelDebug: "debug", slog.LevelInfo: " info", slog.LevelWarn: " warn", slog.LevelError: "error"}[r.Level]
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	_, err := fmt.Fprintf(os.Stderr, "[%s] [%s] %s\n", r.Time.Format("2006/01/02 15:04:05.000"), level, b.String())
 	return err
 }
@@ -59,15 +49,10 @@ func attrText(a slog.Attr) string {
 	return " " + a.Key + "=" + text
 }
 
-func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	c := *h
-	for _, a := range attrs {
-		c.attrs += attrText(a)
-	}
-	return &c
-}
+// Nobody here makes a logger with attributes of its own: these two lose them.
 
-func (h *logHandler) WithGroup(string) slog.Handler { return h }
+func (h *logHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h *logHandler) WithGroup(string) slog.Handler      { return h }
 
 // LogError writes an error of an output that has no logger, because it did not start.
 func LogError(host Host, err error) {

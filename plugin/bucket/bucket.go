@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -125,27 +124,20 @@ func (b *Bucket) Probe(ctx context.Context, key string) error {
 	return b.explain(ctx, "probe", key, err)
 }
 
-// Listed is one object of a listing.
-type Listed struct {
-	Key      string
-	Size     int64
-	Modified time.Time
-}
-
-// List calls page with every page (up to 1,000 objects) of what the bucket holds under prefix, in the order of
-// the keys, with one request each. An error of page ends the listing and is returned as it is; others are an [*Error].
-func (b *Bucket) List(ctx context.Context, prefix string, page func([]Listed) error) error {
+// List calls page with every page (up to 1,000) of the keys that the bucket holds under prefix, in their order, with one
+// request each. An error of page ends the listing and is returned as it is; others are an [*Error].
+func (b *Bucket) List(ctx context.Context, prefix string, page func(keys []string) error) error {
 	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.opts.Bucket, Prefix: &prefix})
 	for pages.HasMorePages() {
 		out, err := pages.NextPage(ctx)
 		if err != nil {
 			return b.explain(ctx, "list", prefix, err)
 		}
-		listed := make([]Listed, len(out.Contents))
+		keys := make([]string, len(out.Contents))
 		for i, o := range out.Contents {
-			listed[i] = Listed{Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)}
+			keys[i] = aws.ToString(o.Key)
 		}
-		if err := page(listed); err != nil {
+		if err := page(keys); err != nil {
 			return err
 		}
 	}

@@ -302,7 +302,7 @@ func (m *Mapper) appendTime(dst []byte) ([]byte, *Refusal) {
 // appendEventTime appends the event's own time.
 func (m *Mapper) appendEventTime(dst []byte) ([]byte, *Refusal) {
 	seconds := m.event.Seconds
-	if seconds < EarliestMillis/1000 || seconds >= LatestMillis/1000 {
+	if seconds < earliestMillis/1000 || seconds >= latestMillis/1000 {
 		return dst, &Refusal{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", seconds)}
 	}
 	ms := m.event.Nanos / 1e6

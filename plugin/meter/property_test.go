@@ -62,7 +62,7 @@ func TestAnyMeterRecordReadsBackAsItWent(t *testing.T) {
 		}
 		want := map[string]any{
 			"customerId": "c" + randomText(r), "meterApiName": randomText(r) + "m", "meterValue": randomNumber(r),
-			"meterTimeInMillis": EarliestMillis + r.Int64N(LatestMillis-EarliestMillis), "uniqueId": fmt.Sprint(i, randomText(r)),
+			"meterTimeInMillis": earliestMillis + r.Int64N(latestMillis-earliestMillis), "uniqueId": fmt.Sprint(i, randomText(r)),
 		}
 		if len(dims) > 0 {
 			want["dimensions"] = dims

@@ -13,20 +13,20 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// Under meter_time_format auto, a number's magnitude tells its unit: below AutoMillis it counts seconds, from there on
-// milliseconds, from AutoMicros on microseconds and from AutoNanos on nanoseconds, all since 1970. As seconds, AutoMillis
+// Under meter_time_format auto, a number's magnitude tells its unit: below autoMillis it counts seconds, from there on
+// milliseconds, from autoMicros on microseconds and from autoNanos on nanoseconds, all since 1970. As seconds, autoMillis
 // would be the year 5138, as milliseconds March 1973: no time that is accepted is anywhere near a boundary.
 const (
-	AutoMillis = 100_000_000_000
-	AutoMicros = 100_000_000_000_000
-	AutoNanos  = 100_000_000_000_000_000
+	autoMillis = 100_000_000_000
+	autoMicros = 100_000_000_000_000
+	autoNanos  = 100_000_000_000_000_000
 )
 
-// Meter times outside of [EarliestMillis, LatestMillis) are refused: a clock or a unit is wrong, and Amberflo takes
+// Meter times outside of [earliestMillis, latestMillis) are refused: a clock or a unit is wrong, and Amberflo takes
 // events of the last 60 days. In milliseconds since 1970: the years 2000 to 2099.
 const (
-	EarliestMillis = 946_684_800_000
-	LatestMillis   = 4_102_444_800_000
+	earliestMillis = 946_684_800_000
+	latestMillis   = 4_102_444_800_000
 )
 
 // timeFormat turns a value into milliseconds since 1970. Fractions of a millisecond are cut off.
@@ -125,7 +125,7 @@ func (f *timeFormat) millis(v []byte) (ms int64, ok bool) {
 	return ms, ok && plausible(ms)
 }
 
-func plausible(ms int64) bool { return ms >= EarliestMillis && ms < LatestMillis }
+func plausible(ms int64) bool { return ms >= earliestMillis && ms < latestMillis }
 
 func (f *timeFormat) numberMillis(v []byte) (int64, bool) {
 	var digits [400]byte
@@ -209,11 +209,11 @@ func (f *timeFormat) scale(n, billionths int64) (int64, bool) {
 	kind := f.kind
 	if kind == timeAuto {
 		switch {
-		case n < AutoMillis:
+		case n < autoMillis:
 			kind = timeUnix
-		case n < AutoMicros:
+		case n < autoMicros:
 			kind = timeMillis
-		case n < AutoNanos:
+		case n < autoNanos:
 			kind = timeMicros
 		default:
 			kind = timeNanos
@@ -224,7 +224,7 @@ func (f *timeFormat) scale(n, billionths int64) (int64, bool) {
 	}
 	switch kind {
 	case timeUnix:
-		return n*1000 + billionths/1e6, n < AutoMillis
+		return n*1000 + billionths/1e6, n < autoMillis
 	case timeMillis:
 		return n, true
 	case timeMicros:

@@ -105,10 +105,10 @@ func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 		for _, obj := range objects {
 			waiting[token(obj.Key)] = obj
 		}
-		err = r.opt.Bucket.List(ctx, r.opt.Prefix, func(page []bucket.Listed) error {
-			for _, l := range page {
-				if obj, ok := match(waiting, l.Key); ok {
-					if err := r.refuse(ctx, obj, l.Key); err != nil {
+		err = r.opt.Bucket.List(ctx, r.opt.Prefix, func(keys []string) error {
+			for _, key := range keys {
+				if obj, ok := match(waiting, key); ok {
+					if err := r.refuse(ctx, obj, key); err != nil {
 						return err
 					}
 					delete(waiting, token(obj.Key))

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"hash"
 	"io"
@@ -240,5 +239,3 @@ func headLines(b []byte, n int) []byte {
 func tailLines(b []byte, n int) []byte {
 	return b[len(headLines(b, bytes.Count(b, newline)-n)):]
 }
-
-func appendInt64(b []byte, v int64) []byte { return binary.LittleEndian.AppendUint64(b, uint64(v)) }

@@ -131,11 +131,11 @@ func (s *Spool) Sent(obj Object) error {
 	var err error
 	if !o.keepSent || s.keep(obj) != nil { // a full disk must get empty
 		if err = s.remove(s.objectPath(outboxDir, obj.Key)); err == nil {
-			s.count(-obj.Size)
+			s.count(&s.objects, -obj.Size)
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		s.count(-obj.Size) // somebody removed it
+		s.count(&s.objects, -obj.Size) // somebody removed it
 	} else if err != nil {
 		obj.notBefore = time.Now().Add(time.Minute)
 		o.add(obj)
@@ -203,7 +203,7 @@ func (s *Spool) publish(name, key string) error {
 	o.add(Object{Key: key, Size: st.Size(), Sealed: st.ModTime()})
 	o.sealed++
 	o.bytes += st.Size()
-	s.count(st.Size())
+	s.count(&s.objects, st.Size())
 	return nil
 }
 

@@ -21,6 +21,7 @@
 package spool
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -286,7 +287,7 @@ func (s *Spool) Redelivered(src Source) (bool, error) {
 		return false, nil
 	}
 	// Room is not asked for: it is small, and lets go of a chunk.
-	l, upTo, err := s.put(frameHeader{kind: kindAgain, source: src}, appendInt64(make([]byte, frameHeaderSize), at[0]))
+	l, upTo, err := s.put(frameHeader{kind: kindAgain, source: src}, binary.LittleEndian.AppendUint64(make([]byte, frameHeaderSize), uint64(at[0])))
 	if err == nil {
 		if err = s.commit(l, upTo); err != nil {
 			s.retire(l, l.synced)
@@ -313,11 +314,11 @@ func (s *Spool) Full() error {
 // room answers ErrFull if n bytes more are too many. A part of the disk is left free: sealing needs
 // room beside the log, and a disk that is full of logs could never be drained.
 func (s *Spool) room(n int64) error {
-	open := s.openBytes()
+	open, records := s.held()
 	// What is in sent/ is in the bucket, and takes no room from what is not: it is given up first. A chunk
 	// larger than the limit is let in alone, or it would never be.
 	have := open + s.objects + s.failed
-	if s.opt.Limit > 0 && have+n > s.opt.Limit && (s.waitingRecords() > 0 || s.objects+s.failed > 0) {
+	if s.opt.Limit > 0 && have+n > s.opt.Limit && (records > 0 || s.objects+s.failed > 0) {
 		return fmt.Errorf("%w: want at most %d bytes (store_dir_limit_size), have %d", ErrFull, s.opt.Limit, have)
 	}
 	var st unix.Statfs_t
@@ -335,25 +336,17 @@ func (s *Spool) room(n int64) error {
 	return nil
 }
 
-// openBytes is what the logs hold.
-func (s *Spool) openBytes() (n int64) {
-	if s.current != nil {
-		n = s.current.written.Load()
-	}
+// held is what the logs hold. The caller holds s.mu.
+func (s *Spool) held() (bytes int64, records int) {
 	for _, l := range s.sealing {
-		n += l.written.Load()
-	}
-	return n
-}
-
-func (s *Spool) waitingRecords() (n int) {
-	for _, l := range s.sealing {
-		n += l.records
+		bytes += l.written.Load()
+		records += l.records
 	}
 	if s.current != nil {
-		n += s.current.records
+		bytes += s.current.written.Load()
+		records += s.current.records
 	}
-	return n
+	return bytes, records
 }
 
 func (s *Spool) poke() {

@@ -38,12 +38,13 @@ func (s *Spool) Stats() Stats {
 		logs = append(logs[:len(logs):len(logs)], s.current)
 	}
 	for _, l := range logs {
-		st.WaitingRecords += l.records
 		if l.records > 0 && (st.OldestWaiting.IsZero() || l.opened.Before(st.OldestWaiting)) {
 			st.OldestWaiting = l.opened
 		}
 	}
-	st.UsedBytes, st.FailedBytes = s.openBytes()+s.objects+s.failed, s.failed
+	open, records := s.held()
+	st.WaitingRecords = records
+	st.UsedBytes, st.FailedBytes = open+s.objects+s.failed, s.failed
 	st.RejectedBytes, st.RejectedLimit = s.rejected, s.opt.RejectLimit
 	return st
 }

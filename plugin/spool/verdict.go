@@ -44,7 +44,7 @@ func (s *Spool) Forget(obj Object) error {
 		return fmt.Errorf("forget %s: %w", obj.Key, err)
 	}
 	s.removeEmpty(sentDir, obj.Key)
-	s.countSent(-obj.Size)
+	s.count(&s.sent, -obj.Size)
 	return nil
 }
 
@@ -66,7 +66,7 @@ func (s *Spool) Refuse(obj Object, reason []byte) error {
 	}
 	crash("refused")
 	s.removeEmpty(sentDir, obj.Key)
-	s.countSent(-obj.Size)
+	s.count(&s.sent, -obj.Size)
 	s.mu.Lock()
 	s.failed += obj.Size
 	s.resendable = true
@@ -89,8 +89,8 @@ func (s *Spool) keep(obj Object) error {
 	if err := s.rename(from, to); err != nil {
 		return err
 	}
-	s.count(-obj.Size)
-	s.countSent(obj.Size)
+	s.count(&s.objects, -obj.Size)
+	s.count(&s.sent, obj.Size)
 	s.poke() // perhaps there is too much of it now
 	select {
 	case s.uploaded <- struct{}{}:
@@ -103,7 +103,8 @@ func (s *Spool) keep(obj Object) error {
 // within its limit, and on every one if the disk is full. Only Run calls it.
 func (s *Spool) trimSent() {
 	s.mu.Lock()
-	over := s.openBytes() + s.objects + s.failed + s.sent - s.opt.Limit
+	open, _ := s.held()
+	over := open + s.objects + s.failed + s.sent - s.opt.Limit
 	if s.opt.Limit <= 0 {
 		over = 0
 	}
@@ -129,12 +130,6 @@ func (s *Spool) trimSent() {
 	}
 }
 
-func (s *Spool) countSent(bytes int64) {
-	s.mu.Lock()
-	s.sent += bytes
-	s.mu.Unlock()
-}
-
 // lookAside measures failed/ and rejected/ again, from where meterctl takes files, and notes whether
 // there is anything left that it could send.
 func (s *Spool) lookAside() {
@@ -158,10 +153,11 @@ func (s *Spool) lookAside() {
 	s.resendable = failed+rejected > 0
 }
 
-func (s *Spool) count(bytes int64) {
+// count adds to one of the counts of bytes: objects, sent.
+func (s *Spool) count(of *int64, bytes int64) {
 	s.mu.Lock()
-	s.objects += bytes
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	*of += bytes
 }
 
 func (s *Spool) objectPath(room, key string) string {
