@@ -110,8 +110,10 @@ func (s *Spool) retryDay(path string, again func([]byte) ([]byte, bool)) (object
 	if err != nil {
 		return 0, err
 	}
-	r := &retry{s: s, again: again, path: path, from: origin(retryOf + id.String())}
-	if r.left, err = os.OpenFile(r.from.path(s), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+	from := origin(retryOf + id.String())
+	r := &retry{s: s, again: again, path: path, objects: series{s: s, from: from, id: id, opened: time.Now(), most: s.opt.MaxBytes}}
+	defer r.objects.abort()
+	if r.left, err = os.OpenFile(from.path(s), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 		return 0, err
 	}
 	defer r.left.Close()
@@ -119,7 +121,7 @@ func (s *Spool) retryDay(path string, again func([]byte) ([]byte, bool)) (object
 		err = r.read()
 	}
 	if err == nil {
-		err = r.finish()
+		err = r.objects.finish()
 	}
 	if err == nil && r.changed {
 		if err = s.syncDir(s.path(sealingDir)); err == nil {
@@ -127,11 +129,8 @@ func (s *Spool) retryDay(path string, again func([]byte) ([]byte, bool)) (object
 			err = r.replace()
 		}
 	}
-	if r.obj != nil {
-		r.obj.abort()
-	}
 	if r.replaced {
-		return r.objects, err
+		return r.objects.made, err
 	}
 	return 0, errors.Join(err, s.undoRetry(r.left.Name()))
 }
@@ -140,10 +139,7 @@ func (s *Spool) retryDay(path string, again func([]byte) ([]byte, bool)) (object
 type retry struct {
 	s       *Spool
 	again   func([]byte) ([]byte, bool)
-	from    origin
-	obj     *objectWriter
-	bytes   int64 // in obj, before compression
-	objects int
+	objects series
 
 	path     string // of the day's file
 	day      os.FileInfo
@@ -173,7 +169,7 @@ func (r *retry) read() error {
 		line, err := in.ReadBytes('\n')
 		if len(line) > 0 {
 			records, keep := r.again(bytes.TrimSuffix(line, newline))
-			if err := r.add(records); err != nil {
+			if err := r.objects.add(records); err != nil {
 				return err
 			}
 			if !keep {
@@ -189,50 +185,6 @@ func (r *retry) read() error {
 			return err
 		}
 	}
-}
-
-// add puts records into objects.
-func (r *retry) add(lines []byte) error {
-	o := &r.s.opt
-	for len(lines) > 0 {
-		if r.obj == nil {
-			id, err := uuid.NewV7()
-			if err != nil {
-				return err
-			}
-			if r.obj, err = r.s.newObject(id, time.Now()); err != nil {
-				return err
-			}
-			r.bytes = 0
-		}
-		part := lines
-		if o.MaxRecords > 0 {
-			part = headLines(lines, o.MaxRecords-r.obj.records)
-		}
-		lines = lines[len(part):]
-		r.bytes += int64(len(part))
-		if err := r.obj.add(part, bytes.Count(part, newline)); err != nil {
-			return err
-		}
-		if r.bytes >= o.MaxBytes || o.MaxRecords > 0 && r.obj.records >= o.MaxRecords {
-			if err := r.finish(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (r *retry) finish() error {
-	if r.obj == nil {
-		return nil
-	}
-	if err := r.obj.finish(r.from); err != nil {
-		return err
-	}
-	r.obj = nil
-	r.objects++
-	return nil
 }
 
 // replace puts what stays in the place of the day's file, with what flushes have appended meanwhile.

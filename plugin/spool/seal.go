@@ -1,19 +1,15 @@
 package spool
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/klauspost/compress/flate"
 )
 
@@ -196,50 +192,17 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	var obj *objectWriter
-	defer func() {
-		if obj != nil {
-			obj.abort()
-		}
-	}()
-	yield := func() {} // lets a flush go first that waits for the only core
-	if runtime.GOMAXPROCS(0) == 1 {
-		yield = runtime.Gosched
-	}
-	written := 0
-	object := func() error { // the one that takes the next record
-		if obj != nil && s.opt.MaxRecords > 0 && obj.records >= s.opt.MaxRecords {
-			if err := obj.finish(l.origin()); err != nil {
-				return err
-			}
-			obj = nil
-		}
-		if obj != nil {
-			return nil
-		}
-		id := l.id
-		if written > 0 { // a log beyond MaxRecords makes several objects
-			id = uuid.NewSHA1(l.id, strconv.AppendInt(nil, int64(written), 10))
-		}
-		// Equal objects in one nanosecond would have one key, if it holds no uuid.
-		obj, err = s.newObject(id, l.opened.Add(time.Duration(written)))
-		written++
-		return err
-	}
+	objects := &series{s: s, from: l.origin(), id: l.id, opened: l.opened}
+	defer objects.abort()
 	for scan.Next() && scan.start <= bound.offset {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		yield()
 		h := scan.header
 		if h.kind == kindSegment && scan.start < bound.offset && h.records > 0 && s.opt.segments() {
-			if err := object(); err != nil {
+			if taken, err := objects.addSegment(scan.payload, h.text, int(h.records)); err != nil {
 				return err
-			}
-			if s.opt.MaxRecords == 0 || obj.records+int(h.records) <= s.opt.MaxRecords {
-				if err := obj.addSegment(scan.payload, h.text, int(h.records)); err != nil {
-					return err
-				}
+			} else if taken {
 				continue
 			}
 		}
@@ -249,19 +212,8 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 			scan.damaged = append(scan.damaged, damage{scan.start, scan.offset - scan.start, false})
 			continue
 		}
-		for len(lines) > 0 {
-			yield()
-			if err := object(); err != nil {
-				return err
-			}
-			part := piece(lines, pieceSize)
-			if s.opt.MaxRecords > 0 {
-				part = headLines(part, s.opt.MaxRecords-obj.records)
-			}
-			lines = lines[len(part):]
-			if err := obj.add(part, bytes.Count(part, newline)); err != nil {
-				return err
-			}
+		if err := objects.add(lines); err != nil {
+			return err
 		}
 	}
 	if scan.err != nil {
@@ -274,16 +226,10 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 			}
 		}
 	}
-	if obj != nil && obj.records > 0 {
-		if err := obj.finish(l.origin()); err != nil {
-			return err
-		}
-		obj = nil
+	if err := objects.finish(); err != nil || objects.made == 0 {
+		return err
 	}
-	if written > 0 {
-		return s.syncDir(s.path(sealingDir))
-	}
-	return nil
+	return s.syncDir(s.path(sealingDir))
 }
 
 // keepDamage copies bytes of a log that are no frame to damaged/.
