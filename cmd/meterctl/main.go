@@ -241,7 +241,7 @@ func find(files []spool.File, dir, name string) (spool.File, bool) {
 	within, err := filepath.Rel(dir, name)
 	for _, f := range files {
 		_, key, _ := strings.Cut(f.Path, "/")
-		if f.Path == name || key == name || err == nil && f.Path == filepath.ToSlash(within) {
+		if f.Path == name || key == name || err == nil && f.Path == within {
 			return f, true
 		}
 	}

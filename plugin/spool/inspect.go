@@ -26,7 +26,7 @@ var Rooms = []string{openDir, sealingDir, outboxDir, sentDir, failedDir, rejecte
 // File is one file of a spool.
 type File struct {
 	Room     string // one of Rooms
-	Path     string // below the spool's directory, slash-separated
+	Path     string // below the spool's directory
 	Bytes    int64
 	Modified time.Time
 }
@@ -39,26 +39,10 @@ func Files(dir string) ([]File, error) {
 	}
 	var files []File
 	for _, room := range Rooms {
-		root := filepath.Join(dir, room)
-		err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			if err != nil || d.IsDir() {
-				return err
-			}
-			st, err := d.Info()
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			rel, err := filepath.Rel(dir, p)
-			files = append(files, File{room, filepath.ToSlash(rel), st.Size(), st.ModTime()})
-			return err
+		err := walk(filepath.Join(dir, room), func(path string, st fs.FileInfo) {
+			files = append(files, File{room, room + "/" + path, st.Size(), st.ModTime()})
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 	}
@@ -78,7 +62,7 @@ func (p Problem) String() string { return fmt.Sprintf("%s: offset %d: %s", p.Fil
 // valid during the call. What cannot be read is returned; problems do not end the reading of a log.
 // With a nil each the records are counted, and not looked into. Files in damaged/ hold none.
 func Records(dir string, f File, each func(line []byte) error) (n int, problems []Problem, err error) {
-	file, err := os.Open(filepath.Join(dir, filepath.FromSlash(f.Path)))
+	file, err := os.Open(filepath.Join(dir, f.Path))
 	if err != nil {
 		return 0, nil, err
 	}

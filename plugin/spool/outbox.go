@@ -112,7 +112,7 @@ func (s *Spool) Return(obj Object, notBefore time.Time) {
 
 // Read opens the bytes of an object.
 func (s *Spool) Read(obj Object) (*os.File, error) {
-	f, err := os.Open(s.objectPath(outboxDir, obj.Key))
+	f, err := os.Open(s.path(outboxDir, obj.Key))
 	if err != nil {
 		return nil, fmt.Errorf("read object %s: %w", obj.Key, err)
 	}
@@ -130,7 +130,7 @@ func (s *Spool) Sent(obj Object) error {
 	delete(o.taken, obj.Key)
 	var err error
 	if !o.keepSent || s.keep(obj) != nil { // a full disk must get empty
-		if err = s.remove(s.objectPath(outboxDir, obj.Key)); err == nil {
+		if err = s.remove(s.path(outboxDir, obj.Key)); err == nil {
 			s.count(&s.objects, -obj.Size)
 		}
 	}
@@ -182,7 +182,7 @@ func (s *Spool) Empty(ctx context.Context) error {
 // publish moves one object from sealing/ to outbox/<key> and lets it be taken. Should a power cut undo
 // that, the next start does it again.
 func (s *Spool) publish(name, key string) error {
-	from, to := s.path(sealingDir, name), s.objectPath(outboxDir, key)
+	from, to := s.path(sealingDir, name), s.path(outboxDir, key)
 	st, err := os.Stat(from)
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", key, err)

@@ -48,7 +48,7 @@ func Resend(dir, key string) (string, error) {
 		return "", err
 	}
 	// From sealing/, where no log of that id exists, an object goes to the outbox.
-	if err := os.Rename(s.objectPath(failedDir, key), s.path(sealingDir, sealedName(origin(id.String()), fresh))); err != nil {
+	if err := os.Rename(s.path(failedDir, key), s.path(sealingDir, sealedName(origin(id.String()), fresh))); err != nil {
 		return "", fmt.Errorf("resend %s: %w", key, err)
 	}
 	if err := s.syncDir(s.path(sealingDir)); err != nil {
@@ -76,7 +76,7 @@ func Drop(dir, key, why string) error {
 	if err := s.note(entry{Action: "drop", Key: key, Why: why, Records: n}); err != nil {
 		return err
 	}
-	if err := os.Remove(s.objectPath(failedDir, key)); err != nil {
+	if err := os.Remove(s.path(failedDir, key)); err != nil {
 		return fmt.Errorf("drop %s: %w", key, err)
 	}
 	return s.removeReason(key)
@@ -86,7 +86,7 @@ func Drop(dir, key, why string) error {
 func (s *Spool) isRefused(key string) error {
 	got := "a file that is no object"
 	if filepath.IsLocal(key) && failedDir+"/"+key != journal && !strings.HasSuffix(key, ReasonSuffix) {
-		switch st, err := os.Lstat(s.objectPath(failedDir, key)); {
+		switch st, err := os.Lstat(s.path(failedDir, key)); {
 		case err != nil:
 			got = err.Error()
 		case st.Mode().IsRegular():
@@ -114,7 +114,7 @@ type entry struct {
 }
 
 func (s *Spool) note(e entry) error {
-	reason, err := os.ReadFile(s.objectPath(failedDir, e.Key) + ReasonSuffix)
+	reason, err := os.ReadFile(s.path(failedDir, e.Key) + ReasonSuffix)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -123,7 +123,7 @@ func (s *Spool) note(e entry) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(s.path(filepath.FromSlash(journal)), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(s.path(journal), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("write down what is done to %s: %w", e.Key, err)
 	}
@@ -135,7 +135,7 @@ func (s *Spool) note(e entry) error {
 }
 
 func (s *Spool) removeReason(key string) error {
-	if err := os.Remove(s.objectPath(failedDir, key) + ReasonSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(s.path(failedDir, key) + ReasonSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	s.removeEmpty(failedDir, key)

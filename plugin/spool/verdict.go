@@ -36,7 +36,7 @@ func (s *Spool) InBucket() ([]Object, error) { return s.listObjects(sentDir) }
 func (s *Spool) Forget(obj Object) error {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
-	err := s.remove(s.objectPath(sentDir, obj.Key))
+	err := s.remove(s.path(sentDir, obj.Key))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // given up, for want of room, since it was listed
 	}
@@ -52,7 +52,7 @@ func (s *Spool) Forget(obj Object) error {
 func (s *Spool) Refuse(obj Object, reason []byte) error {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
-	to := s.objectPath(failedDir, obj.Key)
+	to := s.path(failedDir, obj.Key)
 	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
 		return fmt.Errorf("keep the refused %s: %w", obj.Key, err)
 	}
@@ -61,7 +61,7 @@ func (s *Spool) Refuse(obj Object, reason []byte) error {
 		return fmt.Errorf("keep the reason for %s: %w", obj.Key, err)
 	}
 	crash("reason-written")
-	if err := s.rename(s.objectPath(sentDir, obj.Key), to); err != nil {
+	if err := s.rename(s.path(sentDir, obj.Key), to); err != nil {
 		return fmt.Errorf("keep the refused %s: %w", obj.Key, errors.Join(err, s.remove(to+ReasonSuffix)))
 	}
 	crash("refused")
@@ -77,7 +77,7 @@ func (s *Spool) Refuse(obj Object, reason []byte) error {
 
 // keep moves a delivered object from outbox/ to sent/. The caller holds outbox.mu.
 func (s *Spool) keep(obj Object) error {
-	from, to := s.objectPath(outboxDir, obj.Key), s.objectPath(sentDir, obj.Key)
+	from, to := s.path(outboxDir, obj.Key), s.path(sentDir, obj.Key)
 	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
 		return err
 	}
@@ -160,14 +160,10 @@ func (s *Spool) count(of *int64, bytes int64) {
 	*of += bytes
 }
 
-func (s *Spool) objectPath(room, key string) string {
-	return s.path(room, filepath.FromSlash(key))
-}
-
 // removeEmpty removes the folders of a key that is gone, as far as they are empty.
 func (s *Spool) removeEmpty(room, key string) {
 	for dir := path.Dir(key); dir != "."; dir = path.Dir(dir) {
-		if os.Remove(s.objectPath(room, dir)) != nil {
+		if os.Remove(s.path(room, dir)) != nil {
 			return
 		}
 	}
@@ -176,24 +172,10 @@ func (s *Spool) removeEmpty(room, key string) {
 // listObjects gives the objects of a room, the oldest first.
 func (s *Spool) listObjects(room string) ([]Object, error) {
 	var objects []Object
-	root := s.path(room)
-	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) && p != root {
-			return nil // moved or removed meanwhile
+	err := walk(s.path(room), func(key string, st fs.FileInfo) {
+		if !strings.HasSuffix(key, ReasonSuffix) && !strings.HasPrefix(st.Name(), leftPrefix) {
+			objects = append(objects, Object{Key: key, Size: st.Size(), Sealed: st.ModTime()})
 		}
-		if err != nil || d.IsDir() || strings.HasSuffix(p, ReasonSuffix) || strings.HasPrefix(d.Name(), leftPrefix) {
-			return err
-		}
-		st, err := d.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		key := filepath.ToSlash(strings.TrimPrefix(p, root+string(filepath.Separator)))
-		objects = append(objects, Object{Key: key, Size: st.Size(), Sealed: st.ModTime()})
-		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list %s/: %w", room, err)
@@ -205,4 +187,24 @@ func (s *Spool) listObjects(room string) ([]Object, error) {
 		return strings.Compare(a.Key, b.Key)
 	})
 	return objects, nil
+}
+
+// walk calls do with each file below root, by its path there. What is gone by the time it is looked at is left out.
+func walk(root string, do func(path string, st fs.FileInfo)) error {
+	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && p != root {
+			return nil
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		st, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			do(strings.TrimPrefix(p, root+"/"), st)
+		}
+		return err
+	})
 }
