@@ -123,7 +123,7 @@ var options = []option{
 	{"rejected_overflow", "retry", "retry", oneOf(map[string]func(*Config){
 		"retry": func(c *Config) { c.DropRejects = false }, "drop": func(c *Config) { c.DropRejects = true }})},
 	{"failure_reports", "on", "on", func(c *Config, v string) (err error) { c.Reports, err = parseBool(v); return }},
-	{"failure_reports_prefix", "failed-requests/", "failed-requests/", func(c *Config, v string) error { c.ReportsPrefix = v; return nil }},
+	{"failure_reports_prefix", "failed-requests/", "failed-requests/", func(c *Config, v string) error { c.ReportsPrefix = strings.TrimLeft(v, "/"); return nil }},
 	{"failure_reports_window", "1h", "1h", func(c *Config, v string) (err error) { c.ReportsWindow, err = parseDuration(v); return }},
 	{"shutdown_timeout", "10s", "10s", func(c *Config, v string) (err error) { c.ShutdownTimeout, err = parseDuration(v); return }},
 }
@@ -280,7 +280,7 @@ func parseSize(v string) (int64, error) {
 	number := strings.TrimRight(strings.ToUpper(v), "KMGB")
 	unit, ok := map[string]float64{"": 1, "K": 1e3, "KB": 1e3, "M": 1e6, "MB": 1e6, "G": 1e9, "GB": 1e9}[strings.ToUpper(v[len(number):])]
 	n, err := strconv.ParseFloat(number, 64)
-	if err != nil || !ok || n*unit < 1 || n*unit > 1<<62 {
+	if err != nil || !ok || !(n*unit >= 1 && n*unit <= 1<<62) {
 		return 0, want
 	}
 	return int64(n * unit), nil
@@ -291,7 +291,7 @@ func parseDuration(v string) (time.Duration, error) {
 	want := errors.New("a duration such as 30s or 5m")
 	if days, ok := strings.CutSuffix(strings.ToLower(v), "d"); ok {
 		n, err := strconv.ParseFloat(days, 64)
-		if err != nil || n <= 0 || n > 3650 {
+		if err != nil || !(n > 0 && n <= 3650) {
 			return 0, want
 		}
 		return time.Duration(n * 24 * float64(time.Hour)), nil

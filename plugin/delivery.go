@@ -54,9 +54,13 @@ func join(ctx context.Context, c *Config, b *bucket.Bucket, log *slog.Logger) (*
 	if d := deliveries.open[c.StoreDir]; d != nil {
 		b.Close()
 		for i, o := range options {
-			if c.delivery[i] != d.config.delivery[i] {
+			if o.key != "store_dir" && c.delivery[i] != d.config.delivery[i] { // that may be written in several ways
+				theirs := " (" + d.config.delivery[i] + ")"
+				if o.key == "external_id" {
+					theirs = ""
+				}
 				return nil, 0, &OptionError{Key: "store_dir", Example: c.StoreDir + "-2", Got: strconv.Quote(c.StoreDir),
-					Want: fmt.Sprintf("a directory of its own, because an output with another %s (%s) uses this one", o.key, d.config.delivery[i])}
+					Want: fmt.Sprintf("a directory of its own, because an output with another %s%s uses this one", o.key, theirs)}
 			}
 		}
 		d.users++
@@ -94,7 +98,14 @@ func (d *delivery) start(ctx context.Context) error {
 	d.stopShipping = stop
 	d.spool.KeepSent(d.config.Reports)
 	d.shipping.Go(func() { d.keepRunning(shipping, "uploading", d.ship.Run) })
-	if d.config.Reports {
+	if !d.config.Reports {
+		d.shipping.Go(func() {
+			defer d.caught("emptying sent/")
+			if err := d.spool.ForgetAll(); err != nil {
+				d.log.Error("sent objects could not be removed", "err", err)
+			}
+		})
+	} else {
 		d.report = report.New(report.Options{
 			Dir: d.config.StoreDir, Spool: d.spool, Bucket: d.bucket,
 			Prefix: d.config.ReportsPrefix, Window: d.config.ReportsWindow, Log: d.log,
@@ -185,6 +196,9 @@ func (d *delivery) leave() {
 	}
 	d.ship.Hurry()
 	err := d.spool.Empty(ctx)
+	if err == nil {
+		err = errors.New("the next try would be later")
+	}
 	d.stopShipping()
 	d.shipping.Wait()
 	if n := d.spool.Waiting(); n > 0 {
@@ -211,20 +225,28 @@ func (c *Config) describe() string {
 	return b.String()
 }
 
-// alarm logs a state that lasts: its first failure, one line per doubling, and its end.
+// alarm logs a state that lasts: its first failure, one line per doubling, and its end. What comes back within a minute has
+// not ended: where good and bad chunks come in turn, the lines become rare all the same.
 type alarm struct {
 	mu    sync.Mutex
 	count int
-	since time.Time
+	since time.Time // the first of them
+	ended time.Time // the success behind the last; zero before
+	said  bool      // since the last success
 }
 
 func (a *alarm) failed(log *slog.Logger, text string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.count > 0 && !a.ended.IsZero() && time.Since(a.ended) > time.Minute {
+		a.count = 0
+	}
 	if a.count == 0 {
 		a.since = time.Now()
 	}
+	a.ended = time.Time{}
 	if a.count++; a.count&(a.count-1) == 0 {
+		a.said = true
 		level := slog.LevelError
 		if errors.Is(err, spool.ErrClosed) {
 			level = slog.LevelInfo
@@ -236,8 +258,11 @@ func (a *alarm) failed(log *slog.Logger, text string, err error) {
 func (a *alarm) succeeded(log *slog.Logger, text string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.count > 0 {
-		log.Info(fmt.Sprintf("%s after %d failures and %s", text, a.count, time.Since(a.since).Round(time.Second)))
-		a.count = 0
+	if a.count > 0 && a.ended.IsZero() {
+		a.ended = time.Now()
+		if a.said {
+			log.Info(fmt.Sprintf("%s after %d failures and %s", text, a.count, time.Since(a.since).Round(time.Second)))
+			a.said = false
+		}
 	}
 }

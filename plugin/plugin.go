@@ -281,6 +281,9 @@ func (r *refusals) drop(n int, err error) {
 		r.log.Error("rejected records are dropped, as rejected_overflow says", "records", n, "err", err)
 	}
 	r.count[reason] += n
+	if r.timer == nil {
+		r.timer = time.AfterFunc(refusalPeriod, r.report)
+	}
 }
 
 func (r *refusals) report() {

@@ -102,9 +102,20 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	}
 	in := b.object(key, source{body})
 	in.ContentLength, in.ContentType = &size, &contentType
-	_, err = b.client.PutObject(ctx, in, signBody)
-	return b.explain(ctx, "put", key, err)
+	return b.explain(ctx, "put", key, b.putObject(ctx, in))
 }
+
+// putObject takes only S3's own answer for one: a web server, a proxy or a captive portal may say that all is well and
+// store nothing.
+func (b *Bucket) putObject(ctx context.Context, in *s3.PutObjectInput) error {
+	out, err := b.client.PutObject(ctx, in, signBody)
+	if err == nil && aws.ToString(out.ETag) == "" {
+		err = &smithyhttp.RequestSendError{Err: errNotS3}
+	}
+	return err
+}
+
+var errNotS3 = errors.New("something says that all is well and is not S3: want an answer with an ETag, or a listing")
 
 // Probe asks whether Put to key would be allowed, with a PutObject whose Content-MD5 is deliberately that of
 // other bytes. S3 weighs permission first, so BadDigest means yes, and nothing is stored. A server that ignores
@@ -114,7 +125,7 @@ func (b *Bucket) Probe(ctx context.Context, key string) error {
 	for range 3 { // an answer that is cut off does not tell why
 		in := b.object(key, strings.NewReader("[]\n"))
 		in.ContentMD5 = aws.String("1B2M2Y8AsgTpgAmY7PhCfg==") // of no bytes at all
-		if _, err = b.client.PutObject(ctx, in, signBody); !cutOff(err) {
+		if err = b.putObject(ctx, in); !cutOff(err) {
 			break
 		}
 	}
@@ -129,9 +140,16 @@ func (b *Bucket) Probe(ctx context.Context, key string) error {
 func (b *Bucket) List(ctx context.Context, prefix string, page func(keys []string) error) error {
 	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.opts.Bucket, Prefix: &prefix})
 	for pages.HasMorePages() {
-		out, err := pages.NextPage(ctx)
+		bounded, cancel := context.WithTimeout(ctx, requestTimeout)
+		out, err := pages.NextPage(bounded)
 		if err != nil {
-			return b.explain(ctx, "list", prefix, err)
+			err = b.explain(bounded, "list", prefix, err)
+			cancel()
+			return err
+		}
+		cancel()
+		if out.Name == nil && out.IsTruncated == nil {
+			return b.explain(ctx, "list", prefix, &smithyhttp.RequestSendError{Err: errNotS3})
 		}
 		keys := make([]string, len(out.Contents))
 		for i, o := range out.Contents {
@@ -146,6 +164,8 @@ func (b *Bucket) List(ctx context.Context, prefix string, page func(keys []strin
 
 // Get returns the first limit bytes of an object, all of it if it is shorter. The error is always an [*Error].
 func (b *Bucket) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.opts.Bucket, Key: &key})
 	if err != nil {
 		return nil, b.explain(ctx, "get", key, err)

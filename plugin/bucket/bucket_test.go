@@ -81,6 +81,7 @@ func newStore(t *testing.T, reply http.HandlerFunc, start func(*httptest.Server)
 		s.mu.Lock()
 		s.seen = append(s.seen, seen{r, string(body)})
 		s.mu.Unlock()
+		w.Header().Set("ETag", `"0"`) // as S3 does
 		if reply != nil {
 			reply(w, r)
 		}
@@ -240,7 +241,7 @@ func TestAnAnswerBecomesAKind(t *testing.T) {
 func TestAnErrorIsOneLineThatSaysWhatToDo(t *testing.T) {
 	environment(t)
 	s := newStore(t, xml(403, "AccessDenied", "Access\nDenied"), (*httptest.Server).Start)
-	err := put(open(t, bucket.Options{Endpoint: s.URL, ACL: "bucket-owner-full-control", Tagging: "a=b", KMSKeyID: "k"}), t.Context(), "x")
+	err := put(open(t, bucket.Options{Endpoint: s.URL, ACL: "bucket-owner-full-control", Tagging: "a=b", SSE: "aws:kms", KMSKeyID: "k"}), t.Context(), "x")
 	const want = "put s3://b/ingest/k.gz: AccessDenied (403): Access Denied [request R1]; " +
 		"grant s3:PutObject, s3:PutObjectAcl, s3:PutObjectTagging, kms:GenerateDataKey on arn:aws:s3:::b/ingest/*"
 	if got := failure(t, err).Error(); got != want {
@@ -592,6 +593,67 @@ func TestAnAnswerThatIsCutOffIsAskedForAgainAndNotTakenForMissingRights(t *testi
 				t.Errorf("reset %v: got %v after %d requests, want %q", reset, err, requests, want)
 			}
 			server.Close()
+		}
+	}
+}
+
+func TestOnlyS3sOwnAnswerCounts(t *testing.T) {
+	environment(t)
+	portal := newStore(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Del("ETag")
+		io.WriteString(w, "<html><body>Please sign in</body></html>")
+	}, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: portal.URL})
+	for name, err := range map[string]error{
+		"put":   put(b, t.Context(), "x"),
+		"probe": b.Probe(t.Context(), "x"),
+		"list":  b.List(t.Context(), "f/", func([]string) error { return nil }),
+	} {
+		if e := failure(t, err); e.Kind != bucket.Unreachable || !strings.Contains(e.Error(), "is not S3") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+
+	// One that answers before it has read the body.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Read(make([]byte, 4096))
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			_ = c.Close()
+		}
+	}()
+	body := strings.NewReader(strings.Repeat("x", 5<<20))
+	if err := open(t, bucket.Options{Endpoint: "http://" + l.Addr().String()}).Put(t.Context(), "k", body, body.Size(), "text/plain"); err == nil {
+		t.Error("5 MB, of which 4 KB were read, are taken for stored")
+	}
+}
+
+func TestAListingOrAReportThatStallsIsGivenUp(t *testing.T) {
+	environment(t)
+	bucket.SetRequestTimeout(200 * time.Millisecond)
+	defer bucket.SetRequestTimeout(time.Minute)
+	stop := make(chan struct{})
+	s := newStore(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		io.WriteString(w, `<?xml version="1.0"?>`)
+		w.(http.Flusher).Flush()
+		<-stop
+	}, (*httptest.Server).Start)
+	defer close(stop)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	_, got := b.Get(t.Context(), "f/1", 100)
+	for name, err := range map[string]error{"list": b.List(t.Context(), "f/", func([]string) error { return nil }), "get": got} {
+		if e := failure(t, err); e.Kind != bucket.Unreachable {
+			t.Errorf("%s: got %s: %v", name, e.Kind, e)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,8 +42,23 @@ func (o Options) check() (errs []error) {
 	fail := func(option, want, got, example string) {
 		errs = append(errs, &OptionError{Option: option, Want: want, Got: got, Example: example})
 	}
-	if o.Bucket == "" {
-		fail("bucket", "the name of the bucket that Amberflo supplied", "", "183-amberflo")
+	if o.Bucket == "" || strings.HasPrefix(o.Bucket, "arn:aws:s3:::") || !strings.HasPrefix(o.Bucket, "arn:") && strings.ContainsAny(o.Bucket, "/: \t") {
+		fail("bucket", "the name of the bucket that Amberflo supplied", o.Bucket, "183-amberflo")
+	}
+	if strings.ContainsFunc(o.Region, func(c rune) bool { return c != '-' && !('a' <= c && c <= 'z') && !('0' <= c && c <= '9') }) {
+		fail("region", "a region's code", o.Region, "us-west-2")
+	}
+	for _, alone := range []struct{ option, got, needs, need string }{
+		{"external_id", o.ExternalID, "role_arn", o.RoleARN},
+		{"sts_endpoint", o.STSEndpoint, "role_arn", o.RoleARN},
+		{"ssekms_key_id", o.KMSKeyID, "server_side_encryption", o.SSE},
+	} {
+		if alone.got != "" && alone.need == "" {
+			fail(alone.option, alone.needs+" beside it, without which it does nothing", alone.got, "(leave it out, or set "+alone.needs+")")
+		}
+	}
+	if _, err := url.ParseQuery(o.Tagging); err != nil || o.Tagging != "" && !strings.Contains(o.Tagging, "=") {
+		fail("tagging", "pairs as in a URL's query", o.Tagging, "team=billing&env=prod")
 	}
 	if acl := types.ObjectCannedACL(o.ACL); o.ACL != "" && !slices.Contains(acl.Values(), acl) {
 		fail("canned_acl", "none or a canned ACL of S3", o.ACL, "bucket-owner-full-control")
@@ -61,8 +77,8 @@ func (o Options) check() (errs []error) {
 			continue
 		}
 		u, err := url.Parse(e.got)
-		if err == nil && u.User != nil {
-			e.got = u.Redacted()
+		if at := strings.LastIndexByte(e.got, '@'); at >= 0 { // what stands before it may be a password
+			e.got = "…" + e.got[at:]
 		}
 		switch {
 		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":

@@ -25,7 +25,15 @@ func TestOpenRefuses(t *testing.T) {
 		{"no bucket", func(o *bucket.Options) { o.Bucket = "" }, "bucket", ""},
 		{"no region anywhere", func(o *bucket.Options) { o.Region = "" }, "region", ""},
 		{"an endpoint without a scheme", func(o *bucket.Options) { o.Endpoint = "127.0.0.1:9000" }, "endpoint", "127.0.0.1:9000"},
-		{"an endpoint that holds a password", func(o *bucket.Options) { o.Endpoint = "http://u:pw@127.0.0.1" }, "endpoint", "http://u:xxxxx@127.0.0.1"},
+		{"an endpoint that holds a password", func(o *bucket.Options) { o.Endpoint = "http://u:pw@127.0.0.1" }, "endpoint", "…@127.0.0.1"},
+		{"a password in what is no URL", func(o *bucket.Options) { o.Endpoint = "http://user:hush%ss@127.0.0.1" }, "endpoint", "…@127.0.0.1"},
+		{"a password without a scheme", func(o *bucket.Options) { o.Endpoint = "user:hush@127.0.0.1:9000" }, "endpoint", "…@127.0.0.1:9000"},
+		{"a bucket's URL", func(o *bucket.Options) { o.Bucket = "s3://b" }, "bucket", "s3://b"},
+		{"a bucket's ARN", func(o *bucket.Options) { o.Bucket = "arn:aws:s3:::b" }, "bucket", "arn:aws:s3:::b"},
+		{"a region that is none", func(o *bucket.Options) { o.Region = "us_west_2" }, "region", "us_west_2"},
+		{"an external id without its role", func(o *bucket.Options) { o.ExternalID = "e" }, "external_id", "e"},
+		{"a KMS key without encryption", func(o *bucket.Options) { o.KMSKeyID = "k" }, "ssekms_key_id", "k"},
+		{"tags that are no query", func(o *bucket.Options) { o.Tagging = "team" }, "tagging", "team"},
 		{"an STS endpoint that is no URL", func(o *bucket.Options) { o.STSEndpoint = "http://" }, "sts_endpoint", "http://"},
 		{"a profile that is not there", func(o *bucket.Options) { o.Profile = "nobody" }, "profile", "nobody"},
 	} {
@@ -205,5 +213,90 @@ func TestARoleThatMayNotBeAssumed(t *testing.T) {
 	e := failure(t, put(b, t.Context(), "x"))
 	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "not authorized") || !strings.Contains(e.Hint, "role/put") || len(s.requests()) != 0 {
 		t.Errorf("got %v", e)
+	}
+}
+
+func TestWhatACredentialProcessPrintsIsNotInTheError(t *testing.T) {
+	for name, output := range map[string]string{
+		"a notice behind":      `{"Version":1,"AccessKeyId":"A","SecretAccessKey":"hush/secret","SessionToken":"hush"}` + "\nUpdate available: 2.1",
+		"an end that is wrong": `{"Version":1,"AccessKeyId":"A","SecretAccessKey":"hush/secret","Expiration":"2026-11-21 10:00:00"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			environment(t)
+			os.Unsetenv("AWS_ACCESS_KEY_ID")
+			os.Unsetenv("AWS_SECRET_ACCESS_KEY")
+			file := t.TempDir() + "/output"
+			write(t, file, output)
+			write(t, os.Getenv("AWS_CONFIG_FILE"), "[default]\ncredential_process = cat "+file+"\n")
+			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
+			if e.Kind != bucket.Credentials || strings.Contains(e.Error(), "hush") || !strings.Contains(e.Error(), "credential_process") {
+				t.Errorf("got %v", e)
+			}
+		})
+	}
+}
+
+func TestAnOutageOfSTSIsNoFaultOfTheCredentials(t *testing.T) {
+	environment(t)
+	answer := func(status int, code, message string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			fmt.Fprintf(w, `<ErrorResponse><Error><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>`, code, message)
+		}
+	}
+	silent := httptest.NewServer(nil)
+	silent.Close()
+	for _, tt := range []struct {
+		name string
+		sts  string
+		want bucket.Kind
+	}{
+		{"unavailable", newStore(t, answer(503, "ServiceUnavailable", "later"), (*httptest.Server).Start).URL, bucket.Unavailable},
+		{"throttled", newStore(t, answer(400, "Throttling", "Rate exceeded"), (*httptest.Server).Start).URL, bucket.Throttled},
+		{"the clock", newStore(t, answer(403, "SignatureDoesNotMatch", "Signature expired: x is now earlier than y"), (*httptest.Server).Start).URL, bucket.ClockSkew},
+		{"a wrong secret", newStore(t, answer(403, "SignatureDoesNotMatch", "The request signature we calculated does not match"), (*httptest.Server).Start).URL, bucket.Credentials},
+		{"gone", silent.URL, bucket.Unreachable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1", STSEndpoint: tt.sts, RoleARN: "arn:aws:iam::123456789012:role/put"})
+			if e := failure(t, put(b, t.Context(), "x")); e.Kind != tt.want || strings.Contains(e.Hint, "127.0.0.1:1 ") {
+				t.Errorf("got %s: %v, want %s", e.Kind, e, tt.want)
+			}
+		})
+	}
+}
+
+// The SDK finds out how far this machine's clock is off, for each of its clients; that must not be forgotten.
+func TestAClockThatIsOffIsAllowedForAtSTSToo(t *testing.T) {
+	environment(t)
+	late := func(w http.ResponseWriter, r *http.Request) bool {
+		now := time.Now().Add(time.Hour).UTC()
+		w.Header().Set("Date", now.Format(http.TimeFormat))
+		at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
+		return err != nil || now.Sub(at).Abs() > 15*time.Minute
+	}
+	sts := newStore(t, func(w http.ResponseWriter, r *http.Request) {
+		if late(w, r) {
+			w.WriteHeader(403)
+			fmt.Fprint(w, `<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>Signature expired: x is now earlier than y</Message></Error></ErrorResponse>`)
+			return
+		}
+		fmt.Fprintf(w, `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey>
+			<SessionToken>token</SessionToken><Expiration>%s</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`, time.Now().Add(2*time.Hour).UTC().Format(time.RFC3339))
+	}, (*httptest.Server).Start)
+	s := newStore(t, func(w http.ResponseWriter, r *http.Request) {
+		if late(w, r) {
+			xml(403, "RequestTimeTooSkewed", "off")(w, r)
+		}
+	}, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL, STSEndpoint: sts.URL, RoleARN: "arn:aws:iam::123456789012:role/put"})
+	for try := 1; ; try++ {
+		err := put(b, t.Context(), "x")
+		if err == nil {
+			break
+		}
+		if e := failure(t, err); e.Kind != bucket.ClockSkew || try == 4 {
+			t.Fatalf("try %d: got %v", try, err)
+		}
 	}
 }

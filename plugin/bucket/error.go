@@ -13,6 +13,7 @@ import (
 	"time"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
@@ -95,10 +96,19 @@ func (e *Error) said() string {
 		canceled    *smithy.CanceledError
 		credentials credentialsError
 		body        bodyError
+		process     *processcreds.ProviderError
 		text        string
 	)
 	isAPI := errors.As(e.Err, &api)
 	switch {
+	case errors.As(e.Err, &process): // its error may hold the whole output, and that the secret
+		text = "credential_process: " + process.Err.Error()
+		if strings.HasPrefix(process.Err.Error(), "parse failed") {
+			text = "the output of credential_process is not what the AWS SDK reads"
+			if cause := errors.Unwrap(process.Err); cause != nil {
+				text += ": " + cause.Error()
+			}
+		}
 	case errors.As(e.Err, &credentials) && isAPI:
 		text = api.ErrorCode() + ": " + api.ErrorMessage()
 	case errors.As(e.Err, &credentials):
@@ -205,7 +215,7 @@ func kindOf(ctx context.Context, e *Error) Kind {
 	case e.Status == 0 && errors.Is(ctx.Err(), context.Canceled):
 		return Canceled
 	case errors.As(e.Err, &credentials):
-		return Credentials
+		return kindOfCredentials(ctx, e.Err)
 	case errors.As(e.Err, &body):
 		return Unreadable
 	}
@@ -213,12 +223,35 @@ func kindOf(ctx context.Context, e *Error) Kind {
 		return kind
 	}
 	switch {
-	case e.Status != 0:
+	case e.Status >= 300:
 		return kindOfStatus(e.Status)
-	case ctx.Err() != nil, errors.As(e.Err, &send):
+	case e.Status != 0, ctx.Err() != nil, errors.As(e.Err, &send): // of an answer that all is well, the rest did not come
 		return Unreachable
 	}
 	return Refused
+}
+
+// kindOfCredentials sorts what came of asking for credentials: an outage of who hands them out passes by itself, and
+// is no reason to begin the chain anew, which would also forget how far this machine's clock is off.
+func kindOfCredentials(ctx context.Context, err error) Kind {
+	var (
+		answer *smithyhttp.ResponseError
+		api    smithy.APIError
+		send   *smithyhttp.RequestSendError
+	)
+	switch {
+	case ctx.Err() != nil:
+		return Unreachable
+	case errors.As(err, &api) && strings.HasPrefix(api.ErrorMessage(), "Signature "): // expired, or not yet current
+		return ClockSkew
+	case errors.As(err, &api) && kindOfCode[api.ErrorCode()] == Throttled:
+		return Throttled
+	case errors.As(err, &answer) && answer.HTTPStatusCode() >= 500:
+		return Unavailable
+	case errors.As(err, &answer) && answer.HTTPStatusCode() == 0 && errors.As(err, &send):
+		return Unreachable
+	}
+	return Credentials
 }
 
 // cutOff tells if S3 answered with a status, and the connection broke before the reason had come. That happens where a
@@ -238,6 +271,12 @@ func (b *Bucket) hint(e *Error, header http.Header) string {
 	}
 	switch e.Kind {
 	case Unreachable:
+		if errors.Is(e.Err, errNotS3) {
+			return "check endpoint, and what stands between here and it, such as a proxy"
+		}
+		if credentials := (credentialsError{}); errors.As(e.Err, &credentials) {
+			return "check that whoever hands out the credentials (STS, SSO, metadata service) can be reached from here"
+		}
 		if b.opts.Endpoint != "" {
 			return "check that " + b.opts.Endpoint + " can be reached from here"
 		}

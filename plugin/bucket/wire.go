@@ -12,6 +12,9 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 )
 
+// requestTimeout is for a listing's page and a report, from the look-up of the name to the last byte. Tests shorten it.
+var requestTimeout = time.Minute
+
 const (
 	dialTimeout = 10 * time.Second
 	// answerTimeout runs from the last byte of the body. S3 answers a PutObject of 50 MB in a few seconds.

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,7 @@ const (
 type Reporter struct {
 	opt      Options
 	first    time.Duration // firstLook, shorter in tests
+	listed   bool          // the right to list was there
 	looked   bool          // what waits since before the start is looked for at once
 	failures int
 
@@ -62,7 +64,7 @@ func (r *Reporter) Run(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case errors.As(err, &e) && e.Kind == bucket.Denied && e.Op == "list":
+		case errors.As(err, &e) && e.Kind == bucket.Denied && e.Op == "list" && !r.listed:
 			r.giveUp(err)
 			return
 		case err != nil:
@@ -101,17 +103,14 @@ func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 		due = due || now.Sub(obj.Sealed) >= r.first
 	}
 	if due {
-		waiting := make(map[string]spool.Object, len(objects))
-		for _, obj := range objects {
-			waiting[token(obj.Key)] = obj
-		}
+		waiting := newAwaited(objects)
 		err = r.opt.Bucket.List(ctx, r.opt.Prefix, func(keys []string) error {
 			for _, key := range keys {
-				if obj, ok := match(waiting, key); ok {
+				if obj, ok := waiting.match(key); ok {
 					if err := r.refuse(ctx, obj, key); err != nil {
 						return err
 					}
-					delete(waiting, token(obj.Key))
+					waiting.remove(obj)
 				}
 			}
 			return nil
@@ -119,9 +118,9 @@ func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 		if err != nil {
 			return r.first, err
 		}
-		r.looked = true
+		r.looked, r.listed = true, true
 		objects = objects[:0]
-		for _, obj := range waiting {
+		for _, obj := range waiting.byKey {
 			if now.Sub(obj.Sealed) < r.opt.Window {
 				objects = append(objects, obj)
 			} else if err := r.opt.Spool.Forget(obj); err != nil {
@@ -131,7 +130,7 @@ func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 	}
 	next := time.Duration(0)
 	for _, obj := range objects {
-		if left := nextLook(now.Sub(obj.Sealed), r.first, r.opt.Window); next == 0 || left < next {
+		if left := nextLook(max(0, now.Sub(obj.Sealed)), r.first, r.opt.Window); next == 0 || left < next {
 			next = left
 		}
 	}
@@ -166,6 +165,9 @@ func (r *Reporter) refuse(ctx context.Context, obj spool.Object, report string) 
 	r.refused.Add(1)
 	records, customers := r.count(obj)
 	first, _, _ := strings.Cut(strings.TrimSpace(string(reason)), "\n")
+	if len(first) > 300 { // all of it lies beside the object
+		first = strings.ToValidUTF8(first[:300], "") + "…"
+	}
 	r.opt.Log.Error("Amberflo refused an object; it is kept, mend the cause and send it again", "key", obj.Key,
 		"records", records, "customers", customers, "reason", first,
 		"command", fmt.Sprintf("meterctl -store-dir %s resend %s", r.opt.Dir, obj.Key))
@@ -197,11 +199,7 @@ func (r *Reporter) giveUp(err error) {
 		`[{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:ListBucket","Resource":"arn:aws:s3:::%[2]s","Condition":{"StringLike":{"s3:prefix":"%[3]s*"}}},`+
 			`{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::%[2]s/%[3]s*"}]`,
 		"arn:aws:iam::ACCOUNT:role/ROLE", name, r.opt.Prefix), "err", err)
-	objects, err := r.opt.Spool.InBucket()
-	for _, obj := range objects {
-		err = errors.Join(err, r.opt.Spool.Forget(obj))
-	}
-	if err != nil {
+	if err := r.opt.Spool.ForgetAll(); err != nil {
 		r.opt.Log.Error("sent objects could not be removed", "err", err)
 	}
 }
@@ -226,17 +224,43 @@ func stem(key string) string {
 	return name
 }
 
-// match finds the object that a report is about.
-func match(waiting map[string]spool.Object, report string) (spool.Object, bool) {
+// awaited are the objects that wait for a verdict, by key and by token, in small letters.
+type awaited struct {
+	byKey   map[string]spool.Object
+	byToken map[string][]string // keys
+}
+
+func newAwaited(objects []spool.Object) *awaited {
+	w := &awaited{make(map[string]spool.Object, len(objects)), make(map[string][]string, len(objects))}
+	for _, obj := range objects {
+		key := strings.ToLower(obj.Key)
+		w.byKey[key] = obj
+		w.byToken[token(key)] = append(w.byToken[token(key)], key)
+	}
+	return w
+}
+
+func (w *awaited) remove(obj spool.Object) {
+	key := strings.ToLower(obj.Key)
+	delete(w.byKey, key)
+	w.byToken[token(key)] = slices.DeleteFunc(w.byToken[token(key)], func(k string) bool { return k == key })
+}
+
+// match finds the object that a report is about: the one whose whole key it ends with, or else the only one with its token.
+func (w *awaited) match(report string) (spool.Object, bool) {
 	report, ok := strings.CutSuffix(strings.ToLower(report), spool.ReasonSuffix)
 	if !ok {
 		return spool.Object{}, false
 	}
-	for _, id := range uuids.FindAllString(report, -1) {
-		if obj, ok := waiting[id]; ok {
+	for rest, more := report, true; more; _, rest, more = strings.Cut(rest, "/") {
+		if obj, ok := w.byKey[rest]; ok {
 			return obj, true
 		}
 	}
-	obj, ok := waiting[stem(report)]
-	return obj, ok
+	for _, id := range append(uuids.FindAllString(report, -1), stem(report)) {
+		if keys := w.byToken[id]; len(keys) == 1 {
+			return w.byKey[keys[0]], true
+		}
+	}
+	return spool.Object{}, false
 }

@@ -74,11 +74,15 @@ func newScene(t *testing.T, mayList bool) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.open(t, b, func(o spool.Sealed) string { return "ingest/amberdata/11-21-2026/" + o.ID.String() + ".gz" })
+	return s
+}
+
+func (s *scene) open(t *testing.T, b *bucket.Bucket, key func(spool.Sealed) string) {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(s.log, nil))
-	s.spool, err = spool.Open(spool.Options{
-		Dir: s.dir, Key: func(o spool.Sealed) string { return "ingest/amberdata/11-21-2026/" + o.ID.String() + ".gz" },
-		GzipLevel: 6, MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Log: log,
-	})
+	var err error
+	s.spool, err = spool.Open(spool.Options{Dir: s.dir, Key: key, Hash: true, GzipLevel: 6, MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +90,6 @@ func newScene(t *testing.T, mayList bool) *scene {
 	s.spool.KeepSent(true)
 	s.report = New(Options{Dir: s.dir, Spool: s.spool, Bucket: b, Prefix: "failed-requests/", Window: time.Hour, Log: log})
 	s.report.first = time.Millisecond
-	return s
 }
 
 // sent brings n objects of two records into sent/ and returns their keys.
@@ -296,5 +299,71 @@ func TestALookIsDueLessAndLessOften(t *testing.T) {
 		if got := nextLook(c.age, first, window); got != c.want {
 			t.Errorf("at the age of %s: got %s, want %s", c.age, got, c.want)
 		}
+	}
+}
+
+// What the options accept as keys may have a name, or a uuid, in common.
+func TestAReportIsOfTheObjectWhoseKeyItEndsWith(t *testing.T) {
+	for name, key := range map[string]func(spool.Sealed) string{
+		"one name in folders of their own": func(o spool.Sealed) string {
+			return fmt.Sprintf("ingest/%09d-%x/data.ndjson.gz", o.Opened.Nanosecond(), o.Sum[:4])
+		},
+		"a uuid of the application behind": func(o spool.Sealed) string {
+			return "ingest/" + o.ID.String() + "/app-11111111-1111-4111-8111-111111111111.gz"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, true)
+			s.dir = t.TempDir()
+			s.open(t, s.report.opt.Bucket, key)
+			keys := s.sent(t, 3)
+			s.put(t, "failed-requests/2026-11-21/"+keys[1]+".reason.txt", "unknown meter")
+			s.round(t)
+			if refused, _ := spool.Refused(s.dir); len(refused) != 1 || refused[0].Key != keys[1] {
+				t.Errorf("got %v refused, want %s", refused, keys[1])
+			}
+			if left, _ := s.spool.InBucket(); len(left) != 2 {
+				t.Errorf("got %v waiting, want the other two", left)
+			}
+		})
+	}
+}
+
+func TestADenialAfterGoodListingsIsTriedAgain(t *testing.T) {
+	s := newScene(t, true)
+	keys := s.sent(t, 1)
+	s.round(t)
+	if err := s.server.SetPolicy(t.Context(), s.server.PutPolicy()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.report.Run(ctx)
+	}()
+	for !strings.Contains(s.log.String(), "looking for failure reports failed, will be tried again") {
+		select {
+		case <-done:
+			t.Fatalf("it gave up:\n%s", s.log)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	stop()
+	<-done
+	if left, _ := s.spool.InBucket(); len(left) != 1 || left[0].Key != keys[0] {
+		t.Errorf("got %v kept, want the object", left)
+	}
+}
+
+func TestAClockThatWasSetBackDelaysNoLook(t *testing.T) {
+	s := newScene(t, true)
+	key := s.sent(t, 1)[0]
+	ahead := time.Now().Add(24 * time.Hour)
+	if err := os.Chtimes(filepath.Join(s.dir, "sent", key), ahead, ahead); err != nil {
+		t.Fatal(err)
+	}
+	if next := s.round(t); next > time.Second {
+		t.Errorf("the next look is in %s", next)
 	}
 }

@@ -58,7 +58,8 @@ type Shipper struct {
 	last     time.Time            // of the latest
 	until    time.Time            // no attempt before
 	opened   chan struct{}
-	refused  map[string]int // failures of single objects, by key
+	refused  map[string]int   // failures of single objects, by key
+	denied   map[string]int64 // of objects that were denied, how many had been uploaded then
 	stats    Stats
 }
 
@@ -81,7 +82,7 @@ func (s *Shipper) Stats() Stats {
 
 // New makes a Shipper; Run sets it going.
 func New(o Options) *Shipper {
-	return &Shipper{opt: o, opened: make(chan struct{}), said: make(map[bucket.Kind]bool), refused: make(map[string]int), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
+	return &Shipper{opt: o, opened: make(chan struct{}), said: make(map[bucket.Kind]bool), refused: make(map[string]int), denied: make(map[string]int64), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
 }
 
 // Run uploads until ctx ends. It returns when no upload is under way any more. A panic of an upload ends
@@ -152,8 +153,11 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	case ctx.Err() != nil:
 		s.opt.Spool.Return(obj, time.Time{})
 	case !errors.As(err, &answer) && errors.Is(err, fs.ErrNotExist):
-		s.opt.Log.Error("an object is gone from the outbox, somebody removed it", "key", obj.Key, "err", err)
-		_ = s.opt.Spool.Sent(obj)
+		if s.opt.Spool.Gone(obj) {
+			s.opt.Log.Error("an object is gone from the outbox, somebody removed it", "key", obj.Key, "err", err)
+		} else { // the whole spool is away, or it is back
+			s.opt.Spool.Return(obj, s.failed(obj.Key, began, err))
+		}
 	default:
 		s.opt.Spool.Return(obj, s.failed(obj.Key, began, err))
 	}
@@ -197,7 +201,13 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 	e := &bucket.Error{Kind: bucket.Unreadable} // what is no answer: the object cannot be read here
 	errors.As(err, &e)
 	s.stats.Failed[e.Kind]++
-	if !e.Kind.ConcernsAll() {
+	alone := !e.Kind.ConcernsAll()
+	if e.Kind == bucket.Denied { // again, though others were taken meanwhile: this one's prefix is not allowed
+		before, again := s.denied[key]
+		alone = again && s.stats.Uploaded > before
+		s.denied[key] = s.stats.Uploaded
+	}
+	if alone {
 		s.refused[key]++
 		n := s.refused[key]
 		wait := backoff(n, 40*firstWait, refusedWait)
@@ -231,6 +241,7 @@ func (s *Shipper) succeeded(obj spool.Object) {
 	s.stats.UploadedBytes += obj.Size
 	s.stats.LastSuccess = time.Now()
 	delete(s.refused, obj.Key)
+	delete(s.denied, obj.Key)
 	if s.failures > 0 {
 		s.opt.Log.Info(fmt.Sprintf("upload succeeded after %d failures and %s", s.failures, time.Since(s.since).Round(time.Second)),
 			"waiting", s.opt.Spool.Waiting()-1)

@@ -157,19 +157,7 @@ func TestAMissingTokenIsNoMissingObject(t *testing.T) {
 	defer b.Close()
 	l := &lines{}
 	log := slog.New(slog.NewTextHandler(l, nil))
-	sp := openSpool(t, log)
-	batch := &spool.Batch{Records: 1}
-	batch.SetBuffer(append(batch.Buffer(), "{\"uniqueId\":\"\x00\"}\n"...))
-	if err := sp.Append(batch); err != nil {
-		t.Fatal(err)
-	}
-	if err := sp.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	obj, err := sp.Take(t.Context(), false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	sp, obj := sealed(t, t.TempDir(), log)
 	s := New(Options{Spool: sp, Bucket: b, Concurrency: 1, Log: log})
 	s.ship(t.Context(), obj)
 	if sp.Waiting() != 1 || l.count("kind=credentials") != 1 {
@@ -189,6 +177,94 @@ func TestAMissingTokenIsNoMissingObject(t *testing.T) {
 	if sp.Waiting() != 0 || l.count("an object is gone from the outbox") != 1 {
 		t.Errorf("%d objects wait, want none when the file is gone; log:\n%s", sp.Waiting(), l.text.String())
 	}
+}
+
+// sealed gives a spool below dir with one object, which is taken.
+func sealed(t *testing.T, dir string, log *slog.Logger) (*spool.Spool, spool.Object) {
+	t.Helper()
+	sp, err := spool.Open(spool.Options{
+		Dir: dir, Key: func(o spool.Sealed) string { return "ingest/" + o.ID.String() + ".gz" },
+		GzipLevel: 1, MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sp.Close() })
+	batch := &spool.Batch{Records: 1}
+	batch.SetBuffer(append(batch.Buffer(), "{\"uniqueId\":\"\x00\"}\n"...))
+	if err := sp.Append(batch); err != nil {
+		t.Fatal(err)
+	}
+	if err := sp.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	obj, err := sp.Take(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sp, obj
+}
+
+// A volume that is remounted, a restore, an operator's mv.
+func TestWhatIsAwayForAMomentIsStillUploaded(t *testing.T) {
+	for _, what := range []string{"the spool", "the object"} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			l := &lines{}
+			log := slog.New(slog.NewTextHandler(l, nil))
+			sp, obj := sealed(t, dir, log)
+			from, away := dir, dir+"-away"
+			if what == "the object" {
+				from = filepath.Join(dir, "outbox", obj.Key)
+			}
+			if err := os.Rename(from, away); err != nil {
+				t.Fatal(err)
+			}
+			_, err := sp.Read(obj)
+			if what == "the object" { // back between the two looks
+				if err := os.Rename(away, from); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err == nil || sp.Gone(obj) {
+				t.Errorf("%v: taken for removed for good", err)
+			}
+			New(Options{Spool: sp, Concurrency: 1, Log: log}).failed(obj.Key, time.Now(), err)
+			sp.Return(obj, time.Time{})
+			if what == "the spool" {
+				if err := os.Rename(away, from); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if f, err := sp.Read(obj); err != nil || sp.Waiting() != 1 {
+				t.Errorf("%v, %d objects wait, want it to be there", err, sp.Waiting())
+			} else {
+				_ = f.Close()
+			}
+		})
+	}
+}
+
+func TestAnObjectThatIsDeniedForItselfDoesNotAlternateWithOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lines{}
+		log := slog.New(slog.NewTextHandler(l, nil))
+		s := New(Options{Spool: openSpool(t, log), Log: log})
+		denied := &bucket.Error{Kind: bucket.Denied, Err: errors.New("403")}
+		tries := 0
+		var next time.Time
+		for range 2000 { // an upload that works every second
+			if !time.Now().Before(next) && s.wait(t.Context()) {
+				next = s.failed("old/k", time.Now(), denied)
+				tries++
+			}
+			s.succeeded(spool.Object{Key: "new/k"})
+			time.Sleep(time.Second)
+		}
+		if n := strings.Count(l.text.String(), "\n"); tries > 30 || n > 10 {
+			t.Errorf("%d tries and %d lines in half an hour", tries, n)
+		}
+	})
 }
 
 // TestEveryFaultEndsInOneObjectUnderItsKey goes through the real SDK to the real server, with a proxy

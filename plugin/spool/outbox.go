@@ -29,7 +29,6 @@ type outbox struct {
 	bytes   int64             // of both
 	sealed  int64             // objects that came in since the start
 	arrived chan struct{}     // closed when waiting grows; nil if nobody waits
-	emptied chan struct{}     // closed when nothing is waiting or taken; nil if nobody waits
 
 	keepSent bool
 }
@@ -143,12 +142,29 @@ func (s *Spool) Sent(obj Object) error {
 	}
 	o.bytes -= obj.Size
 	s.removeEmpty(outboxDir, obj.Key)
-	if o.emptied != nil && len(o.waiting)+len(o.taken) == 0 {
-		close(o.emptied)
-		o.emptied = nil
-	}
 	crash("removed")
 	return nil
+}
+
+// Gone takes an object out of the queue whose file somebody removed; false if it is there, or the whole spool is away.
+// It removes no file.
+func (s *Spool) Gone(obj Object) bool {
+	o := &s.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, err := os.Lstat(s.path(outboxDir, obj.Key)); !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	mine, err1 := s.lock.Stat()
+	there, err2 := os.Stat(s.path("LOCK"))
+	room, err3 := os.Stat(s.path(outboxDir))
+	if err1 != nil || err2 != nil || err3 != nil || !os.SameFile(mine, there) || !room.IsDir() {
+		return false
+	}
+	delete(o.taken, obj.Key)
+	s.count(&s.objects, -obj.Size)
+	o.bytes -= obj.Size
+	return true
 }
 
 // Waiting gives the number of objects in the outbox, those being sent included.
@@ -158,25 +174,23 @@ func (s *Spool) Waiting() int {
 	return len(s.outbox.waiting) + len(s.outbox.taken)
 }
 
-// Empty waits until the outbox is empty. The error is that of ctx.
+// Empty waits until no object is left that may be tried before the deadline of ctx; the error is that of ctx.
 func (s *Spool) Empty(ctx context.Context) error {
-	o := &s.outbox
-	o.mu.Lock()
-	if len(o.waiting)+len(o.taken) == 0 {
-		o.mu.Unlock()
-		return nil
+	deadline, bounded := ctx.Deadline()
+	left := func() bool {
+		s.outbox.mu.Lock()
+		defer s.outbox.mu.Unlock()
+		return len(s.outbox.taken) > 0 ||
+			slices.ContainsFunc(s.outbox.waiting, func(o Object) bool { return !bounded || o.notBefore.Before(deadline) })
 	}
-	if o.emptied == nil {
-		o.emptied = make(chan struct{})
+	for left() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond): // only a stop waits here
+		}
 	}
-	emptied := o.emptied
-	o.mu.Unlock()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-emptied:
-		return nil
-	}
+	return nil
 }
 
 // publish moves one object from sealing/ to outbox/<key> and lets it be taken. Should a power cut undo

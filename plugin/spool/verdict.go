@@ -26,6 +26,15 @@ func (s *Spool) KeepSent(keep bool) {
 	s.outbox.keepSent = keep
 }
 
+// ForgetAll removes every object from sent/.
+func (s *Spool) ForgetAll() error {
+	objects, err := s.InBucket()
+	for _, obj := range objects {
+		err = errors.Join(err, s.Forget(obj))
+	}
+	return err
+}
+
 // Uploaded receives after objects came into sent/.
 func (s *Spool) Uploaded() <-chan struct{} { return s.uploaded }
 
@@ -48,7 +57,7 @@ func (s *Spool) Forget(obj Object) error {
 	return nil
 }
 
-// Refuse moves an object from sent/ to failed/, beside the reason. Both are durable then.
+// Refuse moves an object from sent/ to failed/, beside the reason. An error means that it has not.
 func (s *Spool) Refuse(obj Object, reason []byte) error {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
@@ -72,7 +81,9 @@ func (s *Spool) Refuse(obj Object, reason []byte) error {
 	s.resendable = true
 	s.mu.Unlock()
 	s.poke()
-	return s.syncDir(filepath.Dir(to))
+	// Should that fail, and a power cut undo the rename, the report is found again.
+	_ = s.syncDir(filepath.Dir(to))
+	return nil
 }
 
 // keep moves a delivered object from outbox/ to sent/. The caller holds outbox.mu.

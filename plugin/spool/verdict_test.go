@@ -90,6 +90,39 @@ func TestOnlyAnObjectIsSentAgainOrDropped(t *testing.T) {
 	}
 }
 
+// The rename has happened: the caller has to know, since no later round finds the object in sent/.
+func TestARefusalCountsThoughTheLastSyncFails(t *testing.T) {
+	s, sent := delivered(t, 1)
+	s.sync = func(f *os.File) error {
+		if _, err := os.Stat(s.path(failedDir, sent[0].Key)); err == nil {
+			return errors.New("a test")
+		}
+		return f.Sync()
+	}
+	if err := s.Refuse(sent[0], []byte("no such meter")); err != nil {
+		t.Errorf("got %v", err)
+	}
+	if refused, _ := Refused(s.opt.Dir); len(refused) != 1 {
+		t.Errorf("got %v in failed/, want the object", refused)
+	}
+}
+
+func TestAStopWaitsForNothingThatIsNotDueInTime(t *testing.T) {
+	s, _ := delivered(t, 0)
+	mustAppend(t, s, batchOf(2, "x"))
+	sealNow(t, s)
+	obj, err := s.Take(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Return(obj, time.Now().Add(time.Hour))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := s.Empty(ctx); err != nil || ctx.Err() != nil {
+		t.Errorf("got %v, %v, want it not to wait", err, ctx.Err())
+	}
+}
+
 func TestWhatIsBeingRetriedIsCountedOnce(t *testing.T) {
 	s := mustOpen(t, testOptions(t.TempDir()))
 	t.Cleanup(func() { _ = s.Close() })
