@@ -65,6 +65,17 @@ func TestEveryMistakeIsNamedAtOnceWithWantGotAndExample(t *testing.T) {
 	}
 }
 
+func TestNoNumberIsNoSizeAndNoTime(t *testing.T) {
+	for _, v := range []string{"nan", "NaN", "inf", "nanG", "0", "-1", ""} {
+		if n, err := parseSize(v); err == nil {
+			t.Errorf("size %q: got %d", v, n)
+		}
+		if d, err := parseDuration(v + "d"); err == nil {
+			t.Errorf("time %q: got %s", v+"d", d)
+		}
+	}
+}
+
 func TestSizesAndTimesAreReadAsFluentBitReadsThem(t *testing.T) {
 	for text, want := range map[string]int64{"1": 1, "5k": 5e3, "50M": 50e6, "1.5G": 15e8, "2GB": 2e9, "0": 0, "": 0, "5X": 0, "M": 0, "-1": 0, "KM": 0, "1KM": 0} {
 		if got, err := parseSize(text); got != want || (err == nil) != (want > 0) {
@@ -108,16 +119,18 @@ func TestAKeyIsMadeOfTheTimeTheUUIDAndTheContent(t *testing.T) {
 
 func TestAKeyFormatThatCouldLoseAnObjectIsRefused(t *testing.T) {
 	for format, want := range map[string]string{
-		"logs/%Y/$INDEX-$UUID.gz":              "only $UUID and $HASH",
-		"logs/$TAG/$UUID.gz":                   "only $UUID and $HASH",
-		"logs/%Y.gz":                           "no object overwrites another",
-		"logs/$HASH.gz":                        "no object overwrites another",
-		"logs/%N.gz":                           "no object overwrites another",
-		"logs/%Q/$UUID.gz":                     "strftime",
-		"logs/$UUID.gz/%":                      "strftime",
-		"logs//$UUID.gz":                       "without empty",
-		"../$UUID.gz":                          "without empty",
-		"//$UUID.gz":                           "without empty",
+		"logs/%Y/$INDEX-$UUID.gz": "only $UUID and $HASH",
+		"logs/$TAG/$UUID.gz":      "only $UUID and $HASH",
+		"logs/%Y.gz":              "no object overwrites another",
+		"logs/$HASH.gz":           "no object overwrites another",
+		"logs/%N.gz":              "no object overwrites another",
+		"logs/%Q/$UUID.gz":        "strftime",
+		"logs/$UUID.gz/%":         "strftime",
+		"logs//$UUID.gz":          "without empty",
+		"../$UUID.gz":             "without empty",
+		"//$UUID.gz":              "without empty",
+		"x/.retry-$UUID.gz":       "begins with no point",
+		strings.Repeat("x", 150) + "/%N-$HASH.gz": "at most 163 bytes",
 		"logs/$UUID":                           "ending .gz",
 		"a\x00/$UUID.gz":                       "control characters",
 		strings.Repeat("x", 180) + "/$UUID.gz": "at most 200 bytes",
@@ -125,6 +138,9 @@ func TestAKeyFormatThatCouldLoseAnObjectIsRefused(t *testing.T) {
 		if _, err := parseKeyFormat(format, true); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", format, err, want)
 		}
+	}
+	if _, err := parseKeyFormat("a/$UUID.reason.txt", false); err == nil {
+		t.Error("want the ending of reasons refused")
 	}
 	if _, err := parseKeyFormat("a/$UUID.gz", false); err == nil {
 		t.Error("want .gz refused without gzip")

@@ -76,11 +76,17 @@ func parseKeyFormat(format string, gzip bool) (keyFormat, error) {
 		return nil, errors.New("$UUID, or both %N and $HASH, so that no object overwrites another")
 	}
 	example := k.key(spool.Sealed{ID: uuid.Nil, Opened: time.Date(2022, 9, 28, 23, 59, 59, 999999999, time.UTC)})
+	most := spool.MaxKey
+	if !has['U'] {
+		most -= len("-") + len(uuid.Nil.String()) // which meterctl resend adds
+	}
 	switch {
 	case path.Clean(example) != example || !filepath.IsLocal(example):
 		return nil, errors.New("a path without empty, . and .. parts")
-	case len(url.PathEscape(example)) > spool.MaxKey:
-		return nil, fmt.Errorf("at most %d bytes in a key, escaped as in a URL, this makes %d", spool.MaxKey, len(url.PathEscape(example)))
+	case len(url.PathEscape(example)) > most:
+		return nil, fmt.Errorf("at most %d bytes in a key, escaped as in a URL, this makes %d", most, len(url.PathEscape(example)))
+	case strings.HasSuffix(example, spool.ReasonSuffix) || strings.HasPrefix(path.Base(example), "."):
+		return nil, errors.New("a name that does not end in " + spool.ReasonSuffix + " and begins with no point: such files have a meaning of their own")
 	case gzip && !strings.HasSuffix(example, ".gz"):
 		return nil, errors.New("the ending .gz with compression gzip: Amberflo decides by it")
 	case !gzip && strings.HasSuffix(example, ".gz"):

@@ -21,6 +21,12 @@ import (
 	"out_amberflo/plugin/spool"
 )
 
+// No test looks for credentials outside of this machine.
+func TestMain(m *testing.M) {
+	_ = os.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	os.Exit(m.Run())
+}
+
 // capture is a host that keeps the log and the metrics.
 type capture struct {
 	mu     sync.Mutex
@@ -203,19 +209,31 @@ func TestRejectsBeyondTheirLimitHoldTheChunkBackUnlessTheUserSaysDrop(t *testing
 		t.Run(overflow, func(t *testing.T) {
 			c, dir := &capture{}, t.TempDir()
 			p := started(t, c, "store_dir", dir, "rejected_limit_size", "10", "rejected_overflow", overflow)
-			err := p.Flush("app", events(t, map[string]any{"customerId": "a", "meterApiName": "m", "meterValue": 1}, map[string]any{"x": 1}))
+			bad := map[string]any{"x": 1}
+			if err := p.Flush("first", events(t, bad)); err != nil { // more than the limit, but alone
+				t.Fatal(err)
+			}
+			err := p.Flush("app", events(t, map[string]any{"customerId": "a", "meterApiName": "m", "meterValue": 1}, bad))
 			if (err == nil) != accepted {
 				t.Errorf("got %v, want accepted %v", err, accepted)
 			}
+			p.refusals.mu.Lock()
+			if accepted && p.refusals.timer == nil {
+				t.Error("nothing will tell how many were dropped")
+			}
+			p.refusals.mu.Unlock()
 			p.Stop()
 			if got := len(delivered(t, dir)); (got == 1) != accepted {
 				t.Errorf("got %d records, want the good one delivered: %v", got, accepted)
 			}
-			if said := c.log(); strings.Contains(said, "set aside in rejected/") || strings.Contains(said, "rejected records are dropped") != accepted {
-				t.Errorf("want it said that they are dropped: %v, and never that they are kept:\n%s", accepted, said)
+			if said := c.log(); strings.Count(said, "set aside in rejected/") != 1 || strings.Contains(said, "rejected records are dropped") != accepted {
+				t.Errorf("want it said that they are dropped: %v, and once that one is kept:\n%s", accepted, said)
 			}
-			if n := p.counts.rejected[meter.NoCustomer].Load(); (n == 1) != accepted {
-				t.Errorf("%d rejected records counted, want the one when it is dropped: %v", n, accepted)
+			if n := p.counts.rejected[meter.NoCustomer].Load(); n != map[bool]int64{false: 1, true: 2}[accepted] {
+				t.Errorf("%d rejected records counted, want the second when it is dropped: %v", n, accepted)
+			}
+			if got := rejects(t, dir); len(got) != 1 || got[0].Tag != "first" {
+				t.Errorf("got %+v in rejected/, want the first", got)
 			}
 		})
 	}
@@ -333,5 +351,48 @@ func TestAChunkIsKnownByItsOutputItsTagAndItsBytes(t *testing.T) {
 	}
 	if same.Length != 5 {
 		t.Errorf("length %d, want 5", same.Length)
+	}
+}
+
+func TestLinesBecomeRareThoughGoodAndBadChunksAlternate(t *testing.T) {
+	c := &capture{}
+	p := started(t, c, "store_dir", t.TempDir(), "rejected_limit_size", "10")
+	for i := range 200 {
+		record := map[string]any{"x": i}
+		if i%2 == 1 {
+			record = map[string]any{"customerId": "a", "meterApiName": "m", "meterValue": i}
+		}
+		if err := p.Flush("app", events(t, record)); err != nil && i%2 == 1 {
+			t.Fatal(err)
+		}
+	}
+	p.Stop()
+	if n := strings.Count(c.log(), "a chunk cannot be accepted now") + strings.Count(c.log(), "chunks are accepted again"); n < 2 || n > 16 {
+		t.Errorf("%d lines for 99 failures of one cause:\n%s", n, c.log())
+	}
+}
+
+func TestNoExternalIDIsInTheErrorOfAnotherOutput(t *testing.T) {
+	c, dir := &capture{}, t.TempDir()
+	p := started(t, c, "store_dir", dir, "external_id", "privateexternalid", "role_arn", "arn:aws:iam::123456789012:role/x")
+	defer p.Stop()
+	host := c.host("store_dir", dir, "external_id", "other", "role_arn", "arn:aws:iam::123456789012:role/x")
+	_, err := Start(t.Context(), host)
+	LogError(host, err)
+	if err == nil || !strings.Contains(err.Error(), "another external_id") || strings.Contains(c.log(), "privateexternalid") {
+		t.Errorf("got %v, log:\n%s", err, c.log())
+	}
+}
+
+func TestWithoutFailureReportsNothingIsKeptForAVerdict(t *testing.T) {
+	dir := t.TempDir()
+	sent := filepath.Join(dir, "sent", "ingest", "11111111-1111-4111-8111-111111111111.gz")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(sent), 0o700), os.WriteFile(sent, []byte("x"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	p := started(t, &capture{}, "store_dir", dir, "failure_reports", "off")
+	p.Stop()
+	if _, err := os.Stat(sent); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v, want what an earlier start kept removed", err)
 	}
 }

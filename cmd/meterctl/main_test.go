@@ -63,6 +63,12 @@ func meterctl(t *testing.T, args ...string) (string, error) {
 	return out.String(), err
 }
 
+// No test looks for credentials outside of this machine.
+func TestMain(m *testing.M) {
+	_ = os.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	os.Exit(m.Run())
+}
+
 func TestLsCountsEachRoomBesideARunningPlugin(t *testing.T) {
 	dir, _ := filled(t)
 	out, err := meterctl(t, "-store-dir", dir, "ls")

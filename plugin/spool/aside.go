@@ -9,19 +9,20 @@ import (
 )
 
 // Reject appends lines (NDJSON) to the day's file in rejected/ and returns when they are durable. A
-// failed write leaves no part of a line behind. Beyond Options.RejectLimit the answer is ErrFull.
+// failed write leaves no part of a line behind. Beyond Options.RejectLimit the answer is ErrFull, unless
+// nothing else is there: a chunk with more than that would never be accepted.
 func (s *Spool) Reject(lines []byte) error {
 	s.asideMu.Lock()
 	defer s.asideMu.Unlock()
 	s.mu.Lock()
 	have := s.rejected
 	s.mu.Unlock()
-	if s.opt.RejectLimit > 0 && have+int64(len(lines)) > s.opt.RejectLimit {
+	if s.opt.RejectLimit > 0 && have > 0 && have+int64(len(lines)) > s.opt.RejectLimit {
 		return fmt.Errorf("%w of rejected records: want at most %d bytes (rejected_limit_size), have %d; mend the mapping and run meterctl retry-rejected",
 			ErrFull, s.opt.RejectLimit, have)
 	}
 	path := s.path(rejectedDir, time.Now().UTC().Format(time.DateOnly)+".ndjson")
-	f, err := openDay(path, os.O_RDWR|os.O_CREATE|os.O_APPEND)
+	f, err := openDay(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, flushPatience)
 	if err != nil {
 		return fmt.Errorf("set aside rejected records: %w", err)
 	}
@@ -49,9 +50,13 @@ func (s *Spool) Reject(lines []byte) error {
 	s.mu.Unlock()
 	if isNew {
 		s.poke()
-		if err := s.syncDir(s.path(rejectedDir)); err != nil {
-			return errors.Join(err, s.remove(path)) // one that is there is taken for durable
+	}
+	// Not only of a new one: meterctl may have put it there, and died before it synced the folder.
+	if err := s.syncDir(s.path(rejectedDir)); err != nil {
+		if isNew {
+			err = errors.Join(err, s.remove(path))
 		}
+		return err
 	}
 	return nil
 }

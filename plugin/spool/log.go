@@ -137,8 +137,9 @@ func (s *Spool) stillRecent() []accepted {
 	oldest := time.Now().Add(-recentAge).UnixNano()
 	keep := s.recent[:0]
 	var seen []accepted
-	for _, r := range s.recent[max(0, len(s.recent)-recentMax):] {
-		if r.at >= oldest && s.commit(r.log, r.upTo) == nil {
+	for i, r := range s.recent {
+		left := len(s.recent) - i
+		if left <= recentMax && (r.at >= oldest || left <= recentLeast) && s.commit(r.log, r.upTo) == nil {
 			keep = append(keep, r)
 			seen = append(seen, r.accepted)
 		}

@@ -49,6 +49,9 @@ func (s *Spool) open() error {
 		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
 			return fmt.Errorf("store_dir: want a directory that can be written, got %w", err)
 		}
+		if st, err := os.Lstat(s.path(dir)); err == nil && !st.IsDir() { // a walk would not follow it
+			return fmt.Errorf("store_dir: want %s to be a folder, got a link; make store_dir itself the link", s.path(dir))
+		}
 	}
 	if err := s.takeLock(); err != nil {
 		return err
@@ -87,6 +90,17 @@ func (s *Spool) takeLock() error {
 		_ = f.Close()
 		return fmt.Errorf("store_dir %s is in use by process %s: want one Fluent Bit per store_dir; stop that one or set another store_dir (%w)",
 			s.opt.Dir, strings.TrimSpace(string(holder[:n])), err)
+	}
+	// Somebody may have removed LOCK: the folder of the logs is locked too, which nobody removes. NFS may not know that of
+	// folders.
+	if s.logs, err = os.Open(s.path(openDir)); err == nil {
+		if locked := unix.Flock(int(s.logs.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(locked, unix.EWOULDBLOCK) {
+			err = errors.Join(fmt.Errorf("store_dir %s is in use by another process, though its LOCK is free: stop that one (%w)", s.opt.Dir, locked), s.logs.Close())
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return err
 	}
 	_ = f.Truncate(0)
 	_, _ = fmt.Fprintln(f, os.Getpid())
@@ -144,11 +158,15 @@ func (s *Spool) recover() error {
 			continue
 		}
 		l := &log{id: id}
+		var disk unix.Errno
 		switch err := s.recoverLog(l, found); {
 		case err == nil:
 			s.sealing = append(s.sealing, l)
 		case errors.Is(err, errUnsynced):
 			return fmt.Errorf("%s: %w", l.name(), err)
+		case errors.As(err, &disk):
+			// Left alone, it would be delivered later, and its chunks, which come again now, as well.
+			return fmt.Errorf("%s: want to read what an earlier process accepted before chunks come again: %w", l.name(), err)
 		case errors.Is(err, errVersion):
 			s.opt.Log.Error("left alone: a log of another version; the version that wrote it can deliver it", "file", l.name(), "err", err)
 		default:
@@ -282,12 +300,19 @@ func (s *Spool) recoverLog(l *log, found map[accepted]int64) error {
 // expect keeps those of the chunks found that may still come again, seen from when the process ended.
 func (s *Spool) expect(found map[accepted]int64) {
 	var last []accepted
-	for a, until := range found {
-		if until >= s.lastAt {
-			last = append(last, a)
-		}
+	for a := range found {
+		last = append(last, a)
 	}
 	slices.SortFunc(last, func(a, b accepted) int { return cmp.Compare(a.at, b.at) })
+	latest := len(last) - recentLeast
+	n := 0
+	for i, a := range last {
+		if found[a] >= s.lastAt || i >= latest {
+			last[n] = a
+			n++
+		}
+	}
+	last = last[:n]
 	for _, a := range last[max(0, len(last)-recentMax):] {
 		s.expected[a.source] = append(s.expected[a.source], a.at)
 	}

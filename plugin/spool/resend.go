@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 )
 
 // What is done to refused objects by hand is written down here, a line of JSON each.
@@ -32,6 +33,9 @@ func Refused(dir string) ([]Object, error) {
 // plugin takes it up within seconds, and otherwise the next start.
 func Resend(dir, key string) (string, error) {
 	s := offline(dir)
+	if err := asOwner(dir); err != nil {
+		return "", err
+	}
 	fresh, err := freshKey(key)
 	if err != nil {
 		return "", err
@@ -63,7 +67,7 @@ func Drop(dir, key, why string) error {
 		return errors.New("drop: want a reason for whoever asks later, got none")
 	}
 	s := offline(dir)
-	if err := s.isRefused(key); err != nil {
+	if err := errors.Join(asOwner(dir), s.isRefused(key)); err != nil {
 		return fmt.Errorf("drop: %w", err)
 	}
 	n, problems, err := Records(dir, File{Room: failedDir, Path: failedDir + "/" + key}, nil)
@@ -96,6 +100,18 @@ func (s *Spool) isRefused(key string) error {
 		}
 	}
 	return fmt.Errorf("want the key of an object in %s/, got %q: %s", failedDir, key, got)
+}
+
+// asOwner makes sure that what is written in dir can be read by the plugin: sudo would make files that are root's.
+func asOwner(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(dir, openDir), &st); err != nil {
+		return fmt.Errorf("want a store_dir of this plugin: %w", err)
+	}
+	if me := os.Geteuid(); int(st.Uid) != me {
+		return fmt.Errorf("want to run as the user of Fluent Bit, who owns %s (number %d), got number %d: sudo -u '#%d' meterctl …", dir, st.Uid, me, st.Uid)
+	}
+	return nil
 }
 
 // offline is a spool for functions that work without the lock.

@@ -3,6 +3,7 @@ package spool
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -31,8 +32,8 @@ func Retry(o Options, since string, again func(line []byte) (records []byte, kee
 }
 
 func (s *Spool) retry(since string, again func([]byte) ([]byte, bool)) (objects int, err error) {
-	if _, err := os.Stat(s.path(openDir)); err != nil {
-		return 0, fmt.Errorf("want a store_dir of this plugin: %w", err)
+	if err := asOwner(s.opt.Dir); err != nil {
+		return 0, err
 	}
 	room, err := s.lockRetries()
 	if err != nil {
@@ -52,10 +53,10 @@ func (s *Spool) retry(since string, again func([]byte) ([]byte, bool)) (objects 
 			continue
 		}
 		n, err := s.retryDay(s.path(rejectedDir, e.Name()), again)
+		objects += n
 		if err != nil {
 			return objects, fmt.Errorf("retry %s/%s: %w", rejectedDir, e.Name(), err)
 		}
-		objects += n
 	}
 	return objects, nil
 }
@@ -151,7 +152,7 @@ type retry struct {
 
 // read maps the lines, and what stays of them goes into left.
 func (r *retry) read() error {
-	f, err := openDay(r.path, os.O_RDONLY)
+	f, err := openDay(r.path, os.O_RDONLY, retryPatience)
 	if err != nil {
 		return err
 	}
@@ -169,7 +170,7 @@ func (r *retry) read() error {
 		line, err := in.ReadBytes('\n')
 		if len(line) > 0 {
 			records, keep := r.again(bytes.TrimSuffix(line, newline))
-			if err := r.objects.add(records); err != nil {
+			if err := r.objects.add(context.Background(), records); err != nil {
 				return err
 			}
 			if !keep {
@@ -189,7 +190,10 @@ func (r *retry) read() error {
 
 // replace puts what stays in the place of the day's file, with what flushes have appended meanwhile.
 func (r *retry) replace() error {
-	f, err := openDay(r.path, os.O_RDONLY)
+	if err := r.s.sync(r.left); err != nil { // most of it before flushes have to wait
+		return err
+	}
+	f, err := openDay(r.path, os.O_RDONLY, retryPatience)
 	if err != nil {
 		return err
 	}
@@ -229,20 +233,28 @@ func (r *retry) replace() error {
 	return r.s.syncDir(filepath.Dir(r.path))
 }
 
+// A flush waits this long for meterctl to let go of a day, and meterctl for a flush.
+const (
+	flushPatience = time.Second
+	retryPatience = time.Minute
+)
+
 // openDay opens a file of rejected/ and locks it: who holds the lock of the file that the path names may
 // append to it, or replace it.
-func openDay(path string, flag int) (*os.File, error) {
-	for {
+func openDay(path string, flag int, patience time.Duration) (*os.File, error) {
+	for deadline := time.Now().Add(patience); ; {
 		f, err := os.OpenFile(path, flag, 0o600)
 		if err != nil {
 			return nil, err
 		}
-		for err = unix.EINTR; errors.Is(err, unix.EINTR); {
-			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		}
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err != nil {
 			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
+			if (errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR)) && time.Now().Before(deadline) {
+				time.Sleep(time.Millisecond)
+				continue
+			}
+			return nil, fmt.Errorf("lock %s, which another process holds: %w", path, err)
 		}
 		mine, err := f.Stat()
 		if err == nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/flate"
+	"golang.org/x/sys/unix"
 )
 
 // Run seals until ctx ends: logs that are full at once, the current one when its first record is
@@ -48,12 +49,21 @@ func (s *Spool) sealDue(ctx context.Context) (time.Duration, error) {
 	logs, next, look, err := s.due()
 	s.trimSent()
 	if look {
-		s.lookAside()
-		if next == 0 || next > lookForResent {
-			next = lookForResent
+		wait := time.Until(s.sealer.looked.Add(lookForResent))
+		if wait <= 0 {
+			s.lookAside()
+			s.sealer.looked, wait = time.Now(), lookForResent
+		}
+		if next == 0 || next > wait {
+			next = wait
 		}
 	}
-	return next, errors.Join(err, s.sealAll(ctx, logs))
+	if err = errors.Join(err, s.sealAll(ctx, logs)); errors.Is(err, unix.ENOSPC) {
+		s.mu.Lock()
+		s.crowded = s.sent > 0 // what is in the bucket gives way at the next try
+		s.mu.Unlock()
+	}
+	return next, err
 }
 
 // due gives the logs that are to be sealed now, when the next will be, and whether to look aside.
@@ -147,7 +157,7 @@ func (s *Spool) Close() error {
 		l.pending.Wait()
 		l.close()
 	}
-	return s.lock.Close()
+	return errors.Join(s.logs.Close(), s.lock.Close())
 }
 
 // sealer is the state of the one goroutine that seals.
@@ -155,6 +165,7 @@ type sealer struct {
 	deflate *flate.Writer // for what is no segment yet; nil until there is such
 
 	trimmed time.Time // when it was last said that sent/ had no room
+	looked  time.Time // when failed/ and rejected/ were last measured
 }
 
 // seal turns one log into objects in sealing/ and then removes it. It starts anew after a failure.
@@ -212,7 +223,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 			scan.damaged = append(scan.damaged, damage{scan.start, scan.offset - scan.start, false})
 			continue
 		}
-		if err := objects.add(lines); err != nil {
+		if err := objects.add(ctx, lines); err != nil {
 			return err
 		}
 	}
@@ -271,6 +282,12 @@ func (s *Spool) publishAll() error {
 		logs[l.origin()] = true
 	}
 	s.mu.Unlock()
+	var stuck int64
+	defer func() {
+		s.mu.Lock()
+		s.stuck = stuck
+		s.mu.Unlock()
+	}()
 	return s.eachSealed(func(name string, from origin, key string) error {
 		if logs[from] {
 			return nil
@@ -283,7 +300,11 @@ func (s *Spool) publishAll() error {
 				return err
 			}
 		}
-		return s.publish(name, key)
+		err := s.publish(name, key)
+		if st, serr := os.Stat(s.path(sealingDir, name)); err != nil && serr == nil {
+			stuck += st.Size()
+		}
+		return err
 	})
 }
 

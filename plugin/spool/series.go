@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"context"
 	"runtime"
 	"strconv"
 	"time"
@@ -56,10 +57,13 @@ func (w *series) addSegment(segment []byte, t text, records int) (taken bool, er
 	return true, obj.addSegment(segment, t, records)
 }
 
-// add takes whole lines and may change them.
-func (w *series) add(lines []byte) error {
+// add takes whole lines and may change them. It ends with ctx: of one frame come many objects, if they are small.
+func (w *series) add(ctx context.Context, lines []byte) error {
 	for len(lines) > 0 {
 		yield()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		obj, err := w.object()
 		if err != nil {
 			return err

@@ -124,6 +124,8 @@ const (
 	// Fluent Bit, and how many. It records within milliseconds; the margin is for a stalled engine.
 	recentAge = time.Minute
 	recentMax = 4096
+	// The latest are remembered whatever the clock says, which may have jumped.
+	recentLeast = 64
 	// How long after a start a chunk is still taken for one delivered again. Measured with filesystem
 	// storage, they are among the first five chunks.
 	expectFor = 10 * time.Minute
@@ -157,6 +159,7 @@ func (b *Batch) SetBuffer(buf []byte) { b.lines = buf }
 type Spool struct {
 	opt  Options
 	lock *os.File
+	logs *os.File // open/, locked
 	// One seam each, for tests that make them fail.
 	write    func(*os.File, []byte) (int, error)
 	sync     func(*os.File) error
@@ -181,6 +184,8 @@ type Spool struct {
 	sent     int64 // bytes in sent/
 	crowded  bool  // the disk lacks what sent/ has
 	failed   int64 // bytes in failed/
+	refused  int   // objects that came into failed/
+	stuck    int64 // bytes in sealing/ that could not be published
 	rejected int64 // bytes in rejected/
 	// resendable: there is something that meterctl could send again.
 	resendable bool
@@ -317,8 +322,8 @@ func (s *Spool) room(n int64) error {
 	open, records := s.held()
 	// What is in sent/ is in the bucket, and takes no room from what is not: it is given up first. A chunk
 	// larger than the limit is let in alone, or it would never be.
-	have := open + s.objects + s.failed
-	if s.opt.Limit > 0 && have+n > s.opt.Limit && (records > 0 || s.objects+s.failed > 0) {
+	have := open + s.objects + s.failed + s.stuck
+	if s.opt.Limit > 0 && have+n > s.opt.Limit && (records > 0 || s.objects+s.failed+s.stuck > 0) {
 		return fmt.Errorf("%w: want at most %d bytes (store_dir_limit_size), have %d", ErrFull, s.opt.Limit, have)
 	}
 	var st unix.Statfs_t

@@ -44,7 +44,7 @@ func (s *Spool) Stats() Stats {
 	}
 	open, records := s.held()
 	st.WaitingRecords = records
-	st.UsedBytes, st.FailedBytes = open+s.objects+s.failed, s.failed
+	st.UsedBytes, st.FailedBytes = open+s.objects+s.failed+s.stuck, s.failed
 	st.RejectedBytes, st.RejectedLimit = s.rejected, s.opt.RejectLimit
 	return st
 }

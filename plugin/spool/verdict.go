@@ -78,6 +78,7 @@ func (s *Spool) Refuse(obj Object, reason []byte) error {
 	s.count(&s.sent, -obj.Size)
 	s.mu.Lock()
 	s.failed += obj.Size
+	s.refused++
 	s.resendable = true
 	s.mu.Unlock()
 	s.poke()
@@ -128,7 +129,19 @@ func (s *Spool) trimSent() {
 	if over <= 0 || none {
 		return
 	}
+	s.outbox.mu.Lock() // nothing comes in meanwhile
 	objects, err := s.InBucket()
+	if err == nil { // somebody may have removed some
+		sum := int64(0)
+		for _, obj := range objects {
+			sum += obj.Size
+		}
+		s.mu.Lock()
+		over -= s.sent - sum
+		s.sent = sum
+		s.mu.Unlock()
+	}
+	s.outbox.mu.Unlock()
 	n := 0
 	for ; n < len(objects) && over > 0 && err == nil; n++ {
 		err = s.Forget(objects[n])
@@ -144,8 +157,13 @@ func (s *Spool) trimSent() {
 // lookAside measures failed/ and rejected/ again, from where meterctl takes files, and notes whether
 // there is anything left that it could send.
 func (s *Spool) lookAside() {
-	s.asideMu.Lock() // no Reject meanwhile
+	if !s.asideMu.TryLock() {
+		return // a Reject is under way, and may wait for meterctl: the next look will do
+	}
 	defer s.asideMu.Unlock()
+	s.mu.Lock()
+	before := s.refused
+	s.mu.Unlock()
 	refused, err1 := Refused(s.opt.Dir)
 	days, err2 := s.listObjects(rejectedDir)
 	if err1 != nil || err2 != nil {
@@ -160,6 +178,9 @@ func (s *Spool) lookAside() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.refused != before {
+		return // may be listed or not
+	}
 	s.failed, s.rejected = failed, rejected
 	s.resendable = failed+rejected > 0
 }
