@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/zeebo/xxh3"
 
@@ -179,6 +180,11 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	// Set aside first: a reject is known by its id if this chunk has to come again, a record is not.
 	dropped, known := p.refusals.known(source)
 	if len(w.rejects) > 0 && !known {
+		// Not before there is room for the records: a chunk that stays with Fluent Bit may be mapped otherwise
+		// when it comes again, and its rejects would then be billed a second time by retry-rejected.
+		if err := s.RoomFor(len(buf)); err != nil {
+			return err
+		}
 		err := s.Reject(w.rejects)
 		if dropped = errors.Is(err, spool.ErrFull) && p.dropRejects; dropped {
 			p.refusals.drop(len(w.refused), err)
@@ -216,13 +222,15 @@ func (p *Instance) source(tag string, data []byte) spool.Source {
 
 // reject is one line of rejected/<day>.ndjson.
 type reject struct {
-	ID     string          `json:"id"`     // the same if the chunk comes again
-	Reason string          `json:"reason"` // a stable word
-	Detail string          `json:"detail"` // a sentence
-	Output string          `json:"output"` // the one that refused it, since several may share a spool
-	Tag    string          `json:"tag"`
-	Time   string          `json:"time"` // of the event, RFC 3339
-	Record json.RawMessage `json:"record"`
+	ID     string `json:"id"`     // the same if the chunk comes again
+	Reason string `json:"reason"` // a stable word
+	Detail string `json:"detail"` // a sentence
+	Output string `json:"output"` // the one that refused it, since several may share a spool
+	Tag    string `json:"tag"`
+	// TagBytes is the tag in base64 where it is no UTF-8, which JSON cannot hold.
+	TagBytes []byte          `json:"tag_bytes,omitempty"`
+	Time     string          `json:"time"` // of the event, RFC 3339
+	Record   json.RawMessage `json:"record"`
 	// Chunk is the event as it came, msgpack in base64, behind the start of its group if it has one:
 	// what JSON cannot hold is in here.
 	Chunk string `json:"chunk"`
@@ -237,6 +245,9 @@ func appendReject(b []byte, r reject, ev *chunk.Event) []byte {
 	var err error
 	if r.Record, err = meter.AppendJSON(nil, value); err != nil || !json.Valid(r.Record) {
 		r.Record = json.RawMessage("null")
+	}
+	if !utf8.ValidString(r.Tag) {
+		r.TagBytes = []byte(r.Tag)
 	}
 	r.Chunk = base64.StdEncoding.EncodeToString(append(append([]byte(nil), ev.GroupRaw...), ev.Raw...))
 	line, _ := json.Marshal(r) // texts, and JSON that is valid: it cannot fail

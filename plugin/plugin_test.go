@@ -287,8 +287,9 @@ func TestAChunkThatIsOfferedAgainIsCountedOnce(t *testing.T) {
 		t.Errorf("got %d rejected records and %d damaged chunks counted, want 1 and 1", n, m)
 	}
 	p.Stop()
-	if got := len(rejects(t, dir)); got != 2 {
-		t.Errorf("got %d rejects, want each once", got)
+	// By the time that the large one is accepted, its record may map.
+	if got := len(rejects(t, dir)); got != 1 {
+		t.Errorf("got %d rejects, want that of the chunk that was accepted", got)
 	}
 }
 

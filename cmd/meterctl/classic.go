@@ -43,7 +43,7 @@ func (c *configuration) readClassic(file string) error {
 				return fmt.Errorf("%s: want [SECTION], got %q", at, line)
 			}
 			inSection, inGroup, current = true, false, nil
-			if strings.EqualFold(name, "output") {
+			if name != "" && strings.HasPrefix("outputs", strings.ToLower(name)) { // as Fluent Bit compares them
 				current = &section{place: at}
 				c.all = append(c.all, current)
 			}
@@ -107,7 +107,7 @@ func (c *configuration) includeClassic(at place, path string) error {
 	files := []string{path}
 	if strings.Contains(path, "*") {
 		var err error
-		if files, err = filepath.Glob(c.below(c.root, path)); err != nil || len(files) == 0 {
+		if files, err = glob(c.below(c.root, path)); err != nil || len(files) == 0 {
 			return fmt.Errorf("%s: want a file that %q matches, got none", at, path)
 		}
 	} else if _, err := os.Stat(path); err != nil {
@@ -126,4 +126,21 @@ func (c *configuration) below(dir, path string) string {
 		return path
 	}
 	return filepath.Join(dir, path)
+}
+
+// glob is glob(3), as Fluent Bit calls it: a wildcard matches no point at the beginning of a name. What it matches of
+// directories, Fluent Bit reads as empty files.
+func glob(pattern string) (files []string, err error) {
+	all, err := filepath.Glob(pattern)
+	want := strings.Split(filepath.Clean(pattern), "/")
+	for _, file := range all {
+		hidden := false
+		for i, name := range strings.Split(file, "/") {
+			hidden = hidden || strings.HasPrefix(name, ".") && i < len(want) && !strings.HasPrefix(want[i], ".")
+		}
+		if st, err := os.Stat(file); !hidden && err == nil && !st.IsDir() {
+			files = append(files, file)
+		}
+	}
+	return files, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -32,7 +33,8 @@ type section struct {
 	properties []property
 }
 
-// get gives the value of a key, "" if there is none. Of several, Fluent Bit gives the plugin the first.
+// get gives the value of a key, "" if there is none. Of several, Fluent Bit gives the plugin the first, and itself takes the
+// last.
 func (s *section) get(key string) string {
 	if p := s.find(key); p != nil {
 		return p.value
@@ -49,13 +51,18 @@ func (s *section) placeOf(key string) place {
 }
 
 func (s *section) find(key string) *property {
+	var found *property
 	for i := range s.properties {
 		if s.properties[i].key == key {
-			return &s.properties[i]
+			if found = &s.properties[i]; !lastCounts(key) {
+				break
+			}
 		}
 	}
-	return nil
+	return found
 }
+
+func lastCounts(key string) bool { return key != "name" && slices.Contains(hostKeys, key) }
 
 // variable is one that is used and has no value.
 type variable struct {
@@ -84,6 +91,9 @@ func readConfiguration(file string) (*configuration, error) {
 	c := &configuration{env: map[string]string{}, root: filepath.Dir(file)}
 	if host, err := os.Hostname(); err == nil && os.Getenv("HOSTNAME") == "" {
 		c.env["HOSTNAME"] = host
+	}
+	if real, err := filepath.EvalSymlinks(file); err == nil {
+		c.root = filepath.Dir(real) // as realpath(3) gives it
 	}
 	read := c.readClassic
 	if ext := strings.ToLower(filepath.Ext(file)); ext == ".yaml" || ext == ".yml" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -224,7 +225,7 @@ func TestWhatFluentBitPassesOverInSilenceIsTold(t *testing.T) {
 			}
 			dir := write(t, map[string]string{file: conf})
 			var notes strings.Builder
-			_, _, _, _ = load(filepath.Join(dir, file), "", false, &notes) // warns even where the mapping is wrong
+			_, _, _ = load(filepath.Join(dir, file), "", false, &notes) // warns even where the mapping is wrong
 			if !strings.Contains(strings.ReplaceAll(notes.String(), dir+"/", ""), test.want) {
 				t.Errorf("got %q, want %q in it", notes.String(), test.want)
 			}
@@ -234,5 +235,36 @@ func TestWhatFluentBitPassesOverInSilenceIsTold(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A ConfigMap is mounted as links into a folder whose name begins with two points.
+func TestIncludesAreFoundAsFluentBitFindsThem(t *testing.T) {
+	output := "[OUTPUT]\n Name amberflo\n alias %s\n"
+	dir := write(t, map[string]string{
+		"real/main.conf": "@INCLUDE conf.d/*\n", "real/conf.d/a.conf": fmt.Sprintf(output, "a"), "real/conf.d/.a.conf.swp": fmt.Sprintf(output, "stale"),
+		"real/conf.d/..2026/b.conf": fmt.Sprintf(output, "hidden"), "real/conf.d/more/c.conf": fmt.Sprintf(output, "deeper"),
+	})
+	link := filepath.Join(dir, "main.conf")
+	if err := os.Symlink("real/main.conf", link); err != nil {
+		t.Fatal(err)
+	}
+	c, err := readConfiguration(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.outputs) != 1 || c.outputs[0].get("alias") != "a" {
+		t.Errorf("got %d outputs, the first with alias %q", len(c.outputs), c.outputs[0].get("alias"))
+	}
+}
+
+func TestOfAKeyThatStandsTwiceTheOneCountsThatFluentBitTakes(t *testing.T) {
+	dir := write(t, map[string]string{"c.conf": "[OUTPUTS]\n Name amberflo\n alias one\n alias two\n customer_id $a\n customer_id $b\n"})
+	c, err := readConfiguration(filepath.Join(dir, "c.conf"))
+	if err != nil || len(c.outputs) != 1 {
+		t.Fatalf("got %v, want one output", err)
+	}
+	if s := c.outputs[0]; s.get("alias") != "two" || s.get("customer_id") != "$a" {
+		t.Errorf("alias %q, customer_id %q", s.get("alias"), s.get("customer_id"))
 	}
 }

@@ -31,10 +31,12 @@ All of it works beside a running Fluent Bit.
                                               the meter records that CONF makes of sample records (one
                                               JSON object a line, from FILE or standard input); also
                                               names keys that are no options
-    meterctl [-store-dir DIR] retry-rejected -c CONF [-output N] [-since YYYY-MM-DD]
+    meterctl [-store-dir DIR] retry-rejected -c CONF [-output N] [-from NAME] [-since YYYY-MM-DD]
                                               map what is in rejected/ again, by CONF as it is now; what maps
-                                              is delivered, the rest stays. Without -store-dir it works in
-                                              the store_dir that CONF names
+                                              is delivered, the rest stays. It takes what that output has
+                                              rejected and still matches, or with -from all that the output
+                                              of that name has. Without -store-dir it works in the store_dir
+                                              that CONF names
 
 DIR is the output's store_dir (default /tmp/fluent-bit/amberflo, or $AMBERFLO_STORE_DIR).
 FILE is a path as ls -l prints it, or an object key. ls -n does not count records, which

@@ -25,17 +25,17 @@ var ofObjects = []string{"store_dir", "s3_key_format", "format", "compression", 
 // load reads the chosen output of a configuration and checks it. The error names every mistake in the
 // mapping, and if delivers is set in what objects are and where they wait; other mistakes are warnings,
 // written to notes.
-func load(file, choice string, delivers bool, notes io.Writer) (*configuration, *section, *plugin.Config, error) {
+func load(file, choice string, delivers bool, notes io.Writer) (*section, *plugin.Config, error) {
 	if file == "" {
-		return nil, nil, nil, errors.New("want -c with a configuration of Fluent Bit, got none")
+		return nil, nil, errors.New("want -c with a configuration of Fluent Bit, got none")
 	}
 	conf, err := readConfiguration(file)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	s, err := conf.output(choice)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("%s: %w", file, err)
+		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
 	conf.review(s)
 	c, mistakes := plugin.Check(s.get)
@@ -63,7 +63,7 @@ func load(file, choice string, delivers bool, notes io.Writer) (*configuration, 
 	for _, w := range conf.warnings {
 		fmt.Fprintln(notes, "warning:", w)
 	}
-	return conf, s, c, errors.Join(errs...)
+	return s, c, errors.Join(errs...)
 }
 
 // ofBucket gives the mistakes that only opening the bucket shows. A region that is missing here may well be
@@ -115,7 +115,7 @@ func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
 	if flags.NArg() > 1 {
 		return fmt.Errorf("map: want one file of samples, got %q", flags.Args())
 	}
-	_, _, config, err := load(*file, *choice, false, notes)
+	_, config, err := load(*file, *choice, false, notes)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,11 @@ func (c *configuration) review(s *section) {
 	for _, p := range s.properties {
 		if first, twice := lines[p.key]; twice {
 			if first != p.line {
-				c.warn(p.place, "%s: it stands in line %d already, and Fluent Bit gives the plugin the first one", p.key, first)
+				counts := "gives the plugin the first one"
+				if lastCounts(p.key) {
+					counts = "takes the last one"
+				}
+				c.warn(p.place, "%s: it stands in line %d already, and Fluent Bit %s", p.key, first, counts)
 			}
 			continue
 		}

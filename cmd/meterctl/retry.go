@@ -7,21 +7,24 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
-	"out_amberflo/plugin"
 	"out_amberflo/plugin/meter"
 	"out_amberflo/plugin/spool"
 )
 
 // reject is what of a line of rejected/ it takes to map its record again.
 type reject struct {
-	ID     string
-	Output string
-	Tag    string
-	Chunk  []byte // the event as it came, behind the start of its group
+	ID       string
+	Output   string
+	Tag      string
+	TagBytes []byte `json:"tag_bytes"` // where it is no UTF-8
+	Chunk    []byte // the event as it came, behind the start of its group
 }
 
 // retryRejected maps what was set aside by the present configuration, and has delivered what now maps. It works in
@@ -31,6 +34,7 @@ func retryRejected(out, notes io.Writer, storeDir string, args []string) error {
 	flags.SetOutput(io.Discard)
 	file := flags.String("c", "", "")
 	choice := flags.String("output", "", "")
+	from := flags.String("from", "", "")
 	since := ""
 	flags.Func("since", "", func(v string) error {
 		_, err := time.Parse(time.DateOnly, v)
@@ -38,22 +42,34 @@ func retryRejected(out, notes io.Writer, storeDir string, args []string) error {
 		return err
 	})
 	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("retry-rejected: %w; it takes -c, -output and -since", err)
+		return fmt.Errorf("retry-rejected: %w; it takes -c, -output, -from and -since", err)
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("retry-rejected: want no arguments beside its flags, got %q", flags.Args())
 	}
-	conf, s, config, err := load(*file, *choice, true, notes)
+	s, config, err := load(*file, *choice, true, notes)
 	if err != nil {
 		return err
 	}
 
-	r := &retry{mapping: newMapping(config.Rules), done: map[string]bool{}, names: []string{s.name, cmp.Or(s.get("alias"), s.name)}, shared: sharesSpool(conf, s, config)}
+	r := &retry{mapping: newMapping(config.Rules), done: map[string]bool{}, others: map[string]int{}, from: *from,
+		name: cmp.Or(s.get("alias"), s.name), match: s.get("match")}
+	if pattern := s.get("match_regex"); pattern != "" {
+		if r.matchRegex, err = regexp.Compile(pattern); err != nil {
+			return fmt.Errorf("%s: match_regex: want one that this command can read too, got %w; name the output with -from", s.placeOf("match_regex"), err)
+		}
+	}
 	config.StoreDir = cmp.Or(storeDir, config.StoreDir)
 	objects, err := spool.Retry(config.Spool(), since, r.again)
 	kept := ""
-	if r.others > 0 {
-		kept = fmt.Sprintf("; %d of other outputs are left: see -output", r.others)
+	for _, name := range slices.Sorted(maps.Keys(r.others)) {
+		kept += fmt.Sprintf("; %d that %s rejected are left: -from %s takes them", r.others[name], name, name)
+	}
+	if r.unmatched > 0 {
+		kept += fmt.Sprintf("; %d with a tag that the output does not match are left: -from %s takes them", r.unmatched, r.name)
+	}
+	if r.ignored > 0 {
+		kept += fmt.Sprintf("; %d that unmatched ignore passes over are left", r.ignored)
 	}
 	if r.unreadable > 0 {
 		kept += fmt.Sprintf("; %d lines cannot be read and are left", r.unreadable)
@@ -68,42 +84,44 @@ func retryRejected(out, notes io.Writer, storeDir string, args []string) error {
 	return nil
 }
 
-// sharesSpool tells if another output of the configuration has the same store_dir: then rejected/ holds
-// records of both.
-func sharesSpool(conf *configuration, s *section, config *plugin.Config) bool {
-	for _, other := range conf.outputs {
-		if c, _ := plugin.Check(other.get); other != s && c.StoreDir == config.StoreDir {
-			return true
-		}
-	}
-	return false
-}
-
 type retry struct {
 	*mapping
-	names  []string        // of the output, as it may call itself
-	shared bool            // only records of that output count
-	done   map[string]bool // ids that map now
+	name       string // of the output, as it calls itself
+	match      string
+	matchRegex *regexp.Regexp  // may be nil
+	from       string          // if set, the output whose rejects are taken, whatever their tag
+	done       map[string]bool // ids that map now
+	others     map[string]int  // rejects by the outputs that they are of
 
-	lines, records, others, unreadable int
+	lines, records, unmatched, ignored, unreadable int
 }
 
 // again maps one line of rejected/.
 func (r *retry) again(line []byte) (records []byte, keep bool) {
 	var what reject
-	if err := json.Unmarshal(line, &what); err != nil || what.ID == "" {
+	if err := json.Unmarshal(line, &what); err != nil || what.ID == "" || what.Output == "" {
 		r.unreadable++
 		return nil, true
 	}
-	if r.shared && !slices.Contains(r.names, what.Output) {
-		r.others++
+	// Under another output's mapping the bill would be wrong: outputs without alias have the name of their place, which changes
+	// when others come and go.
+	if what.Output != cmp.Or(r.from, r.name) {
+		r.others[what.Output]++
+		return nil, true
+	}
+	tag := what.Tag
+	if what.TagBytes != nil {
+		tag = string(what.TagBytes)
+	}
+	if r.from == "" && !matches(r.match, tag) && (r.matchRegex == nil || !r.matchRegex.MatchString(tag)) {
+		r.unmatched++
 		return nil, true
 	}
 	if r.done[what.ID] {
 		return nil, false // a flush that came again had it set aside twice
 	}
 	r.lines++
-	refusal, err := r.run(what.Tag, what.Chunk)
+	refusal, err := r.run(tag, what.Chunk)
 	if err != nil {
 		r.lines--
 		r.unreadable++
@@ -112,10 +130,32 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 	if refusal != nil {
 		return nil, true
 	}
+	if len(r.mapping.lines) == 0 { // unmatched ignore passes it over: that bills nothing, and is no reason to delete it
+		r.ignored++
+		return nil, true
+	}
 	r.done[what.ID] = true
 	r.mapping.lines = withIDs(r.mapping.lines, what.ID)
 	r.records += bytes.Count(r.mapping.lines, []byte{'\n'})
 	return r.mapping.lines, false
+}
+
+// matches tells if a tag matches a pattern as Fluent Bit has it (flb_router.c): * stands for any text, also an empty one.
+func matches(pattern, tag string) bool {
+	first, rest, wild := strings.Cut(pattern, "*")
+	if !wild {
+		return pattern == tag
+	}
+	tag, ok := strings.CutPrefix(tag, first)
+	for ; ok; tag = tag[1:] {
+		if matches(rest, tag) {
+			return true
+		}
+		if tag == "" {
+			break
+		}
+	}
+	return false
 }
 
 // withIDs puts ids made of id where ids are to be generated: id itself in a single record, id-1, id-2, …

@@ -65,7 +65,7 @@ func refusing(t *testing.T, samples string, outputs ...string) (storeDir string)
 // out now, sorted.
 func retriedWith(t *testing.T, storeDir, mapping string, args ...string) (said string, records []string, err error) {
 	t.Helper()
-	conf := fmt.Sprintf("[OUTPUT]\n  Name amberflo\n  bucket b\n  Retry_Limit no_limits\n  store_dir %s\n  %s\n", storeDir, strings.ReplaceAll(mapping, "\n", "\n  "))
+	conf := fmt.Sprintf("[OUTPUT]\n  Name amberflo\n  Match app.*\n  bucket b\n  Retry_Limit no_limits\n  store_dir %s\n  %s\n", storeDir, strings.ReplaceAll(mapping, "\n", "\n  "))
 	file := filepath.Join(write(t, map[string]string{"fluent-bit.conf": conf}), "fluent-bit.conf")
 	var out, notes strings.Builder
 	err = retryRejected(&out, &notes, "", append([]string{"-c", file}, args...))
@@ -197,7 +197,7 @@ func TestAnIDOfTheRecordsOwnStays(t *testing.T) {
 
 func TestRecordsOfAnotherOutputOfTheSpoolAreLeft(t *testing.T) {
 	dir := refusing(t, `{"tenant":"a"}`+"\n", "amberflo.0", "second")
-	section := "[OUTPUT]\n  Name amberflo\n  alias %s\n  store_dir " + dir + "\n  customer_id $tenant\n  meter_api_name M\n  meter_value 1\n"
+	section := "[OUTPUT]\n  Name amberflo\n  Match *\n  alias %s\n  store_dir " + dir + "\n  customer_id $tenant\n  meter_api_name M\n  meter_value 1\n"
 	conf := fmt.Sprintf(section+section, "first", "second")
 	file := filepath.Join(write(t, map[string]string{"c.conf": conf}), "c.conf")
 	var out strings.Builder
@@ -207,11 +207,101 @@ func TestRecordsOfAnotherOutputOfTheSpoolAreLeft(t *testing.T) {
 	if err := retryRejected(&out, io.Discard, "", []string{"-c", file, "-output", "second"}); err != nil {
 		t.Error(err)
 	}
-	if !strings.HasPrefix(out.String(), "1 rejected records: 1 meter records in 1 objects are on their way; 1 of other outputs are left") {
+	if !strings.HasPrefix(out.String(), "1 rejected records: 1 meter records in 1 objects are on their way; 1 that amberflo.0 rejected are left: -from amberflo.0 takes them") {
 		t.Errorf("got %s", out.String())
 	}
 	if _, left := dayFile(t, dir); strings.Count(left, "\n") != 1 || !strings.Contains(left, `"output":"amberflo.0"`) {
 		t.Errorf("left\n%s", left)
+	}
+	// Its place in the configuration was another when it rejected: only who knows that may say so.
+	out.Reset()
+	if err := retryRejected(&out, io.Discard, "", []string{"-c", file, "-output", "first", "-from", "amberflo.0"}); err != nil || !strings.HasPrefix(out.String(), "1 rejected records: 1 meter records") {
+		t.Errorf("with -from: got %v, %s", err, out.String())
+	}
+}
+
+// Outputs without alias are known by their place, which changes when another comes in front of them, or goes.
+func TestRejectsWithATagOfAnotherOutputAreLeft(t *testing.T) {
+	dir := refusing(t, `{"tenant":"a"}`+"\n", "amberflo.0")
+	for match, taken := range map[string]bool{"Match web.*": false, "Match_Regex ^web": false, "Match app.*": true} {
+		_, before := dayFile(t, dir)
+		conf := "[OUTPUT]\n  Name amberflo\n  " + match + "\n  store_dir " + dir + "\n  customer_id $tenant\n  meter_api_name M\n  meter_value $none\n"
+		file := filepath.Join(write(t, map[string]string{"c.conf": conf}), "c.conf")
+		out, err := meterctl(t, "retry-rejected", "-c", file)
+		if mapped := strings.Contains(out, "1 rejected (no_value 1)"); mapped != taken || strings.Contains(out, "1 with a tag that the output does not match are left") == taken {
+			t.Errorf("%s: got %v, %s", match, err, out)
+		}
+		if _, left := dayFile(t, dir); left != before {
+			t.Errorf("%s: left %q", match, left)
+		}
+	}
+}
+
+func TestTagsAreMatchedAsFluentBitMatchesThem(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, tag string
+		want         bool
+	}{
+		{"*", "", true}, {"*", "a.b", true}, {"a.*", "a.b.c", true}, {"a.*", "a.", true}, {"a.*", "a", false}, {"a", "a", true},
+		{"a", "ab", false}, {"*.b", "a.b", true}, {"*.b", "a.bc", false}, {"a*c*e", "abcde", true}, {"a*c*e", "abcd", false}, {"", "a", false}, {"", "", true},
+	} {
+		if got := matches(tt.pattern, tt.tag); got != tt.want {
+			t.Errorf("%q, %q: got %v", tt.pattern, tt.tag, got)
+		}
+	}
+}
+
+func TestWhatIsIgnoredNowStays(t *testing.T) {
+	dir := refusing(t, `{"tenant":"a","bytes":5}`+"\n", "amberflo.0")
+	_, before := dayFile(t, dir)
+	said, got, err := retriedWith(t, dir, "customer_id $tenat\nmeter_api_name M\nmeter_value $byte\nunmatched ignore")
+	if err != nil || len(got) > 0 || !strings.Contains(said, "1 that unmatched ignore passes over are left") {
+		t.Errorf("got %v, %q, %s", err, got, said)
+	}
+	if _, left := dayFile(t, dir); left != before {
+		t.Errorf("left %q, want the record", left)
+	}
+}
+
+func TestATagThatIsNoUTF8IsNotAltered(t *testing.T) {
+	storeDir := filepath.Join(t.TempDir(), "spool")
+	p := started(t, storeDir, "amberflo.0")
+	if err := p.Flush("app.m\xfcller", chunkOf(t, `{"x":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	p.Stop()
+	said, got, err := retriedWith(t, storeDir, "customer_id $TAG[1]\nmeter_api_name M\nmeter_value 1")
+	if !errors.Is(err, errProblems) || len(got) > 0 || !strings.Contains(said, "1 rejected (bad_utf8 1)") {
+		t.Errorf("got %v, %q, %s", err, got, said)
+	}
+	said, got, err = retriedWith(t, storeDir, "customer_id c\nmeter_api_name M\nmeter_value 1")
+	if err != nil || len(got) != 1 {
+		t.Errorf("got %v, %q, %s", err, got, said)
+	}
+}
+
+// The operator mends the mapping while a chunk waits: its record maps in the flush, and must not lie in rejected/ as well.
+func TestAChunkThatIsNotAcceptedLeavesNoRejects(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	options := map[string]string{"bucket": "b", "region": "us-west-2", "endpoint": "http://127.0.0.1:1", "startup_check": "off", "failure_reports": "off",
+		"store_dir": dir, "store_dir_limit_size": "12K", "customer_id": "$tenant", "meter_api_name": "M", "meter_value": "1", "shutdown_timeout": "100ms"}
+	p, err := plugin.Start(t.Context(), plugin.Host{Name: "amberflo.0", Option: func(key string) string { return options[key] }, Log: func(slog.Level, string) bool { return true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Flush("app.log", chunkOf(t, `{"tenant":"a"}`)); err != nil {
+		t.Fatal(err)
+	}
+	var many strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&many, "{\"tenant\":\"%d-%s\"}\n", i, strings.Repeat("x", 100))
+	}
+	if err := p.Flush("app.log", chunkOf(t, many.String()+`{"bad":1}`)); !errors.Is(err, spool.ErrFull) {
+		t.Fatalf("got %v, want a spool that is full", err)
+	}
+	p.Stop()
+	if files, _ := os.ReadDir(filepath.Join(dir, "rejected")); len(files) > 0 {
+		t.Errorf("rejected/ has %v of a chunk that was not accepted", files)
 	}
 }
 
@@ -221,7 +311,7 @@ func TestAStoreDirThatIsNamedCountsAndNotTheConfigurations(t *testing.T) {
 	if err := os.CopyFS(copied, os.DirFS(live)); err != nil {
 		t.Fatal(err)
 	}
-	conf := "[OUTPUT]\n  Name amberflo\n  bucket b\n  store_dir " + live + "\n  customer_id $tenant\n  meter_api_name M\n  meter_value 1\n"
+	conf := "[OUTPUT]\n  Name amberflo\n  Match *\n  bucket b\n  store_dir " + live + "\n  customer_id $tenant\n  meter_api_name M\n  meter_value 1\n"
 	file := filepath.Join(write(t, map[string]string{"c.conf": conf}), "c.conf")
 	if out, err := meterctl(t, "-store-dir", copied, "retry-rejected", "-c", file); err != nil || !strings.HasPrefix(out, "1 rejected records: 1 meter records") {
 		t.Errorf("got %v, %s", err, out)

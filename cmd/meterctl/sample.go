@@ -25,8 +25,10 @@ func parseObject(text []byte) (orderedMap, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
 	v, err := parseValue(dec)
-	if err == nil && dec.More() {
-		err = errors.New("something behind it")
+	if err == nil {
+		if _, behind := dec.Token(); behind != io.EOF {
+			err = errors.New("something behind it")
+		}
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errors.New("one that breaks off")

@@ -124,7 +124,7 @@ func (y yamlFile) includes(list *yaml.Node) error {
 	for _, n := range list.Content {
 		files := []string{y.below(filepath.Dir(y.file), n.Value)}
 		if strings.Contains(n.Value, "*") {
-			files, _ = filepath.Glob(files[0])
+			files, _ = glob(files[0])
 		}
 		if n.Value == "" || len(files) == 0 {
 			return y.want(n, "a file or a pattern that matches some")

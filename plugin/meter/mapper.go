@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -233,7 +234,7 @@ func appendFound(dst, v []byte, from *accessor, rule *textRule) ([]byte, *Refusa
 }
 
 func isBlank(text []byte) bool {
-	return len(text) == 0 || text[0] <= ' ' && len(bytes.TrimSpace(text)) == 0
+	return len(text) == 0 || (text[0] <= ' ' || text[0] >= utf8.RuneSelf) && len(bytes.TrimSpace(text)) == 0
 }
 
 func (m *Mapper) appendName(dst []byte, mt *meter) ([]byte, *Refusal) {

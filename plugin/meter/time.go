@@ -42,6 +42,7 @@ type timeFormat struct {
 
 	// The day in a text: in which of its numbers it is (-1: in none), and where it ends there if more digits follow, else 0.
 	day, dayEnd int
+	zoneLast    bool // the layout ends in %z
 }
 
 type timeKind uint8
@@ -95,6 +96,10 @@ func compileTimeFormat(s string) (f timeFormat, want string) {
 	if back = back.UTC(); back.Year() != sample.Year() || back.YearDay() != sample.YearDay() {
 		return f, "a strptime layout that holds year, month and day"
 	}
+	if back.Hour() != 0 && back.Hour() != sample.Hour() {
+		return f, "a strptime layout with %p beside %I, or with %H"
+	}
+	f.zoneLast = strings.HasSuffix(f.layout, "%z")
 	one, other := timefmt.Format(sample, f.layout), timefmt.Format(sample.AddDate(0, 0, 1), f.layout)
 	_, count := number(one, 0)
 	for f.day = count - 1; f.day >= 0; f.day-- {
@@ -279,7 +284,7 @@ func (f *timeFormat) layoutMillis(text []byte) (int64, bool) {
 }
 
 // onDay tells if the text s names the day of t. It is true too if that cannot be told: the day stands in words, or s has an
-// offset in another spelling than the layout's.
+// offset in another spelling than the layout's in front of it.
 func (f *timeFormat) onDay(s string, t time.Time) bool {
 	if f.day < 0 {
 		return true
@@ -287,7 +292,7 @@ func (f *timeFormat) onDay(s string, t time.Time) bool {
 	want := timefmt.Format(t, f.layout)
 	a, in := number(s, f.day)
 	b, of := number(want, f.day)
-	return in != of || f.dayDigits(a) == f.dayDigits(b)
+	return in != of && !f.zoneLast || f.dayDigits(a) == f.dayDigits(b)
 }
 
 // dayDigits cuts the day out of the number that it is in.

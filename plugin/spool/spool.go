@@ -310,10 +310,13 @@ func (s *Spool) Redelivered(src Source) (bool, error) {
 }
 
 // Full answers ErrFull if Append would refuse even one byte: to be asked before the work of making a batch.
-func (s *Spool) Full() error {
+func (s *Spool) Full() error { return s.RoomFor(1) }
+
+// RoomFor says why n bytes of records would not be accepted now.
+func (s *Spool) RoomFor(n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.room(1)
+	return s.room(int64(n))
 }
 
 // room answers ErrFull if n bytes more are too many. A part of the disk is left free: sealing needs

@@ -31,7 +31,7 @@ var examples = []example{
 	{conf: "fluent-bit.yaml", log: "fluent-bit.log", want: "fluent-bit.want", rejected: []string{"no_customer"}},
 	{conf: "meter-records.conf", tag: "app.meters", log: "meter-records.log", want: "meter-records.want"},
 	{conf: "access-log.conf", tag: "api.access", log: "access-log.log", want: "access-log.want", rejected: []string{"no_customer"}},
-	{conf: "nginx.conf", tag: "nginx.access", log: "nginx.log", events: "nginx.events", want: "nginx.want"},
+	{conf: "nginx.conf", tag: "nginx.access", log: "nginx.log", events: "nginx.events", want: "nginx.want", rejected: []string{"no_customer"}},
 	{conf: "high-mobility-metering.conf", tag: "vehicle.data", post: "vehicle-data.json", want: "high-mobility-metering.want"},
 }
 
