@@ -233,14 +233,20 @@ type alarm struct {
 	since time.Time // the first of them
 	ended time.Time // the success behind the last; zero before
 	said  bool      // since the last success
+	full  bool      // it is room that is lacking
 }
 
 func (a *alarm) failed(log *slog.Logger, text string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.count > 0 && !a.ended.IsZero() && time.Since(a.ended) > time.Minute {
-		a.count = 0
+	full := errors.Is(err, spool.ErrFull)
+	switch {
+	case full != a.full || !a.ended.IsZero() && time.Since(a.ended) > time.Minute:
+		a.count = 0 // another cause, or another time
+	case !a.ended.IsZero():
+		a.count = min(a.count, 8) // if it comes to stay, it is told of soon
 	}
+	a.full = full
 	if a.count == 0 {
 		a.since = time.Now()
 	}

@@ -397,3 +397,29 @@ func TestWithoutFailureReportsNothingIsKeptForAVerdict(t *testing.T) {
 		t.Errorf("got %v, want what an earlier start kept removed", err)
 	}
 }
+
+func TestAnotherCauseIsSaidAtOnce(t *testing.T) {
+	c := &capture{}
+	log := newLogger(c.host())
+	a := alarm{}
+	for range 1000 {
+		a.failed(log, "not accepted", spool.ErrFull)
+	}
+	a.succeeded(log, "accepted again")
+	before := len(c.lines)
+	a.failed(log, "not accepted", errors.New("EIO"))
+	if len(c.lines) != before+1 {
+		t.Errorf("want the disk's failure said at once:\n%s", c.log())
+	}
+	for range 8 {
+		a.failed(log, "not accepted", errors.New("EIO"))
+	}
+	a.succeeded(log, "accepted again")
+	before = len(c.lines)
+	for range 10 {
+		a.failed(log, "not accepted", errors.New("EIO"))
+	}
+	if len(c.lines) == before {
+		t.Errorf("want what has come to stay said soon:\n%s", c.log())
+	}
+}

@@ -225,7 +225,7 @@ func TestWhatFluentBitPassesOverInSilenceIsTold(t *testing.T) {
 			}
 			dir := write(t, map[string]string{file: conf})
 			var notes strings.Builder
-			_, _, _ = load(filepath.Join(dir, file), "", false, &notes) // warns even where the mapping is wrong
+			_, _, _ = load(filepath.Join(dir, file), "", nil, &notes) // warns even where the mapping is wrong
 			if !strings.Contains(strings.ReplaceAll(notes.String(), dir+"/", ""), test.want) {
 				t.Errorf("got %q, want %q in it", notes.String(), test.want)
 			}

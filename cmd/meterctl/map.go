@@ -19,13 +19,12 @@ import (
 	"out_amberflo/plugin/meter"
 )
 
-// ofObjects are the options that say what objects are and where they wait.
-var ofObjects = []string{"store_dir", "s3_key_format", "format", "compression", "compression_level", "total_file_size", "max_records"}
+// ofObjects are the options that say what objects are.
+var ofObjects = []string{"s3_key_format", "format", "compression", "compression_level", "total_file_size", "max_records"}
 
-// load reads the chosen output of a configuration and checks it. The error names every mistake in the
-// mapping, and if delivers is set in what objects are and where they wait; other mistakes are warnings,
-// written to notes.
-func load(file, choice string, delivers bool, notes io.Writer) (*section, *plugin.Config, error) {
+// load reads the chosen output of a configuration and checks it. The error names every mistake in the mapping, and in the
+// options in needs; other mistakes are warnings, written to notes.
+func load(file, choice string, needs []string, notes io.Writer) (*section, *plugin.Config, error) {
 	if file == "" {
 		return nil, nil, errors.New("want -c with a configuration of Fluent Bit, got none")
 	}
@@ -44,14 +43,14 @@ func load(file, choice string, delivers bool, notes io.Writer) (*section, *plugi
 	for _, v := range conf.unset {
 		switch {
 		case s.find(v.key) == nil || s.placeOf(v.key) != v.place: // of another output
-		case delivers && (slices.Contains(ofMapping, v.key) || slices.Contains(ofObjects, v.key)):
+		case needs != nil && slices.Contains(ofMapping, v.key), slices.Contains(needs, v.key):
 			errs = append(errs, fmt.Errorf("%v; set it as it is for Fluent Bit", v))
 		default:
 			conf.warnings = append(conf.warnings, v.String())
 		}
 	}
 	for _, m := range mistakes {
-		if delivers || slices.Contains(ofMapping, m.Key) {
+		if slices.Contains(ofMapping, m.Key) || slices.Contains(needs, m.Key) {
 			errs = append(errs, fmt.Errorf("%s: %w", s.placeOf(m.Key), m))
 		} else {
 			conf.warn(s.placeOf(m.Key), "%v", m)
@@ -115,7 +114,7 @@ func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
 	if flags.NArg() > 1 {
 		return fmt.Errorf("map: want one file of samples, got %q", flags.Args())
 	}
-	_, config, err := load(*file, *choice, false, notes)
+	_, config, err := load(*file, *choice, nil, notes)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,14 @@ func retryRejected(out, notes io.Writer, storeDir string, args []string) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("retry-rejected: want no arguments beside its flags, got %q", flags.Args())
 	}
-	s, config, err := load(*file, *choice, true, notes)
+	needs := slices.Clone(ofObjects)
+	if storeDir == "" {
+		needs = append(needs, "store_dir")
+	}
+	if *from == "" {
+		needs = append(needs, "match", "match_regex", "alias")
+	}
+	s, config, err := load(*file, *choice, needs, notes)
 	if err != nil {
 		return err
 	}
@@ -55,9 +62,11 @@ func retryRejected(out, notes io.Writer, storeDir string, args []string) error {
 	r := &retry{mapping: newMapping(config.Rules), done: map[string]bool{}, others: map[string]int{}, from: *from,
 		name: cmp.Or(s.get("alias"), s.name), match: s.get("match")}
 	if pattern := s.get("match_regex"); pattern != "" {
-		if r.matchRegex, err = regexp.Compile(pattern); err != nil {
+		if r.matchRegex, err = tagRegex(pattern); err != nil {
 			return fmt.Errorf("%s: match_regex: want one that this command can read too, got %w; name the output with -from", s.placeOf("match_regex"), err)
 		}
+	} else if r.match == "" {
+		r.match = "*" // as Fluent Bit does where there is one input and one output
 	}
 	config.StoreDir = cmp.Or(storeDir, config.StoreDir)
 	objects, err := spool.Retry(config.Spool(), since, r.again)
@@ -113,7 +122,7 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 	if what.TagBytes != nil {
 		tag = string(what.TagBytes)
 	}
-	if r.from == "" && !matches(r.match, tag) && (r.matchRegex == nil || !r.matchRegex.MatchString(tag)) {
+	if r.from == "" && !matches(r.match, tag) && (r.matchRegex == nil || r.matchRegex.FindString(tag) == "") {
 		r.unmatched++
 		return nil, true
 	}
@@ -138,6 +147,26 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 	r.mapping.lines = withIDs(r.mapping.lines, what.ID)
 	r.records += bytes.Count(r.mapping.lines, []byte{'\n'})
 	return r.mapping.lines, false
+}
+
+// tagRegex is a Match_Regex as Fluent Bit reads it (flb_regex.c): slashes around it do not count, and what it matches begins
+// where the tag does, and is not empty.
+func tagRegex(pattern string) (*regexp.Regexp, error) {
+	if inner, slash := strings.CutPrefix(pattern, "/"); slash {
+		inner, options, closed := cutLast(inner, "/")
+		if !closed || options != "" {
+			return nil, fmt.Errorf("%q, with options", pattern)
+		}
+		pattern = inner
+	}
+	return regexp.Compile("^(?:" + pattern + ")")
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
 }
 
 // matches tells if a tag matches a pattern as Fluent Bit has it (flb_router.c): * stands for any text, also an empty one.

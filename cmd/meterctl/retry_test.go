@@ -237,6 +237,25 @@ func TestRejectsWithATagOfAnotherOutputAreLeft(t *testing.T) {
 	}
 }
 
+func TestTagsAreMatchedByRegexAsFluentBitDoesIt(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, tag string
+		want         bool
+	}{
+		{"^app", "app.log", true}, {"app", "app.log", true}, {"log", "app.log", false}, {"/^app/", "app.log", true}, {"a|b", "xb", false}, {"x*", "app", false},
+	} {
+		re, err := tagRegex(tt.pattern)
+		if err != nil || re.FindString(tt.tag) != "" != tt.want {
+			t.Errorf("%q, %q: got %v, %v", tt.pattern, tt.tag, re, err)
+		}
+	}
+	for _, pattern := range []string{"/app/i", "(?<=a)b", "/app"} {
+		if re, err := tagRegex(pattern); err == nil {
+			t.Errorf("%q: got %v, want an error", pattern, re)
+		}
+	}
+}
+
 func TestTagsAreMatchedAsFluentBitMatchesThem(t *testing.T) {
 	for _, tt := range []struct {
 		pattern, tag string
@@ -311,8 +330,11 @@ func TestAStoreDirThatIsNamedCountsAndNotTheConfigurations(t *testing.T) {
 	if err := os.CopyFS(copied, os.DirFS(live)); err != nil {
 		t.Fatal(err)
 	}
-	conf := "[OUTPUT]\n  Name amberflo\n  Match *\n  bucket b\n  store_dir " + live + "\n  customer_id $tenant\n  meter_api_name M\n  meter_value 1\n"
+	conf := "[OUTPUT]\n  Name amberflo\n  bucket b\n  store_dir ${AMBERFLO_TEST_UNSET}\n  customer_id $tenant\n  meter_api_name M\n  meter_value 1\n"
 	file := filepath.Join(write(t, map[string]string{"c.conf": conf}), "c.conf")
+	if out, err := meterctl(t, "retry-rejected", "-c", file); err == nil {
+		t.Errorf("without a store_dir: got %s", out)
+	}
 	if out, err := meterctl(t, "-store-dir", copied, "retry-rejected", "-c", file); err != nil || !strings.HasPrefix(out, "1 rejected records: 1 meter records") {
 		t.Errorf("got %v, %s", err, out)
 	}

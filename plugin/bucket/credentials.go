@@ -21,6 +21,9 @@ import (
 // renewBefore is how long before their end credentials are renewed.
 const renewBefore = time.Minute
 
+// deniedAge is the age from which credentials are read again when S3 denies something. Tests shorten it.
+var deniedAge = time.Minute
+
 // OptionError is an option that Open cannot work with.
 type OptionError struct {
 	Option  string // as in the configuration: region, endpoint, …
@@ -45,7 +48,7 @@ func (o Options) check() (errs []error) {
 	if o.Bucket == "" || strings.HasPrefix(o.Bucket, "arn:aws:s3:::") || !strings.HasPrefix(o.Bucket, "arn:") && strings.ContainsAny(o.Bucket, "/: \t") {
 		fail("bucket", "the name of the bucket that Amberflo supplied", o.Bucket, "183-amberflo")
 	}
-	if strings.ContainsFunc(o.Region, func(c rune) bool { return c != '-' && !('a' <= c && c <= 'z') && !('0' <= c && c <= '9') }) {
+	if strings.ContainsFunc(o.Region, func(c rune) bool { return c != '-' && !('a' <= c|0x20 && c|0x20 <= 'z') && !('0' <= c && c <= '9') }) {
 		fail("region", "a region's code", o.Region, "us-west-2")
 	}
 	for _, alone := range []struct{ option, got, needs, need string }{
@@ -142,6 +145,7 @@ type chain struct {
 
 	mu      sync.Mutex
 	current aws.CredentialsProvider // nil: to be loaded; guarded by mu
+	loaded  time.Time               // guarded by mu
 }
 
 // Retrieve implements [aws.CredentialsProvider].
@@ -153,7 +157,7 @@ func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 			c.mu.Unlock()
 			return aws.Credentials{}, credentialsError{err}
 		}
-		c.current = c.opts.provider(cfg)
+		c.current, c.loaded = c.opts.provider(cfg), time.Now()
 	}
 	current := c.current
 	c.mu.Unlock()
@@ -164,8 +168,11 @@ func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return found, nil
 }
 
-func (c *chain) forget() {
+// forget begins the chain anew, unless it is younger than that.
+func (c *chain) forget(younger time.Duration) {
 	c.mu.Lock()
-	c.current = nil
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if time.Since(c.loaded) >= younger {
+		c.current = nil
+	}
 }

@@ -143,6 +143,8 @@ func TestCredentialsThatAreRefusedAreReadAgainFromTheFile(t *testing.T) {
 
 func refusedThenReadAgain(t *testing.T, code string, status int, kind bucket.Kind) {
 	environment(t)
+	bucket.SetDeniedAge(0)
+	defer bucket.SetDeniedAge(time.Minute)
 	os.Unsetenv("AWS_ACCESS_KEY_ID")
 	os.Unsetenv("AWS_SECRET_ACCESS_KEY")
 	session := func(key string) {

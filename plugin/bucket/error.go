@@ -199,8 +199,11 @@ func (b *Bucket) explain(ctx context.Context, op, key string, err error) error {
 	}
 	e.Kind = kindOf(ctx, e)
 	e.Hint = b.hint(e, header)
-	if e.Kind == Credentials || e.Kind == Denied { // an operator may have replaced them by now
-		b.credentials.forget()
+	switch e.Kind {
+	case Credentials:
+		b.credentials.forget(0)
+	case Denied: // an operator may have replaced them by now
+		b.credentials.forget(deniedAge)
 	}
 	return e
 }
@@ -235,7 +238,7 @@ func kindOf(ctx context.Context, e *Error) Kind {
 // is no reason to begin the chain anew, which would also forget how far this machine's clock is off.
 func kindOfCredentials(ctx context.Context, err error) Kind {
 	var (
-		answer *smithyhttp.ResponseError
+		answer interface{ HTTPStatusCode() int } // of STS and SSO, or of the endpoint of a container
 		api    smithy.APIError
 		send   *smithyhttp.RequestSendError
 	)

@@ -115,17 +115,19 @@ func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 			}
 			return nil
 		})
-		if err != nil {
-			return r.first, err
+		if err == nil {
+			r.looked, r.listed = true, true
 		}
-		r.looked, r.listed = true, true
 		objects = objects[:0]
 		for _, obj := range waiting.byKey {
 			if now.Sub(obj.Sealed) < r.opt.Window {
 				objects = append(objects, obj)
-			} else if err := r.opt.Spool.Forget(obj); err != nil {
-				return r.first, err
+			} else { // also when nobody can look: the disk is not for that
+				err = errors.Join(err, r.opt.Spool.Forget(obj))
 			}
+		}
+		if err != nil {
+			return r.first, err
 		}
 	}
 	next := time.Duration(0)

@@ -354,6 +354,13 @@ func TestADenialAfterGoodListingsIsTriedAgain(t *testing.T) {
 	if left, _ := s.spool.InBucket(); len(left) != 1 || left[0].Key != keys[0] {
 		t.Errorf("got %v kept, want the object", left)
 	}
+	s.report.opt.Window = time.Nanosecond
+	if _, err := s.report.round(t.Context()); err == nil {
+		t.Error("want the denial told")
+	}
+	if left, _ := s.spool.InBucket(); len(left) != 0 {
+		t.Errorf("got %v kept for longer than the window", left)
+	}
 }
 
 func TestAClockThatWasSetBackDelaysNoLook(t *testing.T) {

@@ -154,6 +154,10 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 		s.opt.Spool.Return(obj, time.Time{})
 	case !errors.As(err, &answer) && errors.Is(err, fs.ErrNotExist):
 		if s.opt.Spool.Gone(obj) {
+			s.mu.Lock()
+			delete(s.refused, obj.Key)
+			delete(s.denied, obj.Key)
+			s.mu.Unlock()
 			s.opt.Log.Error("an object is gone from the outbox, somebody removed it", "key", obj.Key, "err", err)
 		} else { // the whole spool is away, or it is back
 			s.opt.Spool.Return(obj, s.failed(obj.Key, began, err))

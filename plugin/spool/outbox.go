@@ -164,6 +164,7 @@ func (s *Spool) Gone(obj Object) bool {
 	delete(o.taken, obj.Key)
 	s.count(&s.objects, -obj.Size)
 	o.bytes -= obj.Size
+	s.removeEmpty(outboxDir, obj.Key)
 	return true
 }
 

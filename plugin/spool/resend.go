@@ -104,12 +104,16 @@ func (s *Spool) isRefused(key string) error {
 
 // asOwner makes sure that what is written in dir can be read by the plugin: sudo would make files that are root's.
 func asOwner(dir string) error {
-	var st unix.Stat_t
-	if err := unix.Stat(filepath.Join(dir, openDir), &st); err != nil {
+	var theirs, mine unix.Stat_t
+	if err := unix.Stat(filepath.Join(dir, openDir), &theirs); err != nil {
 		return fmt.Errorf("want a store_dir of this plugin: %w", err)
 	}
-	if me := os.Geteuid(); int(st.Uid) != me {
-		return fmt.Errorf("want to run as the user of Fluent Bit, who owns %s (number %d), got number %d: sudo -u '#%d' meterctl …", dir, st.Uid, me, st.Uid)
+	probe, err := os.CreateTemp(filepath.Join(dir, sealingDir), "*.tmp") // the mount may say whose it is
+	if err == nil {
+		err = errors.Join(unix.Fstat(int(probe.Fd()), &mine), probe.Close(), os.Remove(probe.Name()))
+	}
+	if err != nil || mine.Uid != theirs.Uid {
+		return errors.Join(fmt.Errorf("want to run as the user of Fluent Bit, who owns %s, got user %d: sudo -u '#%d' meterctl …", dir, os.Geteuid(), theirs.Uid), err)
 	}
 	return nil
 }

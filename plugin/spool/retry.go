@@ -254,7 +254,7 @@ func openDay(path string, flag int, patience time.Duration) (*os.File, error) {
 				time.Sleep(time.Millisecond)
 				continue
 			}
-			return nil, fmt.Errorf("lock %s, which another process holds: %w", path, err)
+			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 		mine, err := f.Stat()
 		if err == nil {

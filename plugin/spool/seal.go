@@ -58,7 +58,7 @@ func (s *Spool) sealDue(ctx context.Context) (time.Duration, error) {
 			next = wait
 		}
 	}
-	if err = errors.Join(err, s.sealAll(ctx, logs)); errors.Is(err, unix.ENOSPC) {
+	if err = errors.Join(err, s.sealAll(ctx, logs)); errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		s.mu.Lock()
 		s.crowded = s.sent > 0 // what is in the bucket gives way at the next try
 		s.mu.Unlock()

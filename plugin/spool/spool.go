@@ -184,7 +184,6 @@ type Spool struct {
 	sent     int64 // bytes in sent/
 	crowded  bool  // the disk lacks what sent/ has
 	failed   int64 // bytes in failed/
-	refused  int   // objects that came into failed/
 	stuck    int64 // bytes in sealing/ that could not be published
 	rejected int64 // bytes in rejected/
 	// resendable: there is something that meterctl could send again.

@@ -78,7 +78,6 @@ func (s *Spool) Refuse(obj Object, reason []byte) error {
 	s.count(&s.sent, -obj.Size)
 	s.mu.Lock()
 	s.failed += obj.Size
-	s.refused++
 	s.resendable = true
 	s.mu.Unlock()
 	s.poke()
@@ -116,7 +115,7 @@ func (s *Spool) keep(obj Object) error {
 func (s *Spool) trimSent() {
 	s.mu.Lock()
 	open, _ := s.held()
-	over := open + s.objects + s.failed + s.sent - s.opt.Limit
+	over := open + s.objects + s.failed + s.stuck + s.sent - s.opt.Limit
 	if s.opt.Limit <= 0 {
 		over = 0
 	}
@@ -132,10 +131,7 @@ func (s *Spool) trimSent() {
 	s.outbox.mu.Lock() // nothing comes in meanwhile
 	objects, err := s.InBucket()
 	if err == nil { // somebody may have removed some
-		sum := int64(0)
-		for _, obj := range objects {
-			sum += obj.Size
-		}
+		sum := sizeOf(objects)
 		s.mu.Lock()
 		over -= s.sent - sum
 		s.sent = sum
@@ -147,7 +143,7 @@ func (s *Spool) trimSent() {
 		err = s.Forget(objects[n])
 		over -= objects[n].Size
 	}
-	if time.Since(s.sealer.trimmed) > time.Minute {
+	if (n > 0 || err != nil) && time.Since(s.sealer.trimmed) > time.Minute {
 		s.sealer.trimmed = time.Now()
 		s.opt.Log.Warn("no room to keep all that is in the bucket until its verdict: the oldest is given up; should Amberflo refuse it, that will not be seen. "+
 			"A larger store_dir_limit_size or a shorter failure_reports_window helps", "objects", n, "err", err)
@@ -161,28 +157,26 @@ func (s *Spool) lookAside() {
 		return // a Reject is under way, and may wait for meterctl: the next look will do
 	}
 	defer s.asideMu.Unlock()
-	s.mu.Lock()
-	before := s.refused
-	s.mu.Unlock()
+	s.outbox.mu.Lock() // no Refuse meanwhile
+	defer s.outbox.mu.Unlock()
 	refused, err1 := Refused(s.opt.Dir)
 	days, err2 := s.listObjects(rejectedDir)
-	if err1 != nil || err2 != nil {
-		return // what was known holds until the next look
-	}
-	var failed, rejected int64
-	for _, obj := range refused {
-		failed += obj.Size
-	}
-	for _, day := range days {
-		rejected += day.Size
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.refused != before {
-		return // may be listed or not
+	if err1 == nil {
+		s.failed = sizeOf(refused)
 	}
-	s.failed, s.rejected = failed, rejected
-	s.resendable = failed+rejected > 0
+	if err2 == nil {
+		s.rejected = sizeOf(days)
+	}
+	s.resendable = s.failed+s.rejected > 0 || err1 != nil || err2 != nil // what was known holds until the next look
+}
+
+func sizeOf(objects []Object) (n int64) {
+	for _, obj := range objects {
+		n += obj.Size
+	}
+	return n
 }
 
 // count adds to one of the counts of bytes: objects, sent.

@@ -142,6 +142,8 @@ func TestWhatIsBeingRetriedIsCountedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.lookAside()
+	s.resendable = false // as at a start
+	s.lookAside()
 	if got := s.Stats().RejectedBytes; got != was || !s.resendable {
 		t.Errorf("%d bytes counted when rejected/ cannot be read, want %d still, and another look", got, was)
 	}
