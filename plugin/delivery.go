@@ -101,9 +101,7 @@ func (d *delivery) start(ctx context.Context) error {
 	if !d.config.Reports {
 		d.shipping.Go(func() {
 			defer d.caught("emptying sent/")
-			if err := d.spool.ForgetAll(); err != nil {
-				d.log.Error("sent objects could not be removed", "err", err)
-			}
+			d.spool.ForgetAll()
 		})
 	} else {
 		d.report = report.New(report.Options{

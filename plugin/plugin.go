@@ -178,20 +178,12 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		}
 	}
 	// Set aside first: a reject is known by its id if this chunk has to come again, a record is not.
-	dropped, known := p.refusals.known(source)
-	if len(w.rejects) > 0 && !known {
-		// Not before there is room for the records: a chunk that stays with Fluent Bit may be mapped otherwise
-		// when it comes again, and its rejects would then be billed a second time by retry-rejected.
-		if err := s.RoomFor(len(buf)); err != nil {
+	dropped := false
+	if len(w.rejects) > 0 {
+		var err error
+		if dropped, err = p.setAside(w); err != nil {
 			return err
 		}
-		err := s.Reject(w.rejects)
-		if dropped = errors.Is(err, spool.ErrFull) && p.dropRejects; dropped {
-			p.refusals.drop(len(w.refused), err)
-		} else if err != nil {
-			return fmt.Errorf("%w (here %d records, the first with reason %s)", err, len(w.refused), w.refused[0].Reason)
-		}
-		p.refusals.know(source, dropped)
 	}
 	if err := s.Append(&w.batch); err != nil {
 		return err
@@ -213,6 +205,28 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	p.counts.ignored.Add(int64(ignored))
 	p.counts.bytes.Add(int64(len(data)))
 	return nil
+}
+
+// setAside keeps the rejects of a chunk, once though it may come again, or gives them up if rejected_overflow says so.
+func (p *Instance) setAside(w *flush) (dropped bool, err error) {
+	s, source := p.delivery.spool, w.batch.Source
+	dropped, known := p.refusals.known(source)
+	if known {
+		return dropped, nil
+	}
+	// Not before there is room for the records: a chunk that stays with Fluent Bit may be mapped otherwise when it comes
+	// again, and its rejects would then be billed a second time by retry-rejected.
+	if err := s.RoomFor(len(w.batch.Buffer())); err != nil {
+		return false, err
+	}
+	err = s.Reject(w.rejects)
+	if dropped = errors.Is(err, spool.ErrFull) && p.dropRejects; dropped {
+		p.refusals.drop(len(w.refused), err)
+	} else if err != nil {
+		return false, fmt.Errorf("%w (here %d records, the first with reason %s)", err, len(w.refused), w.refused[0].Reason)
+	}
+	p.refusals.know(source, dropped)
+	return dropped, nil
 }
 
 // source identifies a chunk: the output it is for, its tag, its bytes.

@@ -126,8 +126,7 @@ func readConfiguration(file string) (*configuration, error) {
 }
 
 // output chooses an output of amberflo: by its number among those of amberflo, from 0, by its name in Fluent Bit such as
-// amberflo.0, or by its alias.
-// "" is the only one.
+// amberflo.0, or by its alias. "" is the only one.
 func (c *configuration) output(choice string) (*section, error) {
 	if choice == "" && len(c.outputs) == 1 {
 		return c.outputs[0], nil

@@ -153,20 +153,13 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 // where the tag does, and is not empty.
 func tagRegex(pattern string) (*regexp.Regexp, error) {
 	if inner, slash := strings.CutPrefix(pattern, "/"); slash {
-		inner, options, closed := cutLast(inner, "/")
-		if !closed || options != "" {
+		var closed bool
+		if inner, closed = strings.CutSuffix(inner, "/"); !closed {
 			return nil, fmt.Errorf("%q, with options", pattern)
 		}
 		pattern = inner
 	}
 	return regexp.Compile("^(?:" + pattern + ")")
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }
 
 // matches tells if a tag matches a pattern as Fluent Bit has it (flb_router.c): * stands for any text, also an empty one.

@@ -166,14 +166,19 @@ func refusedThenReadAgain(t *testing.T, code string, status int, kind bucket.Kin
 	}
 }
 
+// assumed is how STS hands out the credentials of a role.
+func assumed(w http.ResponseWriter, key string, lasts time.Duration) {
+	fmt.Fprintf(w, `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>%s</AccessKeyId><SecretAccessKey>s</SecretAccessKey>
+		<SessionToken>token</SessionToken><Expiration>%s</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`,
+		key, time.Now().Add(lasts).UTC().Format(time.RFC3339))
+}
+
 func TestARoleIsAssumedOnceAndAgainBeforeItEnds(t *testing.T) {
 	environment(t)
 	n, lasts := 0, time.Hour
 	sts := newStore(t, func(w http.ResponseWriter, _ *http.Request) {
 		n++
-		fmt.Fprintf(w, `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ROLE%d</AccessKeyId><SecretAccessKey>s</SecretAccessKey>
-			<SessionToken>token</SessionToken><Expiration>%s</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`,
-			n, time.Now().Add(lasts).UTC().Format(time.RFC3339))
+		assumed(w, fmt.Sprintf("ROLE%d", n), lasts)
 	}, (*httptest.Server).Start)
 	s := newStore(t, nil, (*httptest.Server).Start)
 	role := bucket.Options{Endpoint: s.URL, STSEndpoint: sts.URL, RoleARN: "arn:aws:iam::123456789012:role/put", ExternalID: "ext-1"}
@@ -283,8 +288,7 @@ func TestAClockThatIsOffIsAllowedForAtSTSToo(t *testing.T) {
 			fmt.Fprint(w, `<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>Signature expired: x is now earlier than y</Message></Error></ErrorResponse>`)
 			return
 		}
-		fmt.Fprintf(w, `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey>
-			<SessionToken>token</SessionToken><Expiration>%s</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`, time.Now().Add(2*time.Hour).UTC().Format(time.RFC3339))
+		assumed(w, "ROLE", 2*time.Hour)
 	}, (*httptest.Server).Start)
 	s := newStore(t, func(w http.ResponseWriter, r *http.Request) {
 		if late(w, r) {

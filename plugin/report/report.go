@@ -201,9 +201,7 @@ func (r *Reporter) giveUp(err error) {
 		`[{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:ListBucket","Resource":"arn:aws:s3:::%[2]s","Condition":{"StringLike":{"s3:prefix":"%[3]s*"}}},`+
 			`{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::%[2]s/%[3]s*"}]`,
 		"arn:aws:iam::ACCOUNT:role/ROLE", name, r.opt.Prefix), "err", err)
-	if err := r.opt.Spool.ForgetAll(); err != nil {
-		r.opt.Log.Error("sent objects could not be removed", "err", err)
-	}
+	r.opt.Spool.ForgetAll()
 }
 
 var uuids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -142,8 +143,12 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 			s.opt.Spool.Return(obj, time.Now().Add(refusedWait))
 		}
 	}()
-	err := s.put(ctx, obj)
-	var answer *bucket.Error // within it, a file that is not there is one of the credentials
+	f, err := s.opt.Spool.Read(obj)
+	gone := errors.Is(err, fs.ErrNotExist) // asked of this error alone: in that of a put, it is a file with credentials
+	if err == nil {
+		err = s.put(ctx, obj, f)
+		_ = f.Close()
+	}
 	switch {
 	case err == nil:
 		s.succeeded(obj)
@@ -152,28 +157,18 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 		}
 	case ctx.Err() != nil:
 		s.opt.Spool.Return(obj, time.Time{})
-	case !errors.As(err, &answer) && errors.Is(err, fs.ErrNotExist):
-		if s.opt.Spool.Gone(obj) {
-			s.mu.Lock()
-			delete(s.refused, obj.Key)
-			delete(s.denied, obj.Key)
-			s.mu.Unlock()
-			s.opt.Log.Error("an object is gone from the outbox, somebody removed it", "key", obj.Key, "err", err)
-		} else { // the whole spool is away, or it is back
-			s.opt.Spool.Return(obj, s.failed(obj.Key, began, err))
-		}
+	case gone && s.opt.Spool.Gone(obj): // and neither back nor away with the whole spool
+		s.mu.Lock()
+		s.forget(obj.Key)
+		s.mu.Unlock()
+		s.opt.Log.Error("an object is gone from the outbox, somebody removed it", "key", obj.Key, "err", err)
 	default:
 		s.opt.Spool.Return(obj, s.failed(obj.Key, began, err))
 	}
 	settled = true
 }
 
-func (s *Shipper) put(ctx context.Context, obj spool.Object) error {
-	f, err := s.opt.Spool.Read(obj)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+func (s *Shipper) put(ctx context.Context, obj spool.Object, f *os.File) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptBase+time.Duration(obj.Size/slowestLink)*time.Second)
 	defer cancel()
 	return s.opt.Bucket.Put(ctx, obj.Key, f, obj.Size, s.opt.ContentType)
@@ -244,14 +239,19 @@ func (s *Shipper) succeeded(obj spool.Object) {
 	s.stats.Uploaded++
 	s.stats.UploadedBytes += obj.Size
 	s.stats.LastSuccess = time.Now()
-	delete(s.refused, obj.Key)
-	delete(s.denied, obj.Key)
+	s.forget(obj.Key)
 	if s.failures > 0 {
 		s.opt.Log.Info(fmt.Sprintf("upload succeeded after %d failures and %s", s.failures, time.Since(s.since).Round(time.Second)),
 			"waiting", s.opt.Spool.Waiting()-1)
 	}
 	s.failures, s.until = 0, time.Time{}
 	clear(s.said)
+}
+
+// forget drops what is known of an object that has left the outbox. The caller holds s.mu.
+func (s *Shipper) forget(key string) {
+	delete(s.refused, key)
+	delete(s.denied, key)
 }
 
 // loud tells whether the n-th failure in a row is worth a line.

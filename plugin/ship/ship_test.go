@@ -37,10 +37,10 @@ func (l *lines) count(text string) int {
 	return strings.Count(l.text.String(), text)
 }
 
-func openSpool(t *testing.T, log *slog.Logger) *spool.Spool {
+func openSpool(t *testing.T, dir string, log *slog.Logger) *spool.Spool {
 	t.Helper()
 	s, err := spool.Open(spool.Options{
-		Dir: t.TempDir(), Key: func(o spool.Sealed) string { return "ingest/" + o.ID.String() + ".gz" },
+		Dir: dir, Key: func(o spool.Sealed) string { return "ingest/" + o.ID.String() + ".gz" },
 		GzipLevel: 1, MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Log: log,
 	})
 	if err != nil {
@@ -54,7 +54,7 @@ func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lines{}
 		log := slog.New(slog.NewTextHandler(l, nil))
-		s := New(Options{Spool: openSpool(t, log), Log: log})
+		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		began := time.Now()
 		for range 100 {
 			if !s.wait(t.Context()) {
@@ -90,7 +90,7 @@ func TestAnObjectThatIsRefusedDoesNotHoldUpOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lines{}
 		log := slog.New(slog.NewTextHandler(l, nil))
-		s := New(Options{Spool: openSpool(t, log), Log: log})
+		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		at := s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Refused, Err: errors.New("400")})
 		if !at.After(time.Now()) {
 			t.Error("want the object itself to wait")
@@ -105,7 +105,7 @@ func TestAnObjectThatIsRefusedDoesNotHoldUpOthers(t *testing.T) {
 func TestAWaitEndsWithItsContextAndWhenHurried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)
-		s := New(Options{Spool: openSpool(t, log), Log: log})
+		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		for range 20 {
 			s.wait(t.Context())
 			s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Denied, Err: errors.New("403")})
@@ -182,14 +182,7 @@ func TestAMissingTokenIsNoMissingObject(t *testing.T) {
 // sealed gives a spool below dir with one object, which is taken.
 func sealed(t *testing.T, dir string, log *slog.Logger) (*spool.Spool, spool.Object) {
 	t.Helper()
-	sp, err := spool.Open(spool.Options{
-		Dir: dir, Key: func(o spool.Sealed) string { return "ingest/" + o.ID.String() + ".gz" },
-		GzipLevel: 1, MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Log: log,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = sp.Close() })
+	sp := openSpool(t, dir, log)
 	batch := &spool.Batch{Records: 1}
 	batch.SetBuffer(append(batch.Buffer(), "{\"uniqueId\":\"\x00\"}\n"...))
 	if err := sp.Append(batch); err != nil {
@@ -249,7 +242,7 @@ func TestAnObjectThatIsDeniedForItselfDoesNotAlternateWithOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lines{}
 		log := slog.New(slog.NewTextHandler(l, nil))
-		s := New(Options{Spool: openSpool(t, log), Log: log})
+		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		denied := &bucket.Error{Kind: bucket.Denied, Err: errors.New("403")}
 		tries := 0
 		var next time.Time
@@ -294,7 +287,7 @@ func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
 	defer b.Close()
 	l := &lines{}
 	log := slog.New(slog.NewTextHandler(l, nil))
-	sp := openSpool(t, log)
+	sp := openSpool(t, t.TempDir(), log)
 	s := New(Options{Spool: sp, Bucket: b, Concurrency: 2, ContentType: "application/gzip", Log: log})
 	proxy.Script("500", "slowdown", "lost", "reset", "reset-body", "429", "denied", "expired", "lost")
 

@@ -299,20 +299,13 @@ func (s *Spool) recoverLog(l *log, found map[accepted]int64) error {
 
 // expect keeps those of the chunks found that may still come again, seen from when the process ended.
 func (s *Spool) expect(found map[accepted]int64) {
+	all := slices.SortedFunc(maps.Keys(found), func(a, b accepted) int { return cmp.Compare(a.at, b.at) })
 	var last []accepted
-	for a := range found {
-		last = append(last, a)
-	}
-	slices.SortFunc(last, func(a, b accepted) int { return cmp.Compare(a.at, b.at) })
-	latest := len(last) - recentLeast
-	n := 0
-	for i, a := range last {
-		if found[a] >= s.lastAt || i >= latest {
-			last[n] = a
-			n++
+	for i, a := range all {
+		if found[a] >= s.lastAt || len(all)-i <= recentLeast {
+			last = append(last, a)
 		}
 	}
-	last = last[:n]
 	for _, a := range last[max(0, len(last)-recentMax):] {
 		s.expected[a.source] = append(s.expected[a.source], a.at)
 	}

@@ -301,8 +301,10 @@ func (s *Spool) publishAll() error {
 			}
 		}
 		err := s.publish(name, key)
-		if st, serr := os.Stat(s.path(sealingDir, name)); err != nil && serr == nil {
-			stuck += st.Size()
+		if err != nil {
+			if st, err := os.Stat(s.path(sealingDir, name)); err == nil {
+				stuck += st.Size()
+			}
 		}
 		return err
 	})

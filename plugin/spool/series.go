@@ -19,7 +19,7 @@ type series struct {
 	most   int64 // ends an object that has so many bytes of lines, 0: none
 
 	obj   *objectWriter // nil: the next record begins one
-	bytes int64         // of lines in obj
+	bytes int64         // of the lines that add put into obj
 	begun int
 	made  int
 }

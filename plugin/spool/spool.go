@@ -51,7 +51,7 @@ type Options struct {
 	MaxBytes   int64
 	MaxRecords int
 	MaxAge     time.Duration
-	// Limit bounds the bytes in open/, outbox/ and failed/; at the limit Append answers ErrFull. sent/ gives way to them.
+	// Limit bounds the bytes in open/, outbox/ and failed/, and what cannot leave sealing/; at the limit Append answers ErrFull. sent/ gives way to them.
 	Limit int64
 	// RejectLimit bounds the bytes in rejected/; 0 is no bound.
 	RejectLimit int64

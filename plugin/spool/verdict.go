@@ -26,13 +26,15 @@ func (s *Spool) KeepSent(keep bool) {
 	s.outbox.keepSent = keep
 }
 
-// ForgetAll removes every object from sent/.
-func (s *Spool) ForgetAll() error {
+// ForgetAll removes every object from sent/. It logs what it could not remove.
+func (s *Spool) ForgetAll() {
 	objects, err := s.InBucket()
 	for _, obj := range objects {
 		err = errors.Join(err, s.Forget(obj))
 	}
-	return err
+	if err != nil {
+		s.opt.Log.Error("sent objects could not be removed", "err", err)
+	}
 }
 
 // Uploaded receives after objects came into sent/.
