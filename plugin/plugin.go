@@ -144,11 +144,11 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		}
 		return err
 	}
-	if err := s.Full(); err != nil {
+	ids, first, err := s.Begin(&w.batch, source, len(data)*p.rules.MostRecords()) // an event has a byte at least
+	if err != nil {
 		return err
 	}
-	w.batch.Reset()
-	w.batch.Source = source
+	w.mapper.StartIDs(ids, first)
 	w.refused, w.rejects = w.refused[:0], w.rejects[:0]
 	w.reader.Reset(data)
 

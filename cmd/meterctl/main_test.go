@@ -45,12 +45,17 @@ func filled(t *testing.T) (string, *spool.Spool) {
 
 func add(t *testing.T, s *spool.Spool, names ...string) {
 	t.Helper()
-	b := &spool.Batch{Records: len(names)}
+	b := &spool.Batch{}
+	ids, first, err := s.Begin(b, spool.Source{}, len(names))
+	if err != nil {
+		t.Fatal(err)
+	}
 	buf := b.Buffer()
-	for _, n := range names {
-		buf = fmt.Appendf(buf, "{\"name\":%q,\"uniqueId\":\"\x00\"}\n", n)
+	for i, n := range names {
+		buf = fmt.Appendf(buf, "{\"name\":%q,\"uniqueId\":\"%s%d\"}\n", n, ids, first+i)
 	}
 	b.SetBuffer(buf)
+	b.Records = len(names)
 	if err := s.Append(b); err != nil {
 		t.Fatal(err)
 	}

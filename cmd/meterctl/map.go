@@ -128,6 +128,7 @@ func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
 	}
 
 	m := newMapping(config.Rules)
+	m.mapper.StartIDs("<uuid>-", 0)
 	records, samples, unreadable := 0, 0, 0
 	lines := bufio.NewReaderSize(in, 1<<20)
 	for number, end := 1, false; !end; number++ {
@@ -156,12 +157,9 @@ func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
 		if refusal != nil {
 			fmt.Fprintf(notes, "line %d: %s: %s\n", number, refusal.Reason, refusal.Detail)
 		}
-		for line := range bytes.Lines(m.lines) {
-			id := fmt.Appendf(nil, "<uuid>-%d", records)
-			if _, err := out.Write(bytes.ReplaceAll(line, []byte(meter.GeneratedID), id)); err != nil {
-				return err
-			}
-			records++
+		records += bytes.Count(m.lines, []byte{'\n'})
+		if _, err := out.Write(m.lines); err != nil {
+			return err
 		}
 	}
 	fmt.Fprintf(notes, "%d samples: %d meter records%s", samples, records, m.summary())
@@ -179,7 +177,7 @@ func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
 type mapping struct {
 	reader  *chunk.Reader
 	mapper  *meter.Mapper
-	lines   []byte // of the last run; ids that are to be generated are meter.GeneratedID
+	lines   []byte // of the last run
 	ignored int
 	refused map[string]int // by reason
 }

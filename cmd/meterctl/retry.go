@@ -10,11 +10,9 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"out_amberflo/plugin/meter"
 	"out_amberflo/plugin/spool"
 )
 
@@ -130,6 +128,8 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 		return nil, false // a flush that came again had it set aside twice
 	}
 	r.lines++
+	// The ids are the same whenever the line is mapped, so that no crash makes Amberflo count twice.
+	r.mapper.StartIDs(what.ID+"-", 0)
 	refusal, err := r.run(tag, what.Chunk)
 	if err != nil {
 		r.lines--
@@ -144,7 +144,6 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 		return nil, true
 	}
 	r.done[what.ID] = true
-	r.mapping.lines = withIDs(r.mapping.lines, what.ID)
 	r.records += bytes.Count(r.mapping.lines, []byte{'\n'})
 	return r.mapping.lines, false
 }
@@ -178,21 +177,4 @@ func matches(pattern, tag string) bool {
 		}
 	}
 	return false
-}
-
-// withIDs puts ids made of id where ids are to be generated: id itself in a single record, id-1, id-2, …
-// in several. They are the same whenever the line is mapped, so that no crash makes Amberflo count twice.
-func withIDs(lines []byte, id string) []byte {
-	several := bytes.Count(lines, []byte{'\n'}) > 1
-	var out []byte
-	k := 0
-	for line := range bytes.Lines(lines) {
-		k++
-		own := id
-		if several {
-			own += "-" + strconv.Itoa(k)
-		}
-		out = append(out, bytes.ReplaceAll(line, []byte(meter.GeneratedID), []byte(own))...)
-	}
-	return out
 }

@@ -40,10 +40,6 @@ type Refusal struct {
 	Detail string // a sentence with what was wanted and what there was
 }
 
-// GeneratedID is the value of uniqueId in a line whose id is to be made: one NUL byte, which occurs nowhere else in a
-// line. Whoever stores the line replaces it.
-const GeneratedID = "\x00"
-
 // Mapper maps one event after the other. It is not safe for concurrent use.
 type Mapper struct {
 	rules   *Rules
@@ -57,6 +53,33 @@ type Mapper struct {
 	// The time of the last event as it stands in a line, and its second: the events of a chunk come close to each other.
 	second int64
 	time   []byte
+
+	// The unique id of the next record, if it is generated, as it stands in a line: idKey, a prefix, and the record's number.
+	id     []byte
+	prefix int // where the number begins
+	number int
+}
+
+// StartIDs says what unique ids are generated from now on: prefix and the number of the record, first for the next and one
+// more for each. A new Mapper has an empty prefix. Whoever calls it sees to it that no id is given twice.
+func (m *Mapper) StartIDs(prefix string, first int) {
+	m.id, _ = appendString(append(m.id[:0], idKey...), []byte(strings.ToValidUTF8(prefix, "")))
+	m.prefix = len(m.id) - 1 // without the quote behind it
+	m.setNumber(first)
+}
+
+func (m *Mapper) setNumber(n int) {
+	m.number = n
+	m.id = strconv.AppendInt(m.id[:m.prefix], int64(n), 10)
+}
+
+func (m *Mapper) nextNumber() {
+	if last := &m.id[len(m.id)-1]; *last < '9' { // mostly
+		m.number++
+		*last++
+	} else {
+		m.setNumber(m.number + 1)
+	}
 }
 
 // entry is a dimension out of a map.
@@ -74,7 +97,7 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 	}
 	m.event = ev
 	m.setTag(tag)
-	start := len(dst)
+	start, number := len(dst), m.number
 	if m.rules.payloadRecord {
 		out, err := AppendJSON(dst, ev.Record)
 		if err != nil {
@@ -85,6 +108,7 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 	dst, records, refusal = m.appendLines(dst)
 	if refusal != nil {
 		dst, records = dst[:start], 0
+		m.setNumber(number)
 		if m.rules.ignoreUnmatched && !m.matched() {
 			refusal = nil
 		}
@@ -118,11 +142,11 @@ func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refu
 	if dst, refusal = m.appendTime(dst); refusal != nil {
 		return dst, 0, refusal
 	}
+	timeEnd := len(dst)
 	if dst, refusal = m.appendID(dst); refusal != nil {
 		return dst, 0, refusal
 	}
 	dst = append(dst, '}', '\n')
-	lineEnd := len(dst)
 	records = 1
 	for i, v := m.nextMeter(first + 1); i < len(r.meters); i, v = m.nextMeter(i + 1) {
 		dst = append(dst, dst[start:customerEnd]...)
@@ -133,7 +157,11 @@ func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refu
 		if dst, refusal = m.appendValue(dst, &r.meters[i], v); refusal != nil {
 			return dst, 0, refusal
 		}
-		dst = append(dst, dst[valueEnd:lineEnd]...)
+		dst = append(dst, dst[valueEnd:timeEnd]...)
+		if dst, refusal = m.appendID(dst); refusal != nil {
+			return dst, 0, refusal
+		}
+		dst = append(dst, '}', '\n')
 		records++
 	}
 	return dst, records, nil
@@ -316,17 +344,23 @@ func (m *Mapper) appendEventTime(dst []byte) ([]byte, *Refusal) {
 	return append(dst, m.time...), nil
 }
 
-const timeKey = `,"meterTimeInMillis":`
+const (
+	timeKey = `,"meterTimeInMillis":`
+	idKey   = `,"uniqueId":`
+)
 
 func (m *Mapper) appendID(dst []byte) ([]byte, *Refusal) {
 	from, v := m.first(m.rules.ids)
 	if len(v) == 0 && m.rules.idFallback {
-		return append(dst, `,"uniqueId":"`+GeneratedID+`"`...), nil
+		dst = append(append(dst, m.id...), '"')
+		m.nextNumber()
+		return dst, nil
 	}
+	m.nextNumber()
 	if len(v) == 0 {
 		from = m.rules.ids[0]
 	}
-	return appendFound(append(dst, `,"uniqueId":`...), v, from, &idText)
+	return appendFound(append(dst, idKey...), v, from, &idText)
 }
 
 // refuse makes the refusal of the value v, which may be empty, that from found.

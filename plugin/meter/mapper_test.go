@@ -1,6 +1,9 @@
 package meter
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -281,5 +284,42 @@ func TestPayloadRecordShipsTheRecordItself(t *testing.T) {
 	deep := append([]byte("\x81\xa1k"), strings.Repeat("\x91", 600)+"\x01"...)
 	if got, want := mapChunk(t, o, "", eventOf([]byte{0x80}, deep)), "bad_record: render 604 bytes of msgpack as JSON: it nests deeper than 512"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// An event that is refused behind its first record takes no number.
+func TestGeneratedIDsHaveTheNumberOfTheirRecord(t *testing.T) {
+	r := compile(t, Options{CustomerID: "$c", Meters: "A=$a, B=$b"})
+	m := r.NewMapper()
+	m.StartIDs("\"\xff-", 95)
+	n := 95
+	for i := range 250 {
+		fields := `{"c":"x","a":1,"b":2}`
+		switch i % 10 {
+		case 3:
+			fields = `{"c":"x","a":1,"b":2,"uniqueId":"own"}`
+		case 7:
+			fields = `{"c":"x","a":1,"b":"many"}`
+		}
+		reader := chunk.NewReader(eventOf([]byte{0x80}, pack(t, fields)), r.Keys())
+		reader.Next()
+		lines, records, refusal := m.Append(nil, "app", reader.Event())
+		if (refusal != nil) != (i%10 == 7) || refusal == nil && records != 2 {
+			t.Fatalf("event %d: %d records, %v", i, records, refusal)
+		}
+		for line := range bytes.Lines(lines) {
+			var got struct{ UniqueID string }
+			if err := json.Unmarshal(line, &got); err != nil {
+				t.Fatal(err)
+			}
+			want := "own"
+			if i%10 != 3 {
+				want = fmt.Sprintf("\"-%d", n)
+			}
+			n++
+			if got.UniqueID != want {
+				t.Fatalf("event %d: got the id %q, want %q", i, got.UniqueID, want)
+			}
+		}
 	}
 }

@@ -86,9 +86,14 @@ type dimension struct {
 // Keys returns the fields of the record that a chunk.Reader has to find for the mapper. The slice is the rules' own.
 func (r *Rules) Keys() []string { return r.fields.names }
 
+// MostRecords is how many meter records an event can give.
+func (r *Rules) MostRecords() int { return max(1, len(r.meters)) }
+
 // NewMapper returns a mapper for one flush after the other.
 func (r *Rules) NewMapper() *Mapper {
-	return &Mapper{rules: r, tags: make([][]byte, len(r.fields.tags))}
+	m := &Mapper{rules: r, tags: make([][]byte, len(r.fields.tags))}
+	m.StartIDs("", 0)
+	return m
 }
 
 // compiler collects mistakes, so that the user gets to see all of them at once.

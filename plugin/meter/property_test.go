@@ -273,7 +273,7 @@ func FuzzAccessor(f *testing.F) {
 				t.Fatalf("%+v: %d records in %q", o, n, out)
 			}
 			for line := range bytes.Lines(out) {
-				if line = bytes.ReplaceAll(line, []byte(`"`+GeneratedID+`"`), []byte(`"id"`)); !json.Valid(line) {
+				if !json.Valid(line) {
 					t.Fatalf("%+v: %q", o, line)
 				}
 			}

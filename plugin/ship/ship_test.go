@@ -184,7 +184,7 @@ func sealed(t *testing.T, dir string, log *slog.Logger) (*spool.Spool, spool.Obj
 	t.Helper()
 	sp := openSpool(t, dir, log)
 	batch := &spool.Batch{Records: 1}
-	batch.SetBuffer(append(batch.Buffer(), "{\"uniqueId\":\"\x00\"}\n"...))
+	batch.SetBuffer(append(batch.Buffer(), "{\"uniqueId\":\"u\"}\n"...))
 	if err := sp.Append(batch); err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
 	const objects = 8
 	for i := range objects {
 		batch := &spool.Batch{Records: 1, Source: spool.Source{Hash: uint64(i)}}
-		batch.SetBuffer(append(batch.Buffer(), fmt.Sprintf("{\"n\":%d,\"uniqueId\":\"\x00\"}\n", i)...))
+		batch.SetBuffer(append(batch.Buffer(), fmt.Sprintf("{\"n\":%d,\"uniqueId\":\"u-%[1]d\"}\n", i)...))
 		if err := sp.Append(batch); err != nil {
 			t.Fatal(err)
 		}

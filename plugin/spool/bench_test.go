@@ -8,15 +8,13 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // benchLines are meter records of some 300 bytes each, as a chunk of 2 MB of access log makes 1.2 MB of.
 func benchLines(size int) (lines []byte, records int) {
 	for len(lines) < size {
-		lines = fmt.Appendf(lines, `{"customerId":"tenant-%d","meterApiName":"ApiCalls","meterValue":1,"meterTimeInMillis":%d,"uniqueId":"`+"\x00"+`","dimensions":{"region":"eu-central-1","plan":"gold","method":"GET","path":"/v1/things/%x","status":"200","host":"web-%d"}}`+"\n",
-			records*7919%500, 1784000000000+records, records*2654435761, records%9)
+		lines = fmt.Appendf(lines, `{"customerId":"tenant-%d","meterApiName":"ApiCalls","meterValue":1,"meterTimeInMillis":%d,"uniqueId":"01a20280-9208-7d60-a63a-71b2f4aa20ec-%d","dimensions":{"region":"eu-central-1","plan":"gold","method":"GET","path":"/v1/things/%x","status":"200","host":"web-%d"}}`+"\n",
+			records*7919%500, 1784000000000+records, records, records*2654435761, records%9)
 		records++
 	}
 	return lines, records
@@ -60,9 +58,11 @@ func BenchmarkAppend(b *testing.B) {
 		s := benchOpen(b, o)
 		var batch Batch
 		run(b, func(i int) error {
-			batch.Reset()
+			if _, _, err := s.Begin(&batch, Source{1, uint64(i)}, records); err != nil {
+				return err
+			}
 			batch.SetBuffer(append(batch.Buffer(), lines...))
-			batch.Records, batch.Source = records, Source{1, uint64(i)}
+			batch.Records = records
 			return s.Append(&batch)
 		})
 	})
@@ -81,22 +81,6 @@ func BenchmarkAppend(b *testing.B) {
 	})
 }
 
-// BenchmarkStamp puts unique ids into the lines of a chunk.
-func BenchmarkStamp(b *testing.B) {
-	lines, records := benchLines(1_200_000)
-	b.SetBytes(int64(len(lines)))
-	dst := make([]byte, 0, 2*pieceSize)
-	for b.Loop() {
-		n := 0
-		for rest := lines; len(rest) > 0; {
-			part := piece(rest, pieceSize)
-			rest = rest[len(part):]
-			dst, n = appendStamped(dst[:0], part, uuid.UUID{1}, n)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*records), "ns/record")
-}
-
 // BenchmarkSeal turns a log of 50 MB of lines into one object.
 func BenchmarkSeal(b *testing.B) {
 	lines, records := benchLines(1_200_000)
@@ -109,9 +93,11 @@ func BenchmarkSeal(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		for i := range 40 {
-			batch.Reset()
+			if _, _, err := s.Begin(&batch, Source{1, uint64(i)}, records); err != nil {
+				b.Fatal(err)
+			}
 			batch.SetBuffer(append(batch.Buffer(), lines...))
-			batch.Records, batch.Source = records, Source{1, uint64(i)}
+			batch.Records = records
 			if err := s.Append(&batch); err != nil {
 				b.Fatal(err)
 			}
@@ -166,9 +152,11 @@ func TestNothingIsAllocatedPerRecord(t *testing.T) {
 		s := openUnsynced(t, o)
 		var batch Batch
 		allocs := func(records int) float64 {
-			lines := bytes.Repeat([]byte("{\"uniqueId\":\"\x00\"}\n"), records)
+			lines := bytes.Repeat([]byte("{\"uniqueId\":\"u\"}\n"), records)
 			return testing.AllocsPerRun(3, func() {
-				batch.Reset()
+				if _, _, err := s.Begin(&batch, Source{}, records); err != nil {
+					t.Fatal(err)
+				}
 				batch.SetBuffer(append(batch.Buffer(), lines...))
 				batch.Records = records
 				if err := s.Append(&batch); err != nil {

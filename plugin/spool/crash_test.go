@@ -68,7 +68,13 @@ func child(dir string) error {
 			for n := range chunks {
 				again, err := s.Redelivered(Source{1, n})
 				if err == nil && !again {
-					err = s.Append(batchOf(n, namesOf(n)...))
+					b := &Batch{}
+					var prefix string
+					var first int
+					if prefix, first, err = s.Begin(b, Source{1, n}, 100); err == nil {
+						b.add(prefix, first, namesOf(n))
+						err = s.Append(b)
+					}
 				}
 				if err == nil && n%16 == 3 {
 					err = s.Reject(fmt.Appendf(nil, "{\"rejected\":%d}\n", n))

@@ -2,11 +2,11 @@ package spool
 
 import (
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -46,9 +46,8 @@ func recovered(t *testing.T, o Options, name string, content []byte) (records ma
 }
 
 // checkRecords checks that the whole frames are there, unaltered, and nothing else is.
-func checkRecords(t *testing.T, id string, names [][]string, whole func(frame int) bool, got map[string]int, objects map[string]string) {
+func checkRecords(t *testing.T, names [][]string, whole func(frame int) bool, got map[string]int, objects map[string]string) {
 	t.Helper()
-	n := 0
 	lines := map[string]string{}
 	for _, text := range objects {
 		for line := range strings.Lines(text) {
@@ -56,14 +55,13 @@ func checkRecords(t *testing.T, id string, names [][]string, whole func(frame in
 		}
 	}
 	for i, frame := range names {
-		for _, name := range frame {
-			line := fmt.Sprintf("{\"name\":%q,\"uniqueId\":\"%s-%d\"}\n", name, id, n)
+		for k, line := range slices.Collect(strings.Lines(string(batchOf(uint64(i), frame...).lines))) {
+			name := frame[k]
 			_, there := lines[line]
 			if whole(i) && (got[name] != 1 || !there) {
 				t.Errorf("record %s of the whole frame %d: want it once and unaltered, got %v", name, i, maps.Keys(lines))
 			}
 			delete(lines, line)
-			n++
 		}
 	}
 	for line := range lines {
@@ -90,10 +88,9 @@ func cutOff(t *testing.T, o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := strings.TrimSuffix(filepath.Base(path), ".log")
 	for cut := range len(content) {
 		got, objects, aside := recovered(t, o, filepath.Base(path), content[:cut])
-		checkRecords(t, id, names, func(i int) bool { return ends[i] <= int64(cut) }, got, objects)
+		checkRecords(t, names, func(i int) bool { return ends[i] <= int64(cut) }, got, objects)
 		boundary := cut == 0 || cut == fileHeaderSize || int64(cut) == firstFrame(content)
 		for _, e := range ends {
 			boundary = boundary || int64(cut) == e
@@ -121,7 +118,6 @@ func flipped(t *testing.T, o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := strings.TrimSuffix(filepath.Base(path), ".log")
 	for at := range content {
 		bad := append([]byte(nil), content...)
 		bad[at] ^= 0xff
@@ -132,7 +128,7 @@ func flipped(t *testing.T, o Options) {
 			whole[i] = int64(at) < start || int64(at) >= e
 			start = e
 		}
-		checkRecords(t, id, names, func(i int) bool { return whole[i] }, got, objects)
+		checkRecords(t, names, func(i int) bool { return whole[i] }, got, objects)
 		if len(aside) != 1 {
 			t.Errorf("want the damaged bytes kept aside, got %v", aside)
 		}

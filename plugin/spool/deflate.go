@@ -7,8 +7,8 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+	"slices"
 
-	"github.com/google/uuid"
 	"github.com/klauspost/compress/flate"
 )
 
@@ -70,52 +70,49 @@ func (t *text) trailer() []byte {
 type encoder struct {
 	deflate *flate.Writer
 	frame   bytes.Buffer
-	piece   []byte
 }
 
 // pieceSize is how many bytes of lines are handled at a time: what a processor's cache holds.
 const pieceSize = 64 << 10
 
-// records makes the frame of a batch in the log id: a segment of a gzip level, or with level 0 the lines as they are. The
-// header is not complete yet.
-func (e *encoder) records(b *Batch, level int, id uuid.UUID) (h frameHeader, frame []byte, err error) {
+// records makes the frame of a batch: a segment of a gzip level, or with level 0 the lines as they are. The header is not
+// complete yet.
+func (e *encoder) records(b *Batch, level int) (h frameHeader, frame []byte, err error) {
 	if e.frame.Cap() > 16<<20 { // one large chunk is no reason to keep as much
 		*e = encoder{}
 	}
 	e.frame.Reset()
 	e.frame.Write(make([]byte, frameHeaderSize))
 	h = frameHeader{kind: kindRecords, records: uint32(b.Records), source: b.Source}
-	var out io.Writer = &e.frame
-	if level > 0 {
+	if level == 0 {
+		h.text.size = int64(len(b.lines))
+		e.frame.Write(b.lines)
+	} else {
 		h.kind = kindSegment
-		if e.deflate == nil {
-			if e.deflate, err = flate.NewWriter(out, level); err != nil {
-				return h, nil, err
-			}
-		} else {
-			e.deflate.Reset(out)
-		}
-		out = e.deflate
-	}
-	first := b.first
-	for lines := b.lines; len(lines) > 0 && err == nil; {
-		part := piece(lines, pieceSize)
-		lines = lines[len(part):]
-		e.piece, first = appendStamped(e.piece[:0], part, id, first)
-		if level > 0 {
-			h.text.add(e.piece)
-		} else {
-			h.text.size += int64(len(e.piece))
-		}
-		_, err = out.Write(e.piece)
-	}
-	if level > 0 && h.text.size > 0 && err == nil {
-		err = e.deflate.Flush()
+		err = e.segment(&h.text, b.lines, level)
 	}
 	if err == nil && max(h.text.size, int64(e.frame.Len())) > math.MaxUint32 {
 		err = fmt.Errorf("want at most 4 GiB of records from one chunk, got %d bytes", h.text.size)
 	}
 	return h, e.frame.Bytes(), err
+}
+
+// segment appends lines as a segment to the frame.
+func (e *encoder) segment(t *text, lines []byte, level int) (err error) {
+	if e.deflate == nil {
+		if e.deflate, err = flate.NewWriter(&e.frame, level); err != nil {
+			return err
+		}
+	} else {
+		e.deflate.Reset(&e.frame)
+	}
+	for part := range slices.Chunk(lines, pieceSize) {
+		t.add(part)
+		if _, err = e.deflate.Write(part); err != nil {
+			return err
+		}
+	}
+	return e.deflate.Flush()
 }
 
 // inflater reads segments; what it returns is valid until the next call.

@@ -14,8 +14,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/uuid"
 )
 
 func TestSumsJoinAsTheirTextsDo(t *testing.T) {
@@ -151,15 +149,14 @@ func TestASegmentHoldsItsTextOrAnError(t *testing.T) {
 	var e encoder
 	var i inflater
 	b := batchOf(1, "a", "b")
-	b.first = 7
-	h, frame, err := e.records(b, 1, uuid.UUID{1})
+	h, frame, err := e.records(b, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	segment := frame[frameHeaderSize:]
 	lines, err := i.read(segment, h.text)
-	if want, _ := appendStamped(nil, b.lines, uuid.UUID{1}, 7); err != nil || !bytes.Equal(lines, want) {
-		t.Errorf("got %q, %v, want %q", lines, err, want)
+	if err != nil || !bytes.Equal(lines, b.lines) {
+		t.Errorf("got %q, %v, want %q", lines, err, b.lines)
 	}
 	for what, wrong := range map[string]struct {
 		segment []byte
@@ -187,7 +184,7 @@ func TestRecordsThatComeOneByOneAreCompressedTogether(t *testing.T) {
 			for k := range records {
 				names = append(names, fmt.Sprintf("customer-%d", i*records+k))
 			}
-			mustAppend(t, s, batchOf(uint64(i), names...))
+			mustAppend(t, s, begun(t, s, uint64(i), names...))
 		}
 		if err := s.Drain(t.Context()); err != nil {
 			t.Fatal(err)

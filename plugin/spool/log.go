@@ -23,7 +23,7 @@ type log struct {
 
 	// Guarded by Spool.mu.
 	records  int
-	numbered int   // numbers given to records, which may have come to nothing
+	numbered int   // numbers given to batches, which may have come to nothing
 	lines    int64 // bytes of lines, before compression
 	last     int64 // where the last frame begins
 	opened   time.Time
@@ -181,7 +181,7 @@ func (s *Spool) rotate(last *Batch) error {
 		rest = min(old.records%s.opt.MaxRecords, last.Records)
 	}
 	if rest > 0 {
-		lines, _ = appendStamped(nil, tailLines(last.lines, rest), old.id, last.first+last.Records-rest)
+		lines = tailLines(last.lines, rest)
 		s.ends[old.id] = end{old.last, int64(last.Records - rest)}
 	}
 	if err := s.begin(lines, rest); err != nil {

@@ -10,6 +10,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -252,12 +253,17 @@ func (m *model) newChunk() *chunk {
 	return c
 }
 
-func (c *chunk) batch() *Batch {
-	b := batchOf(c.source, c.names...)
-	if c.ids {
-		b.SetBuffer(bytes.ReplaceAll(b.Buffer(), []byte{0}, []byte("own")))
+func (c *chunk) batch(s *Spool) (*Batch, error) {
+	b := &Batch{}
+	prefix, first, err := s.Begin(b, Source{1, c.source}, 2*len(c.names))
+	if err != nil {
+		return nil, err
 	}
-	return b
+	b.add(prefix, first, c.names)
+	if c.ids {
+		b.lines = regexp.MustCompile(regexp.QuoteMeta(prefix)+"[0-9]+").ReplaceAll(b.lines, []byte("own"))
+	}
+	return b, nil
 }
 
 // offer flushes some chunks at once, new ones and such as were refused or come again.
@@ -274,12 +280,13 @@ func (m *model) offer(n int) {
 	m.flush(these)
 }
 
-// flush has all of them written before any is synced.
+// flush has all of them begun before any is written, and all written before any is synced.
 func (m *model) flush(these []*chunk) {
 	type flight struct {
 		*chunk
-		log  *log
-		upTo int64
+		batch *Batch
+		log   *log
+		upTo  int64
 	}
 	answer := func(c *chunk, how string, err error) {
 		m.note("chunk %d, %d records, %s: %v", c.source, len(c.names), how, err)
@@ -294,14 +301,23 @@ func (m *model) flush(these []*chunk) {
 			answer(c, "again", err)
 			continue
 		}
-		b := c.batch()
-		l, upTo, err := m.spool.accept(b)
+		b, err := c.batch(m.spool)
 		if err != nil {
-			answer(c, "not written", err)
+			answer(c, "not begun", err)
 			continue
 		}
-		flights = append(flights, flight{c, l, upTo})
+		flights = append(flights, flight{chunk: c, batch: b})
 	}
+	written := flights[:0]
+	for _, f := range flights {
+		var err error
+		if f.log, f.upTo, err = m.spool.accept(f.batch); err != nil {
+			answer(f.chunk, "not written", err)
+			continue
+		}
+		written = append(written, f)
+	}
+	flights = written
 	m.rand.Shuffle(len(flights), func(i, j int) { flights[i], flights[j] = flights[j], flights[i] })
 	for _, f := range flights {
 		answer(f.chunk, "written", m.spool.finish(f.log, f.upTo))

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -186,29 +185,6 @@ func parseSealed(name string) (from origin, key string, ok bool) {
 func isSealed(name string) bool {
 	_, _, ok := parseSealed(name)
 	return ok
-}
-
-// appendStamped appends lines with each NUL replaced by the unique id of its record; the first line is
-// record number first. It returns the number behind the last.
-func appendStamped(dst, lines []byte, id uuid.UUID, first int) (_ []byte, n int) {
-	var space [64]byte
-	stamp := append(append(space[:0], id.String()...), '-')
-	prefix, last := len(stamp), -2 // the number in stamp
-	for n = first; ; {
-		at := bytes.IndexByte(lines, 0)
-		if at < 0 {
-			return append(dst, lines...), n + bytes.Count(lines, newline)
-		}
-		n += bytes.Count(lines[:at], newline)
-		if digit := &stamp[len(stamp)-1]; n == last+1 && *digit < '9' { // mostly
-			*digit++
-		} else {
-			stamp = strconv.AppendInt(stamp[:prefix], int64(n), 10)
-		}
-		last = n
-		dst = append(append(dst, lines[:at]...), stamp...)
-		lines = lines[at+1:]
-	}
 }
 
 // piece gives as many whole lines of b as fit into size bytes, at least one.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-
-	"github.com/google/uuid"
 )
 
 func TestEqualObjectsOfOneLogHaveKeysOfTheirOwnWithoutAUUID(t *testing.T) {
@@ -41,25 +39,5 @@ func TestEqualObjectsOfOneLogHaveKeysOfTheirOwnWithoutAUUID(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestEachGeneratedIDHasTheNumberOfItsRecord(t *testing.T) {
-	id := uuid.UUID{1}
-	for _, first := range []int{0, 7, 95, 999_990} {
-		var lines, want []byte
-		for i := range 130 {
-			if i%17 == 3 { // one with an id of its own
-				lines = append(lines, "own\n"...)
-				want = append(want, "own\n"...)
-				continue
-			}
-			lines = append(lines, "id \x00.\n"...)
-			want = fmt.Appendf(want, "id %s-%d.\n", id, first+i)
-		}
-		got, n := appendStamped([]byte("before "), lines, id, first)
-		if string(got) != "before "+string(want) || n != first+130 {
-			t.Errorf("from %d: got %q up to %d, want %q", first, got, n, want)
-		}
 	}
 }

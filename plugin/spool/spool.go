@@ -133,23 +133,20 @@ const (
 	expectRefusedFor = time.Hour
 )
 
-// Batch collects the records of one chunk. The zero value is ready; a batch may be used again after
-// Reset. It is not safe for concurrent use.
+// Batch collects the records of one chunk. The zero value is ready; Begin makes a batch ready for the next chunk. It is not
+// safe for concurrent use.
 type Batch struct {
 	Source  Source
 	Records int
 	lines   []byte
-	first   int // number of its first record in the log that has it
+
+	// Its numbers for records: most of them from first on, in log. See Begin.
+	log         *log
+	first, most int
 }
 
-// Reset empties b and keeps its memory.
-func (b *Batch) Reset() {
-	b.Source, b.Records, b.lines = Source{}, 0, b.lines[:0]
-}
-
-// Buffer is where lines are appended; hand the longer slice back with SetBuffer. A line is one record:
-// text without a line feed or NUL inside, and a line feed. One NUL byte may stand in it for the record's
-// unique id, which the spool puts there: `<uuid>-<n>`.
+// Buffer is where lines are appended; hand the longer slice back with SetBuffer. A line is one record: text without a line
+// feed inside, and a line feed.
 func (b *Batch) Buffer() []byte { return b.lines }
 
 // SetBuffer takes what Buffer gave, with lines appended.
@@ -197,9 +194,36 @@ type Spool struct {
 	sealer sealer
 }
 
-// Append makes b durable: when it returns nil, the batch is on disk with its final unique ids, and it
-// is counted exactly once. On any error nothing of b counts and the chunk is to be offered again. The
-// caller keeps b.
+// Begin empties b for the records of a chunk, at most so many, and keeps its memory. It answers ErrFull if Append would
+// refuse even one byte.
+//
+// The unique ids of records that have none are prefix, `<uuid>-`, and their number from first on. No other batch gets them.
+// The uuid is that of the object that the records are going to be in, or of one before it if that fills up meanwhile.
+func (s *Spool) Begin(b *Batch, src Source, most int) (prefix string, first int, err error) {
+	*b = Batch{Source: src, lines: b.lines[:0]}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.room(1); err != nil {
+		return "", 0, err
+	}
+	if err := s.ensure(); err != nil {
+		return "", 0, err
+	}
+	b.log, b.first, b.most = s.current, s.current.numbered, most
+	b.log.numbered += most
+	return b.log.id.String() + "-", b.first, nil
+}
+
+// giveBack lets the next batch have the numbers that b did not use. The caller holds s.mu.
+func (b *Batch) giveBack() {
+	if b.log != nil && b.log.numbered == b.first+b.most { // else another has begun meanwhile: there is a gap
+		b.log.numbered = b.first + b.Records
+		b.most = b.Records
+	}
+}
+
+// Append makes b durable: when it returns nil, the batch is on disk and counted exactly once. On any error nothing of b
+// counts and the chunk is to be offered again. The caller keeps b.
 func (s *Spool) Append(b *Batch) error {
 	l, upTo, err := s.accept(b)
 	if err != nil {
@@ -208,62 +232,38 @@ func (s *Spool) Append(b *Batch) error {
 	return s.finish(l, upTo)
 }
 
-// accept writes b; on success the caller must call finish.
+// accept compresses b, without the lock, and writes it; on success the caller must call finish.
 func (s *Spool) accept(b *Batch) (*log, int64, error) {
 	e, _ := s.encoders.Get().(*encoder)
 	if e == nil {
 		e = new(encoder)
 	}
-	for {
-		l, err := s.reserve(b)
-		if err != nil {
-			return nil, 0, err
-		}
-		// Compressed without the lock, with the unique ids of that log.
-		h, frame, err := e.records(b, s.opt.segmentLevel(b), l.id)
-		if err != nil {
-			return nil, 0, fmt.Errorf("append: %w", err)
-		}
-		upTo, err := s.place(b, l, h, frame)
-		if upTo == 0 && err == nil {
-			continue // another log has begun meanwhile
-		}
-		s.encoders.Put(e) // not after a panic
-		return l, upTo, err
+	h, frame, err := e.records(b, s.opt.segmentLevel(b))
+	if err != nil {
+		return nil, 0, fmt.Errorf("append: %w", err)
 	}
+	l, upTo, err := s.place(b, h, frame)
+	s.encoders.Put(e) // not after a panic
+	return l, upTo, err
 }
 
-// reserve gives the current log and, in b.first, numbers in it that no other batch gets.
-func (s *Spool) reserve(b *Batch) (*log, error) {
+// place writes the frame of b.
+func (s *Spool) place(b *Batch, h frameHeader, frame []byte) (*log, int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.ensure(); err != nil {
-		return nil, err
-	}
-	l := s.current
-	b.first = l.numbered
-	l.numbered += b.Records
-	return l, nil
-}
-
-// place writes the frame of b, which is for the log l; where that is not the current one any more, it returns 0.
-func (s *Spool) place(b *Batch, l *log, h frameHeader, frame []byte) (upTo int64, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if l != s.current {
-		return 0, nil
-	}
+	b.giveBack()
 	if err := s.room(int64(len(frame))); err != nil {
-		return 0, fmt.Errorf("append: %w", err)
+		return nil, 0, fmt.Errorf("append: %w", err)
 	}
-	if _, upTo, err = s.put(h, frame); err != nil {
-		return 0, err
+	l, upTo, err := s.put(h, frame)
+	if err != nil {
+		return nil, 0, err
 	}
 	l.pending.Add(1)
 	if s.full(l) && s.rotate(b) != nil {
 		s.poke() // Run tries again, and tells
 	}
-	return upTo, nil
+	return l, upTo, nil
 }
 
 // finish waits until what accept wrote is durable.
@@ -307,9 +307,6 @@ func (s *Spool) Redelivered(src Source) (bool, error) {
 	}
 	return true, nil
 }
-
-// Full answers ErrFull if Append would refuse even one byte: to be asked before the work of making a batch.
-func (s *Spool) Full() error { return s.RoomFor(1) }
 
 // RoomFor says why n bytes of records would not be accepted now.
 func (s *Spool) RoomFor(n int) error {
