@@ -28,6 +28,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -186,7 +187,8 @@ type Spool struct {
 	// resendable: there is something that meterctl could send again.
 	resendable bool
 
-	encoders sync.Pool // of *encoder
+	encoders sync.Pool    // of *encoder
+	begun    atomic.Int64 // when a batch last was, Unix nanoseconds
 
 	asideMu sync.Mutex // one writer of rejected/ at a time
 
@@ -201,6 +203,7 @@ type Spool struct {
 // The uuid is that of the object that the records are going to be in, or of one before it if that fills up meanwhile.
 func (s *Spool) Begin(b *Batch, src Source, most int) (prefix string, first int, err error) {
 	*b = Batch{Source: src, lines: b.lines[:0]}
+	s.begun.Store(time.Now().UnixNano())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.room(1); err != nil {
