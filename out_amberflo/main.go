@@ -12,8 +12,6 @@ import "C"
 import (
 	"context"
 	"fmt"
-	"os"
-	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -21,13 +19,6 @@ import (
 
 	"out_amberflo/plugin"
 )
-
-func init() {
-	// With one, a system call of the background, like an fsync of 5 ms, would hold up a flush though the core is free.
-	if runtime.GOMAXPROCS(0) == 1 && os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(2)
-	}
-}
 
 // started numbers the outputs, from 0 after each registration, for a host that tells no names.
 var started atomic.Int32
