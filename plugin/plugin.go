@@ -180,7 +180,6 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	// Set aside first: a reject is known by its id if this chunk has to come again, a record is not.
 	dropped := false
 	if len(w.rejects) > 0 {
-		var err error
 		if dropped, err = p.setAside(w); err != nil {
 			return err
 		}

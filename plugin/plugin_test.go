@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -421,5 +422,39 @@ func TestAnotherCauseIsSaidAtOnce(t *testing.T) {
 	}
 	if len(c.lines) == before {
 		t.Errorf("want what has come to stay said soon:\n%s", c.log())
+	}
+}
+
+// Two outputs, several flushes at once, small events that give many records each, objects that fill up in between.
+func TestEachRecordOfFlushesAtOnceHasAnIDOfItsOwn(t *testing.T) {
+	dir := t.TempDir()
+	options := []string{"store_dir", dir, "customer_id", "acme", "meters", "A=1, B=1, C=1, D=1, E=1, F=1, G=1, H=1, I=1", "max_records", "1000"}
+	outputs := []*Instance{started(t, &capture{}, options...), started(t, &capture{}, options...)}
+	var flushes sync.WaitGroup
+	want := 0
+	for n := range 6 {
+		for i := range 30 {
+			want += 9 * (1 + (n+i)%50)
+		}
+		flushes.Go(func() {
+			for i := range 30 {
+				chunk := bytes.Repeat([]byte("\x92\xce\x69\x1f\x00\x00\x80"), 1+(n+i)%50)
+				if err := outputs[n%2].Flush(fmt.Sprintf("app.%d.%d", n, i), chunk); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	flushes.Wait()
+	for _, p := range outputs {
+		p.Stop()
+	}
+	ids := map[any]bool{}
+	records := delivered(t, dir)
+	for _, r := range records {
+		ids[r["uniqueId"]] = true
+	}
+	if len(records) != want || len(ids) != want {
+		t.Errorf("got %d records with %d ids, want %d", len(records), len(ids), want)
 	}
 }

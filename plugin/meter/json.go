@@ -27,8 +27,7 @@ var plainASCII = func() (t [256]bool) {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends text as a JSON text in quotes. It returns ok false, and dst unchanged, if text is no UTF-8. A NUL
-// never comes out raw.
+// appendString appends text as a JSON text in quotes. It returns ok false, and dst unchanged, if text is no UTF-8.
 func appendString(dst, text []byte) (out []byte, ok bool) {
 	i := 0
 	for i < len(text) && plainASCII[text[i]] {
@@ -87,7 +86,7 @@ var (
 	encoders   = sync.Pool{New: func() any { return &encoder{enc: codec.NewEncoderBytes(nil, jsonHandle)} }}
 )
 
-// AppendJSON appends the one msgpack value that b holds as JSON, on one line and without a raw NUL: for people, and for
+// AppendJSON appends the one msgpack value that b holds as JSON, on one line: for people, and for
 // payload record. Maps keep their order and duplicate keys, numbers their value to the last digit; keys become
 // texts, those that are maps, lists or extensions the base64 of their msgpack.
 // NaN and infinities, which JSON cannot say, become null; a byte that is no UTF-8 becomes U+FFFD; bytes (bin) become a

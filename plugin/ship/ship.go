@@ -7,11 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -168,27 +168,10 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	settled = true
 }
 
-func (s *Shipper) put(ctx context.Context, obj spool.Object, f *os.File) error {
+func (s *Shipper) put(ctx context.Context, obj spool.Object, f io.ReadSeeker) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptBase+time.Duration(obj.Size/slowestLink)*time.Second)
 	defer cancel()
-	return s.opt.Bucket.Put(ctx, obj.Key, &body{File: f, spool: s.opt.Spool}, obj.Size, s.opt.ContentType)
-}
-
-// body is an object's file, of which a piece is read at a time: what is read is hashed or sent.
-type body struct {
-	*os.File
-	spool *spool.Spool
-	piece int // bytes of it so far
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	if b.piece >= 128<<10 {
-		b.spool.GiveWay()
-		b.piece = 0
-	}
-	n, err := b.File.Read(p)
-	b.piece += n
-	return n, err
+	return s.opt.Bucket.Put(ctx, obj.Key, f, obj.Size, s.opt.ContentType)
 }
 
 // wait holds an attempt back after failures; false when ctx ended.

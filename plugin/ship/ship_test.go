@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -167,11 +166,7 @@ func TestAMissingTokenIsNoMissingObject(t *testing.T) {
 	if obj, err = sp.Take(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
-	f, err := sp.Read(obj)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+	if err := os.Remove(filepath.Join(dir, "outbox", obj.Key)); err != nil {
 		t.Fatal(err)
 	}
 	s.ship(t.Context(), obj)
@@ -324,31 +319,4 @@ func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
 	if l.count("succeeded after") == 0 {
 		t.Errorf("want the end of the failures said, got\n%s", l.text.String())
 	}
-}
-
-func TestAnUploadReadsAllAndPausesForChunksThatComeIn(t *testing.T) {
-	want := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	path := filepath.Join(t.TempDir(), "object")
-	if err := os.WriteFile(path, want, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	synctest.Test(t, func(t *testing.T) { // where only sleeping takes time
-		sp := openSpool(t, t.TempDir(), slog.New(slog.DiscardHandler))
-		if _, _, err := sp.Begin(&spool.Batch{}, spool.Source{}, 1); err != nil {
-			t.Fatal(err)
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		began := time.Now()
-		got, err := io.ReadAll(&body{File: f, spool: sp})
-		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("got %d bytes, %v, want the %d of the file", len(got), err, len(want))
-		}
-		if time.Since(began) == 0 {
-			t.Error("no pause while a chunk comes in")
-		}
-	})
 }

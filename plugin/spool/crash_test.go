@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -124,8 +125,8 @@ func upload(s *Spool, obj Object, bucket string) error {
 		return err
 	}
 	defer f.Close()
-	b := make([]byte, obj.Size)
-	if _, err := f.ReadAt(b, 0); err != nil {
+	b, err := io.ReadAll(f)
+	if err != nil {
 		return err
 	}
 	to := filepath.Join(bucket, obj.Key)

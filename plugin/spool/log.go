@@ -224,7 +224,7 @@ func (s *Spool) begin(lines []byte, records int) error {
 	frameHeader{kind: kindCarry, records: uint32(records), accepted: s.lastAt}.put(frame)
 	buf = append(buf, frame...)
 
-	l := &log{id: id, records: records, numbered: records, lines: int64(len(lines)), opened: now, synced: int64(len(buf))}
+	l := &log{id: id, records: records, lines: int64(len(lines)), opened: now, synced: int64(len(buf))}
 	l.written.Store(l.synced)
 	path := s.logPath(id)
 	// Appending: a write that was rolled back leaves no hole.

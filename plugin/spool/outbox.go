@@ -109,15 +109,6 @@ func (s *Spool) Return(obj Object, notBefore time.Time) {
 	s.outbox.add(obj)
 }
 
-// Read opens the bytes of an object.
-func (s *Spool) Read(obj Object) (*os.File, error) {
-	f, err := os.Open(s.path(outboxDir, obj.Key))
-	if err != nil {
-		return nil, fmt.Errorf("read object %s: %w", obj.Key, err)
-	}
-	return f, nil
-}
-
 // Sent takes an object that is in the bucket out of the outbox: to sent/, if KeepSent says so. Should
 // that be lost in a power cut, the object is sent once more, under the same key and with the same bytes.
 // On an error it is handed out again later, for the same.

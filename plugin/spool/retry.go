@@ -18,7 +18,7 @@ import (
 )
 
 // Retry offers every line of rejected/ to again, oldest first, days before since (2006-01-02) aside. The
-// records that again returns, as Batch has them but without a NUL, become objects of o; a line stays if
+// records that again returns, as Batch has them, become objects of o; a line stays if
 // again says keep. It returns the number of objects. It needs no lock and works beside the process that
 // has it: that one takes the objects up within seconds, or else the next start does.
 //
@@ -112,7 +112,7 @@ func (s *Spool) retryDay(path string, again func([]byte) ([]byte, bool)) (object
 		return 0, err
 	}
 	from := origin(retryOf + id.String())
-	r := &retry{s: s, again: again, path: path, objects: series{s: s, from: from, id: id, opened: time.Now(), most: s.opt.MaxBytes}}
+	r := &retry{s: s, again: again, path: path, objects: series{s: s, pace: pace{s: s}, from: from, id: id, opened: time.Now(), most: s.opt.MaxBytes}}
 	defer r.objects.abort()
 	if r.left, err = os.OpenFile(from.path(s), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 		return 0, err

@@ -203,7 +203,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	objects := &series{s: s, from: l.origin(), id: l.id, opened: l.opened}
+	objects := &series{s: s, pace: pace{s: s}, from: l.origin(), id: l.id, opened: l.opened}
 	defer objects.abort()
 	for scan.Next() && scan.start <= bound.offset {
 		if err := ctx.Err(); err != nil {

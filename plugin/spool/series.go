@@ -16,6 +16,7 @@ type series struct {
 	id     uuid.UUID // of the first object
 	opened time.Time
 	most   int64 // ends an object that has so many bytes of lines, 0: none
+	pace   pace
 
 	obj   *objectWriter // nil: the next record begins one
 	bytes int64         // of the lines that add put into obj
@@ -48,7 +49,7 @@ func (w *series) object() (*objectWriter, error) {
 
 // addSegment takes a segment if all of it has room in an object.
 func (w *series) addSegment(segment []byte, t text, records int) (taken bool, err error) {
-	w.s.GiveWay()
+	w.pace.worked(len(segment))
 	obj, err := w.object()
 	if err != nil || w.s.opt.MaxRecords > 0 && obj.records+records > w.s.opt.MaxRecords {
 		return false, err
@@ -59,7 +60,6 @@ func (w *series) addSegment(segment []byte, t text, records int) (taken bool, er
 // add takes whole lines and may change them. It ends with ctx: of one frame come many objects, if they are small.
 func (w *series) add(ctx context.Context, lines []byte) error {
 	for len(lines) > 0 {
-		w.s.GiveWay()
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -73,6 +73,7 @@ func (w *series) add(ctx context.Context, lines []byte) error {
 		}
 		lines = lines[len(part):]
 		w.bytes += int64(len(part))
+		w.pace.worked(len(part))
 		if err := obj.add(part, bytes.Count(part, newline)); err != nil {
 			return err
 		}
@@ -98,14 +99,5 @@ func (w *series) abort() {
 	if w.obj != nil {
 		w.obj.abort()
 		w.obj = nil
-	}
-}
-
-// GiveWay lets flushes go first: to be called between pieces of some 100 KB of work that can wait. On one core an object
-// that is sealed and uploaded at a stretch makes the flush beside it last twice as long; in pieces, 38 flushes take it in turn.
-func (s *Spool) GiveWay() {
-	const flushing = 20 * time.Millisecond // since the last one began
-	if time.Now().UnixNano()-s.begun.Load() < int64(flushing) {
-		time.Sleep(300 * time.Microsecond)
 	}
 }

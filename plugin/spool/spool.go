@@ -187,8 +187,10 @@ type Spool struct {
 	// resendable: there is something that meterctl could send again.
 	resendable bool
 
-	encoders sync.Pool    // of *encoder
-	begun    atomic.Int64 // when a batch last was, Unix nanoseconds
+	encoders sync.Pool // of *encoder
+
+	since time.Time    // when it was made
+	begun atomic.Int64 // how long after that the last batch was begun, nanoseconds; 0: never
 
 	asideMu sync.Mutex // one writer of rejected/ at a time
 
@@ -200,10 +202,9 @@ type Spool struct {
 // refuse even one byte.
 //
 // The unique ids of records that have none are prefix, `<uuid>-`, and their number from first on. No other batch gets them.
-// The uuid is that of the object that the records are going to be in, or of one before it if that fills up meanwhile.
+// The uuid is that of the object that the records are going to be in, or of an earlier one if that fills up meanwhile.
 func (s *Spool) Begin(b *Batch, src Source, most int) (prefix string, first int, err error) {
 	*b = Batch{Source: src, lines: b.lines[:0]}
-	s.begun.Store(time.Now().UnixNano())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.room(1); err != nil {
@@ -212,17 +213,26 @@ func (s *Spool) Begin(b *Batch, src Source, most int) (prefix string, first int,
 	if err := s.ensure(); err != nil {
 		return "", 0, err
 	}
+	s.begun.Store(max(1, int64(time.Since(s.since))))
 	b.log, b.first, b.most = s.current, s.current.numbered, most
 	b.log.numbered += most
 	return b.log.id.String() + "-", b.first, nil
 }
 
 // giveBack lets the next batch have the numbers that b did not use. The caller holds s.mu.
-func (b *Batch) giveBack() {
-	if b.log != nil && b.log.numbered == b.first+b.most { // else another has begun meanwhile: there is a gap
-		b.log.numbered = b.first + b.Records
-		b.most = b.Records
+func (b *Batch) giveBack() error {
+	l := b.log
+	if l == nil {
+		return nil
 	}
+	b.log = nil
+	if b.Records > b.most {
+		return fmt.Errorf("want at most the %d records that were said to come, got %d: their ids may be given twice", b.most, b.Records)
+	}
+	if l.numbered == b.first+b.most { // else another has begun meanwhile: there is a gap
+		l.numbered = b.first + b.Records
+	}
+	return nil
 }
 
 // Append makes b durable: when it returns nil, the batch is on disk and counted exactly once. On any error nothing of b
@@ -254,7 +264,9 @@ func (s *Spool) accept(b *Batch) (*log, int64, error) {
 func (s *Spool) place(b *Batch, h frameHeader, frame []byte) (*log, int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b.giveBack()
+	if err := b.giveBack(); err != nil {
+		return nil, 0, fmt.Errorf("append: %w", err)
+	}
 	if err := s.room(int64(len(frame))); err != nil {
 		return nil, 0, fmt.Errorf("append: %w", err)
 	}

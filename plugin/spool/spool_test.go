@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -397,27 +396,4 @@ func TestFlushesAtOnceGiveEachRecordAnIDOfItsOwn(t *testing.T) {
 	if len(names) != records || len(ids) != records {
 		t.Errorf("got %d records with %d ids, want %d", len(names), len(ids), records)
 	}
-}
-
-func TestBackgroundPausesWhileChunksComeIn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // where only sleeping takes time
-		s := openUnsynced(t, testOptions(memoryDir(t)))
-		pause := func() time.Duration {
-			began := time.Now()
-			s.GiveWay()
-			return time.Since(began)
-		}
-		if d := pause(); d > 0 {
-			t.Errorf("a pause of %s though no chunk has come in", d)
-		}
-		mustAppend(t, s, begun(t, s, 1, "a"))
-		if d := pause(); d == 0 {
-			t.Error("no pause right behind the begin of a flush")
-		}
-		time.Sleep(time.Second)
-		if d := pause(); d > 0 {
-			t.Errorf("a pause of %s a second later", d)
-		}
-		crashed(t, s)
-	})
 }

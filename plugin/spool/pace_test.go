@@ -1,0 +1,91 @@
+package spool
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// In a bubble of synctest only sleeping takes time.
+func TestBackgroundPausesByTheBytesItHandlesWhileChunksComeIn(t *testing.T) {
+	random := rand.NewChaCha8([32]byte{1})
+	for what, test := range map[string]struct {
+		chunks, size int // of random text
+		level        int
+		pauses       int // at least, and three times as many at most
+	}{
+		"many small chunks":     {3000, 20, 1, 1},
+		"segments":              {20, 200_000, 1, 8},
+		"lines as they are":     {20, 200_000, 0, 8},
+		"compressed at the end": {200, 20_000, 1, 16},
+	} {
+		for _, busy := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, busy %v", what, busy), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					o := testOptions(memoryDir(t))
+					o.MaxBytes, o.Limit, o.GzipLevel, o.segmentFrom = 1<<30, 0, test.level, 0
+					s := openUnsynced(t, o)
+					total := 0
+					for i := range test.chunks {
+						text := make([]byte, test.size/2)
+						_, _ = random.Read(text)
+						b := begun(t, s, uint64(i), fmt.Sprintf("%x", text))
+						total += len(b.lines)
+						mustAppend(t, s, b)
+					}
+					if busy {
+						done := make(chan struct{})
+						defer close(done)
+						go func() { // flushes that begin and are never through
+							for {
+								select {
+								case <-done:
+									return
+								case <-time.After(flushing / 2):
+									_, _, _ = s.Begin(&Batch{}, Source{}, 1)
+								}
+							}
+						}()
+					} else {
+						time.Sleep(time.Second)
+					}
+					synctest.Wait()
+					check := func(doing string, atLeast int, do func() error) {
+						began := time.Now()
+						if err := do(); err != nil {
+							t.Fatal(err)
+						}
+						n := int(time.Since(began) / pause)
+						if !busy && n > 0 || busy && (n < atLeast || n > 3*max(atLeast, 1)) {
+							t.Errorf("%s %d bytes of lines took %d pauses, want %d to %d if there are flushes, else none", doing, total, n, atLeast, 3*atLeast)
+						}
+					}
+					s.mu.Lock()
+					logs, err := s.sealable(true)
+					s.mu.Unlock()
+					if err != nil {
+						t.Fatal(err)
+					}
+					check("sealing", test.pauses, func() error { return s.sealAll(t.Context(), logs) })
+					obj, err := s.Take(t.Context(), false)
+					if err != nil {
+						t.Fatal(err)
+					}
+					check("reading", int(obj.Size/paceBytes)/2, func() error {
+						f, err := s.Read(obj)
+						if err != nil {
+							return err
+						}
+						defer f.Close()
+						_, err = io.Copy(io.Discard, f)
+						return err
+					})
+					crashed(t, s)
+				})
+			})
+		}
+	}
+}
