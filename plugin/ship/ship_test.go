@@ -157,7 +157,7 @@ func TestAMissingTokenIsNoMissingObject(t *testing.T) {
 	defer b.Close()
 	l := &lines{}
 	log := slog.New(slog.NewTextHandler(l, nil))
-	sp, obj := sealed(t, t.TempDir(), log)
+	sp, obj := sealed(t, filepath.Join(dir, "spool"), log)
 	s := New(Options{Spool: sp, Bucket: b, Concurrency: 1, Log: log})
 	s.ship(t.Context(), obj)
 	if sp.Waiting() != 1 || l.count("kind=credentials") != 1 {
@@ -166,7 +166,7 @@ func TestAMissingTokenIsNoMissingObject(t *testing.T) {
 	if obj, err = sp.Take(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(dir, "outbox", obj.Key)); err != nil {
+	if err := os.Remove(filepath.Join(dir, "spool", "outbox", obj.Key)); err != nil {
 		t.Fatal(err)
 	}
 	s.ship(t.Context(), obj)

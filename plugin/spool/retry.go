@@ -112,7 +112,7 @@ func (s *Spool) retryDay(path string, again func([]byte) ([]byte, bool)) (object
 		return 0, err
 	}
 	from := origin(retryOf + id.String())
-	r := &retry{s: s, again: again, path: path, objects: series{s: s, pace: pace{s: s}, from: from, id: id, opened: time.Now(), most: s.opt.MaxBytes}}
+	r := &retry{s: s, again: again, path: path, objects: series{s: s, from: from, id: id, opened: time.Now(), most: s.opt.MaxBytes}}
 	defer r.objects.abort()
 	if r.left, err = os.OpenFile(from.path(s), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 		return 0, err

@@ -100,7 +100,11 @@ func (s *Spool) sealable(due bool) (logs []*log, err error) {
 // others.
 func (s *Spool) sealAll(ctx context.Context, logs []*log) error {
 	errs := []error{s.publishAll()}
-	for _, l := range logs {
+	for i, l := range logs {
+		s.sealer.pace = pace{s: s}
+		if len(logs)-i > 2 { // more come in than are sealed
+			s.sealer.pace = pace{}
+		}
 		if err := s.seal(ctx, l); err != nil {
 			errs = append(errs, fmt.Errorf("seal %s: %w", l.name(), err))
 			continue
@@ -164,6 +168,7 @@ func (s *Spool) Close() error {
 type sealer struct {
 	deflate *flate.Writer // for what is no segment yet; nil until there is such
 
+	pace    pace      // of the log at hand
 	trimmed time.Time // when it was last said that sent/ had no room
 	looked  time.Time // when failed/ and rejected/ were last measured
 }
@@ -203,7 +208,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	objects := &series{s: s, pace: pace{s: s}, from: l.origin(), id: l.id, opened: l.opened}
+	objects := &series{s: s, pace: s.sealer.pace, from: l.origin(), id: l.id, opened: l.opened}
 	defer objects.abort()
 	for scan.Next() && scan.start <= bound.offset {
 		if err := ctx.Err(); err != nil {
