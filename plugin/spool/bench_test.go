@@ -108,7 +108,7 @@ func BenchmarkSeal(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		s.begun.Store(0) // nothing to give way to
+		s.begun.Store(nil) // nothing to give way to
 		b.StartTimer()
 		if err := s.sealAll(b.Context(), logs); err != nil {
 			b.Fatal(err)

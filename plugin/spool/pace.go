@@ -19,20 +19,17 @@ const (
 
 // pace is that of one piece of work; it is not safe for concurrent use. The zero value knows no pauses.
 type pace struct {
-	s    *Spool // nil: what waits is more than a flush can
-	done int    // bytes since the last pause
+	s    *Spool
+	done int // bytes since the last pause
 }
 
 // worked counts bytes that were handled, and pauses if they are many and chunks come in.
 func (p *pace) worked(bytes int) {
-	if p.done += bytes; p.done < paceBytes {
+	if p.done += bytes; p.s == nil || p.done < paceBytes {
 		return
 	}
 	p.done = 0
-	if p.s == nil {
-		return
-	}
-	if begun := p.s.begun.Load(); begun > 0 && time.Since(p.s.since)-time.Duration(begun) < flushing {
+	if begun := p.s.begun.Load(); begun != nil && time.Since(*begun) < flushing {
 		time.Sleep(pause)
 	}
 }

@@ -30,7 +30,6 @@ func Open(o Options) (*Spool, error) {
 func newSpool(o Options) *Spool {
 	return &Spool{
 		opt:      o,
-		since:    time.Now(),
 		write:    (*os.File).Write,
 		sync:     (*os.File).Sync,
 		truncate: (*os.File).Truncate,

@@ -100,11 +100,7 @@ func (s *Spool) sealable(due bool) (logs []*log, err error) {
 // others.
 func (s *Spool) sealAll(ctx context.Context, logs []*log) error {
 	errs := []error{s.publishAll()}
-	for i, l := range logs {
-		s.sealer.pace = pace{s: s}
-		if len(logs)-i > 2 { // more come in than are sealed
-			s.sealer.pace = pace{}
-		}
+	for _, l := range logs {
 		if err := s.seal(ctx, l); err != nil {
 			errs = append(errs, fmt.Errorf("seal %s: %w", l.name(), err))
 			continue
@@ -168,7 +164,6 @@ func (s *Spool) Close() error {
 type sealer struct {
 	deflate *flate.Writer // for what is no segment yet; nil until there is such
 
-	pace    pace      // of the log at hand
 	trimmed time.Time // when it was last said that sent/ had no room
 	looked  time.Time // when failed/ and rejected/ were last measured
 }
@@ -203,12 +198,16 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 	if !bounded {
 		bound = end{offset: l.written.Load()}
 	}
+	behind := len(s.sealing) > 2 // more come in than are sealed
 	s.mu.Unlock()
 	scan, err := newScanner(f, l.written.Load())
 	if err != nil {
 		return err
 	}
-	objects := &series{s: s, pace: s.sealer.pace, from: l.origin(), id: l.id, opened: l.opened}
+	objects := &series{s: s, from: l.origin(), id: l.id, opened: l.opened}
+	if !behind {
+		objects.pace.s = s
+	}
 	defer objects.abort()
 	for scan.Next() && scan.start <= bound.offset {
 		if err := ctx.Err(); err != nil {

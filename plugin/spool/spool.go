@@ -52,7 +52,8 @@ type Options struct {
 	MaxBytes   int64
 	MaxRecords int
 	MaxAge     time.Duration
-	// Limit bounds the bytes in open/, outbox/ and failed/, and what cannot leave sealing/; at the limit Append answers ErrFull. sent/ gives way to them.
+	// Limit bounds the bytes in open/, outbox/ and failed/, and what cannot leave sealing/; at the limit Append answers
+	// ErrFull. sent/ gives way to them.
 	Limit int64
 	// RejectLimit bounds the bytes in rejected/; 0 is no bound.
 	RejectLimit int64
@@ -189,8 +190,7 @@ type Spool struct {
 
 	encoders sync.Pool // of *encoder
 
-	since time.Time    // when it was made
-	begun atomic.Int64 // how long after that the last batch was begun, nanoseconds; 0: never
+	begun atomic.Pointer[time.Time] // when the last batch was, nil: never
 
 	asideMu sync.Mutex // one writer of rejected/ at a time
 
@@ -213,7 +213,8 @@ func (s *Spool) Begin(b *Batch, src Source, most int) (prefix string, first int,
 	if err := s.ensure(); err != nil {
 		return "", 0, err
 	}
-	s.begun.Store(max(1, int64(time.Since(s.since))))
+	now := time.Now()
+	s.begun.Store(&now)
 	b.log, b.first, b.most = s.current, s.current.numbered, most
 	b.log.numbered += most
 	return b.log.id.String() + "-", b.first, nil
