@@ -144,25 +144,18 @@ func Keys() (ofDelivery, ofMapping []string) {
 // joins an *OptionError for each option that is wrong or missing. The bucket is opened too, since only
 // the AWS SDK knows whether it finds a region; that makes no request.
 func Load(ctx context.Context, get func(key string) string) (*Config, *bucket.Bucket, error) {
-	c, mistakes := Check(get)
-	b, err := bucket.Open(ctx, c.Bucket)
+	c, found := Check(get)
+	wrong := mistakes(found)
 	var errs []error
-	for _, m := range mistakes {
-		errs = append(errs, m)
+	b, err := bucket.Open(ctx, c.Bucket)
+	var refused *bucket.OptionError
+	if errors.As(err, &refused) {
+		wrong.add(ofBucket(refused))
+	} else if err != nil {
+		errs = append(errs, err)
 	}
-	for _, err := range unjoin(err) {
-		var refused *bucket.OptionError
-		if !errors.As(err, &refused) {
-			errs = append(errs, err)
-			continue
-		}
-		got := "nothing"
-		if refused.Got != "" {
-			got = strconv.Quote(refused.Got)
-		}
-		if !slices.ContainsFunc(mistakes, func(m *OptionError) bool { return m.Key == refused.Option }) {
-			errs = append(errs, &OptionError{Key: refused.Option, Want: refused.Want, Got: got, Example: refused.Example})
-		}
+	for _, m := range wrong {
+		errs = append(errs, m)
 	}
 	if len(errs) > 0 {
 		if b != nil {
@@ -170,21 +163,36 @@ func Load(ctx context.Context, get func(key string) string) (*Config, *bucket.Bu
 		}
 		return nil, nil, errors.Join(errs...)
 	}
+	c.Bucket.Region = b.Region()
 	return c, b, nil
 }
 
+// mistakes are one for each option at most.
+type mistakes []*OptionError
+
+// add adds e if it is the first of its option.
+func (m *mistakes) add(e *OptionError) {
+	if !slices.ContainsFunc(*m, func(other *OptionError) bool { return other.Key == e.Key }) {
+		*m = append(*m, e)
+	}
+}
+
+func ofBucket(e *bucket.OptionError) *OptionError {
+	got := "nothing"
+	if e.Got != "" {
+		got = strconv.Quote(e.Got)
+	}
+	return &OptionError{Key: e.Option, Want: e.Want, Got: got, Example: e.Example}
+}
+
 // Check is Load without the bucket: it needs nothing of the machine. It returns the Config beside its
-// mistakes, one for each option at most; Config.Rules is nil if one of them concerns the mapping.
+// mistakes; Config.Rules is nil if one of them concerns the mapping.
 func Check(get func(key string) string) (*Config, []*OptionError) {
 	c := &Config{GzipLevel: defaultGzipLevel} // where compression is wrong, the key is judged as for gzip
-	var mistakes []*OptionError
-	fail := func(e *OptionError) {
-		if !slices.ContainsFunc(mistakes, func(m *OptionError) bool { return m.Key == e.Key }) {
-			mistakes = append(mistakes, e)
-		}
-	}
+	var wrong mistakes
+	option := func(key string) string { return strings.TrimSpace(get(key)) }
 	for _, o := range options {
-		v := cmp.Or(strings.TrimSpace(get(o.key)), o.value)
+		v := cmp.Or(option(o.key), o.value)
 		c.delivery = append(c.delivery, o.key+"="+v)
 		if v == "" {
 			continue
@@ -194,19 +202,22 @@ func Check(get func(key string) string) (*Config, []*OptionError) {
 			if errors.Is(err, errNoGz) {
 				e.Example = strings.TrimSuffix(v, ".gz") + ".json"
 			}
-			fail(e)
+			wrong.add(e)
 		}
 	}
-	rules, wrong := meter.Compile(meter.Options{
-		CustomerID: get("customer_id"), MeterAPIName: get("meter_api_name"), MeterValue: get("meter_value"),
-		Meters: get("meters"), MeterTime: get("meter_time"), MeterTimeFormat: get("meter_time_format"),
-		UniqueID: get("unique_id"), Dimensions: get("dimensions"), Payload: get("payload"), Unmatched: get("unmatched"),
+	for _, e := range c.Bucket.Check() {
+		wrong.add(ofBucket(e))
+	}
+	rules, ofMapping := meter.Compile(meter.Options{
+		CustomerID: option("customer_id"), MeterAPIName: option("meter_api_name"), MeterValue: option("meter_value"),
+		Meters: option("meters"), MeterTime: option("meter_time"), MeterTimeFormat: option("meter_time_format"),
+		UniqueID: option("unique_id"), Dimensions: option("dimensions"), Payload: option("payload"), Unmatched: option("unmatched"),
 	})
-	for _, m := range wrong {
-		fail(m)
+	for _, e := range ofMapping {
+		wrong.add(e)
 	}
 	c.Rules = rules
-	return c, mistakes
+	return c, wrong
 }
 
 // unjoin gives the errors that errors.Join has put together, err alone, or none for nil.

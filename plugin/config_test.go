@@ -37,6 +37,29 @@ func TestBucketAndRegionAreTheWholeConfigurationOfRecordsThatAreMeters(t *testin
 	}
 }
 
+func TestBlanksAroundAnOptionDoNotCount(t *testing.T) {
+	c, b, err := Load(t.Context(), section("bucket", " b ", "region", "us-west-2\n", "payload", "record ", "format", "ndjson\t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	if got := c.describe(); !strings.HasPrefix(got, "bucket=b region=us-west-2 ") || len(c.Rules.Keys()) != 0 {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestTheRegionOfTheEnvironmentIsSaid(t *testing.T) {
+	t.Setenv("AWS_REGION", "eu-west-2")
+	c, b, err := Load(t.Context(), section("bucket", "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	if got := c.describe(); !strings.HasPrefix(got, "bucket=b region=eu-west-2 ") {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestEveryMistakeIsNamedAtOnceWithWantGotAndExample(t *testing.T) {
 	t.Setenv("AWS_REGION", "")
 	t.Setenv("AWS_CONFIG_FILE", "/dev/null")

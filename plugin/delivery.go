@@ -88,8 +88,7 @@ func (d *delivery) start(ctx context.Context) error {
 		return err
 	}
 	d.ship = ship.New(ship.Options{
-		Spool: d.spool, Bucket: d.bucket, Concurrency: d.config.UploadConcurrent,
-		ContentType: d.config.contentType(), Log: d.log,
+		Spool: d.spool, Bucket: d.bucket, ContentType: d.config.contentType(), Log: d.log,
 	})
 	sealing, stop := context.WithCancel(context.Background())
 	d.stopSealing = stop
@@ -97,7 +96,11 @@ func (d *delivery) start(ctx context.Context) error {
 	shipping, stop := context.WithCancel(context.Background())
 	d.stopShipping = stop
 	d.spool.KeepSent(d.config.Reports)
-	d.shipping.Go(func() { d.keepRunning(shipping, "uploading", d.ship.Run) })
+	for i := range d.config.UploadConcurrent {
+		d.shipping.Go(func() {
+			d.keepRunning(shipping, "uploading", func(ctx context.Context) { d.ship.Run(ctx, i) })
+		})
+	}
 	if !d.config.Reports {
 		d.shipping.Go(func() {
 			defer d.caught("emptying sent/")

@@ -40,6 +40,8 @@ func attrText(a slog.Attr) string {
 	switch {
 	case v.Kind() == slog.KindDuration:
 		text = v.Duration().Round(time.Millisecond).String()
+	case a.Key == "err" && a.Value.Any() == nil:
+		return "" // it went well
 	case a.Key == "err":
 		// The last of a line, and full of spaces and quotes: easier to read without more of them.
 		return ": " + strings.ReplaceAll(text, "\n", "; ")

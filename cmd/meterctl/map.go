@@ -3,8 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"cmp"
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -56,38 +54,10 @@ func load(file, choice string, needs []string, notes io.Writer) (*section, *plug
 			conf.warn(s.placeOf(m.Key), "%v", m)
 		}
 	}
-	for _, m := range ofBucket(s, mistakes) {
-		conf.warn(s.placeOf(m.Key), "%v", m)
-	}
 	for _, w := range conf.warnings {
 		fmt.Fprintln(notes, "warning:", w)
 	}
 	return s, c, errors.Join(errs...)
-}
-
-// ofBucket gives the mistakes that only opening the bucket shows. A region that is missing here may well be
-// set where the plugin runs, and so may all else that the AWS SDK finds by itself.
-func ofBucket(s *section, known []*plugin.OptionError) (more []*plugin.OptionError) {
-	_, b, err := plugin.Load(context.Background(), func(key string) string {
-		if key == "region" {
-			return cmp.Or(s.get(key), "us-west-2")
-		}
-		return s.get(key)
-	})
-	if b != nil {
-		b.Close()
-	}
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return nil
-	}
-	for _, err := range joined.Unwrap() {
-		var m *plugin.OptionError
-		if errors.As(err, &m) && !slices.ContainsFunc(known, func(k *plugin.OptionError) bool { return k.Key == m.Key }) {
-			more = append(more, m)
-		}
-	}
-	return more
 }
 
 // mapSamples runs sample records through the mapping of a configuration. Meter records go to out, all

@@ -47,20 +47,16 @@ type Bucket struct {
 	transport   *http.Transport
 }
 
-// Open checks the options and reads the SDK's environment and files; it makes no request, so that a server or
-// credentials which are missing today do not keep the host from starting. The error joins an [*OptionError] for each
-// wrong option.
+// Open reads the SDK's environment and files for options that Check has passed; it makes no request, so that a server or
+// credentials which are missing today do not keep the host from starting. The error is an [*OptionError] where region or
+// profile is at fault.
 func Open(ctx context.Context, opts Options) (*Bucket, error) {
-	errs := opts.check()
 	cfg, err := opts.load(ctx)
-	switch {
-	case err != nil:
-		errs = append(errs, err)
-	case cfg.Region == "":
-		errs = append(errs, &OptionError{Option: "region", Want: "the bucket's region, here or as AWS_REGION or in the profile", Example: "us-west-2"})
+	if err != nil {
+		return nil, err
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	if cfg.Region == "" {
+		return nil, &OptionError{Option: "region", Want: "the bucket's region, here or as AWS_REGION or in the profile", Example: "us-west-2"}
 	}
 	b := &Bucket{opts: opts, credentials: &chain{opts: opts, current: opts.provider(cfg)}, transport: newTransport(cfg)}
 	b.client = s3.NewFromConfig(cfg, func(o *s3.Options) {
@@ -82,6 +78,9 @@ func Open(ctx context.Context, opts Options) (*Bucket, error) {
 
 // Name is the bucket's name.
 func (b *Bucket) Name() string { return b.opts.Bucket }
+
+// Region is the one in effect, wherever Open found it.
+func (b *Bucket) Region() string { return b.client.Options().Region }
 
 // Close closes idle connections. Requests under way go on.
 func (b *Bucket) Close() { b.transport.CloseIdleConnections() }

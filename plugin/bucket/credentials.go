@@ -40,8 +40,8 @@ func (e *OptionError) Error() string {
 	return fmt.Sprintf("%s: want %s, got %s, for example %s", e.Option, e.Want, got, e.Example)
 }
 
-// check returns an [*OptionError] for each option that is wrong by itself.
-func (o Options) check() (errs []error) {
+// Check returns what is wrong with the options by themselves. It reads nothing and makes no request.
+func (o Options) Check() (errs []*OptionError) {
 	fail := func(option, want, got, example string) {
 		errs = append(errs, &OptionError{Option: option, Want: want, Got: got, Example: example})
 	}

@@ -13,7 +13,7 @@ import (
 	"out_amberflo/plugin/bucket"
 )
 
-func TestOpenRefuses(t *testing.T) {
+func TestCheckOrOpenRefuses(t *testing.T) {
 	environment(t)
 	good := bucket.Options{Bucket: "b", Region: "us-west-2"}
 	for _, tt := range []struct {
@@ -34,16 +34,20 @@ func TestOpenRefuses(t *testing.T) {
 		{"an external id without its role", func(o *bucket.Options) { o.ExternalID = "e" }, "external_id", "e"},
 		{"a KMS key without encryption", func(o *bucket.Options) { o.KMSKeyID = "k" }, "ssekms_key_id", "k"},
 		{"tags that are no query", func(o *bucket.Options) { o.Tagging = "team" }, "tagging", "team"},
-		{"an STS endpoint that is no URL", func(o *bucket.Options) { o.STSEndpoint = "http://" }, "sts_endpoint", "http://"},
+		{"an STS endpoint that is no URL", func(o *bucket.Options) { o.STSEndpoint, o.RoleARN = "http://", "arn:aws:iam::1:role/r" }, "sts_endpoint", "http://"},
 		{"a profile that is not there", func(o *bucket.Options) { o.Profile = "nobody" }, "profile", "nobody"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := good
 			tt.change(&o)
-			_, err := bucket.Open(t.Context(), o)
 			var e *bucket.OptionError
-			if !errors.As(err, &e) || e.Option != tt.option || e.Got != tt.got || e.Want == "" || e.Example == "" {
-				t.Errorf("got %v", err)
+			if wrong := o.Check(); len(wrong) > 0 {
+				e = wrong[0]
+			} else if _, err := bucket.Open(t.Context(), o); !errors.As(err, &e) {
+				t.Fatalf("got %v", err)
+			}
+			if e.Option != tt.option || e.Got != tt.got || e.Want == "" || e.Example == "" {
+				t.Errorf("got %v", e)
 			}
 		})
 	}

@@ -54,9 +54,8 @@ type Mapper struct {
 	second int64
 	time   []byte
 
-	// The unique id of the next record, if it is generated, as it stands in a line: idKey, a prefix, and the record's number.
+	// A generated unique id is id, which is idKey and a prefix, and the record's number.
 	id     []byte
-	prefix int // where the number begins
 	number int
 }
 
@@ -64,22 +63,7 @@ type Mapper struct {
 // more for each. A new Mapper has an empty prefix. Whoever calls it sees to it that no id is given twice.
 func (m *Mapper) StartIDs(prefix string, first int) {
 	m.id, _ = appendString(append(m.id[:0], idKey...), []byte(strings.ToValidUTF8(prefix, "")))
-	m.prefix = len(m.id) - 1 // without the quote behind it
-	m.setNumber(first)
-}
-
-func (m *Mapper) setNumber(n int) {
-	m.number = n
-	m.id = strconv.AppendInt(m.id[:m.prefix], int64(n), 10)
-}
-
-func (m *Mapper) nextNumber() {
-	if last := &m.id[len(m.id)-1]; *last < '9' { // mostly
-		m.number++
-		*last++
-	} else {
-		m.setNumber(m.number + 1)
-	}
+	m.id, m.number = m.id[:len(m.id)-1], first // without the quote behind it
 }
 
 // entry is a dimension out of a map.
@@ -108,7 +92,7 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 	dst, records, refusal = m.appendLines(dst)
 	if refusal != nil {
 		dst, records = dst[:start], 0
-		m.setNumber(number)
+		m.number = number
 		if m.rules.ignoreUnmatched && !m.matched() {
 			refusal = nil
 		}
@@ -351,12 +335,11 @@ const (
 
 func (m *Mapper) appendID(dst []byte) ([]byte, *Refusal) {
 	from, v := m.first(m.rules.ids)
+	number := m.number
+	m.number++
 	if len(v) == 0 && m.rules.idFallback {
-		dst = append(append(dst, m.id...), '"')
-		m.nextNumber()
-		return dst, nil
+		return append(strconv.AppendInt(append(dst, m.id...), int64(number), 10), '"'), nil
 	}
-	m.nextNumber()
 	if len(v) == 0 {
 		from = m.rules.ids[0]
 	}

@@ -73,6 +73,9 @@ func (r *Reporter) Run(ctx context.Context) {
 				r.opt.Log.Warn("looking for failure reports failed, will be tried again", "failures", r.failures, "err", err)
 			}
 		default:
+			if r.failures > 0 {
+				r.opt.Log.Info("looking for failure reports succeeded again", "failures", r.failures)
+			}
 			r.failures = 0
 		}
 		var timer <-chan time.Time

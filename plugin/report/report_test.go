@@ -342,15 +342,26 @@ func TestADenialAfterGoodListingsIsTriedAgain(t *testing.T) {
 		defer close(done)
 		s.report.Run(ctx)
 	}()
-	for !strings.Contains(s.log.String(), "looking for failure reports failed, will be tried again") {
-		select {
-		case <-done:
-			t.Fatalf("it gave up:\n%s", s.log)
-		case <-time.After(5 * time.Millisecond):
+	says := func(line string) {
+		t.Helper()
+		for !strings.Contains(s.log.String(), line) {
+			select {
+			case <-done:
+				t.Fatalf("it gave up:\n%s", s.log)
+			case <-time.After(5 * time.Millisecond):
+			}
 		}
 	}
+	says("looking for failure reports failed, will be tried again")
+	if err := s.server.SetPolicy(t.Context(), s.server.PutAndReportsPolicy()); err != nil {
+		t.Fatal(err)
+	}
+	says("looking for failure reports succeeded again")
 	stop()
 	<-done
+	if err := s.server.SetPolicy(t.Context(), s.server.PutPolicy()); err != nil {
+		t.Fatal(err)
+	}
 	if left, _ := s.spool.InBucket(); len(left) != 1 || left[0].Key != keys[0] {
 		t.Errorf("got %v kept, want the object", left)
 	}

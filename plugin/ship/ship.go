@@ -12,9 +12,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
-	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"out_amberflo/plugin/bucket"
@@ -25,7 +23,6 @@ import (
 type Options struct {
 	Spool       *spool.Spool
 	Bucket      *bucket.Bucket
-	Concurrency int    // uploads at once, at least 1
 	ContentType string // of every object
 	Log         *slog.Logger
 }
@@ -86,30 +83,6 @@ func New(o Options) *Shipper {
 	return &Shipper{opt: o, opened: make(chan struct{}), said: make(map[bucket.Kind]bool), refused: make(map[string]int), denied: make(map[string]int64), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
 }
 
-// Run uploads until ctx ends. It returns when no upload is under way any more. A panic of an upload ends
-// the others and comes out of Run; it may be called again.
-func (s *Shipper) Run(ctx context.Context) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var workers sync.WaitGroup
-	var panicked atomic.Value
-	for i := range max(s.opt.Concurrency, 1) {
-		workers.Go(func() {
-			defer func() {
-				if r := recover(); r != nil {
-					panicked.Store(fmt.Sprintf("%v\n%s", r, debug.Stack()))
-					stop()
-				}
-			}()
-			s.work(ctx, i)
-		})
-	}
-	workers.Wait()
-	if r := panicked.Load(); r != nil {
-		panic(r)
-	}
-}
-
 // Hurry ends a wait after failures, so that a stop makes at least one attempt.
 func (s *Shipper) Hurry() {
 	s.mu.Lock()
@@ -119,9 +92,9 @@ func (s *Shipper) Hurry() {
 	s.opened = make(chan struct{})
 }
 
-// work uploads one object at a time. While a backlog drains from its old end, every second turn takes
-// the newest, so that today's records do not wait for last week's.
-func (s *Shipper) work(ctx context.Context, turn int) {
+// Run uploads one object at a time until ctx ends. It may run several times at once, each with a turn of its own: while a
+// backlog drains from its old end, every second turn takes the newest, so that today's records do not wait for last week's.
+func (s *Shipper) Run(ctx context.Context, turn int) {
 	for ; s.wait(ctx); turn++ {
 		obj, err := s.opt.Spool.Take(ctx, turn%2 == 1)
 		if err != nil {

@@ -158,7 +158,7 @@ func TestAMissingTokenIsNoMissingObject(t *testing.T) {
 	l := &lines{}
 	log := slog.New(slog.NewTextHandler(l, nil))
 	sp, obj := sealed(t, filepath.Join(dir, "spool"), log)
-	s := New(Options{Spool: sp, Bucket: b, Concurrency: 1, Log: log})
+	s := New(Options{Spool: sp, Bucket: b, Log: log})
 	s.ship(t.Context(), obj)
 	if sp.Waiting() != 1 || l.count("kind=credentials") != 1 {
 		t.Fatalf("%d objects wait, want the one that is not uploaded; log:\n%s", sp.Waiting(), l.text.String())
@@ -218,7 +218,7 @@ func TestWhatIsAwayForAMomentIsStillUploaded(t *testing.T) {
 			if err == nil || sp.Gone(obj) {
 				t.Errorf("%v: taken for removed for good", err)
 			}
-			New(Options{Spool: sp, Concurrency: 1, Log: log}).failed(obj.Key, time.Now(), err)
+			New(Options{Spool: sp, Log: log}).failed(obj.Key, time.Now(), err)
 			sp.Return(obj, time.Time{})
 			if what == "the spool" {
 				if err := os.Rename(away, from); err != nil {
@@ -284,13 +284,14 @@ func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
 	l := &lines{}
 	log := slog.New(slog.NewTextHandler(l, nil))
 	sp := openSpool(t, t.TempDir(), log)
-	s := New(Options{Spool: sp, Bucket: b, Concurrency: 2, ContentType: "application/gzip", Log: log})
+	s := New(Options{Spool: sp, Bucket: b, ContentType: "application/gzip", Log: log})
 	proxy.Script("500", "slowdown", "lost", "reset", "reset-body", "429", "denied", "expired", "lost")
 
 	ctx, stop := context.WithCancel(t.Context())
 	var run sync.WaitGroup
 	run.Go(func() { sp.Run(ctx) })
-	run.Go(func() { s.Run(ctx) })
+	run.Go(func() { s.Run(ctx, 0) })
+	run.Go(func() { s.Run(ctx, 1) })
 	const objects = 8
 	for i := range objects {
 		batch := &spool.Batch{Records: 1, Source: spool.Source{Hash: uint64(i)}}

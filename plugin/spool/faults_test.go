@@ -1,9 +1,11 @@
 package spool
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -468,4 +471,43 @@ func TestARefusedStartLeavesNoFileOpen(t *testing.T) {
 		t.Errorf("left open: %v", open)
 	}
 	crashed(t, mustOpen(t, o))
+}
+
+func TestSealingThatFailsIsSaidAtEachDoublingAndWhenItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // in which only sleeping takes time
+		var text bytes.Buffer // written by Run alone
+		o := testOptions(memoryDir(t))
+		o.Log = slog.New(slog.NewTextHandler(&text, nil))
+		s := openUnsynced(t, o)
+		mustAppend(t, s, batchOf(1, "a"))
+		full := true
+		write := s.write
+		s.write = func(f *os.File, b []byte) (int, error) {
+			if full && strings.HasSuffix(f.Name(), ".tmp") {
+				return 0, syscall.ENOSPC
+			}
+			return write(f, b)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var run sync.WaitGroup
+		run.Go(func() { s.Run(ctx) })
+		said := func() int {
+			synctest.Wait()
+			return strings.Count(text.String(), "sealing failed")
+		}
+		time.Sleep(o.MaxAge + 2*time.Hour)
+		if n := said(); n < 6 || n > 8 {
+			t.Errorf("some 120 failures are said %d times, want at each doubling", n)
+		}
+		full = false
+		time.Sleep(2 * time.Minute)
+		if said(); !strings.Contains(text.String(), "sealing succeeded again") || s.Waiting() != 1 {
+			t.Errorf("%d objects wait; log:\n%s", s.Waiting(), &text)
+		}
+		stop()
+		run.Wait()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // Run seals until ctx ends: logs that are full at once, the current one when its first record is
-// Options.MaxAge old. What fails is logged and tried again. One goroutine runs it.
+// Options.MaxAge old. What fails is tried again, and logged at each doubling of its number. One goroutine runs it.
 func (s *Spool) Run(ctx context.Context) {
 	failures := 0
 	for {
@@ -26,7 +26,9 @@ func (s *Spool) Run(ctx context.Context) {
 		if err != nil {
 			failures++
 			next = min(time.Second<<min(failures, 6), time.Minute)
-			s.opt.Log.Error("sealing failed, nothing is lost, will be tried again", "in", next, "err", err)
+			if failures&(failures-1) == 0 {
+				s.opt.Log.Error("sealing failed, nothing is lost, will be tried again", "failures", failures, "in", next, "err", err)
+			}
 		} else if failures > 0 {
 			s.opt.Log.Info("sealing succeeded again", "failures", failures)
 			failures = 0
