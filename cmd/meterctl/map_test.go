@@ -105,6 +105,9 @@ func TestAWrongMappingIsShownWithItsPlaceAndACaret(t *testing.T) {
 }
 
 func TestMapRefusesWhatItCannotRead(t *testing.T) {
+	if out, notes, err := mapped(t, "", "{\"customerId\":\"a\xff\",\"meterApiName\":\"m\",\"meterValue\":1}\n"); err == nil || out != "" || !strings.Contains(notes+err.Error(), "no UTF-8") {
+		t.Errorf("bytes that the plugin refuses: got %q, %q, %v", out, notes, err)
+	}
 	for _, test := range []struct {
 		args []string
 		want string

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ugorji/go/codec"
 )
@@ -22,6 +23,9 @@ func (orderedMap) MapBySlice() {}
 
 // parseObject reads one JSON object. Integers become int64 or uint64, all other numbers float64.
 func parseObject(text []byte) (orderedMap, error) {
+	if !utf8.Valid(text) { // encoding/json would replace what the plugin refuses
+		return nil, errors.New("want a JSON object on one line, got bytes that are no UTF-8")
+	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
 	v, err := parseValue(dec)

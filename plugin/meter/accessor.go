@@ -84,7 +84,8 @@ func (s *scanner) accept(c byte) bool {
 }
 
 func (s *scanner) blanks() {
-	for s.accept(' ') || s.accept('\t') {
+	for isSpace(s.peek()) && !s.done() {
+		s.i++
 	}
 }
 
@@ -114,6 +115,9 @@ func (s *scanner) quoted() (string, *syntaxError) {
 		text.WriteByte(c)
 	}
 }
+
+// isSpace includes line breaks: an option of a YAML configuration may have several lines.
+func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
 func isLetter(c byte) bool { return c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z' }
 func isDigit(c byte) bool  { return c >= '0' && c <= '9' }

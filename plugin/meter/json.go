@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -86,18 +87,22 @@ var (
 	encoders   = sync.Pool{New: func() any { return &encoder{enc: codec.NewEncoderBytes(nil, jsonHandle)} }}
 )
 
-// AppendJSON appends the one msgpack value that b holds as JSON, on one line: for people, and for
-// payload record. Maps keep their order and duplicate keys, numbers their value to the last digit; keys become
-// texts, those that are maps, lists or extensions the base64 of their msgpack.
+// AppendJSON appends the one msgpack value that b holds as JSON, on one line, for people. Maps keep their order and
+// duplicate keys, numbers their value to the last digit; keys become texts, those that are maps, lists or extensions the
+// base64 of their msgpack.
 // NaN and infinities, which JSON cannot say, become null; a byte that is no UTF-8 becomes U+FFFD; bytes (bin) become a
 // text if they are UTF-8 and base64 if not; times become RFC 3339 and other extensions {"type":n,"data":base64}.
 // It returns an error, and dst unchanged, for what is not one whole value or nests deeper than 512. It is safe for
 // concurrent use and does not keep b.
-func AppendJSON(dst, b []byte) ([]byte, error) {
+func AppendJSON(dst, b []byte) ([]byte, error) { return appendJSON(dst, b, false) }
+
+// appendJSON is AppendJSON, but that with exact it also returns an error, errUTF8 or errFinite, for what it would have to
+// replace.
+func appendJSON(dst, b []byte, exact bool) ([]byte, error) {
 	if size := chunk.Skip(b); size != len(b) {
 		return dst, fmt.Errorf("render %d bytes of msgpack as JSON: they are not one whole value", len(b))
 	}
-	v, _, err := decode(b, 0)
+	v, _, err := decode(b, 0, exact)
 	if err != nil {
 		return dst, fmt.Errorf("render %d bytes of msgpack as JSON: %w", len(b), err)
 	}
@@ -110,11 +115,15 @@ func AppendJSON(dst, b []byte) ([]byte, error) {
 	return append(dst, e.out...), nil
 }
 
-var errDepth = errors.New("it nests deeper than 512")
+var (
+	errDepth  = errors.New("it nests deeper than 512")
+	errUTF8   = errors.New("a text in it is no UTF-8")
+	errFinite = errors.New("a number in it is not finite")
+)
 
 // decode returns the value that b begins with, which is well-formed, in Go types that the encoder writes as AppendJSON
 // promises. The texts in it alias b.
-func decode(b []byte, depth int) (v any, rest []byte, err error) {
+func decode(b []byte, depth int, exact bool) (v any, rest []byte, err error) {
 	if depth > maxDepth {
 		return nil, nil, errDepth
 	}
@@ -127,12 +136,19 @@ func decode(b []byte, depth int) (v any, rest []byte, err error) {
 		return msgp.ReadInt64Bytes(b)
 	case msgp.UintType:
 		return msgp.ReadUint64Bytes(b)
-	case msgp.Float32Type:
-		return msgp.ReadFloat32Bytes(b)
-	case msgp.Float64Type:
+	case msgp.Float32Type, msgp.Float64Type:
+		if f, _, _ := msgp.ReadFloat64Bytes(b); exact && (math.IsNaN(f) || math.IsInf(f, 0)) {
+			return nil, nil, errFinite
+		}
+		if b[0] == 0xca { // its own shortest text
+			return msgp.ReadFloat32Bytes(b)
+		}
 		return msgp.ReadFloat64Bytes(b)
 	case msgp.StrType:
 		text, rest, err := msgp.ReadStringZC(b)
+		if exact && !utf8.Valid(text) {
+			return nil, nil, errUTF8
+		}
 		return unsafe.String(unsafe.SliceData(text), len(text)), rest, err
 	case msgp.BinType:
 		data, rest, err := msgp.ReadBytesZC(b)
@@ -145,7 +161,7 @@ func decode(b []byte, depth int) (v any, rest []byte, err error) {
 		list := make([]any, n)
 		for i := range list {
 			if err == nil {
-				list[i], rest, err = decode(rest, depth+1)
+				list[i], rest, err = decode(rest, depth+1, exact)
 			}
 		}
 		return list, rest, err
@@ -153,8 +169,8 @@ func decode(b []byte, depth int) (v any, rest []byte, err error) {
 		n, rest, err := msgp.ReadMapHeaderBytes(b)
 		m := make(orderedMap, 2*int(n))
 		for i := 0; i < len(m) && err == nil; i += 2 {
-			if m[i], rest, err = decodeKey(rest); err == nil {
-				m[i+1], rest, err = decode(rest, depth+1)
+			if m[i], rest, err = decodeKey(rest, exact); err == nil {
+				m[i+1], rest, err = decode(rest, depth+1, exact)
 			}
 		}
 		return m, rest, err
@@ -164,10 +180,10 @@ func decode(b []byte, depth int) (v any, rest []byte, err error) {
 }
 
 // decodeKey returns the key of a map that b begins with as a text.
-func decodeKey(b []byte) (key string, rest []byte, err error) {
+func decodeKey(b []byte, exact bool) (key string, rest []byte, err error) {
 	switch msgp.NextType(b) {
 	case msgp.StrType, msgp.BinType, msgp.NilType, msgp.BoolType, msgp.IntType, msgp.UintType, msgp.Float32Type, msgp.Float64Type:
-		v, rest, err := decode(b, 0)
+		v, rest, err := decode(b, 0, exact)
 		if text, is := v.(string); is || err != nil {
 			return text, rest, err
 		}

@@ -22,7 +22,11 @@ func (s *scanner) operand(fields *fieldSet, inList bool) (o operand, err *syntax
 		if inList {
 			o.plain = s.while(inBareWord)
 		} else {
-			o.plain = strings.TrimRight(s.while(func(c byte) bool { return c != '$' }), " \t")
+			o.plain = strings.TrimSpace(s.while(func(c byte) bool { return c != '$' }))
+			// Fluent Bit has no comments behind a value.
+			if i := strings.IndexByte(o.plain, '#'); i > 0 && isSpace(o.plain[i-1]) {
+				return o, &syntaxError{want: "no comment behind a value, or quotes around a text with a #", at: from + i}
+			}
 		}
 		if s.peek() == '$' {
 			return o, s.fail("no $ inside a literal: a value is one accessor, or a literal in quotes")
@@ -35,7 +39,7 @@ func (s *scanner) operand(fields *fieldSet, inList bool) (o operand, err *syntax
 	return o, err
 }
 
-func inBareWord(c byte) bool { return !strings.ContainsRune(" \t,=$\"'[]", rune(c)) }
+func inBareWord(c byte) bool { return !isSpace(c) && !strings.ContainsRune(",=$\"'[]", rune(c)) }
 
 // pair is one item of a list: name or name=value.
 type pair struct {

@@ -2,6 +2,7 @@ package meter
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -83,8 +84,10 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 	m.setTag(tag)
 	start, number := len(dst), m.number
 	if m.rules.payloadRecord {
-		out, err := AppendJSON(dst, ev.Record)
-		if err != nil {
+		out, err := appendJSON(dst, ev.Record, true)
+		if errors.Is(err, errUTF8) {
+			return dst[:start], 0, &Refusal{Reason: BadUTF8, Detail: err.Error()}
+		} else if err != nil {
 			return dst[:start], 0, &Refusal{Reason: BadRecord, Detail: err.Error()}
 		}
 		return append(out, '\n'), 1, nil
@@ -232,6 +235,9 @@ func appendFound(dst, v []byte, from *accessor, rule *textRule) ([]byte, *Refusa
 		dst, ok := appendNumber(dst, v)
 		if !ok {
 			return dst, refuse(rule.bad, rule.option, want, from, v)
+		}
+		if !isExact(v) {
+			return dst, refuse(rule.bad, rule.option, "a text, or a number that has kept its digits", from, v)
 		}
 		return append(dst, '"'), nil
 	}

@@ -57,6 +57,7 @@ func TestARecordThatCannotBeMeteredIsRefusedWithAReason(t *testing.T) {
 		{"a customer that is a list", `{"customerId":["a"]}`, `bad_customer: customer_id: want a text that is not empty, or a number at $customerId, got ["a"]`},
 		{"a customer that is a boolean", `{"customerId":true}`, `bad_customer: customer_id: want a text that is not empty, or a number at $customerId, got true`},
 		{"a customer that is NaN", `{"customerId":"msgpack:\\xca\\x7f\\xc0\\x00\\x00"}`, `bad_customer: customer_id: want a text that is not empty, or a number at $customerId, got NaN`},
+		{"a long number that became a float", `{"customerId":"msgpack:\\xcb\\x44\\x31\\x92\\xcb\\x9e\\x8a\\x37\\x1c"}`, `bad_customer: customer_id: want a text, or a number that has kept its digits at $customerId, got 3.241723717193394e+20`},
 		{"a customer that is no UTF-8", `{"customerId":"msgpack:\\xa2a\\xff"}`, `bad_utf8: customer_id: want UTF-8 at $customerId, got "a\uFFFD"`},
 		{"no meter", `{"customerId":"c","meterValue":1}`, "no_meter: meter_api_name: want a text that is not empty, or a number at $meterApiName, got nothing"},
 		{"a meter that is a map", `{"customerId":"c","meterApiName":{},"meterValue":1}`, "bad_meter: meter_api_name: want a text that is not empty, or a number at $meterApiName, got {}"},
@@ -284,6 +285,36 @@ func TestPayloadRecordShipsTheRecordItself(t *testing.T) {
 	deep := append([]byte("\x81\xa1k"), strings.Repeat("\x91", 600)+"\x01"...)
 	if got, want := mapChunk(t, o, "", eventOf([]byte{0x80}, deep)), "bad_record: render 604 bytes of msgpack as JSON: it nests deeper than 512"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+	for raw, want := range map[string]string{
+		"\x81\xa1k\xa1\xff":                 "bad_utf8: render 5 bytes of msgpack as JSON: a text in it is no UTF-8",
+		"\x81\xa1\xff\x01":                  "bad_utf8: render 4 bytes of msgpack as JSON: a text in it is no UTF-8",
+		"\x81\xa1k\x91\xca\x7f\xc0\x00\x00": "bad_record: render 9 bytes of msgpack as JSON: a number in it is not finite",
+		"\x81\xa1k\xc4\x01\xff":             `{"k":"/w=="}`,
+		"\x81\xa1k\xca\x3d\xcc\xcc\xcd":     `{"k":0.1}`,
+	} {
+		if got := mapChunk(t, o, "", eventOf([]byte{0x80}, []byte(raw))); got != want {
+			t.Errorf("%q: got %s, want %s", raw, got, want)
+		}
+	}
+}
+
+func TestANumberIsATextAsLongAsItHasItsDigits(t *testing.T) {
+	for packed, exact := range map[string]bool{
+		"\xcb\x43\x3f\xff\xff\xff\xff\xff\xff": true,  // 2^53-1
+		"\xcb\xc3\x40\x00\x00\x00\x00\x00\x00": false, // -2^53
+		"\xca\x4b\x7f\xff\xff":                 true,  // 2^24-1
+		"\xca\x4b\x80\x00\x00":                 false, // 2^24
+		"\xcf\xff\xff\xff\xff\xff\xff\xff\xff": true,  // 2^64-1
+		"\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00": true,  // 1.5
+	} {
+		for field, option := range map[string]Options{"bad_customer": {CustomerID: "$k", MeterAPIName: "m"}, "bad_meter": {CustomerID: "c", MeterAPIName: "$k"}, "bad_unique_id": {CustomerID: "c", MeterAPIName: "m", UniqueID: "$k"}} {
+			option.MeterValue = "1"
+			got := mapChunk(t, option, "", eventOf([]byte{0x80}, []byte("\x81\xa1k"+packed)))
+			if refused := strings.HasPrefix(got, field+": "); refused == exact || !exact && !strings.Contains(got, "has kept its digits") {
+				t.Errorf("%x: got %s", packed, got)
+			}
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -134,7 +135,15 @@ func (c *compiler) failAt(key, value, example string, err *syntaxError) {
 	}
 	column := utf8.RuneCountInString(value[:min(err.at, len(value))])
 	c.errs = append(c.errs, &OptionError{Key: key, Want: err.want, Got: got, Example: example,
-		Caret: strings.ReplaceAll(value, "\t", " ") + "\n" + strings.Repeat(" ", column) + "^"})
+		Caret: strings.Map(oneLine, value) + "\n" + strings.Repeat(" ", column) + "^"})
+}
+
+// oneLine makes a blank of each control character.
+func oneLine(r rune) rune {
+	if unicode.IsControl(r) {
+		return ' '
+	}
+	return r
 }
 
 func (c *compiler) choice(key, value string, choices ...string) string {
@@ -202,6 +211,8 @@ func (c *compiler) literal(key, value, example string, o operand) text {
 	b, ok := appendString(nil, []byte(o.plain))
 	if !ok {
 		c.fail(key, value, "UTF-8", example)
+	} else if strings.ContainsFunc(o.plain, unicode.IsControl) { // such as the line break behind a secret that echo wrote
+		c.fail(key, value, "a text without line breaks and other control characters", example)
 	}
 	return text{literal: b}
 }
@@ -251,6 +262,11 @@ func (c *compiler) meters(o Options) {
 
 func (c *compiler) time(value, format string) {
 	c.rules.times, c.rules.timeFallback = c.alternatives("meter_time", cmp.Or(value, "$meterTimeInMillis, event"), "$time", "event")
+	if s := (&scanner{s: format}); s.peek() == '"' || s.peek() == '\'' {
+		if text, err := s.quoted(); err == nil && s.done() {
+			format = text
+		}
+	}
 	f, want := compileTimeFormat(format)
 	if want != "" {
 		c.fail("meter_time_format", format, want, "%d/%b/%Y:%H:%M:%S %z")

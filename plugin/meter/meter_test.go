@@ -87,6 +87,17 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		{"a layout with an unknown verb", Options{MeterTimeFormat: "%Y-%m-%d %Q"}, `meter_time_format: want a strptime layout (unexpected format "%Q"), got "%Y-%m-%d %Q", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout without a year", Options{MeterTimeFormat: "%d/%b %H:%M"}, `meter_time_format: want a strptime layout that holds year, month and day, got "%d/%b %H:%M", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout with hours of half a day", Options{MeterTimeFormat: "%Y-%m-%d %I:%M"}, `meter_time_format: want a strptime layout with %p beside %I, or with %H, got "%Y-%m-%d %I:%M", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout with the month for the minutes", Options{MeterTimeFormat: "%F %H:%m"}, `meter_time_format: want a strptime layout with the month once (%m is the month, %M the minute), got "%F %H:%m", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout with seconds for the minutes", Options{MeterTimeFormat: "%F %H:%S"}, `meter_time_format: want a strptime layout with %M, the minute, beside %S, got "%F %H:%S", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout with two days", Options{MeterTimeFormat: "%-d %e.%m.%Y"}, `meter_time_format: want a strptime layout with the day once (%m is the month, %M the minute), got "%-d %e.%m.%Y", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a line break in a literal", Options{CustomerID: "acme\n-eu"}, `customer_id: want a text without line breaks and other control characters, got "acme\n-eu", for example: customer_id $tenant`},
+		{"a line break in a quoted name", Options{Dimensions: "'a\nb'=c"}, `dimensions: want a text without line breaks and other control characters, got "'a\nb'=c", for example: dimensions region, plan=$account['plan'], source=edge`},
+		{"a comment", Options{MeterAPIName: "ApiCalls # one per request"}, `meter_api_name: want no comment behind a value, or quotes around a text with a #, got "# one per request", for example: meter_api_name ApiCalls
+    ApiCalls # one per request
+             ^`},
+		{"a mistake in the second of two lines", Options{Meters: "a=1,\nb=x"}, `meters: want a number or an accessor, got "x", for example: meters ApiCalls=1, BytesOut=$bytes
+    a=1, b=x
+           ^`},
 		{"a layout with the name of a zone", Options{MeterTimeFormat: "%Y-%m-%d %Z"}, `meter_time_format: want a layout with %z instead of %Z, because the name of a zone does not tell its offset (UTC can stand in the layout as it is), got "%Y-%m-%d %Z", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout with a fraction of nothing", Options{MeterTimeFormat: "%Y-%m-%d %S%L"}, `meter_time_format: want the fraction of a second once and behind a point or comma, such as %S.%L, got "%Y-%m-%d %S%L", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"an id that is a literal", Options{UniqueID: "abc"}, `unique_id: want an accessor such as $key, or the word generate, got "abc", for example: unique_id $request_id, generate
@@ -170,5 +181,24 @@ func TestALiteralValueKeepsItsDigits(t *testing.T) {
 		if want := strings.Replace(counted, `"meterValue":1`, `"meterValue":`+want, 1) + "}"; got != want {
 			t.Errorf("%s: got %s, want %s", value, got, want)
 		}
+	}
+}
+
+// As a block of YAML has them, and a secret that a shell wrote.
+func TestAnOptionMayHaveSeveralLines(t *testing.T) {
+	o := Options{CustomerID: "$c\n", Meters: "\nApiCalls=1,\r\n  BytesOut=$n\n", MeterTime: "$t,\nevent\n", UniqueID: "$u,\n generate",
+		Dimensions: "region,\nplan=$account[\n'plan' ]\n, source=edge\n"}
+	want := `{"customerId":"acme","meterApiName":"ApiCalls","dimensions":{"region":"eu","plan":"pro","source":"edge"},"meterValue":1,"meterTimeInMillis":` + atMillis + `,"uniqueId":"<id>"}
+{"customerId":"acme","meterApiName":"BytesOut","dimensions":{"region":"eu","plan":"pro","source":"edge"},"meterValue":7,"meterTimeInMillis":` + atMillis + `,"uniqueId":"<id>"}`
+	if got := mapRecord(t, o, `{"c":"acme","n":7,"region":"eu","account":{"plan":"pro"}}`); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestAQuotedTextIsTakenAsItStands(t *testing.T) {
+	o := Options{CustomerID: "'Team #1 # a'", MeterAPIName: "Calls#2", MeterValue: "1", MeterTime: "$t", MeterTimeFormat: "'%Y-%m-%d'"}
+	want := `{"customerId":"Team #1 # a","meterApiName":"Calls#2","meterValue":1,"meterTimeInMillis":1795219200000,"uniqueId":"<id>"}`
+	if got := mapRecord(t, o, `{"t":"2026-11-21"}`); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }

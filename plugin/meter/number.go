@@ -46,6 +46,20 @@ func appendNumber(dst, v []byte) (out []byte, ok bool) {
 	return dst, false
 }
 
+// isExact tells if the number v is no float from where on not every integer has one of its own: what was a long id, and
+// has become the nearest float on its way, cannot be told from others.
+func isExact(v []byte) bool {
+	switch msgp.NextType(v) {
+	case msgp.Float64Type:
+		f, _, err := msgp.ReadFloat64Bytes(v)
+		return err == nil && math.Abs(f) < 1<<53
+	case msgp.Float32Type:
+		f, _, err := msgp.ReadFloat32Bytes(v)
+		return err == nil && math.Abs(float64(f)) < 1<<24
+	}
+	return true
+}
+
 // appendFloat writes floats the way ECMAScript and encoding/json do.
 func appendFloat(dst []byte, f float64, bits int) (out []byte, ok bool) {
 	if math.IsNaN(f) || math.IsInf(f, 0) {

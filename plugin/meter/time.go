@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -63,6 +64,20 @@ var timeKinds = map[string]timeKind{
 
 const wantTimeFormat = "auto, unix, unix_ms, unix_us, unix_ns, rfc3339 or a strptime layout"
 
+// composites are strptime verbs that stand for several, and what is none at all.
+var composites = strings.NewReplacer("%%", "", "%F", "%Y-%m-%d", "%D", "%m/%d/%y", "%x", "%m/%d/%y", "%v", "%e-%b-%Y",
+	"%T", "%H:%M:%S", "%X", "%H:%M:%S", "%R", "%H:%M", "%r", "%I:%M:%S %p", "%c", "%a %b %e %H:%M:%S %Y")
+
+// parts of a time, each by its verbs. The last of two would count: %H:%m:%S takes the minutes for the month.
+var parts = []struct {
+	name  string
+	verbs *regexp.Regexp
+}{
+	{"month", verbs("mBbh")}, {"day", verbs("dej")}, {"hour", verbs("HIkl")}, {"minute", verbs("M")}, {"second", verbs("S")},
+}
+
+func verbs(letters string) *regexp.Regexp { return regexp.MustCompile("%[-_0^#:EO]*[" + letters + "]") }
+
 // compileTimeFormat returns what was wanted when s is no format.
 func compileTimeFormat(s string) (f timeFormat, want string) {
 	if kind, ok := timeKinds[strings.ToLower(s)]; ok {
@@ -88,6 +103,12 @@ func compileTimeFormat(s string) (f timeFormat, want string) {
 		f.layout = s[:at-1] + s[at+2:]
 		break
 	}
+	expanded := composites.Replace(f.layout)
+	for _, p := range parts {
+		if n := len(p.verbs.FindAllString(expanded, -1)); n > 1 {
+			return f, fmt.Sprintf("a strptime layout with the %s once (%%m is the month, %%M the minute)", p.name)
+		}
+	}
 	sample := time.Date(2026, time.November, 21, 20, 34, 56, 0, time.UTC)
 	back, err := timefmt.Parse(timefmt.Format(sample, f.layout), f.layout)
 	if err != nil {
@@ -98,6 +119,9 @@ func compileTimeFormat(s string) (f timeFormat, want string) {
 	}
 	if back.Hour() != 0 && back.Hour() != sample.Hour() {
 		return f, "a strptime layout with %p beside %I, or with %H"
+	}
+	if back.Second() != 0 && back.Minute() != sample.Minute() {
+		return f, "a strptime layout with %M, the minute, beside %S"
 	}
 	f.zoneLast = strings.HasSuffix(f.layout, "%z")
 	one, other := timefmt.Format(sample, f.layout), timefmt.Format(sample.AddDate(0, 0, 1), f.layout)
