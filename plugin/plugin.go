@@ -137,7 +137,11 @@ var errPanic = errors.New("a panic, see the lines before")
 
 func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	s := p.delivery.spool
-	source := p.source(tag, data)
+	salt, err := s.Salt()
+	if err != nil {
+		return err
+	}
+	source := p.source(salt, tag, data)
 	if again, err := s.Redelivered(source); again {
 		if err == nil {
 			p.counts.redelivered.Add(1)
@@ -228,14 +232,14 @@ func (p *Instance) setAside(w *flush) (dropped bool, err error) {
 	return dropped, nil
 }
 
-// source identifies a chunk: the output it is for, its tag, its bytes.
-func (p *Instance) source(tag string, data []byte) spool.Source {
-	return spool.Source{Length: uint32(len(data)), Hash: xxh3.HashSeed(data, xxh3.HashStringSeed(tag, uint64(p.number)))}
+// source identifies a chunk: the spool and the output it is for, its tag, its bytes.
+func (p *Instance) source(salt uint64, tag string, data []byte) spool.Source {
+	return spool.Source{Length: uint32(len(data)), Hash: xxh3.HashSeed(data, xxh3.HashStringSeed(tag, salt+uint64(p.number)))}
 }
 
 // reject is one line of rejected/<day>.ndjson.
 type reject struct {
-	ID     string `json:"id"`     // the same if the chunk comes again
+	ID     string `json:"id"`     // the same if the chunk comes again; no other spool has it
 	Reason string `json:"reason"` // a stable word
 	Detail string `json:"detail"` // a sentence
 	Output string `json:"output"` // the one that refused it, since several may share a spool

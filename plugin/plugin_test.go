@@ -335,17 +335,54 @@ func TestNoLogLineHoldsASecretOrACustomersData(t *testing.T) {
 }
 
 // After a crash, what one output has accepted must not be taken for what another one is still to get.
+// Machines whose mapping was wrong have the same lines in the same second, and each is to be billed.
+func TestEqualRejectsOfTwoSpoolsHaveTwoIDs(t *testing.T) {
+	dirs := []string{t.TempDir(), t.TempDir()}
+	id := func(dir string) string {
+		t.Helper()
+		p := started(t, &capture{}, "store_dir", dir)
+		if err := p.Flush("app", events(t, map[string]any{"customer": "a"})); err != nil {
+			t.Fatal(err)
+		}
+		p.Stop()
+		days, err := filepath.Glob(filepath.Join(dir, "rejected", "*.ndjson"))
+		if err != nil || len(days) != 1 {
+			t.Fatal(days, err)
+		}
+		text, err := os.ReadFile(days[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r reject
+		if err := json.Unmarshal(text, &r); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(days[0]); err != nil {
+			t.Fatal(err)
+		}
+		return r.ID
+	}
+	first := id(dirs[0])
+	if again := id(dirs[0]); again != first {
+		t.Errorf("the same chunk in the same spool: %s, then %s", first, again)
+	}
+	if other := id(dirs[1]); other == first {
+		t.Errorf("%s in two spools", first)
+	}
+}
+
 func TestAChunkIsKnownByItsOutputItsTagAndItsBytes(t *testing.T) {
 	p, other := &Instance{number: 0}, &Instance{number: 1}
-	same := p.source("app", []byte("chunk"))
-	if same != p.source("app", []byte("chunk")) {
+	same := p.source(7, "app", []byte("chunk"))
+	if same != p.source(7, "app", []byte("chunk")) {
 		t.Error("the same chunk has two identities")
 	}
 	for what, source := range map[string]spool.Source{
-		"another output":  other.source("app", []byte("chunk")),
-		"another tag":     p.source("app2", []byte("chunk")),
-		"other bytes":     p.source("app", []byte("chunj")),
-		"of other length": p.source("app", []byte("chunk\x00")),
+		"another output":  other.source(7, "app", []byte("chunk")),
+		"another tag":     p.source(7, "app2", []byte("chunk")),
+		"other bytes":     p.source(7, "app", []byte("chunj")),
+		"another spool":   p.source(8, "app", []byte("chunk")),
+		"of other length": p.source(7, "app", []byte("chunk\x00")),
 	} {
 		if source == same || source.Hash == same.Hash {
 			t.Errorf("%s: the same identity", what)

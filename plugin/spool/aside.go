@@ -3,9 +3,13 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Reject appends lines (NDJSON) to the day's file in rejected/ and returns when they are durable. A
@@ -104,4 +108,30 @@ func (s *Spool) syncDir(dir string) error {
 		return fmt.Errorf("fsync %s: %w", dir, err)
 	}
 	return nil
+}
+
+// Salt is a number that no other spool has: what makes names of the bytes of chunks puts it in, since other machines may well
+// have equal ones. It is made when it is first asked for, and then stays the same, so that a chunk which comes again after a
+// crash gets the same names.
+func (s *Spool) Salt() (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.salt != 0 {
+		return s.salt, nil
+	}
+	path := s.path("ID")
+	id, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	if len(id) == 0 {
+		id = []byte(uuid.NewString() + "\n")
+		if err := s.writeFile(path, id); err != nil {
+			return 0, err
+		}
+	}
+	hash := fnv.New64a()
+	_, _ = hash.Write(id) // it cannot fail
+	s.salt = hash.Sum64()
+	return s.salt, nil
 }

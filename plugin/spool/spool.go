@@ -4,6 +4,7 @@
 // The directory is the state machine and a rename is the transition:
 //
 //	LOCK                      held while a Spool is open
+//	ID                        what tells this directory from all others, see Salt
 //	open/<uuid>.log           accepted, still growing (format: frame.go)
 //	sealing/<origin>=<key>    whole object of a log; it counts from the moment the log is gone
 //	                          (or of rejected records that were retried, see retry.go)
@@ -179,12 +180,13 @@ type Spool struct {
 	ends     map[uuid.UUID]end  // of logs that still exist
 	doubt    string             // path of a log that may exist or not; see settle
 	lastAt   int64
-	objects  int64 // bytes in outbox/
-	sent     int64 // bytes in sent/
-	crowded  bool  // the disk lacks what sent/ has
-	failed   int64 // bytes in failed/
-	stuck    int64 // bytes in sealing/ that could not be published
-	rejected int64 // bytes in rejected/
+	objects  int64  // bytes in outbox/
+	sent     int64  // bytes in sent/
+	crowded  bool   // the disk lacks what sent/ has
+	failed   int64  // bytes in failed/
+	stuck    int64  // bytes in sealing/ that could not be published
+	rejected int64  // bytes in rejected/
+	salt     uint64 // 0: not known yet
 	// resendable: there is something that meterctl could send again.
 	resendable bool
 
