@@ -193,7 +193,7 @@ func (d *delivery) leave() {
 	d.stopSealing()
 	d.sealing.Wait()
 	if err := d.spool.Drain(ctx); err != nil {
-		d.log.Error("not all could be sealed: it is kept and sealed at the next start", "err", err)
+		d.log.Error("not all could be sealed: the next start seals what is in store_dir", "err", err)
 	}
 	d.ship.Hurry()
 	err := d.spool.Empty(ctx)
@@ -224,52 +224,4 @@ func (c *Config) describe() string {
 		fmt.Fprintf(b, " %s=%s", o.key, v)
 	}
 	return b.String()
-}
-
-// alarm logs a state that lasts: its first failure, one line per doubling, and its end. What comes back within a minute has
-// not ended: where good and bad chunks come in turn, the lines become rare all the same.
-type alarm struct {
-	mu    sync.Mutex
-	count int
-	since time.Time // the first of them
-	ended time.Time // the success behind the last; zero before
-	said  bool      // since the last success
-	full  bool      // it is room that is lacking
-}
-
-func (a *alarm) failed(log *slog.Logger, text string, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	full := errors.Is(err, spool.ErrFull)
-	switch {
-	case full != a.full || !a.ended.IsZero() && time.Since(a.ended) > time.Minute:
-		a.count = 0 // another cause, or another time
-	case !a.ended.IsZero():
-		a.count = min(a.count, 8) // if it comes to stay, it is told of soon
-	}
-	a.full = full
-	if a.count == 0 {
-		a.since = time.Now()
-	}
-	a.ended = time.Time{}
-	if a.count++; a.count&(a.count-1) == 0 {
-		a.said = true
-		level := slog.LevelError
-		if errors.Is(err, spool.ErrClosed) {
-			level = slog.LevelInfo
-		}
-		log.Log(context.Background(), level, text, "times", a.count, "err", err)
-	}
-}
-
-func (a *alarm) succeeded(log *slog.Logger, text string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.count > 0 && a.ended.IsZero() {
-		a.ended = time.Now()
-		if a.said {
-			log.Info(fmt.Sprintf("%s after %d failures and %s", text, a.count, time.Since(a.since).Round(time.Second)))
-			a.said = false
-		}
-	}
 }

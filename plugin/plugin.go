@@ -22,6 +22,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"out_amberflo/plugin/alarm"
 	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/meter"
 	"out_amberflo/plugin/spool"
@@ -39,7 +40,7 @@ type Instance struct {
 
 	work     sync.Pool // of *flush
 	refusals refusals
-	trouble  alarm
+	trouble  alarm.Alarm // of flushes
 
 	counts       *counts
 	logsCounts   bool // the host has no metrics
@@ -126,11 +127,24 @@ func (p *Instance) Flush(tag string, data []byte) error {
 	}()
 	if err != nil {
 		p.counts.deferred.Add(1)
-		p.trouble.failed(p.log, "a chunk cannot be accepted now, Fluent Bit keeps it and tries again", err)
-	} else {
-		p.trouble.succeeded(p.log, "chunks are accepted again")
+		p.failed(err)
+	} else if n, lasted, tell := p.trouble.Succeeded(); tell {
+		p.log.Info(fmt.Sprintf("chunks are accepted again after %d failures and %s", n, lasted.Round(time.Second)))
 	}
 	return err
+}
+
+// failed says that a chunk was not accepted, if there is anything new to it.
+func (p *Instance) failed(err error) {
+	cause, level := "", slog.LevelError
+	if errors.Is(err, spool.ErrFull) {
+		cause = "full"
+	} else if errors.Is(err, spool.ErrClosed) {
+		level = slog.LevelInfo
+	}
+	if n, tell := p.trouble.Failed(cause); tell {
+		p.log.Log(context.Background(), level, "a chunk cannot be accepted now, Fluent Bit offers it again as often as Retry_Limit allows", "times", n, "err", err)
+	}
 }
 
 var errPanic = errors.New("a panic, see the lines before")

@@ -438,27 +438,14 @@ func TestWithoutFailureReportsNothingIsKeptForAVerdict(t *testing.T) {
 
 func TestAnotherCauseIsSaidAtOnce(t *testing.T) {
 	c := &capture{}
-	log := newLogger(c.host())
-	a := alarm{}
+	p := &Instance{log: newLogger(c.host())}
 	for range 1000 {
-		a.failed(log, "not accepted", spool.ErrFull)
+		p.failed(spool.ErrFull)
 	}
-	a.succeeded(log, "accepted again")
 	before := len(c.lines)
-	a.failed(log, "not accepted", errors.New("EIO"))
-	if len(c.lines) != before+1 {
-		t.Errorf("want the disk's failure said at once:\n%s", c.log())
-	}
-	for range 8 {
-		a.failed(log, "not accepted", errors.New("EIO"))
-	}
-	a.succeeded(log, "accepted again")
-	before = len(c.lines)
-	for range 10 {
-		a.failed(log, "not accepted", errors.New("EIO"))
-	}
-	if len(c.lines) == before {
-		t.Errorf("want what has come to stay said soon:\n%s", c.log())
+	p.failed(errors.New("EIO"))
+	if len(c.lines) != before+1 || before != 10 {
+		t.Errorf("%d lines of a full spool, then %d; want 10, and the disk's failure said at once:\n%s", before, len(c.lines)-before, c.log())
 	}
 }
 

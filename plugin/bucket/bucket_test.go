@@ -657,3 +657,20 @@ func TestAListingOrAReportThatStallsIsGivenUp(t *testing.T) {
 		}
 	}
 }
+
+// The kernel takes the body of a put at once, and the server may have it much later.
+func TestAPutHasTheTimeThatItsContextGivesIt(t *testing.T) {
+	environment(t)
+	bucket.SetAnswerTimeout(50 * time.Millisecond)
+	defer bucket.SetAnswerTimeout(time.Minute)
+	s := newStore(t, func(http.ResponseWriter, *http.Request) { time.Sleep(300 * time.Millisecond) }, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	if err := put(b, t.Context(), "x"); err != nil {
+		t.Errorf("an answer that comes late: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if e := failure(t, put(b, ctx, "x")); e.Kind != bucket.Unreachable {
+		t.Errorf("an answer that comes too late: %s: %v", e.Kind, e)
+	}
+}

@@ -15,10 +15,11 @@ import (
 // requestTimeout is for a listing's page and a report, from the look-up of the name to the last byte. Tests shorten it.
 var requestTimeout = time.Minute
 
+// answerTimeout is for who hands out credentials. Tests shorten it.
+var answerTimeout = time.Minute
+
 const (
 	dialTimeout = 10 * time.Second
-	// answerTimeout runs from the last byte of the body. S3 answers a PutObject of 50 MB in a few seconds.
-	answerTimeout = time.Minute
 	// idleTimeout is shorter than S3's own, so that an upload does not begin on a connection about to be closed.
 	idleTimeout = 15 * time.Second
 	// expectFrom is the size from which a request waits (a second at most) for "100 Continue" before its body.
@@ -37,6 +38,9 @@ func newClient() *awshttp.BuildableClient {
 // newTransport is for S3 alone, with the certificates of AWS_CA_BUNDLE where that is set.
 func newTransport(cfg aws.Config) *http.Transport {
 	t := cfg.HTTPClient.(*awshttp.BuildableClient).GetTransport()
+	// Each request has a deadline of its own. This one would begin when the kernel has taken the body's last byte, on a slow
+	// link minutes before the server has it.
+	t.ResponseHeaderTimeout = 0
 	t.WriteBufferSize = 64 << 10
 	dial := t.DialContext
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {

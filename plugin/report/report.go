@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"out_amberflo/plugin/alarm"
 	"out_amberflo/plugin/bucket"
 	"out_amberflo/plugin/spool"
 )
@@ -34,17 +35,21 @@ const (
 	// A round looks for the reports of all objects at once. An object asks for one when it is this old,
 	// then at twice the age each time, and at the end of the window.
 	firstLook = 15 * time.Second
+	// Without the right to list, the next try is after four times firstLook, then twice as long each time, up to this long.
+	rarestTry = time.Hour
 	// Reports are a few lines; of a longer one the beginning is kept.
 	reasonLimit = 64 << 10
 )
 
 // Reporter waits for the verdict on what is in sent/.
 type Reporter struct {
-	opt      Options
-	first    time.Duration // firstLook, shorter in tests
-	listed   bool          // the right to list was there
-	looked   bool          // what waits since before the start is looked for at once
-	failures int
+	opt     Options
+	first   time.Duration // firstLook, shorter in tests
+	rarest  time.Duration // rarestTry, likewise
+	listed  bool          // a listing has succeeded since the start
+	looked  bool          // the first round is over, which looks at once for what an earlier process sent
+	denials int           // of listings, while none has succeeded
+	trouble alarm.Alarm   // of other failures
 
 	refused atomic.Int64
 }
@@ -53,10 +58,11 @@ type Reporter struct {
 func (r *Reporter) Refused() int64 { return r.refused.Load() }
 
 // New makes a Reporter; Run sets it going.
-func New(o Options) *Reporter { return &Reporter{opt: o, first: firstLook} }
+func New(o Options) *Reporter { return &Reporter{opt: o, first: firstLook, rarest: rarestTry} }
 
 // Run looks for failure reports until ctx ends, and makes no request while nothing waits for one.
-// Without the permission to list it says so once, empties sent/ and returns.
+// Without the permission to list it says so once and asks again ever more rarely; when it comes to the rarest, nothing is
+// kept for a verdict any more until the permission is there.
 func (r *Reporter) Run(ctx context.Context) {
 	for {
 		next, err := r.round(ctx)
@@ -65,18 +71,21 @@ func (r *Reporter) Run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case errors.As(err, &e) && e.Kind == bucket.Denied && e.Op == "list" && !r.listed:
-			r.giveUp(err)
-			return
+			next = r.denied(err)
 		case err != nil:
 			next = max(next, r.first)
-			if r.failures++; r.failures&(r.failures-1) == 0 {
-				r.opt.Log.Warn("looking for failure reports failed, will be tried again", "failures", r.failures, "err", err)
+			if n, tell := r.trouble.Failed(""); tell {
+				r.opt.Log.Warn("looking for failure reports failed, will be tried again", "failures", n, "err", err)
 			}
 		default:
-			if r.failures > 0 {
-				r.opt.Log.Info("looking for failure reports succeeded again", "failures", r.failures)
+			if r.denials > 0 {
+				r.denials = 0
+				r.opt.Spool.KeepSent(true)
+				r.opt.Log.Info("failure reports can be read now")
 			}
-			r.failures = 0
+			if n, _, tell := r.trouble.Succeeded(); tell {
+				r.opt.Log.Info("looking for failure reports succeeded again", "failures", n)
+			}
 		}
 		var timer <-chan time.Time
 		uploaded := r.opt.Spool.Uploaded()
@@ -96,12 +105,12 @@ func (r *Reporter) Run(ctx context.Context) {
 // round looks once for all that waits, and tells when to look again; 0: when something was uploaded.
 func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 	objects, err := r.opt.Spool.InBucket()
-	if err != nil || len(objects) == 0 {
+	if err != nil || len(objects) == 0 && r.denials == 0 {
 		r.looked = r.looked || err == nil
 		return 0, err
 	}
 	now := time.Now()
-	due := !r.looked
+	due := !r.looked || r.denials > 0
 	for _, obj := range objects {
 		due = due || now.Sub(obj.Sealed) >= r.first
 	}
@@ -195,16 +204,23 @@ func (r *Reporter) count(obj spool.Object) (records, customers int) {
 	return records, len(seen)
 }
 
-// giveUp says what is missing. Nothing is kept for a verdict that cannot be read.
-func (r *Reporter) giveUp(err error) {
-	r.opt.Spool.KeepSent(false)
+// denied says once what is missing, and returns when to ask again.
+func (r *Reporter) denied(err error) (next time.Duration) {
+	next = min(4*r.first<<min(r.denials, 20), r.rarest)
+	if next == r.rarest {
+		r.opt.Spool.KeepSent(false)
+		r.opt.Spool.ForgetAll()
+	}
+	if r.denials++; r.denials > 1 {
+		return next
+	}
 	name := r.opt.Bucket.Name()
 	r.opt.Log.Warn("failure reports cannot be read: what Amberflo refuses will not show here. "+
 		"Ask the bucket's owner for these statements, or set failure_reports off", "statements", fmt.Sprintf(
 		`[{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:ListBucket","Resource":"arn:aws:s3:::%[2]s","Condition":{"StringLike":{"s3:prefix":"%[3]s*"}}},`+
 			`{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::%[2]s/%[3]s*"}]`,
 		"arn:aws:iam::ACCOUNT:role/ROLE", name, r.opt.Prefix), "err", err)
-	r.opt.Spool.ForgetAll()
+	return next
 }
 
 var uuids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)

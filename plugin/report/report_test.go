@@ -234,17 +234,33 @@ func TestAVerdictIsWaitedForAsLongAsTheWindowAndOverARestart(t *testing.T) {
 	}
 }
 
-func TestWithoutThePermissionToListOneLineSaysSoAndNothingIsKept(t *testing.T) {
+func TestWithoutThePermissionToListOneLineSaysSoAndAtLastNothingIsKept(t *testing.T) {
 	s := newScene(t, false)
-	s.sent(t, 3)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.report.Run(t.Context())
-	}()
-	<-done // it gives up by itself
-	if n := s.listings(); n != 1 {
-		t.Errorf("got %d listings, want one", n)
+	keys := s.sent(t, 3)
+	s.report.first, s.report.rarest = 10*time.Millisecond, 100*time.Millisecond
+	if _, err := s.report.round(t.Context()); err == nil {
+		t.Error("want the denial told")
+	}
+	if left, _ := s.spool.InBucket(); len(left) != 3 {
+		t.Errorf("%d objects are kept after the first denial, want 3: the permission may come", len(left))
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { s.report.Run(ctx) })
+	eventually := func(what string, holds func() bool) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("want %s; log:\n%s", what, s.log)
+			}
+		}
+	}
+	eventually("sent/ emptied", func() bool {
+		left, _ := s.spool.InBucket()
+		return len(left) == 0
+	})
+	if n := s.listings(); n > 6 { // the one above, now, after 40 and 80 ms, then each 100
+		t.Errorf("%d listings until then, want few", n)
 	}
 	if got := s.log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "s3:ListBucket") || strings.Count(got, "Principal") != 2 || !strings.Contains(got, "failed-requests/*") {
 		t.Errorf("want one line with the missing statement, got\n%s", got)
@@ -253,6 +269,19 @@ func TestWithoutThePermissionToListOneLineSaysSoAndNothingIsKept(t *testing.T) {
 	if left, _ := s.spool.InBucket(); len(left) != 0 {
 		t.Errorf("got %v kept, want nothing", left)
 	}
+
+	if err := s.server.SetPolicy(t.Context(), s.server.PutAndReportsPolicy()); err != nil {
+		t.Fatal(err)
+	}
+	eventually("the permission noticed", func() bool { return strings.Contains(s.log.String(), "failure reports can be read now") })
+	key := s.sent(t, 1)[0]
+	s.put(t, "failed-requests/x/"+key+".reason.txt", "unknown meter")
+	eventually("the refusal noticed", func() bool {
+		refused, _ := spool.Refused(s.dir)
+		return len(refused) == 1 && refused[0].Key == key && key != keys[0]
+	})
+	stop()
+	run.Wait()
 }
 
 func TestARefusedObjectGoesOutAgainUnderAFreshKeyWithTheSameBytes(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"out_amberflo/plugin/alarm"
 	"out_amberflo/plugin/bucket"
 	"out_amberflo/plugin/spool"
 )
@@ -49,15 +50,17 @@ const (
 type Shipper struct {
 	opt Options
 
-	mu       sync.Mutex           // guards what follows
-	failures int                  // in a row, of attempts that concern all objects
-	said     map[bucket.Kind]bool // since the last success
-	since    time.Time            // of the first of them
-	last     time.Time            // of the latest
-	until    time.Time            // no attempt before
+	trouble alarm.Alarm // of attempts that concern all objects
+
+	mu       sync.Mutex // guards what follows
+	failures int        // of those attempts, since the last success
+	last     time.Time  // of the latest of them
+	until    time.Time  // no attempt before
 	opened   chan struct{}
 	refused  map[string]int   // failures of single objects, by key
 	denied   map[string]int64 // of objects that were denied, how many had been uploaded then
+	singles  int              // of failures of single objects, each within a minute of the one before
+	single   time.Time        // of the latest of them
 	stats    Stats
 }
 
@@ -80,7 +83,7 @@ func (s *Shipper) Stats() Stats {
 
 // New makes a Shipper; Run sets it going.
 func New(o Options) *Shipper {
-	return &Shipper{opt: o, opened: make(chan struct{}), said: make(map[bucket.Kind]bool), refused: make(map[string]int), denied: make(map[string]int64), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
+	return &Shipper{opt: o, opened: make(chan struct{}), refused: make(map[string]int), denied: make(map[string]int64), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
 }
 
 // Hurry ends a wait after failures, so that a stop makes at least one attempt.
@@ -165,8 +168,7 @@ func (s *Shipper) wait(ctx context.Context) bool {
 	}
 }
 
-// failed notes a failure and tells when the object may be tried again. It is quiet, then loud: a line
-// for the first failure, for each doubling of their number, and for each kind that is new.
+// failed notes a failure and tells when the object may be tried again.
 func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,7 +185,12 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 		s.refused[key]++
 		n := s.refused[key]
 		wait := backoff(n, 40*firstWait, refusedWait)
-		if loud(n) {
+		if time.Since(s.single) > time.Minute {
+			s.singles = 0
+		}
+		s.singles++
+		s.single = time.Now()
+		if alarm.Doubled(n) && alarm.Doubled(s.singles) { // hundreds may be refused for one reason
 			s.opt.Log.Error("an object was not taken; it is kept and tried again, others go on", "key", key, "failures", n, "next", wait.Round(time.Second), "err", err)
 		}
 		return time.Now().Add(wait)
@@ -192,15 +199,11 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 		return time.Time{} // under way when another failed: one outage, counted once
 	}
 	s.last = time.Now()
-	if s.failures == 0 {
-		s.since = s.last
-	}
 	s.failures++
 	wait := max(backoff(s.failures, firstWait, longestWait), min(e.RetryAfter, longestWait))
 	s.until = time.Now().Add(wait)
-	if loud(s.failures) || !s.said[e.Kind] {
-		s.said[e.Kind] = true
-		s.opt.Log.Error("upload failed, nothing is lost, will be tried again", "kind", e.Kind, "failures", s.failures,
+	if n, tell := s.trouble.Failed(e.Kind.String()); tell {
+		s.opt.Log.Error("upload failed, nothing is lost, will be tried again", "kind", e.Kind, "failures", n,
 			"waiting", s.opt.Spool.Waiting(), "next", wait.Round(time.Millisecond), "err", err)
 	}
 	return time.Time{}
@@ -213,12 +216,12 @@ func (s *Shipper) succeeded(obj spool.Object) {
 	s.stats.UploadedBytes += obj.Size
 	s.stats.LastSuccess = time.Now()
 	s.forget(obj.Key)
-	if s.failures > 0 {
-		s.opt.Log.Info(fmt.Sprintf("upload succeeded after %d failures and %s", s.failures, time.Since(s.since).Round(time.Second)),
-			"waiting", s.opt.Spool.Waiting()-1)
+	if n, lasted, tell := s.trouble.Succeeded(); tell {
+		s.opt.Log.Info(fmt.Sprintf("upload succeeded after %d failures and %s", n, lasted.Round(time.Second)), "waiting", s.opt.Spool.Waiting()-1)
+	} else if s.stats.Uploaded == 1 {
+		s.opt.Log.Info("the first object is in the bucket", "key", obj.Key, "bytes", obj.Size)
 	}
 	s.failures, s.until = 0, time.Time{}
-	clear(s.said)
 }
 
 // forget drops what is known of an object that has left the outbox. The caller holds s.mu.
@@ -226,9 +229,6 @@ func (s *Shipper) forget(key string) {
 	delete(s.refused, key)
 	delete(s.denied, key)
 }
-
-// loud tells whether the n-th failure in a row is worth a line.
-func loud(n int) bool { return n&(n-1) == 0 }
 
 func backoff(n int, first, longest time.Duration) time.Duration {
 	d := min(first<<min(max(n-patience, 0), 20), longest)

@@ -102,6 +102,49 @@ func TestAnObjectThatIsRefusedDoesNotHoldUpOthers(t *testing.T) {
 	})
 }
 
+func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lines{}
+		log := slog.New(slog.NewTextHandler(l, nil))
+		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
+		for range 300 { // every second request fails
+			s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Unavailable, Err: errors.New("503")})
+			time.Sleep(50 * time.Millisecond)
+			s.succeeded(spool.Object{Key: "k"})
+		}
+		if n := l.count("\n"); n > 10 {
+			t.Errorf("%d lines of an S3 that flaps:\n%s", n, l.text.String())
+		}
+		if l.count("the first object is in the bucket") != 0 || l.count("upload succeeded after") == 0 {
+			t.Errorf("want the end of failures said:\n%s", l.text.String())
+		}
+		before := l.count("an object was not taken")
+		for i := range 1200 { // each of 300 objects is refused four times
+			s.failed(fmt.Sprint(i%300), time.Now(), &bucket.Error{Kind: bucket.Refused, Err: errors.New("400")})
+		}
+		if n := l.count("an object was not taken") - before; n < 2 || n > 11 {
+			t.Errorf("%d lines of objects that are refused, want one for each doubling", n)
+		}
+		time.Sleep(2 * time.Minute)
+		s.failed("later", time.Now(), &bucket.Error{Kind: bucket.Refused, Err: errors.New("400")})
+		if l.count("key=later") != 1 {
+			t.Error("want a single object said that is refused later")
+		}
+	})
+}
+
+func TestThatUploadsWorkIsSaidOnce(t *testing.T) {
+	l := &lines{}
+	log := slog.New(slog.NewTextHandler(l, nil))
+	s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
+	for range 3 {
+		s.succeeded(spool.Object{Key: "k"})
+	}
+	if l.count("the first object is in the bucket") != 1 || l.count("\n") != 1 {
+		t.Errorf("got\n%s", l.text.String())
+	}
+}
+
 func TestAWaitEndsWithItsContextAndWhenHurried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)

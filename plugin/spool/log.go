@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 )
 
 // log is one file in open/.
@@ -20,6 +21,7 @@ type log struct {
 	// written is guarded by Spool.mu for writing; a commit reads it without.
 	written atomic.Int64
 	pending sync.WaitGroup // appends that are not through their commit
+	removed bool           // by this process, when it was sealed; of the goroutine that seals
 
 	// Guarded by Spool.mu.
 	records  int
@@ -202,6 +204,9 @@ func (s *Spool) rotate(last *Batch) error {
 
 // begin makes a new log the current one, durable with its directory entry. The caller holds s.mu.
 func (s *Spool) begin(lines []byte, records int) error {
+	if err := s.attached(); err != nil {
+		return err
+	}
 	if err := s.settle(); err != nil {
 		return err
 	}
@@ -249,6 +254,27 @@ func (s *Spool) begin(lines []byte, records int) error {
 	s.current = l
 	crash("log-begun")
 	return nil
+}
+
+// attached says why nothing that is written now would be found at the next start: the directory that was opened and locked
+// is not what its path leads to any more.
+func (s *Spool) attached() error {
+	mine, err := s.logs.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(s.path(openDir))
+	if err == nil && os.SameFile(mine, there) {
+		return nil
+	}
+	return fmt.Errorf("store_dir %s is not the directory that was opened: it was removed, or another is mounted over it; "+
+		"want it back, or a restart of Fluent Bit", s.opt.Dir)
+}
+
+// unlinked tells if somebody removed the log's file.
+func (l *log) unlinked() bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(l.file.Fd()), &st) == nil && st.Nlink == 0
 }
 
 // settle removes a log whose begin failed: it may be on disk or not, and must not come back after a

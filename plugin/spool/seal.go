@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"out_amberflo/plugin/alarm"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 // Run seals until ctx ends: logs that are full at once, the current one when its first record is
 // Options.MaxAge old. What fails is tried again, and logged at each doubling of its number. One goroutine runs it.
 func (s *Spool) Run(ctx context.Context) {
+	var trouble alarm.Alarm
 	failures := 0
 	for {
 		next, err := s.sealDue(ctx)
@@ -26,12 +28,14 @@ func (s *Spool) Run(ctx context.Context) {
 		if err != nil {
 			failures++
 			next = min(time.Second<<min(failures, 6), time.Minute)
-			if failures&(failures-1) == 0 {
-				s.opt.Log.Error("sealing failed, nothing is lost, will be tried again", "failures", failures, "in", next, "err", err)
+			if n, tell := trouble.Failed(""); tell {
+				s.opt.Log.Error("sealing failed, will be tried again", "failures", n, "in", next, "err", err)
 			}
-		} else if failures > 0 {
-			s.opt.Log.Info("sealing succeeded again", "failures", failures)
+		} else {
 			failures = 0
+			if n, _, tell := trouble.Succeeded(); tell {
+				s.opt.Log.Info("sealing succeeded again", "failures", n)
+			}
 		}
 		var timer <-chan time.Time
 		if next > 0 {
@@ -48,6 +52,9 @@ func (s *Spool) Run(ctx context.Context) {
 
 // sealDue seals what is full or old enough and tells when the next look is due; 0 is never.
 func (s *Spool) sealDue(ctx context.Context) (time.Duration, error) {
+	if err := s.attached(); err != nil {
+		return 0, err
+	}
 	logs, next, look, err := s.due()
 	s.trimSent()
 	if look {
@@ -117,10 +124,13 @@ func (s *Spool) sealAll(ctx context.Context, logs []*log) error {
 }
 
 // Drain ends acceptance and seals all that was accepted, as far as ctx allows; what is left is sealed at
-// the next start. The chunks accepted since the start are forgotten: Fluent Bit stops when it has
+// the next start, if store_dir is still there. The chunks accepted since the start are forgotten: Fluent Bit stops when it has
 // recorded them. Run must have returned.
 func (s *Spool) Drain(ctx context.Context) error {
 	logs, err := s.endAcceptance()
+	if err := s.attached(); err != nil {
+		return err
+	}
 	if err = errors.Join(err, s.sealAll(ctx, logs)); err != nil {
 		return err
 	}
@@ -176,7 +186,13 @@ func (s *Spool) seal(ctx context.Context, l *log) error {
 	l.close()
 	f, err := os.Open(s.logPath(l.id))
 	if errors.Is(err, fs.ErrNotExist) {
-		return s.syncDir(s.path(openDir)) // sealed before; this failed then
+		if err := s.attached(); err != nil {
+			return err
+		}
+		if !l.removed && l.records > 0 {
+			s.opt.Log.Error("a log is gone from open/, somebody removed it: its records are lost", "file", l.name(), "records", l.records)
+		}
+		return s.syncDir(s.path(openDir)) // which may have failed when it was removed here
 	}
 	if err != nil {
 		return err
@@ -190,6 +206,7 @@ func (s *Spool) seal(ctx context.Context, l *log) error {
 	if err := s.remove(s.logPath(l.id)); err != nil {
 		return err
 	}
+	l.removed = true
 	crash("log-removed")
 	return s.syncDir(s.path(openDir))
 }

@@ -209,8 +209,16 @@ func (s *Spool) Begin(b *Batch, src Source, most int) (prefix string, first int,
 	*b = Batch{Source: src, lines: b.lines[:0]}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.attached(); err != nil {
+		return "", 0, err
+	}
 	if err := s.room(1); err != nil {
 		return "", 0, err
+	}
+	if l := s.current; l != nil && l.unlinked() { // seal says so
+		s.current = nil
+		s.sealing = append(s.sealing, l)
+		s.poke()
 	}
 	if err := s.ensure(); err != nil {
 		return "", 0, err

@@ -41,7 +41,12 @@ func (s *Spool) ForgetAll() {
 func (s *Spool) Uploaded() <-chan struct{} { return s.uploaded }
 
 // InBucket lists sent/, the longest there first. Sealed is then the time of the upload.
-func (s *Spool) InBucket() ([]Object, error) { return s.listObjects(sentDir) }
+func (s *Spool) InBucket() ([]Object, error) {
+	if err := s.attached(); err != nil {
+		return nil, err
+	}
+	return s.listObjects(sentDir)
+}
 
 // Forget removes an object from sent/: its verdict is not waited for any more.
 func (s *Spool) Forget(obj Object) error {

@@ -26,7 +26,7 @@ func TestAtTheLimitFluentBitKeepsTheLogsUntilThereIsRoom(t *testing.T) {
 		section := b.section(slices.Concat(accessMapping, uncompressed, []string{"store_dir_limit_size " + fmt.Sprint(limit), "total_file_size 300K",
 			"upload_timeout 200ms", "upload_concurrency 4", "failure_reports off"})...)
 		p := b.start(in, section)
-		p.await("[error]", "a chunk cannot be accepted now, Fluent Bit keeps it and tries again", "the spool is full", "store_dir_limit_size")
+		p.await("[error]", "a chunk cannot be accepted now, Fluent Bit offers it again as often as Retry_Limit allows", "the spool is full", "store_dir_limit_size")
 		b.until("no more than the limit to wait", func() bool { return b.size("open")+b.size("sealing")+b.size("outbox") <= limit })
 		proxy.SetRate(0)
 		p.await("chunks are accepted again after")
@@ -75,7 +75,7 @@ func TestOnAFullDiskNothingIsLostAndItGoesOnWhenThereIsRoom(t *testing.T) {
 		"total_file_size 200K", "upload_timeout 1s", "upload_concurrency 4", "failure_reports off"})...)))
 	script := fmt.Sprintf(`mount -t tmpfs -o size=2560k none %s && exec %s -e %s -c %s --threads 2 --wait 10m -`, b.path("spool"), hostProgram, pluginFile, conf)
 	p := b.execute("log", bytes.NewReader(in.chunks), "unshare", "-rm", "sh", "-c", script)
-	p.await("[error]", "a chunk cannot be accepted now, Fluent Bit keeps it and tries again", "no room left on the disk")
+	p.await("[error]", "a chunk cannot be accepted now, Fluent Bit offers it again as often as Retry_Limit allows", "no room left on the disk")
 
 	// What is on disk now is whole.
 	inside := fmt.Sprintf("/proc/%d/root%s", p.cmd.Process.Pid, b.path("spool"))

@@ -1,0 +1,122 @@
+package spool
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func logged(o *Options) *bytes.Buffer {
+	text := &bytes.Buffer{}
+	o.Log = slog.New(slog.NewTextHandler(text, nil))
+	return text
+}
+
+func TestALogThatSomebodyRemovesIsSaidAndNoChunkGoesIntoIt(t *testing.T) {
+	for _, goesOn := range []bool{true, false} {
+		o := testOptions(t.TempDir())
+		text := logged(&o)
+		s := mustOpen(t, o)
+		mustAppend(t, s, begun(t, s, 1, "a", "b"))
+		logs, err := filepath.Glob(s.path(openDir, "*.log"))
+		if err != nil || len(logs) != 1 {
+			t.Fatal(logs, err)
+		}
+		if err := os.Remove(logs[0]); err != nil {
+			t.Fatal(err)
+		}
+		if goesOn {
+			mustAppend(t, s, begun(t, s, 2, "c"))
+			sealNow(t, s)
+		}
+		if err := s.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(text.String(), "a log is gone from open/"); n != 1 || !strings.Contains(text.String(), "records=2") {
+			t.Errorf("goes on %v: want the loss of two records said once:\n%s", goesOn, text)
+		}
+		want := 0
+		if goesOn {
+			want = 1
+		}
+		if s.Waiting() != want {
+			t.Errorf("goes on %v: %d objects wait, want %d", goesOn, s.Waiting(), want)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestNoChunkIsAcceptedIntoADirectoryThatIsGone(t *testing.T) {
+	for name, replace := range map[string]func(t *testing.T, dir string){
+		"removed": func(*testing.T, string) {},
+		"another in its place": func(t *testing.T, dir string) {
+			other := mustOpen(t, testOptions(dir))
+			mustAppend(t, other, begun(t, other, 9, "theirs"))
+			if err := other.Drain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := other.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(filepath.Join(dir, outboxDir), filepath.Join(dir, sentDir, "x")); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "spool")
+			o := testOptions(dir)
+			text := logged(&o)
+			s := mustOpen(t, o)
+			mustAppend(t, s, begun(t, s, 1, "a"))
+			away := dir + "-away"
+			if err := os.Rename(dir, away); err != nil {
+				t.Fatal(err)
+			}
+			replace(t, dir)
+			listing := func() (all []string) {
+				_ = filepath.Walk(dir, func(path string, _ os.FileInfo, _ error) error {
+					all = append(all, path)
+					return nil
+				})
+				return all
+			}
+			before := listing()
+			const want = "is not the directory that was opened"
+			if _, _, err := s.Begin(&Batch{}, Source{}, 1); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want the chunk refused", err)
+			}
+			s.current.opened = s.current.opened.Add(-o.MaxAge)
+			if _, err := s.sealDue(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("sealing: got %v", err)
+			}
+			if _, err := s.InBucket(); err == nil {
+				t.Error("want nothing listed that is another's")
+			}
+			if now := listing(); strings.Join(now, " ") != strings.Join(before, " ") {
+				t.Errorf("it touched what is another's: %v, before %v", now, before)
+			}
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(away, dir); err != nil {
+				t.Fatal(err)
+			}
+			mustAppend(t, s, begun(t, s, 2, "b"))
+			if err := s.Drain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if s.Waiting() != 1 || strings.Contains(text.String(), "gone") {
+				t.Errorf("%d objects wait, want one with both records; log:\n%s", s.Waiting(), text)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
