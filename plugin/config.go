@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -41,9 +42,9 @@ type Config struct {
 
 	Rules *meter.Rules
 
-	// delivery is every option but those of the mapping, as text, "key=value", defaults included: outputs
-	// for which it is equal may share a spool.
+	// delivery is the text of each of options, defaults included: outputs for which it is equal may share a spool.
 	delivery []string
+	mapping  []string // those of the mapping that are set, key=value
 }
 
 // OptionError says what is wrong with one option, and how to mend it.
@@ -63,6 +64,11 @@ type option struct {
 // (210 MB, klauspost/compress 1.20): level 1 0.44 s and 15.7 MB, 3 0.54 s and 15.6 MB, 5 0.68 s and
 // 13.7 MB, 6 0.87 s and 12.9 MB. BenchmarkLevels repeats it.
 const defaultGzipLevel = 1
+
+// largestPut is S3's bound for an object that is put in one request (5 GiB), which this output never exceeds.
+const largestPut = 5e9
+
+const defaultStoreDir = "/tmp/fluent-bit/amberflo"
 
 // options are all but those of the mapping, which belong to meter.Compile.
 var options = []option{
@@ -110,11 +116,19 @@ var options = []option{
 		"off": func(c *Config) { c.StartupCheck = "off" }})},
 	{"format", "ndjson", "ndjson", oneOf(map[string]func(*Config){
 		"ndjson": func(c *Config) { c.JSONArray = false }, "json_array": func(c *Config) { c.JSONArray = true }})},
-	{"total_file_size", "50M", "50M", func(c *Config, v string) (err error) { c.TotalFileSize, err = parseSize(v); return }},
-	{"max_records", "0", "1000", func(c *Config, v string) (err error) { c.MaxRecords, err = parseCount(v, 0); return }},
+	{"total_file_size", "50M", "50M", func(c *Config, v string) (err error) {
+		if c.TotalFileSize, err = parseSize(v); err == nil && c.TotalFileSize > largestPut {
+			err = errors.New("at most 5G, as much as S3 takes in one request")
+		}
+		return
+	}},
+	{"max_records", "0", "1000", func(c *Config, v string) (err error) { c.MaxRecords, err = parseCount(v, 0, math.MaxInt32); return }},
 	{"upload_timeout", "1m", "1m", func(c *Config, v string) (err error) { c.UploadTimeout, err = parseDuration(v); return }},
-	{"upload_concurrency", "2", "2", func(c *Config, v string) (err error) { c.UploadConcurrent, err = parseCount(v, 1); return }},
-	{"store_dir", "/tmp/fluent-bit/amberflo", "/var/lib/fluent-bit/amberflo", func(c *Config, v string) (err error) {
+	{"upload_concurrency", "2", "2", func(c *Config, v string) (err error) { c.UploadConcurrent, err = parseCount(v, 1, 64); return }},
+	{"store_dir", defaultStoreDir, "/var/lib/fluent-bit/amberflo", func(c *Config, v string) (err error) {
+		if strings.HasPrefix(v, "~") {
+			return errors.New("a path in full: a ~ is for a shell")
+		}
 		c.StoreDir, err = filepath.Abs(v)
 		return
 	}},
@@ -191,9 +205,14 @@ func Check(get func(key string) string) (*Config, []*OptionError) {
 	c := &Config{GzipLevel: defaultGzipLevel} // where compression is wrong, the key is judged as for gzip
 	var wrong mistakes
 	option := func(key string) string { return strings.TrimSpace(get(key)) }
+	for _, key := range mapping {
+		if v := option(key); v != "" {
+			c.mapping = append(c.mapping, fmt.Sprintf("%s=%q", key, v))
+		}
+	}
 	for _, o := range options {
 		v := cmp.Or(option(o.key), o.value)
-		c.delivery = append(c.delivery, o.key+"="+v)
+		c.delivery = append(c.delivery, v)
 		if v == "" {
 			continue
 		}
@@ -229,6 +248,24 @@ func unjoin(err error) []error {
 		return joined.Unwrap()
 	}
 	return []error{err}
+}
+
+// describe is what of the configuration in effect is no default, and the most wanted of the rest, for one log line at
+// start. It holds no secret.
+func (c *Config) describe() string {
+	b := &strings.Builder{}
+	fmt.Fprintf(b, "bucket=%s region=%s store_dir=%s", c.Bucket.Bucket, c.Bucket.Region, c.StoreDir)
+	for i, o := range options {
+		switch {
+		case slices.Contains([]string{"bucket", "region", "store_dir", "external_id"}, o.key):
+		case c.delivery[i] != o.value, o.key == "s3_key_format", o.key == "upload_timeout":
+			fmt.Fprintf(b, " %s=%s", o.key, c.delivery[i])
+		}
+	}
+	for _, m := range c.mapping {
+		fmt.Fprintf(b, " %s", m)
+	}
+	return b.String()
 }
 
 // Spool is what objects are and where they wait; its Log is not set.
@@ -277,10 +314,10 @@ func parseBool(v string) (bool, error) {
 	return false, errors.New("on or off")
 }
 
-func parseCount(v string, least int) (int, error) {
+func parseCount(v string, least, most int) (int, error) {
 	n, err := strconv.Atoi(v)
-	if err != nil || n < least {
-		return 0, fmt.Errorf("a whole number of at least %d", least)
+	if err != nil || n < least || n > most {
+		return 0, fmt.Errorf("a whole number from %d to %d", least, most)
 	}
 	return n, nil
 }

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +49,35 @@ func TestBlanksAroundAnOptionDoNotCount(t *testing.T) {
 	}
 }
 
+func TestTheStartSaysWhatIsNoDefault(t *testing.T) {
+	c, wrong := Check(section("bucket", "b", "region", "r-1", "store_dir", "spool/../x", "customer_id", "tenant", "meters", "A=1, B=$b", "max_records", "0", "external_id", "hush", "role_arn", "arn:aws:iam::1:role/r"))
+	if len(wrong) > 0 {
+		t.Fatal(wrong)
+	}
+	dir, err := filepath.Abs("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "bucket=b region=r-1 store_dir=" + dir + " role_arn=arn:aws:iam::1:role/r s3_key_format=ingest/amberdata/%m-%d-%Y/$UUID.gz upload_timeout=1m " +
+		`customer_id="tenant" meters="A=1, B=$b"`
+	if got := c.describe(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestBoundsOfOptions(t *testing.T) {
+	for _, o := range []struct{ key, value, want string }{
+		{"total_file_size", "5G", ""}, {"total_file_size", "5.1G", "at most 5G"},
+		{"upload_concurrency", "64", ""}, {"upload_concurrency", "65", "a whole number from 1 to 64"},
+		{"store_dir", "~/spool", "a path in full"},
+	} {
+		_, wrong := Check(section("bucket", "b", o.key, o.value))
+		if o.want == "" != (len(wrong) == 0) || o.want != "" && !strings.Contains(wrong[0].Error(), o.key+": want "+o.want) {
+			t.Errorf("%s %s: got %v, want %q", o.key, o.value, wrong, o.want)
+		}
+	}
+}
+
 func TestTheRegionOfTheEnvironmentIsSaid(t *testing.T) {
 	t.Setenv("AWS_REGION", "eu-west-2")
 	c, b, err := Load(t.Context(), section("bucket", "b"))
@@ -75,7 +105,7 @@ func TestEveryMistakeIsNamedAtOnceWithWantGotAndExample(t *testing.T) {
 		`upload_timeout: want a duration such as 30s or 5m, got "30", for example: upload_timeout 1m`,
 		`compression: want gzip or none, got "zip"`,
 		`total_file_size: want a size such as`,
-		`max_records: want a whole number of at least 0, got "-1"`,
+		`max_records: want a whole number from 0 to 2147483647, got "-1"`,
 		`failure_reports: want on or off, got "maybe"`,
 		`canned_acl: want`, `storage_class: want`, `server_side_encryption: want`, `endpoint: want`, `region: want`,
 		`s3_key_format: want $UUID, or both %N and $HASH`,

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,7 +53,7 @@ func join(ctx context.Context, c *Config, b *bucket.Bucket, log *slog.Logger) (*
 		b.Close()
 		for i, o := range options {
 			if o.key != "store_dir" && c.delivery[i] != d.config.delivery[i] { // that may be written in several ways
-				theirs := " (" + d.config.delivery[i] + ")"
+				theirs := fmt.Sprintf(" (%s=%s)", o.key, d.config.delivery[i])
 				if o.key == "external_id" {
 					theirs = ""
 				}
@@ -209,19 +207,4 @@ func (d *delivery) leave() {
 		d.log.Error("closing the spool failed", "err", err)
 	}
 	d.bucket.Close()
-}
-
-// describe is what of the configuration in effect is no default, and the most wanted of the rest, for one log line at
-// start. It holds no secret.
-func (c *Config) describe() string {
-	b := &strings.Builder{}
-	fmt.Fprintf(b, "bucket=%s region=%s", c.Bucket.Bucket, c.Bucket.Region)
-	for i, o := range options {
-		_, v, _ := strings.Cut(c.delivery[i], "=")
-		if slices.Contains([]string{"bucket", "region", "external_id"}, o.key) || v == o.value && !slices.Contains([]string{"s3_key_format", "upload_timeout", "store_dir"}, o.key) {
-			continue
-		}
-		fmt.Fprintf(b, " %s=%s", o.key, v)
-	}
-	return b.String()
 }

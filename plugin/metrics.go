@@ -27,6 +27,7 @@ var Metrics = []Metric{
 	{"accepted_records_total", "Meter records accepted: they are on disk.", true, "", nil},
 	{"accepted_bytes_total", "Bytes of the chunks that were accepted.", true, "", nil},
 	{"rejected_records_total", "Records that could not be metered: set aside in rejected/, or dropped as rejected_overflow says.", true, "reason", meter.Reasons},
+	{"dropped_records_total", "Of them, those that rejected_overflow drop gave up: they are gone.", true, "", nil},
 	{"ignored_records_total", "Records that unmatched ignore passed over.", true, "", nil},
 	{"deferred_chunks_total", "Times that a chunk could not be accepted and was left with Fluent Bit.", true, "", nil},
 	{"redelivered_chunks_total", "Chunks that came again after a crash, and were not counted again.", true, "", nil},
@@ -43,7 +44,7 @@ var Metrics = []Metric{
 	{"oldest_waiting_seconds", "Age of the oldest record or object that is not in the bucket.", false, "", nil},
 	{"last_upload_timestamp_seconds", "When an upload last succeeded, Unix time; 0 before the first.", false, "", nil},
 	{"spool_bytes", "Bytes in store_dir that count against its limit.", false, "", nil},
-	{"spool_limit_bytes", "store_dir_limit_size.", false, "", nil},
+	{"spool_limit_bytes", "store_dir_limit_size, or what the disk has room for if that is less.", false, "", nil},
 	{"failed_bytes", "Bytes of objects in failed/, as stored.", false, "", nil},
 	{"rejected_bytes", "Bytes in rejected/.", false, "", nil},
 	{"rejected_limit_bytes", "rejected_limit_size.", false, "", nil},
@@ -58,8 +59,8 @@ func kinds() (names []string) {
 
 // counts are what one output counts itself.
 type counts struct {
-	records, bytes, ignored, deferred, redelivered, damaged atomic.Int64
-	rejected                                                map[string]*atomic.Int64 // read-only map
+	records, bytes, dropped, ignored, deferred, redelivered, damaged atomic.Int64
+	rejected                                                         map[string]*atomic.Int64 // read-only map
 }
 
 func newCounts() *counts {
@@ -78,7 +79,7 @@ func (p *Instance) values() []float64 {
 	for _, reason := range meter.Reasons {
 		v = append(v, float64(p.counts.rejected[reason].Load()))
 	}
-	for _, n := range []*atomic.Int64{&p.counts.ignored, &p.counts.deferred, &p.counts.redelivered, &p.counts.damaged} {
+	for _, n := range []*atomic.Int64{&p.counts.dropped, &p.counts.ignored, &p.counts.deferred, &p.counts.redelivered, &p.counts.damaged} {
 		v = append(v, float64(n.Load()))
 	}
 	first := len(v)

@@ -90,6 +90,9 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 		d.keepRunning(counting, "counting", func(ctx context.Context) { p.publish(ctx, publish) })
 	})
 	log.Info("started " + Version + ": " + c.describe())
+	if c.StoreDir == defaultStoreDir {
+		log.Warn("store_dir is the default, below /tmp: a restart of the machine may lose what waits there")
+	}
 	return p, nil
 }
 
@@ -217,6 +220,9 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		p.counts.damaged.Add(1)
 		p.log.Error("a chunk is damaged: the events before are delivered, the rest is kept", "tag", tag,
 			"bytes", len(w.reader.Rest()), "kept", "damaged/"+damaged, "err", damage)
+	}
+	if dropped {
+		p.counts.dropped.Add(int64(len(w.refused)))
 	}
 	p.counts.records.Add(int64(w.batch.Records))
 	p.counts.ignored.Add(int64(ignored))

@@ -233,6 +233,9 @@ func TestRejectsBeyondTheirLimitHoldTheChunkBackUnlessTheUserSaysDrop(t *testing
 			if n := p.counts.rejected[meter.NoCustomer].Load(); n != map[bool]int64{false: 1, true: 2}[accepted] {
 				t.Errorf("%d rejected records counted, want the second when it is dropped: %v", n, accepted)
 			}
+			if n := p.counts.dropped.Load(); n != map[bool]int64{false: 0, true: 1}[accepted] {
+				t.Errorf("%d dropped records counted, want the second when it is dropped: %v", n, accepted)
+			}
 			if got := rejects(t, dir); len(got) != 1 || got[0].Tag != "first" {
 				t.Errorf("got %+v in rejected/, want the first", got)
 			}

@@ -82,7 +82,7 @@ func run(args []string, out io.Writer) error {
 	case "ls":
 		err = list(w, *dir, rest)
 	case "check":
-		err = check(w, *dir)
+		err = check(w, *dir, rest)
 	case "cat":
 		err = cat(w, *dir, rest)
 	case "resend":
@@ -117,6 +117,9 @@ func list(w io.Writer, dir string, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("ls: %w; it takes -l and -n", err)
 	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("ls: want -l or -n, or nothing, got %q; -store-dir DIR stands before ls", flags.Arg(0))
+	}
 	files, err := spool.Files(dir)
 	if err != nil {
 		return err
@@ -149,7 +152,9 @@ func list(w io.Writer, dir string, args []string) error {
 			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", f.Path, f.Bytes, records(n, *quick), age(f.Modified))
 		}
 		sum := totals[f.Room]
-		sum.files++
+		if f.HasRecords() {
+			sum.files++
+		}
 		sum.bytes += f.Bytes
 		sum.records += n
 		if sum.oldest.IsZero() || f.Modified.Before(sum.oldest) {
@@ -180,7 +185,10 @@ func age(t time.Time) string {
 }
 
 // check reads every file to its end.
-func check(w io.Writer, dir string) error {
+func check(w io.Writer, dir string, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("check: want nothing behind it, got %q; -store-dir DIR stands before check", args[0])
+	}
 	files, err := spool.Files(dir)
 	if err != nil {
 		return err
@@ -223,6 +231,9 @@ func cat(w io.Writer, dir string, names []string) error {
 		f, ok := find(files, dir, name)
 		if !ok {
 			return fmt.Errorf("cat: want a file of %s, got %q; meterctl ls -l lists them", dir, name)
+		}
+		if !f.HasRecords() {
+			return fmt.Errorf("cat: want a file of records, got %s: look into it as it is", f.Path)
 		}
 		_, problems, err := spool.Records(dir, f, func(line []byte) error {
 			_, err := fmt.Fprintf(w, "%s\n", line)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,42 @@ func TestLsCountsEachRoomBesideARunningPlugin(t *testing.T) {
 	}
 }
 
+func TestAReasonIsNoFileOfRecords(t *testing.T) {
+	dir, s := filled(t)
+	obj, err := s.Take(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.KeepSent(true)
+	if err := s.Sent(obj); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Refuse(obj, []byte("unknown meter")); err != nil {
+		t.Fatal(err)
+	}
+	out, err := meterctl(t, "-store-dir", dir, "ls")
+	if err != nil || !regexp.MustCompile(`(?m)^failed +1 +\d+ +2 `).MatchString(out) {
+		t.Errorf("want one file with 2 records in failed/, got %v\n%s", err, out)
+	}
+	if out, err := meterctl(t, "-store-dir", dir, "cat", "failed/"+obj.Key+spool.ReasonSuffix); err == nil || !strings.Contains(err.Error(), "want a file of records") {
+		t.Errorf("got %v, %s", err, out)
+	}
+	if out, err := meterctl(t, "-store-dir", dir, "check"); err != nil {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
+func TestAnObjectWithoutRecordsIsAProblem(t *testing.T) {
+	dir, _ := filled(t)
+	files, _ := filepath.Glob(filepath.Join(dir, "outbox/ingest/*.gz"))
+	if err := os.Truncate(files[0], 0); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := meterctl(t, "-store-dir", dir, "check"); !errors.Is(err, errProblems) || !strings.Contains(out, "want at least one record, got none") {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
 func TestCatPrintsTheRecordsWithTheirUniqueIDs(t *testing.T) {
 	dir, _ := filled(t)
 	for glob, want := range map[string]int{"open/*.log": 3, "outbox/ingest/*.gz": 2} {
@@ -146,7 +183,8 @@ func TestCheckIsSilentOnASoundSpoolAndNamesDamageByFileAndOffset(t *testing.T) {
 
 func TestAWrongCommandSaysWhatIsWanted(t *testing.T) {
 	dir, _ := filled(t)
-	for _, args := range [][]string{{}, {"lss"}, {"-store-dir", dir, "cat"}, {"-store-dir", dir, "cat", "nothing"}, {"-store-dir", "/nonexistent", "ls"}, {"-x"}} {
+	for _, args := range [][]string{{}, {"lss"}, {"-store-dir", dir, "cat"}, {"-store-dir", dir, "cat", "nothing"}, {"-store-dir", "/nonexistent", "ls"}, {"-x"},
+		{"-store-dir", dir, "check", "-store-dir", "/nonexistent"}, {"-store-dir", dir, "check", dir}, {"-store-dir", dir, "ls", dir}} {
 		if out, err := meterctl(t, args...); err == nil || !strings.Contains(err.Error(), "want") && !strings.Contains(err.Error(), "meterctl -h") {
 			t.Errorf("%v: got %v, %s", args, err, out)
 		}

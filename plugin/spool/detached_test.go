@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func logged(o *Options) *bytes.Buffer {
@@ -118,5 +119,48 @@ func TestNoChunkIsAcceptedIntoADirectoryThatIsGone(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+func TestAnObjectThatTheDiskLostIsNotUploaded(t *testing.T) {
+	s := mustOpen(t, testOptions(t.TempDir()))
+	mustAppend(t, s, begun(t, s, 1, "a"))
+	if err := s.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dir := s.opt.Dir
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := walk(filepath.Join(dir, outboxDir), func(path string, _ os.FileInfo) {
+		if err := os.Truncate(filepath.Join(dir, outboxDir, path), 0); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, testOptions(dir))
+	defer s.Close()
+	obj, err := s.Take(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Read(obj); err == nil || !strings.Contains(err.Error(), "empty") {
+		t.Errorf("got %v", err)
+	}
+	s.Return(obj, time.Time{})
+}
+
+func TestTheLimitIsWhatTheDiskHasRoomForIfThatIsLess(t *testing.T) {
+	for limit, isDisk := range map[int64]bool{1 << 60: true, 1 << 10: false} {
+		o := testOptions(t.TempDir())
+		o.Limit = limit
+		s := mustOpen(t, o)
+		if st := s.Stats(); st.LimitBytes < limit != isDisk || st.LimitBytes < min(limit, st.UsedBytes) || st.LimitBytes > limit {
+			t.Errorf("of %d: got %d, used %d", limit, st.LimitBytes, st.UsedBytes)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

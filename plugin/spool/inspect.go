@@ -31,6 +31,15 @@ type File struct {
 	Modified time.Time
 }
 
+// HasRecords tells a file of records from what says something of them, and from what is being written.
+func (f File) HasRecords() bool {
+	return f.Path != journal && !strings.HasSuffix(f.Path, ReasonSuffix) && !strings.HasPrefix(path.Base(f.Path), ".")
+}
+
+func (f File) isObject() bool {
+	return f.HasRecords() && (f.Room == outboxDir || f.Room == sentDir || f.Room == failedDir)
+}
+
 // Files lists what is in a spool. It only reads and needs no lock: beside a running plugin, files may
 // be gone by the time they are read.
 func Files(dir string) ([]File, error) {
@@ -77,12 +86,15 @@ func Records(dir string, f File, each func(line []byte) error) (n int, problems 
 	switch {
 	case f.Room == openDir:
 		problems, err = logRecords(dir, file, f, count)
-	case f.Room == damagedDir, f.Path == journal, strings.HasSuffix(f.Path, ReasonSuffix), strings.HasPrefix(path.Base(f.Path), "."):
+	case f.Room == damagedDir, !f.HasRecords():
 	case f.Room == sealingDir && !isSealed(path.Base(f.Path)): // is being written, or was when a crash came
 	case each == nil:
 		n, problems, err = countLines(file, f)
 	default:
 		problems, err = textRecords(file, f, count)
+	}
+	if n == 0 && err == nil && len(problems) == 0 && f.isObject() {
+		problems = append(problems, Problem{f.Path, 0, "want at least one record, got none"})
 	}
 	return n, problems, err
 }

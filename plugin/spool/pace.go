@@ -36,6 +36,9 @@ func (p *pace) worked(bytes int) {
 
 // Read opens the bytes of an object. Whoever reads them is taken to work on what is read, and gives way to flushes.
 func (s *Spool) Read(obj Object) (io.ReadSeekCloser, error) {
+	if obj.Size == 0 {
+		return nil, fmt.Errorf("read object %s: want its records, got an empty file: the disk lost them", obj.Key)
+	}
 	f, err := os.Open(s.path(outboxDir, obj.Key))
 	if err != nil {
 		return nil, fmt.Errorf("read object %s: %w", obj.Key, err)

@@ -26,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -351,19 +352,27 @@ func (s *Spool) room(n int64) error {
 	if s.opt.Limit > 0 && have+n > s.opt.Limit && (records > 0 || s.objects+s.failed+s.stuck > 0) {
 		return fmt.Errorf("%w: want at most %d bytes (store_dir_limit_size), have %d", ErrFull, s.opt.Limit, have)
 	}
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(s.lock.Fd()), &st); err != nil || st.Bsize <= 0 {
-		return nil // the write will tell
-	}
 	// The object of a log takes about as much again until the log is removed.
-	if free := int64(st.Bavail) * int64(st.Bsize); free < open+n+1<<20 {
+	if free := s.free(); free < open+n+reserve {
 		if s.sent > 0 {
 			s.crowded = true
 			s.poke()
 		}
-		return fmt.Errorf("%w: no room left on the disk: want %d bytes free to write and seal, have %d", ErrFull, open+n+1<<20, free)
+		return fmt.Errorf("%w: no room left on the disk: want %d bytes free to write and seal, have %d", ErrFull, open+n+reserve, free)
 	}
 	return nil
+}
+
+// reserve is what stays free on the disk, for directories and what is moved.
+const reserve = 1 << 20
+
+// free is what the disk has left; where it does not say, the write will tell.
+func (s *Spool) free() int64 {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(s.lock.Fd()), &st); err != nil || st.Bsize <= 0 {
+		return math.MaxInt64 / 2
+	}
+	return int64(min(st.Bavail, math.MaxInt64/2/uint64(st.Bsize))) * int64(st.Bsize)
 }
 
 // held is what the logs hold. The caller holds s.mu.

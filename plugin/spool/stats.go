@@ -10,9 +10,9 @@ type Stats struct {
 	WaitingRecords int       // accepted and not sealed
 	OldestWaiting  time.Time // when the oldest of all that is named sealed, or accepted; zero if nothing waits
 	UsedBytes      int64     // what counts against Options.Limit
-	LimitBytes     int64
-	FailedBytes    int64 // in failed/, which is part of UsedBytes
-	RejectedBytes  int64 // in rejected/, which has a limit of its own
+	LimitBytes     int64     // Options.Limit, or what the disk has room for if that is less
+	FailedBytes    int64     // in failed/, which is part of UsedBytes
+	RejectedBytes  int64     // in rejected/, which has a limit of its own
 	RejectedLimit  int64
 }
 
@@ -45,6 +45,9 @@ func (s *Spool) Stats() Stats {
 	open, records := s.held()
 	st.WaitingRecords = records
 	st.UsedBytes, st.FailedBytes = open+s.objects+s.failed+s.stuck, s.failed
+	if most := st.UsedBytes + max(0, s.free()+s.sent-open-reserve); st.LimitBytes == 0 || most < st.LimitBytes {
+		st.LimitBytes = most
+	}
 	st.RejectedBytes, st.RejectedLimit = s.rejected, s.opt.RejectLimit
 	return st
 }
