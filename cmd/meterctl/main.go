@@ -43,7 +43,8 @@ FILE is a path as ls -l prints it, or an object key. ls -n does not count record
 for compressed objects means reading them. CONF is a configuration of Fluent Bit, classic or YAML;
 N is the number of one of its amberflo outputs, from 0, its name as in the log (amberflo.2), or its alias.
 
-Exit status: 0 all is well, 1 check found a problem or a record was rejected, 2 the command could not be carried out.
+Exit status: 0 all is well, 1 check found a problem, a record was rejected or map warned of a mistake in CONF,
+2 the command could not be carried out.
 `
 
 // errProblems ends a command that found something, and said so.

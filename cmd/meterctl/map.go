@@ -52,8 +52,12 @@ func load(file, choice string, needs []string, notes io.Writer) (*section, *plug
 			errs = append(errs, fmt.Errorf("%s: %w", s.placeOf(m.Key), m))
 		} else {
 			conf.warn(s.placeOf(m.Key), "%v", m)
+			if slices.ContainsFunc(conf.unset, func(v variable) bool { return v.key == m.Key && v.place == s.placeOf(m.Key) }) {
+				conf.mistakes--
+			}
 		}
 	}
+	s.mistakes = conf.mistakes
 	for _, w := range conf.warnings {
 		fmt.Fprintln(notes, "warning:", w)
 	}
@@ -84,7 +88,7 @@ func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
 	if flags.NArg() > 1 {
 		return fmt.Errorf("map: want one file of samples, got %q", flags.Args())
 	}
-	_, config, err := load(*file, *choice, nil, notes)
+	s, config, err := load(*file, *choice, nil, notes)
 	if err != nil {
 		return err
 	}
@@ -137,7 +141,7 @@ func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
 		fmt.Fprintf(notes, "; %d lines are no samples", unreadable)
 	}
 	fmt.Fprintln(notes)
-	if unreadable > 0 || len(m.refused) > 0 {
+	if unreadable > 0 || len(m.refused) > 0 || s.mistakes > 0 {
 		return errProblems
 	}
 	return nil

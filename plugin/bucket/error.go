@@ -295,7 +295,7 @@ func (b *Bucket) hint(e *Error, header http.Header) string {
 		case e.Status == 0:
 			return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, profile or role_arn, or run where a role is attached"
 		}
-		return "renew the credentials; they are read again before the next try"
+		return "renew the credentials: files and roles are read again, environment variables at a restart only"
 	case ClockSkew:
 		if server, err := http.ParseTime(header.Get("Date")); err == nil {
 			off, word := time.Since(server), "fast"

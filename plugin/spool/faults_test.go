@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -480,10 +481,11 @@ func TestSealingThatFailsIsSaidAtEachDoublingAndWhenItEnds(t *testing.T) {
 		o.Log = slog.New(slog.NewTextHandler(&text, nil))
 		s := openUnsynced(t, o)
 		mustAppend(t, s, batchOf(1, "a"))
-		full := true
+		var full atomic.Bool
+		full.Store(true)
 		write := s.write
 		s.write = func(f *os.File, b []byte) (int, error) {
-			if full && strings.HasSuffix(f.Name(), ".tmp") {
+			if full.Load() && strings.HasSuffix(f.Name(), ".tmp") {
 				return 0, syscall.ENOSPC
 			}
 			return write(f, b)
@@ -499,7 +501,7 @@ func TestSealingThatFailsIsSaidAtEachDoublingAndWhenItEnds(t *testing.T) {
 		if n := said(); n < 6 || n > 8 {
 			t.Errorf("some 120 failures are said %d times, want at each doubling", n)
 		}
-		full = false
+		full.Store(false)
 		time.Sleep(2 * time.Minute)
 		if said(); !strings.Contains(text.String(), "sealing succeeded again") || s.Waiting() != 1 {
 			t.Errorf("%d objects wait; log:\n%s", s.Waiting(), &text)
