@@ -310,3 +310,18 @@ func TestAClockThatIsOffIsAllowedForAtSTSToo(t *testing.T) {
 		}
 	}
 }
+
+func TestTheQueryOfAnAddressIsNotSaid(t *testing.T) {
+	environment(t)
+	os.Unsetenv("AWS_ACCESS_KEY_ID")
+	os.Unsetenv("AWS_SECRET_ACCESS_KEY")
+	dead := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	defer dead.Close()
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", dead.URL+"/creds?key=urisecret&b=1")
+	s := newStore(t, nil, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	e := failure(t, put(b, t.Context(), "x"))
+	if text := e.Error(); strings.Contains(text, "urisecret") || !strings.Contains(text, "/creds?…") {
+		t.Errorf("got %s", text)
+	}
+}

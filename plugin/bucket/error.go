@@ -88,6 +88,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 const saidMax = 300 // bytes
 
+// queries of URLs may be secrets, such as that of AWS_CONTAINER_CREDENTIALS_FULL_URI.
+var queries = regexp.MustCompile(`(https?://[^\s"?]+)\?[^\s"]+`)
+
 // said is the useful part of Err in one line: the SDK wraps it in up to six layers that repeat what Error says.
 func (e *Error) said() string {
 	var (
@@ -128,7 +131,7 @@ func (e *Error) said() string {
 	default:
 		text = e.Err.Error()
 	}
-	text = strings.Join(strings.Fields(text), " ")
+	text = queries.ReplaceAllString(strings.Join(strings.Fields(text), " "), "$1?…")
 	if len(text) > saidMax {
 		text = strings.ToValidUTF8(text[:saidMax], "") + "…"
 	}
