@@ -22,7 +22,7 @@ type Metric struct {
 	Values     []string // of Label, all that ever occur: series are made at the start
 }
 
-// Metrics are all there are. Counters count from the start of the process or its last reload.
+// Metrics are all there are, in the order of values. Counters count from the start of the process or its last reload.
 var Metrics = []Metric{
 	{"accepted_records_total", "Meter records accepted: they are on disk.", true, "", nil},
 	{"accepted_bytes_total", "Bytes of the chunks that were accepted.", true, "", nil},

@@ -173,7 +173,7 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	w.refused, w.rejects = w.refused[:0], w.rejects[:0]
 	w.reader.Reset(data)
 
-	buf := w.batch.Buffer()
+	buf := w.batch.Lines
 	ignored := 0
 	for events := 0; w.reader.Next(); events++ {
 		ev := w.reader.Event()
@@ -189,7 +189,7 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		}
 		w.batch.Records += n
 	}
-	w.batch.SetBuffer(buf)
+	w.batch.Lines = buf
 
 	damage, damaged := w.reader.Err(), ""
 	if damage != nil {
@@ -239,7 +239,7 @@ func (p *Instance) setAside(w *flush) (dropped bool, err error) {
 	}
 	// Not before there is room for the records: a chunk that stays with Fluent Bit may be mapped otherwise when it comes
 	// again, and its rejects would then be billed a second time by retry-rejected.
-	if err := s.RoomFor(len(w.batch.Buffer())); err != nil {
+	if err := s.RoomFor(len(w.batch.Lines)); err != nil {
 		return false, err
 	}
 	err = s.Reject(w.rejects)

@@ -51,11 +51,11 @@ func add(t *testing.T, s *spool.Spool, names ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	buf := b.Buffer()
+	buf := b.Lines
 	for i, n := range names {
 		buf = fmt.Appendf(buf, "{\"name\":%q,\"uniqueId\":\"%s%d\"}\n", n, ids, first+i)
 	}
-	b.SetBuffer(buf)
+	b.Lines = buf
 	b.Records = len(names)
 	if err := s.Append(b); err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// span is where a value lies in the chunk; one that is absent is as long as nothing.
+// span is where a value lies in the chunk; an absent value has length 0.
 type span struct{ from, to int }
 
 // seenKey is a key that an earlier record had: records from one source have the same keys in the same order, and a key

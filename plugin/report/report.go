@@ -112,7 +112,7 @@ func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 	now := time.Now()
 	due := !r.looked || r.denials > 0
 	for _, obj := range objects {
-		due = due || now.Sub(obj.Sealed) >= r.first
+		due = due || now.Sub(obj.Since) >= r.first
 	}
 	if due {
 		waiting := newAwaited(objects)
@@ -132,7 +132,7 @@ func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 		}
 		objects = objects[:0]
 		for _, obj := range waiting.byKey {
-			if now.Sub(obj.Sealed) < r.opt.Window {
+			if now.Sub(obj.Since) < r.opt.Window {
 				objects = append(objects, obj)
 			} else { // also when nobody can look: the disk is not for that
 				err = errors.Join(err, r.opt.Spool.Forget(obj))
@@ -144,7 +144,7 @@ func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 	}
 	next := time.Duration(0)
 	for _, obj := range objects {
-		if left := nextLook(max(0, now.Sub(obj.Sealed)), r.first, r.opt.Window); next == 0 || left < next {
+		if left := nextLook(max(0, now.Sub(obj.Since)), r.first, r.opt.Window); next == 0 || left < next {
 			next = left
 		}
 	}

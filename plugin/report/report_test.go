@@ -101,7 +101,7 @@ func (s *scene) sent(t *testing.T, n int) (keys []string) {
 	run.Go(func() { s.spool.Run(ctx) })
 	for i := range n {
 		b := &spool.Batch{Records: 2, Source: spool.Source{Hash: uint64(i)}}
-		b.SetBuffer(append(b.Buffer(), "{\"customerId\":\"a\"}\n{\"customerId\":\"b\"}\n"...))
+		b.Lines = append(b.Lines, "{\"customerId\":\"a\"}\n{\"customerId\":\"b\"}\n"...)
 		if err := s.spool.Append(b); err != nil {
 			t.Fatal(err)
 		}

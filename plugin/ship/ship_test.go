@@ -223,7 +223,7 @@ func sealed(t *testing.T, dir string, log *slog.Logger) (*spool.Spool, spool.Obj
 	t.Helper()
 	sp := openSpool(t, dir, log)
 	batch := &spool.Batch{Records: 1}
-	batch.SetBuffer(append(batch.Buffer(), "{\"uniqueId\":\"u\"}\n"...))
+	batch.Lines = append(batch.Lines, "{\"uniqueId\":\"u\"}\n"...)
 	if err := sp.Append(batch); err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +338,7 @@ func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
 	const objects = 8
 	for i := range objects {
 		batch := &spool.Batch{Records: 1, Source: spool.Source{Hash: uint64(i)}}
-		batch.SetBuffer(append(batch.Buffer(), fmt.Sprintf("{\"n\":%d,\"uniqueId\":\"u-%[1]d\"}\n", i)...))
+		batch.Lines = append(batch.Lines, fmt.Sprintf("{\"n\":%d,\"uniqueId\":\"u-%[1]d\"}\n", i)...)
 		if err := sp.Append(batch); err != nil {
 			t.Fatal(err)
 		}

@@ -61,7 +61,7 @@ func BenchmarkAppend(b *testing.B) {
 			if _, _, err := s.Begin(&batch, Source{1, uint64(i)}, records); err != nil {
 				return err
 			}
-			batch.SetBuffer(append(batch.Buffer(), lines...))
+			batch.Lines = append(batch.Lines, lines...)
 			batch.Records = records
 			return s.Append(&batch)
 		})
@@ -96,7 +96,7 @@ func BenchmarkSeal(b *testing.B) {
 			if _, _, err := s.Begin(&batch, Source{1, uint64(i)}, records); err != nil {
 				b.Fatal(err)
 			}
-			batch.SetBuffer(append(batch.Buffer(), lines...))
+			batch.Lines = append(batch.Lines, lines...)
 			batch.Records = records
 			if err := s.Append(&batch); err != nil {
 				b.Fatal(err)
@@ -158,7 +158,7 @@ func TestNothingIsAllocatedPerRecord(t *testing.T) {
 				if _, _, err := s.Begin(&batch, Source{}, records); err != nil {
 					t.Fatal(err)
 				}
-				batch.SetBuffer(append(batch.Buffer(), lines...))
+				batch.Lines = append(batch.Lines, lines...)
 				batch.Records = records
 				if err := s.Append(&batch); err != nil {
 					t.Fatal(err)

@@ -55,7 +55,7 @@ func checkRecords(t *testing.T, names [][]string, whole func(frame int) bool, go
 		}
 	}
 	for i, frame := range names {
-		for k, line := range slices.Collect(strings.Lines(string(batchOf(uint64(i), frame...).lines))) {
+		for k, line := range slices.Collect(strings.Lines(string(batchOf(uint64(i), frame...).Lines))) {
 			name := frame[k]
 			_, there := lines[line]
 			if whole(i) && (got[name] != 1 || !there) {

@@ -85,11 +85,11 @@ func (e *encoder) records(b *Batch, level int) (h frameHeader, frame []byte, err
 	e.frame.Write(make([]byte, frameHeaderSize))
 	h = frameHeader{kind: kindRecords, records: uint32(b.Records), source: b.Source}
 	if level == 0 {
-		h.text.size = int64(len(b.lines))
-		e.frame.Write(b.lines)
+		h.text.size = int64(len(b.Lines))
+		e.frame.Write(b.Lines)
 	} else {
 		h.kind = kindSegment
-		err = e.segment(&h.text, b.lines, level)
+		err = e.segment(&h.text, b.Lines, level)
 	}
 	if err == nil && max(h.text.size, int64(e.frame.Len())) > math.MaxUint32 {
 		err = fmt.Errorf("want at most 4 GiB of records from one chunk, got %d bytes", h.text.size)

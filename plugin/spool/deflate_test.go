@@ -155,8 +155,8 @@ func TestASegmentHoldsItsTextOrAnError(t *testing.T) {
 	}
 	segment := frame[frameHeaderSize:]
 	lines, err := i.read(segment, h.text)
-	if err != nil || !bytes.Equal(lines, b.lines) {
-		t.Errorf("got %q, %v, want %q", lines, err, b.lines)
+	if err != nil || !bytes.Equal(lines, b.Lines) {
+		t.Errorf("got %q, %v, want %q", lines, err, b.Lines)
 	}
 	for what, wrong := range map[string]struct {
 		segment []byte

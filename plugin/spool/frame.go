@@ -124,7 +124,7 @@ func checkFileHeader(b []byte) error {
 // they are sealed and removed. One frame, hence one checksum: all of it holds or none.
 type carry struct {
 	// recent are chunks accepted shortly before, which Fluent Bit may deliver again after a crash, and
-	// expected those that are still to come again after an earlier one. No other log is asked.
+	// expected those that are still to come again after an earlier one. On a start, only the newest log's carry counts.
 	recent, expected []accepted
 	// ends say where the valid part of an earlier log ends.
 	ends map[uuid.UUID]end

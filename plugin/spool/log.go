@@ -162,7 +162,7 @@ func (s *Spool) stillExpected() map[Source][]int64 {
 
 func (s *Spool) full(l *log) bool {
 	// Frames without records (redelivered or wholly rejected chunks) fill a log too.
-	return l.lines >= s.opt.MaxBytes || l.written.Load() >= s.opt.MaxBytes+8<<20 ||
+	return l.lines >= s.opt.MaxBytes || l.written.Load() >= s.opt.MaxBytes+(8<<20) ||
 		s.opt.MaxRecords > 0 && l.records >= s.opt.MaxRecords
 }
 
@@ -183,7 +183,7 @@ func (s *Spool) rotate(last *Batch) error {
 		rest = min(old.records%s.opt.MaxRecords, last.Records)
 	}
 	if rest > 0 {
-		lines = tailLines(last.lines, rest)
+		lines = tailLines(last.Lines, rest)
 		s.ends[old.id] = end{old.last, int64(last.Records - rest)}
 	}
 	if err := s.begin(lines, rest); err != nil {

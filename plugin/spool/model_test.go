@@ -261,7 +261,7 @@ func (c *chunk) batch(s *Spool) (*Batch, error) {
 	}
 	b.add(prefix, first, c.names)
 	if c.ids {
-		b.lines = regexp.MustCompile(regexp.QuoteMeta(prefix)+"[0-9]+").ReplaceAll(b.lines, []byte("own"))
+		b.Lines = regexp.MustCompile(regexp.QuoteMeta(prefix)+"[0-9]+").ReplaceAll(b.Lines, []byte("own"))
 	}
 	return b, nil
 }

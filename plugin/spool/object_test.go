@@ -16,7 +16,7 @@ func TestEqualObjectsOfOneLogHaveKeysOfTheirOwnWithoutAUUID(t *testing.T) {
 	}
 	s := mustOpen(t, o)
 	b := &Batch{Records: 6}
-	b.SetBuffer(append(b.Buffer(), bytes.Repeat([]byte("{}\n"), 6)...))
+	b.Lines = append(b.Lines, bytes.Repeat([]byte("{}\n"), 6)...)
 	if err := errors.Join(s.Append(b), s.Drain(t.Context())); err != nil {
 		t.Fatal(err)
 	}

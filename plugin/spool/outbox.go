@@ -14,9 +14,9 @@ import (
 
 // Object is a sealed object that waits in the outbox.
 type Object struct {
-	Key    string
-	Size   int64 // bytes as they are stored
-	Sealed time.Time
+	Key   string
+	Size  int64     // bytes as they are stored
+	Since time.Time // when it was sealed; in sent/ and failed/ uploaded
 
 	notBefore time.Time
 }
@@ -36,7 +36,7 @@ type outbox struct {
 // add keeps the order, whichever end an object that comes back was taken from.
 func (o *outbox) add(obj Object) {
 	at := len(o.waiting)
-	for at > 0 && o.waiting[at-1].Sealed.After(obj.Sealed) {
+	for at > 0 && o.waiting[at-1].Since.After(obj.Since) {
 		at--
 	}
 	o.waiting = slices.Insert(o.waiting, at, obj)
@@ -137,7 +137,8 @@ func (s *Spool) Sent(obj Object) error {
 	return nil
 }
 
-// Gone takes an object out of the queue whose file somebody removed; false if it is there, or the whole spool is away.
+// Gone takes an object out of the queue whose file somebody removed; false if it is still there, or outbox/ itself is not
+// (unmounted, moved).
 // It removes no file.
 func (s *Spool) Gone(obj Object) bool {
 	o := &s.outbox
@@ -146,10 +147,7 @@ func (s *Spool) Gone(obj Object) bool {
 	if _, err := os.Lstat(s.path(outboxDir, obj.Key)); !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	mine, err1 := s.lock.Stat()
-	there, err2 := os.Stat(s.path("LOCK"))
-	room, err3 := os.Stat(s.path(outboxDir))
-	if err1 != nil || err2 != nil || err3 != nil || !os.SameFile(mine, there) || !room.IsDir() {
+	if folder, err := os.Stat(s.path(outboxDir)); err != nil || !folder.IsDir() || s.attached() != nil {
 		return false
 	}
 	delete(o.taken, obj.Key)
@@ -206,7 +204,7 @@ func (s *Spool) publish(name, key string) error {
 		return fmt.Errorf("publish %s: %w", key, err)
 	}
 	crash("published")
-	o.add(Object{Key: key, Size: st.Size(), Sealed: st.ModTime()})
+	o.add(Object{Key: key, Size: st.Size(), Since: st.ModTime()})
 	o.sealed++
 	o.bytes += st.Size()
 	s.count(&s.objects, st.Size())

@@ -11,7 +11,7 @@ func TestAnObjectThatComesBackKeepsItsPlace(t *testing.T) {
 	s := mustOpen(t, o)
 	for range 3 {
 		b := &Batch{Records: 1}
-		b.SetBuffer(append(b.Buffer(), "{}\n"...))
+		b.Lines = append(b.Lines, "{}\n"...)
 		if err := s.Append(b); err != nil {
 			t.Fatal(err)
 		}
@@ -32,8 +32,8 @@ func TestAnObjectThatComesBackKeepsItsPlace(t *testing.T) {
 	s.Return(oldest, time.Time{})
 	newest := take(true)
 	s.Return(newest, time.Time{})
-	if got := s.Stats().OldestWaiting; !got.Equal(oldest.Sealed) {
-		t.Errorf("the oldest waits since %s, want %s", got, oldest.Sealed)
+	if got := s.Stats().OldestWaiting; !got.Equal(oldest.Since) {
+		t.Errorf("the oldest waits since %s, want %s", got, oldest.Since)
 	}
 	for i, want := range []string{oldest.Key, "", newest.Key} {
 		if got := take(false); want != "" && got.Key != want {

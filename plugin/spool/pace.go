@@ -13,7 +13,7 @@ const (
 	// twice as long; with pauses, 38 flushes take it in turn. It goes on at 60 MB/s and more all the same.
 	pause     = 300 * time.Microsecond
 	paceBytes = 64 << 10
-	// flushing is how long after its begin a flush is taken to go on.
+	// flushing is how long after it began a flush is taken to be running.
 	flushing = 20 * time.Millisecond
 )
 

@@ -34,7 +34,7 @@ func TestBackgroundPausesByTheBytesItHandlesWhileChunksComeIn(t *testing.T) {
 						text := make([]byte, test.size/2)
 						_, _ = random.Read(text)
 						b := begun(t, s, uint64(i), fmt.Sprintf("%x", text))
-						total += len(b.lines)
+						total += len(b.Lines)
 						mustAppend(t, s, b)
 					}
 					if busy {

@@ -17,9 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Retry offers every line of rejected/ to again, oldest first, days before since (2006-01-02) aside. The
-// records that again returns, as Batch has them, become objects of o; a line stays if
-// again says keep. It returns the number of objects. It needs no lock and works beside the process that
+// Retry calls again for each line of rejected/, oldest day first, leaving out the days before since (2006-01-02). The lines
+// that again returns, as Batch has them, go into new objects of o; with keep, the rejected line stays. It returns the number of objects. It needs no lock and works beside the process that
 // has it: that one takes the objects up within seconds, or else the next start does.
 //
 // What stays of a day lies beside it, in rejected/.retry-<uuid>, until all objects of that day are whole in

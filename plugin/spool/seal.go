@@ -174,7 +174,7 @@ func (s *Spool) Close() error {
 
 // sealer is the state of the one goroutine that seals.
 type sealer struct {
-	deflate *flate.Writer // for what is no segment yet; nil until there is such
+	deflate *flate.Writer // compresses lines that are no segments yet; made on first use
 
 	trimmed time.Time // when it was last said that sent/ had no room
 	looked  time.Time // when failed/ and rejected/ were last measured

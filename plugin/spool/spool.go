@@ -22,6 +22,7 @@
 package spool
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -62,24 +63,21 @@ type Options struct {
 	// Log is used by Open and Run, for what an operator should know and no caller can act on.
 	Log *slog.Logger
 
-	segmentFrom int // other than the package's, in tests
+	segmentFrom int // instead of leastSegment, in tests
 }
 
-// segmentFrom is how many bytes of lines make a segment worth it. What comes in small batches is compressed together when
+// leastSegment is how many bytes of lines make a segment worth it. What comes in small batches is compressed together when
 // it is sealed: a record of an access log takes 190 bytes in a segment of its own, 42 among 10, 19 among 100, and 16 from
 // some 300 (64 KB) on.
-const segmentFrom = 64 << 10
+const leastSegment = 64 << 10
 
 // segments tells if whole segments make an object: a JSON array is not what one line after the other makes.
 func (o *Options) segments() bool { return o.GzipLevel > 0 && !o.JSONArray }
 
 // segmentLevel is the gzip level of the segment that a batch becomes, 0 if its lines lie in the log as they are.
 func (o *Options) segmentLevel(b *Batch) int {
-	from := o.segmentFrom
-	if from == 0 {
-		from = segmentFrom
-	}
-	if !o.segments() || len(b.lines) < from {
+	from := cmp.Or(o.segmentFrom, leastSegment)
+	if !o.segments() || len(b.Lines) < from {
 		return 0
 	}
 	return o.GzipLevel
@@ -142,19 +140,12 @@ const (
 type Batch struct {
 	Source  Source
 	Records int
-	lines   []byte
+	Lines   []byte // one for each record: text without a line feed inside, and a line feed
 
 	// Its numbers for records: most of them from first on, in log. See Begin.
 	log         *log
 	first, most int
 }
-
-// Buffer is where lines are appended; hand the longer slice back with SetBuffer. A line is one record: text without a line
-// feed inside, and a line feed.
-func (b *Batch) Buffer() []byte { return b.lines }
-
-// SetBuffer takes what Buffer gave, with lines appended.
-func (b *Batch) SetBuffer(buf []byte) { b.lines = buf }
 
 // Spool is safe for concurrent use.
 type Spool struct {
@@ -193,7 +184,7 @@ type Spool struct {
 
 	encoders sync.Pool // of *encoder
 
-	begun atomic.Pointer[time.Time] // when the last batch was, nil: never
+	begun atomic.Pointer[time.Time] // when the last batch was begun; nil before the first
 
 	asideMu sync.Mutex // one writer of rejected/ at a time
 
@@ -201,13 +192,13 @@ type Spool struct {
 	sealer sealer
 }
 
-// Begin empties b for the records of a chunk, at most so many, and keeps its memory. It answers ErrFull if Append would
+// Begin empties b for the records of a chunk, at most most of them, and keeps its memory. It answers ErrFull if Append would
 // refuse even one byte.
 //
 // The unique ids of records that have none are prefix, `<uuid>-`, and their number from first on. No other batch gets them.
 // The uuid is that of the object that the records are going to be in, or of an earlier one if that fills up meanwhile.
 func (s *Spool) Begin(b *Batch, src Source, most int) (prefix string, first int, err error) {
-	*b = Batch{Source: src, lines: b.lines[:0]}
+	*b = Batch{Source: src, Lines: b.Lines[:0]}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.attached(); err != nil {
@@ -345,11 +336,10 @@ func (s *Spool) RoomFor(n int) error {
 // room answers ErrFull if n bytes more are too many. A part of the disk is left free: sealing needs
 // room beside the log, and a disk that is full of logs could never be drained.
 func (s *Spool) room(n int64) error {
-	open, records := s.held()
+	open, records, have := s.held()
 	// What is in sent/ is in the bucket, and takes no room from what is not: it is given up first. A chunk
 	// larger than the limit is let in alone, or it would never be.
-	have := open + s.objects + s.failed + s.stuck
-	if s.opt.Limit > 0 && have+n > s.opt.Limit && (records > 0 || s.objects+s.failed+s.stuck > 0) {
+	if s.opt.Limit > 0 && have+n > s.opt.Limit && (records > 0 || have > open) {
 		return fmt.Errorf("%w: want at most %d bytes (store_dir_limit_size), have %d", ErrFull, s.opt.Limit, have)
 	}
 	// The object of a log takes about as much again until the log is removed.
@@ -375,17 +365,18 @@ func (s *Spool) free() int64 {
 	return int64(min(st.Bavail, math.MaxInt64/2/uint64(st.Bsize))) * int64(st.Bsize)
 }
 
-// held is what the logs hold. The caller holds s.mu.
-func (s *Spool) held() (bytes int64, records int) {
+// held is what the logs hold, and what counts against Options.Limit: that and the objects but those in sent/. The caller
+// holds s.mu.
+func (s *Spool) held() (open int64, records int, all int64) {
 	for _, l := range s.sealing {
-		bytes += l.written.Load()
+		open += l.written.Load()
 		records += l.records
 	}
 	if s.current != nil {
-		bytes += s.current.written.Load()
+		open += s.current.written.Load()
 		records += s.current.records
 	}
-	return bytes, records
+	return open, records, open + s.objects + s.failed + s.stuck
 }
 
 func (s *Spool) poke() {

@@ -70,7 +70,7 @@ func begun(t *testing.T, s *Spool, source uint64, names ...string) *Batch {
 
 func (b *Batch) add(prefix string, first int, names []string) {
 	for i, n := range names {
-		b.lines = fmt.Appendf(b.lines, "{\"name\":%q,\"uniqueId\":\"%s%d\"}\n", n, prefix, first+i)
+		b.Lines = fmt.Appendf(b.Lines, "{\"name\":%q,\"uniqueId\":\"%s%d\"}\n", n, prefix, first+i)
 	}
 	b.Records = len(names)
 }
@@ -311,7 +311,7 @@ func TestMaxBytesIsOfLinesAndNotOfWhatTheyTakeOnDisk(t *testing.T) {
 	s := openUnsynced(t, o)
 	for i := range 3 {
 		b := &Batch{Records: 1, Source: Source{1, uint64(i)}}
-		b.SetBuffer(append(bytes.Repeat([]byte("x"), 60_000), '\n'))
+		b.Lines = append(bytes.Repeat([]byte("x"), 60_000), '\n')
 		mustAppend(t, s, b)
 	}
 	if n := len(s.sealing); n != 1 || s.current.records != 1 {
@@ -349,7 +349,7 @@ func TestALargeBatchIsNoReasonToKeepAsMuchMemory(t *testing.T) {
 	o.JSONArray = true
 	s := openUnsynced(t, o)
 	b := &Batch{Records: 40}
-	b.SetBuffer(bytes.Repeat(append(bytes.Repeat([]byte("x"), 1<<20-1), '\n'), 40))
+	b.Lines = bytes.Repeat(append(bytes.Repeat([]byte("x"), 1<<20-1), '\n'), 40)
 	mustAppend(t, s, b)
 	mustAppend(t, s, batchOf(1, "a"))
 	if e, kept := s.encoders.Get().(*encoder); kept && e.frame.Cap() > 1<<20 { // a pool may lose it

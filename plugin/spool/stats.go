@@ -22,11 +22,11 @@ func (s *Spool) Stats() Stats {
 	o.mu.Lock()
 	st := Stats{Sealed: o.sealed, WaitingObjects: len(o.waiting) + len(o.taken), WaitingBytes: o.bytes, LimitBytes: s.opt.Limit}
 	if len(o.waiting) > 0 {
-		st.OldestWaiting = o.waiting[0].Sealed
+		st.OldestWaiting = o.waiting[0].Since
 	}
 	for _, obj := range o.taken {
-		if st.OldestWaiting.IsZero() || obj.Sealed.Before(st.OldestWaiting) {
-			st.OldestWaiting = obj.Sealed
+		if st.OldestWaiting.IsZero() || obj.Since.Before(st.OldestWaiting) {
+			st.OldestWaiting = obj.Since
 		}
 	}
 	o.mu.Unlock()
@@ -42,9 +42,9 @@ func (s *Spool) Stats() Stats {
 			st.OldestWaiting = l.opened
 		}
 	}
-	open, records := s.held()
+	open, records, used := s.held()
 	st.WaitingRecords = records
-	st.UsedBytes, st.FailedBytes = open+s.objects+s.failed+s.stuck, s.failed
+	st.UsedBytes, st.FailedBytes = used, s.failed
 	if most := st.UsedBytes + max(0, s.free()+s.sent-open-reserve); st.LimitBytes == 0 || most < st.LimitBytes {
 		st.LimitBytes = most
 	}

@@ -40,7 +40,7 @@ func (s *Spool) ForgetAll() {
 // Uploaded receives after objects came into sent/.
 func (s *Spool) Uploaded() <-chan struct{} { return s.uploaded }
 
-// InBucket lists sent/, the longest there first. Sealed is then the time of the upload.
+// InBucket lists sent/, the longest there first.
 func (s *Spool) InBucket() ([]Object, error) {
 	if err := s.attached(); err != nil {
 		return nil, err
@@ -121,8 +121,8 @@ func (s *Spool) keep(obj Object) error {
 // within its limit, and on every one if the disk is full. Only Run calls it.
 func (s *Spool) trimSent() {
 	s.mu.Lock()
-	open, _ := s.held()
-	over := open + s.objects + s.failed + s.stuck + s.sent - s.opt.Limit
+	_, _, over := s.held()
+	over += s.sent - s.opt.Limit
 	if s.opt.Limit <= 0 {
 		over = 0
 	}
@@ -207,14 +207,14 @@ func (s *Spool) listObjects(room string) ([]Object, error) {
 	var objects []Object
 	err := walk(s.path(room), func(key string, st fs.FileInfo) {
 		if !strings.HasSuffix(key, ReasonSuffix) && !strings.HasPrefix(st.Name(), leftPrefix) {
-			objects = append(objects, Object{Key: key, Size: st.Size(), Sealed: st.ModTime()})
+			objects = append(objects, Object{Key: key, Size: st.Size(), Since: st.ModTime()})
 		}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list %s/: %w", room, err)
 	}
 	slices.SortFunc(objects, func(a, b Object) int {
-		if c := a.Sealed.Compare(b.Sealed); c != 0 {
+		if c := a.Since.Compare(b.Since); c != 0 {
 			return c
 		}
 		return strings.Compare(a.Key, b.Key)
