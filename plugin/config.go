@@ -84,8 +84,11 @@ var options = []option{
 	{"external_id", "", "", func(c *Config, v string) error { c.Bucket.ExternalID = v; return nil }},
 	{"sts_endpoint", "", "https://sts.us-west-2.amazonaws.com", func(c *Config, v string) error { c.Bucket.STSEndpoint = v; return nil }},
 	{"profile", "", "billing", func(c *Config, v string) error { c.Bucket.Profile = v; return nil }},
-	{"compression", "gzip", "gzip", oneOf(map[string]func(*Config){
-		"gzip": func(c *Config) { c.GzipLevel = defaultGzipLevel }, "none": func(c *Config) { c.GzipLevel = 0 }})},
+	{"compression", "gzip", "gzip", oneOf(func(c *Config, v string) {
+		if c.GzipLevel = defaultGzipLevel; v == "none" {
+			c.GzipLevel = 0
+		}
+	}, "gzip", "none")},
 	{"compression_level", "", "1", func(c *Config, v string) error {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 1 || n > 9 {
@@ -111,11 +114,8 @@ var options = []option{
 	{"server_side_encryption", "", "aws:kms", func(c *Config, v string) error { c.Bucket.SSE = v; return nil }},
 	{"ssekms_key_id", "", "", func(c *Config, v string) error { c.Bucket.KMSKeyID = v; return nil }},
 	{"tagging", "", "team=billing&env=prod", func(c *Config, v string) error { c.Bucket.Tagging = v; return nil }},
-	{"startup_check", "probe", "probe", oneOf(map[string]func(*Config){
-		"probe": func(c *Config) { c.StartupCheck = "probe" }, "put": func(c *Config) { c.StartupCheck = "put" },
-		"off": func(c *Config) { c.StartupCheck = "off" }})},
-	{"format", "ndjson", "ndjson", oneOf(map[string]func(*Config){
-		"ndjson": func(c *Config) { c.JSONArray = false }, "json_array": func(c *Config) { c.JSONArray = true }})},
+	{"startup_check", "probe", "probe", oneOf(func(c *Config, v string) { c.StartupCheck = v }, "probe", "put", "off")},
+	{"format", "ndjson", "ndjson", oneOf(func(c *Config, v string) { c.JSONArray = v == "json_array" }, "ndjson", "json_array")},
 	{"total_file_size", "50M", "50M", func(c *Config, v string) (err error) {
 		if c.TotalFileSize, err = parseSize(v); err == nil && c.TotalFileSize > largestPut {
 			err = errors.New("at most 5G, as much as S3 takes in one request")
@@ -134,8 +134,7 @@ var options = []option{
 	}},
 	{"store_dir_limit_size", "10G", "10G", func(c *Config, v string) (err error) { c.StoreDirLimit, err = parseSize(v); return }},
 	{"rejected_limit_size", "1G", "1G", func(c *Config, v string) (err error) { c.RejectedLimit, err = parseSize(v); return }},
-	{"rejected_overflow", "retry", "retry", oneOf(map[string]func(*Config){
-		"retry": func(c *Config) { c.DropRejects = false }, "drop": func(c *Config) { c.DropRejects = true }})},
+	{"rejected_overflow", "retry", "retry", oneOf(func(c *Config, v string) { c.DropRejects = v == "drop" }, "retry", "drop")},
 	{"failure_reports", "on", "on", func(c *Config, v string) (err error) { c.Reports, err = parseBool(v); return }},
 	{"failure_reports_prefix", "failed-requests/", "failed-requests/", func(c *Config, v string) error { c.ReportsPrefix = strings.TrimLeft(v, "/"); return nil }},
 	{"failure_reports_window", "1h", "1h", func(c *Config, v string) (err error) { c.ReportsWindow, err = parseDuration(v); return }},
@@ -287,18 +286,12 @@ func (c *Config) contentType() string {
 	return "application/x-ndjson"
 }
 
-func oneOf(values map[string]func(*Config)) func(*Config, string) error {
+func oneOf(set func(*Config, string), values ...string) func(*Config, string) error {
 	return func(c *Config, v string) error {
-		set, ok := values[strings.ToLower(v)]
-		if !ok {
-			names := make([]string, 0, len(values))
-			for name := range values {
-				names = append(names, name)
-			}
-			slices.Sort(names)
-			return errors.New(strings.Join(names, " or "))
+		if v = strings.ToLower(v); !slices.Contains(values, v) {
+			return errors.New(strings.Join(values, " or "))
 		}
-		set(c)
+		set(c, v)
 		return nil
 	}
 }

@@ -109,7 +109,7 @@ func TestEveryMistakeIsNamedAtOnceWithWantGotAndExample(t *testing.T) {
 		`failure_reports: want on or off, got "maybe"`,
 		`canned_acl: want`, `storage_class: want`, `server_side_encryption: want`, `endpoint: want`, `region: want`,
 		`s3_key_format: want $UUID, or both %N and $HASH`,
-		`startup_check: want off or probe or put, got "yes"`,
+		`startup_check: want probe or put or off, got "yes"`,
 		"meter_value: want", "\n    $a[\n",
 	} {
 		if !strings.Contains(err.Error(), want) {

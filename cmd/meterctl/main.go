@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -65,7 +66,7 @@ func main() {
 func run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("meterctl", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	dir := flags.String("store-dir", defaultDir(), "")
+	given := flags.String("store-dir", "", "")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			_, err = io.WriteString(out, usage)
@@ -77,36 +78,28 @@ func run(args []string, out io.Writer) error {
 		return errors.New("want a command, got none; meterctl -h lists them")
 	}
 	verb, rest := flags.Arg(0), flags.Args()[1:]
+	dir := cmp.Or(*given, os.Getenv("AMBERFLO_STORE_DIR"), "/tmp/fluent-bit/amberflo")
 	w := bufio.NewWriter(out)
 	var err error
 	switch verb {
 	case "ls":
-		err = list(w, *dir, rest)
+		err = list(w, dir, rest)
 	case "check":
-		err = check(w, *dir, rest)
+		err = check(w, dir, rest)
 	case "cat":
-		err = cat(w, *dir, rest)
+		err = cat(w, dir, rest)
 	case "resend":
-		err = resend(w, *dir, rest)
+		err = resend(w, dir, rest)
 	case "drop":
-		err = drop(w, *dir, rest)
+		err = drop(w, dir, rest)
 	case "map":
 		err = mapSamples(os.Stdin, w, os.Stderr, rest)
 	case "retry-rejected":
-		chosen := ""
-		flags.Visit(func(f *flag.Flag) { chosen = f.Value.String() }) // there is but one
-		err = retryRejected(w, os.Stderr, chosen, rest)
+		err = retryRejected(w, os.Stderr, *given, rest)
 	default:
 		err = fmt.Errorf("want ls, check, cat, resend, drop, map or retry-rejected, got %q; meterctl -h explains them", verb)
 	}
 	return errors.Join(err, w.Flush())
-}
-
-func defaultDir() string {
-	if dir := os.Getenv("AMBERFLO_STORE_DIR"); dir != "" {
-		return dir
-	}
-	return "/tmp/fluent-bit/amberflo"
 }
 
 // list prints a line per room, or with -l a line per file.

@@ -108,11 +108,12 @@ func (s *Spool) takeLock() error {
 	return nil
 }
 
+// recover brings the directory to order: what was sealed, the objects, the logs, and a log to go on with.
 func (s *Spool) recover() error {
 	if err := s.recoverSealing(); err != nil {
 		return err
 	}
-	if room, err := s.lockRetries(); err == nil {
+	if room, err := s.lockRetries(); err == nil { // locked: meterctl is at it, and undoes what it does not finish
 		err = s.undoRetries()
 		_ = room.Close()
 		if err != nil {
@@ -122,6 +123,23 @@ func (s *Spool) recover() error {
 	if err := s.syncDirs(); err != nil {
 		return err
 	}
+	if err := s.recoverObjects(); err != nil {
+		return err
+	}
+	if err := s.recoverLogs(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.begin(nil, 0); err != nil {
+		// A full disk does not hold up the start: the outbox may drain, and Append tries again.
+		s.opt.Log.Error("cannot accept records yet, will be tried again", "err", err)
+	}
+	return nil
+}
+
+// recoverObjects takes up the objects in outbox/ and sent/.
+func (s *Spool) recoverObjects() error {
 	for _, room := range []string{outboxDir, sentDir, failedDir} {
 		if err := s.removeEmptyDirs(room); err != nil {
 			return err
@@ -135,17 +153,17 @@ func (s *Spool) recover() error {
 	if err != nil {
 		return err
 	}
-	for _, obj := range s.outbox.waiting {
-		s.outbox.bytes += obj.Size
-		s.objects += obj.Size
-	}
-	for _, obj := range sent {
-		s.sent += obj.Size
-	}
+	s.outbox.bytes = sizeOf(s.outbox.waiting)
+	s.objects, s.sent = s.outbox.bytes, sizeOf(sent)
 	if len(sent) > 0 {
 		s.uploaded <- struct{}{}
 	}
 	s.lookAside()
+	return nil
+}
+
+// recoverLogs takes up the logs in open/, to be sealed, and the chunks that may come again.
+func (s *Spool) recoverLogs() error {
 	entries, err := os.ReadDir(s.path(openDir)) // by name, and so by age
 	if err != nil {
 		return err
@@ -178,12 +196,6 @@ func (s *Spool) recover() error {
 		if _, err := os.Stat(s.logPath(id)); errors.Is(err, fs.ErrNotExist) {
 			delete(s.ends, id)
 		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.begin(nil, 0); err != nil {
-		// A full disk does not hold up the start: the outbox may drain, and Append tries again.
-		s.opt.Log.Error("cannot accept records yet, will be tried again", "err", err)
 	}
 	return nil
 }
@@ -270,7 +282,7 @@ func (s *Spool) recoverLog(l *log, found map[accepted]int64) error {
 			if len(scan.payload) == 8 {
 				delete(found, accepted{h.source, int64(binary.LittleEndian.Uint64(scan.payload))})
 			}
-			fallthrough
+			fallthrough // it may come a third time, and is then known by this frame
 		case kindRecords, kindSegment:
 			found[accepted{h.source, h.accepted}] = h.accepted + int64(recentAge)
 		case kindCarry:
