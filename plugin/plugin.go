@@ -10,11 +10,11 @@ package plugin
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -180,7 +180,7 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		var n int
 		var refusal *meter.Refusal
 		if buf, n, refusal = w.mapper.Append(buf, tag, ev); refusal != nil {
-			w.rejects = appendReject(w.rejects, reject{
+			w.rejects = appendReject(w.rejects, Reject{
 				ID: fmt.Sprintf("%016x-%d", source.Hash, events), Reason: refusal.Reason, Detail: refusal.Detail, Output: p.name, Tag: tag,
 			}, ev)
 			w.refused = append(w.refused, refusal)
@@ -257,8 +257,8 @@ func (p *Instance) source(salt uint64, tag string, data []byte) spool.Source {
 	return spool.Source{Length: uint32(len(data)), Hash: xxh3.HashSeed(data, xxh3.HashStringSeed(tag, salt+uint64(p.number)))}
 }
 
-// reject is one line of rejected/<day>.ndjson.
-type reject struct {
+// Reject is one line of rejected/<day>.ndjson.
+type Reject struct {
 	ID     string `json:"id"`     // the same if the chunk comes again; no other spool has it
 	Reason string `json:"reason"` // a stable word
 	Detail string `json:"detail"` // a sentence
@@ -268,12 +268,12 @@ type reject struct {
 	TagBytes []byte          `json:"tag_bytes,omitempty"`
 	Time     string          `json:"time"` // of the event, RFC 3339
 	Record   json.RawMessage `json:"record"`
-	// Chunk is the event as it came, msgpack in base64, behind the start of its group if it has one:
+	// Chunk is the event as it came, msgpack (in the line base64), behind the start of its group if it has one:
 	// what JSON cannot hold is in here.
-	Chunk string `json:"chunk"`
+	Chunk []byte `json:"chunk"`
 }
 
-func appendReject(b []byte, r reject, ev *chunk.Event) []byte {
+func appendReject(b []byte, r Reject, ev *chunk.Event) []byte {
 	r.Time = time.Unix(ev.Seconds, ev.Nanos).UTC().Format(time.RFC3339Nano)
 	value := ev.Record
 	if ev.Malformed != "" {
@@ -286,7 +286,7 @@ func appendReject(b []byte, r reject, ev *chunk.Event) []byte {
 	if !utf8.ValidString(r.Tag) {
 		r.TagBytes = []byte(r.Tag)
 	}
-	r.Chunk = base64.StdEncoding.EncodeToString(append(append([]byte(nil), ev.GroupRaw...), ev.Raw...))
+	r.Chunk = slices.Concat(ev.GroupRaw, ev.Raw)
 	line, _ := json.Marshal(r) // texts, and JSON that is valid: it cannot fail
 	return append(append(b, line...), '\n')
 }

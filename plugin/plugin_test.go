@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -133,8 +132,8 @@ func TestAFlushKeepsEachPartOfAChunk(t *testing.T) {
 	if len(rejected) != 2 || rejected[0].Reason != "no_customer" || rejected[1].Reason != "not_an_event" {
 		t.Fatalf("got %+v, want the two refusals", rejected)
 	}
-	if raw, err := base64.StdEncoding.DecodeString(rejected[0].Chunk); err != nil || !strings.Contains(string(data), string(raw)) || rejected[0].Tag != "app" {
-		t.Errorf("got %q, %v: want the event as it came", raw, err)
+	if raw := rejected[0].Chunk; len(raw) == 0 || !bytes.Contains(data, raw) || rejected[0].Tag != "app" {
+		t.Errorf("got %q: want the event as it came", raw)
 	}
 	for _, want := range []string{"damaged", "reason=no_customer", "reason=not_an_event"} {
 		if strings.Count(c.log(), want) == 0 {
@@ -143,7 +142,7 @@ func TestAFlushKeepsEachPartOfAChunk(t *testing.T) {
 	}
 }
 
-func rejects(t *testing.T, dir string) (all []reject) {
+func rejects(t *testing.T, dir string) (all []Reject) {
 	t.Helper()
 	files, _ := filepath.Glob(filepath.Join(dir, "rejected", "*.ndjson"))
 	for _, name := range files {
@@ -152,7 +151,7 @@ func rejects(t *testing.T, dir string) (all []reject) {
 			t.Fatal(err)
 		}
 		for s := bufio.NewScanner(f); s.Scan(); {
-			var r reject
+			var r Reject
 			if err := json.Unmarshal(s.Bytes(), &r); err != nil {
 				t.Fatal(err)
 			}
@@ -356,7 +355,7 @@ func TestEqualRejectsOfTwoSpoolsHaveTwoIDs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var r reject
+		var r Reject
 		if err := json.Unmarshal(text, &r); err != nil {
 			t.Fatal(err)
 		}

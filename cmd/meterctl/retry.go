@@ -13,17 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"out_amberflo/plugin"
 	"out_amberflo/plugin/spool"
 )
-
-// reject is what of a line of rejected/ it takes to map its record again.
-type reject struct {
-	ID       string
-	Output   string
-	Tag      string
-	TagBytes []byte `json:"tag_bytes"` // where it is no UTF-8
-	Chunk    []byte // the event as it came, behind the start of its group
-}
 
 // retryRejected maps what was set aside by the present configuration, and has delivered what now maps. It works in
 // storeDir, or in the configuration's if that is empty.
@@ -105,7 +97,7 @@ type retry struct {
 
 // again maps one line of rejected/.
 func (r *retry) again(line []byte) (records []byte, keep bool) {
-	var what reject
+	var what plugin.Reject
 	if err := json.Unmarshal(line, &what); err != nil || what.ID == "" || what.Output == "" {
 		r.unreadable++
 		return nil, true
