@@ -116,8 +116,8 @@ func (s *Spool) syncDir(dir string) error {
 func (s *Spool) Salt() (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.salt != 0 {
-		return s.salt, nil
+	if salt := s.salt.Load(); salt != 0 {
+		return salt, nil
 	}
 	path := s.path("ID")
 	id, err := os.ReadFile(path)
@@ -130,8 +130,12 @@ func (s *Spool) Salt() (uint64, error) {
 			return 0, err
 		}
 	}
+	s.salt.Store(saltOf(id))
+	return s.salt.Load(), nil
+}
+
+func saltOf(id []byte) uint64 {
 	hash := fnv.New64a()
 	_, _ = hash.Write(id) // it cannot fail
-	s.salt = hash.Sum64()
-	return s.salt, nil
+	return hash.Sum64()
 }

@@ -164,3 +164,38 @@ func TestTheLimitIsWhatTheDiskHasRoomForIfThatIsLess(t *testing.T) {
 		}
 	}
 }
+
+// A folder may get another number though it is the same: then ID tells.
+func TestTheDirectoryIsKnownByItsID(t *testing.T) {
+	s := mustOpen(t, testOptions(t.TempDir()))
+	salt, err := s.Salt()
+	if err != nil || salt == 0 {
+		t.Fatal(salt, err)
+	}
+	if again, err := s.Salt(); again != salt || err != nil {
+		t.Errorf("got %x, then %x, %v", salt, again, err)
+	}
+	mustAppend(t, s, begun(t, s, 1, "a"))
+	other := s.path("x")
+	if err := os.CopyFS(other, os.DirFS(s.path(openDir))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(s.path(openDir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(other, s.path(openDir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.attached(); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(s.path("ID"), []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.attached(); err == nil {
+		t.Error("want another spool told")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -267,6 +267,10 @@ func (s *Spool) attached() error {
 	if err == nil && os.SameFile(mine, there) {
 		return nil
 	}
+	// Some network file systems number a folder anew: what it holds tells then.
+	if id, err := os.ReadFile(s.path("ID")); err == nil && saltOf(id) == s.salt.Load() {
+		return nil
+	}
 	return fmt.Errorf("store_dir %s is not the directory that was opened: it was removed, or another is mounted over it; "+
 		"want it back, or a restart of Fluent Bit", s.opt.Dir)
 }

@@ -172,18 +172,18 @@ type Spool struct {
 	ends     map[uuid.UUID]end  // of logs that still exist
 	doubt    string             // path of a log that may exist or not; see settle
 	lastAt   int64
-	objects  int64  // bytes in outbox/
-	sent     int64  // bytes in sent/
-	crowded  bool   // the disk lacks what sent/ has
-	failed   int64  // bytes in failed/
-	stuck    int64  // bytes in sealing/ that could not be published
-	rejected int64  // bytes in rejected/
-	salt     uint64 // 0: not known yet
+	objects  int64 // bytes in outbox/
+	sent     int64 // bytes in sent/
+	crowded  bool  // the disk lacks what sent/ has
+	failed   int64 // bytes in failed/
+	stuck    int64 // bytes in sealing/ that could not be published
+	rejected int64 // bytes in rejected/
 	// resendable: there is something that meterctl could send again.
 	resendable bool
 
 	encoders sync.Pool // of *encoder
 
+	salt  atomic.Uint64             // see Salt; 0: not known yet
 	begun atomic.Pointer[time.Time] // when the last batch was begun; nil before the first
 
 	asideMu sync.Mutex // one writer of rejected/ at a time
