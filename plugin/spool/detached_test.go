@@ -199,3 +199,33 @@ func TestTheDirectoryIsKnownByItsID(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Between the removal of a log and the publication of its objects, their room is not to be given away.
+func TestASealGivesNoRoomAway(t *testing.T) {
+	s := mustOpen(t, testOptions(t.TempDir()))
+	for i := range uint64(10) {
+		mustAppend(t, s, begun(t, s, i, strings.Repeat("x", 50)))
+	}
+	s.opt.Limit = s.Stats().UsedBytes
+	rename, published := s.rename, 0
+	s.rename = func(from, to string) error {
+		if strings.Contains(to, "/"+outboxDir+"/") {
+			published++
+			if err := s.RoomFor(1); err == nil {
+				t.Errorf("room for more while %s is published", to)
+			}
+		}
+		return rename(from, to)
+	}
+	s.current.opened = s.current.opened.Add(-s.opt.MaxAge)
+	sealNow(t, s)
+	if published != 1 {
+		t.Errorf("%d objects were published, want 1", published)
+	}
+	if st := s.Stats(); s.stuck != 0 || st.UsedBytes > s.opt.Limit {
+		t.Errorf("%d bytes still count as unpublished, %d of %d used", s.stuck, st.UsedBytes, s.opt.Limit)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -116,6 +116,7 @@ func (s *Spool) sealAll(ctx context.Context, logs []*log) error {
 		}
 		s.mu.Lock()
 		s.sealing = slices.DeleteFunc(s.sealing, func(x *log) bool { return x == l })
+		s.stuck += l.written.Load() // its objects count until they are published, or its room would be given away
 		delete(s.ends, l.id)
 		s.mu.Unlock()
 		errs = append(errs, s.publishAll())
