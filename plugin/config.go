@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"out_amberflo/plugin/bucket"
 	"out_amberflo/plugin/meter"
@@ -258,7 +259,11 @@ func (c *Config) describe() string {
 		switch {
 		case slices.Contains([]string{"bucket", "region", "store_dir", "external_id"}, o.key):
 		case c.delivery[i] != o.value, o.key == "s3_key_format", o.key == "upload_timeout":
-			fmt.Fprintf(b, " %s=%s", o.key, c.delivery[i])
+			v := c.delivery[i]
+			if strings.ContainsFunc(v, unicode.IsControl) {
+				v = strconv.Quote(v)
+			}
+			fmt.Fprintf(b, " %s=%s", o.key, v)
 		}
 	}
 	for _, m := range c.mapping {

@@ -177,6 +177,7 @@ func TestAKeyFormatThatCouldLoseAnObjectIsRefused(t *testing.T) {
 		"logs/%Y.gz":              "no object overwrites another",
 		"logs/$HASH.gz":           "no object overwrites another",
 		"logs/%N.gz":              "no object overwrites another",
+		"logs/%%N-$HASH.gz":       "no object overwrites another",
 		"logs/%Q/$UUID.gz":        "strftime",
 		"logs/$UUID.gz/%":         "strftime",
 		"logs//$UUID.gz":          "without empty",

@@ -201,7 +201,7 @@ func (d *delivery) leave() {
 	d.stopShipping()
 	d.shipping.Wait()
 	if n := d.spool.Waiting(); n > 0 {
-		d.log.Warn("stopped with objects waiting: they go out at the next start", "objects", n, "shutdown_timeout", d.config.ShutdownTimeout, "err", err)
+		d.log.Warn("stopped with objects waiting: the next start on this store_dir sends them", "objects", n, "shutdown_timeout", d.config.ShutdownTimeout, "err", err)
 	}
 	if err := d.spool.Close(); err != nil {
 		d.log.Error("closing the spool failed", "err", err)

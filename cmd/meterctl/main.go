@@ -109,7 +109,7 @@ func list(w io.Writer, dir string, args []string) error {
 	long := flags.Bool("l", false, "")
 	quick := flags.Bool("n", false, "")
 	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("ls: %w; it takes -l and -n", err)
+		return fmt.Errorf("ls: %w; it takes -l and -n, and -store-dir DIR stands before ls", err)
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("ls: want -l or -n, or nothing, got %q; -store-dir DIR stands before ls", flags.Arg(0))

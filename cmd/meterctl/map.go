@@ -38,6 +38,10 @@ func load(file, choice string, needs []string, notes io.Writer) (*section, *plug
 	c, mistakes := plugin.Check(s.get)
 	_, ofMapping := plugin.Keys()
 	var errs []error
+	unknown := false // what some option of the delivery will be: others may be judged by it
+	for _, v := range conf.unset {
+		unknown = unknown || s.find(v.key) != nil && s.placeOf(v.key) == v.place && !slices.Contains(ofMapping, v.key)
+	}
 	for _, v := range conf.unset {
 		switch {
 		case s.find(v.key) == nil || s.placeOf(v.key) != v.place: // of another output
@@ -52,7 +56,7 @@ func load(file, choice string, needs []string, notes io.Writer) (*section, *plug
 			errs = append(errs, fmt.Errorf("%s: %w", s.placeOf(m.Key), m))
 		} else {
 			conf.warn(s.placeOf(m.Key), "%v", m)
-			if slices.ContainsFunc(conf.unset, func(v variable) bool { return v.key == m.Key && v.place == s.placeOf(m.Key) }) {
+			if unknown {
 				conf.mistakes--
 			}
 		}

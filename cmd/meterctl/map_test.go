@@ -91,12 +91,14 @@ func TestMapTellsWhatIsRejectedAndWhy(t *testing.T) {
 func TestMapFailsOverAMistakeButNotOverAVariable(t *testing.T) {
 	t.Setenv("AMBERFLO_TEST_SET", "us-west-2")
 	for mapping, want := range map[string]error{
-		"region ${AMBERFLO_TEST_SET}":                         nil,
-		"region us-west-2\nstore_dir ${AMBERFLO_TEST_UNSET}":  nil,
-		"region us-west-2\nmax_records ${AMBERFLO_UNSET}x":    nil, // what it will be is not known here
-		"customer_idd $x":                                     errProblems,
-		"max_records x":                                       errProblems,
-		"region us-west-2\nsts_endpoint http://127.0.0.1:1/x": errProblems,
+		"region ${AMBERFLO_TEST_SET}":                           nil,
+		"region us-west-2\nstore_dir ${AMBERFLO_TEST_UNSET}":    nil,
+		"region us-west-2\nmax_records ${AMBERFLO_UNSET}x":      nil, // what it will be is not known here
+		"region r-1\nexternal_id x\nrole_arn ${AMBERFLO_UNSET}": nil,
+		"region r-1\nexternal_id x":                             errProblems,
+		"customer_idd $x":                                       errProblems,
+		"max_records x":                                         errProblems,
+		"region us-west-2\nsts_endpoint http://127.0.0.1:1/x":   errProblems,
 	} {
 		if _, notes, err := mapped(t, mapping, `{"customerId":"a","meterApiName":"m","meterValue":1}`+"\n"); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v\n%s", mapping, err, want, notes)

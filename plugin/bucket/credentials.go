@@ -52,7 +52,7 @@ func (o Options) Check() (errs []*OptionError) {
 		fail("region", "a region's code", o.Region, "us-west-2")
 	}
 	for _, alone := range []struct{ option, got, needs, need string }{
-		{"external_id", o.ExternalID, "role_arn", o.RoleARN},
+		{"external_id", secret(o.ExternalID), "role_arn", o.RoleARN},
 		{"sts_endpoint", o.STSEndpoint, "role_arn", o.RoleARN},
 		{"ssekms_key_id", o.KMSKeyID, "server_side_encryption", o.SSE},
 	} {
@@ -88,9 +88,19 @@ func (o Options) Check() (errs []*OptionError) {
 			fail(e.option, "a URL that begins with http:// or https://", e.got, e.example)
 		case u.User != nil:
 			fail(e.option, "a URL without credentials in it", e.got, e.example)
+		case u.RawQuery != "":
+			fail(e.option, "a URL without a query", queries.ReplaceAllString(e.got, "$1?…"), e.example)
 		}
 	}
 	return errs
+}
+
+// secret stands for a text that is not to be said.
+func secret(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "…"
 }
 
 // load reads environment and files as the SDK does, without traffic: neither the region nor the defaults mode
@@ -114,7 +124,7 @@ func (o Options) load(ctx context.Context) (aws.Config, error) {
 		return cfg, &OptionError{Option: "profile", Want: "a profile of the shared AWS configuration files", Got: missing.Profile, Example: "default"}
 	}
 	if err != nil {
-		return cfg, fmt.Errorf("read the AWS configuration from environment and files: %w", err)
+		return cfg, fmt.Errorf("read the AWS configuration from environment and files: %s", queries.ReplaceAllString(err.Error(), "$1?…"))
 	}
 	return cfg, nil
 }

@@ -113,7 +113,9 @@ func (e *Error) said() string {
 			}
 		}
 	case errors.As(e.Err, &credentials) && isAPI:
-		text = api.ErrorCode() + ": " + api.ErrorMessage()
+		if text = api.ErrorCode() + ": " + api.ErrorMessage(); api.ErrorCode() == "" { // an endpoint's page, which may hold anything
+			text = "whoever hands out the credentials answered in words that are no error of AWS"
+		}
 	case errors.As(e.Err, &credentials):
 		text = credentials.Error()
 	case errors.As(e.Err, &body):

@@ -23,9 +23,10 @@ func (s *scanner) operand(fields *fieldSet, inList bool) (o operand, err *syntax
 			o.plain = s.while(inBareWord)
 		} else {
 			o.plain = strings.TrimSpace(s.while(func(c byte) bool { return c != '$' }))
-			// Fluent Bit has no comments behind a value.
-			if i := strings.IndexByte(o.plain, '#'); i > 0 && isSpace(o.plain[i-1]) {
-				return o, &syntaxError{want: "no comment behind a value, or quotes around a text with a #", at: from + i}
+			for i := from + 1; i < s.i; i++ { // Fluent Bit has no comments behind a value
+				if s.s[i] == '#' && isSpace(s.s[i-1]) {
+					return o, &syntaxError{want: "no comment behind a value, or quotes around a text with a #", at: i}
+				}
 			}
 		}
 		if s.peek() == '$' {

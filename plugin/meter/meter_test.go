@@ -88,10 +88,14 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		{"a layout without a year", Options{MeterTimeFormat: "%d/%b %H:%M"}, `meter_time_format: want a strptime layout that holds year, month and day, got "%d/%b %H:%M", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout with hours of half a day", Options{MeterTimeFormat: "%Y-%m-%d %I:%M"}, `meter_time_format: want a strptime layout with %p beside %I, or with %H, got "%Y-%m-%d %I:%M", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout with the month for the minutes", Options{MeterTimeFormat: "%F %H:%m"}, `meter_time_format: want a strptime layout with the month once (%m is the month, %M the minute), got "%F %H:%m", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout with month and minute in each other's place", Options{MeterTimeFormat: "%Y-%M-%d %H:%m:%S"}, `meter_time_format: want a strptime layout with the minute, %M, behind the hour (%m is the month), got "%Y-%M-%d %H:%m:%S", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout with seconds for the minutes", Options{MeterTimeFormat: "%F %H:%S"}, `meter_time_format: want a strptime layout with %M, the minute, beside %S, got "%F %H:%S", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout with two days", Options{MeterTimeFormat: "%-d %e.%m.%Y"}, `meter_time_format: want a strptime layout with the day once (%m is the month, %M the minute), got "%-d %e.%m.%Y", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a line break in a literal", Options{CustomerID: "acme\n-eu"}, `customer_id: want a text without line breaks and other control characters, got "acme\n-eu", for example: customer_id $tenant`},
 		{"a line break in a quoted name", Options{Dimensions: "'a\nb'=c"}, `dimensions: want a text without line breaks and other control characters, got "'a\nb'=c", for example: dimensions region, plan=$account['plan'], source=edge`},
+		{"a comment behind a name with a #", Options{CustomerID: "C#corp   # the payer"}, `customer_id: want no comment behind a value, or quotes around a text with a #, got "# the payer", for example: customer_id $tenant
+    C#corp   # the payer
+             ^`},
 		{"a comment", Options{MeterAPIName: "ApiCalls # one per request"}, `meter_api_name: want no comment behind a value, or quotes around a text with a #, got "# one per request", for example: meter_api_name ApiCalls
     ApiCalls # one per request
              ^`},

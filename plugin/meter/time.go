@@ -73,8 +73,10 @@ var parts = []struct {
 	name  string
 	verbs *regexp.Regexp
 }{
-	{"month", verbs("mBbh")}, {"day", verbs("dej")}, {"hour", verbs("HIkl")}, {"minute", verbs("M")}, {"second", verbs("S")},
+	{"month", verbs("mBbh")}, {"day", verbs("de")}, {"hour", hours}, {"minute", minutes}, {"second", verbs("S")},
 }
+
+var hours, minutes = verbs("HIkl"), verbs("M")
 
 func verbs(letters string) *regexp.Regexp { return regexp.MustCompile("%[-_0^#:EO]*[" + letters + "]") }
 
@@ -107,6 +109,11 @@ func compileTimeFormat(s string) (f timeFormat, want string) {
 	for _, p := range parts {
 		if n := len(p.verbs.FindAllString(expanded, -1)); n > 1 {
 			return f, fmt.Sprintf("a strptime layout with the %s once (%%m is the month, %%M the minute)", p.name)
+		}
+	}
+	if at := minutes.FindStringIndex(expanded); at != nil {
+		if hour := hours.FindStringIndex(expanded); hour != nil && at[0] < hour[0] {
+			return f, "a strptime layout with the minute, %M, behind the hour (%m is the month)"
 		}
 	}
 	sample := time.Date(2026, time.November, 21, 20, 34, 56, 0, time.UTC)

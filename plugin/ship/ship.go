@@ -59,8 +59,7 @@ type Shipper struct {
 	opened   chan struct{}
 	refused  map[string]int   // failures of single objects, by key
 	denied   map[string]int64 // of objects that were denied, how many had been uploaded then
-	singles  int              // of failures of single objects, each within a minute of the one before
-	single   time.Time        // of the latest of them
+	singles  alarm.Alarm      // of those failures, of all keys
 	stats    Stats
 }
 
@@ -185,13 +184,9 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 		s.refused[key]++
 		n := s.refused[key]
 		wait := backoff(n, 40*firstWait, refusedWait)
-		if time.Since(s.single) > time.Minute {
-			s.singles = 0
-		}
-		s.singles++
-		s.single = time.Now()
-		if alarm.Doubled(n) && alarm.Doubled(s.singles) { // hundreds may be refused for one reason
-			s.opt.Log.Error("an object was not taken; it is kept and tried again, others go on", "key", key, "failures", n, "next", wait.Round(time.Second), "err", err)
+		if all, tell := s.singles.Failed(e.Kind.String() + e.Code); tell { // hundreds may be refused for one reason
+			s.opt.Log.Error("an object was not taken; it is kept and tried again, others go on", "key", key, "failures", n, "of_all", all,
+				"objects", len(s.refused), "next", wait.Round(time.Second), "err", err)
 		}
 		return time.Now().Add(wait)
 	}
@@ -218,7 +213,8 @@ func (s *Shipper) succeeded(obj spool.Object) {
 	s.forget(obj.Key)
 	if n, lasted, tell := s.trouble.Succeeded(); tell {
 		s.opt.Log.Info(fmt.Sprintf("upload succeeded after %d failures and %s", n, lasted.Round(time.Second)), "waiting", s.opt.Spool.Waiting()-1)
-	} else if s.stats.Uploaded == 1 {
+	}
+	if s.stats.Uploaded == 1 {
 		s.opt.Log.Info("the first object is in the bucket", "key", obj.Key, "bytes", obj.Size)
 	}
 	s.failures, s.until = 0, time.Time{}
@@ -226,8 +222,15 @@ func (s *Shipper) succeeded(obj spool.Object) {
 
 // forget drops what is known of an object that has left the outbox. The caller holds s.mu.
 func (s *Shipper) forget(key string) {
-	delete(s.refused, key)
 	delete(s.denied, key)
+	if _, was := s.refused[key]; !was {
+		return
+	}
+	if delete(s.refused, key); len(s.refused) == 0 {
+		if n, _, tell := s.singles.Succeeded(); tell {
+			s.opt.Log.Info("no object is refused any more", "failures", n)
+		}
+	}
 }
 
 func backoff(n int, first, longest time.Duration) time.Duration {

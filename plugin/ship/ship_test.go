@@ -112,21 +112,34 @@ func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 			s.succeeded(spool.Object{Key: "k"})
 		}
-		if n := l.count("\n"); n > 10 {
+		if n := l.count("\n"); n > 11 {
 			t.Errorf("%d lines of an S3 that flaps:\n%s", n, l.text.String())
 		}
-		if l.count("the first object is in the bucket") != 0 || l.count("upload succeeded after") == 0 {
+		if l.count("the first object is in the bucket") != 1 || l.count("upload succeeded after") == 0 {
 			t.Errorf("want the end of failures said:\n%s", l.text.String())
 		}
 		before := l.count("an object was not taken")
 		for i := range 1200 { // each of 300 objects is refused four times
-			s.failed(fmt.Sprint(i%300), time.Now(), &bucket.Error{Kind: bucket.Refused, Err: errors.New("400")})
+			s.failed(fmt.Sprint(i%300), time.Now(), &bucket.Error{Kind: bucket.Refused, Code: "InvalidArgument", Err: errors.New("400")})
 		}
-		if n := l.count("an object was not taken") - before; n < 2 || n > 11 {
-			t.Errorf("%d lines of objects that are refused, want one for each doubling", n)
+		if n := l.count("an object was not taken") - before; n != 11 {
+			t.Errorf("%d lines of 1,200 refusals, want one for each doubling", n)
+		}
+		s.failed("7", time.Now(), &bucket.Error{Kind: bucket.Refused, Code: "KeyTooLongError", Err: errors.New("400")})
+		if l.count("key=7 failures=5 of_all=1201 objects=300") != 1 {
+			t.Errorf("want another cause said at once:\n%s", l.text.String())
+		}
+		for i := range 300 {
+			if l.count("no object is refused any more") != 0 {
+				t.Fatalf("said with %d still refused", 300-i)
+			}
+			s.succeeded(spool.Object{Key: fmt.Sprint(i)})
+		}
+		if l.count("no object is refused any more") != 1 {
+			t.Error("want the end said")
 		}
 		time.Sleep(2 * time.Minute)
-		s.failed("later", time.Now(), &bucket.Error{Kind: bucket.Refused, Err: errors.New("400")})
+		s.failed("later", time.Now(), &bucket.Error{Kind: bucket.Refused, Code: "InvalidArgument", Err: errors.New("400")})
 		if l.count("key=later") != 1 {
 			t.Error("want a single object said that is refused later")
 		}

@@ -119,12 +119,19 @@ func (s *Spool) Salt() (uint64, error) {
 	if salt := s.salt.Load(); salt != 0 {
 		return salt, nil
 	}
+	if err := s.attached(); err != nil {
+		return 0, err
+	}
 	path := s.path("ID")
 	id, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
-	if len(id) == 0 {
+	if len(id) > 0 { // a power cut may still undo it
+		if err := s.syncDir(s.opt.Dir); err != nil {
+			return 0, err
+		}
+	} else {
 		id = []byte(uuid.NewString() + "\n")
 		if err := s.writeFile(path, id); err != nil {
 			return 0, err

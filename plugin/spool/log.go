@@ -278,7 +278,11 @@ func (s *Spool) attached() error {
 // unlinked tells if somebody removed the log's file.
 func (l *log) unlinked() bool {
 	var st unix.Stat_t
-	return unix.Fstat(int(l.file.Fd()), &st) == nil && st.Nlink == 0
+	if unix.Fstat(int(l.file.Fd()), &st) != nil || st.Nlink > 0 {
+		return false
+	}
+	_, err := os.Lstat(l.file.Name()) // some file systems count no links
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // settle removes a log whose begin failed: it may be on disk or not, and must not come back after a

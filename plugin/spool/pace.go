@@ -41,6 +41,9 @@ func (s *Spool) Read(obj Object) (io.ReadSeekCloser, error) {
 	}
 	f, err := os.Open(s.path(outboxDir, obj.Key))
 	if err != nil {
+		if away := s.attached(); away != nil {
+			err = away
+		}
 		return nil, fmt.Errorf("read object %s: %w", obj.Key, err)
 	}
 	return &pacedFile{f, pace{s: s}}, nil

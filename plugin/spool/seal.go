@@ -204,7 +204,7 @@ func (s *Spool) seal(ctx context.Context, l *log) error {
 		return errors.Join(err, s.unseal(l.origin()))
 	}
 	crash("sealed")
-	if err := s.remove(s.logPath(l.id)); err != nil {
+	if err := s.remove(s.logPath(l.id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	l.removed = true

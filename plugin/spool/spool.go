@@ -308,6 +308,9 @@ func (s *Spool) Redelivered(src Source) (bool, error) {
 	if len(at) == 0 {
 		return false, nil
 	}
+	if err := s.attached(); err != nil {
+		return true, err
+	}
 	// Room is not asked for: it is small, and lets go of a chunk.
 	l, upTo, err := s.put(frameHeader{kind: kindAgain, source: src}, binary.LittleEndian.AppendUint64(make([]byte, frameHeaderSize), uint64(at[0])))
 	if err == nil {
@@ -340,7 +343,7 @@ func (s *Spool) room(n int64) error {
 	// What is in sent/ is in the bucket, and takes no room from what is not: it is given up first. A chunk
 	// larger than the limit is let in alone, or it would never be.
 	if s.opt.Limit > 0 && have+n > s.opt.Limit && (records > 0 || have > open) {
-		return fmt.Errorf("%w: want at most %d bytes (store_dir_limit_size), have %d", ErrFull, s.opt.Limit, have)
+		return fmt.Errorf("%w: want at most %d bytes (store_dir_limit_size), have %d and %d more", ErrFull, s.opt.Limit, have, n)
 	}
 	// The object of a log takes about as much again until the log is removed.
 	if free := s.free(); free < open+n+reserve {

@@ -208,7 +208,7 @@ func TestWhatACauseKeepsBackIsDeliveredOnceItIsMended(t *testing.T) {
 				p.await(append([]string{"[ warn]", "startup_check probe: uploads would fail now"}, test.words[1:]...)...)
 				key, waiting := b.one(b.spool("outbox"))
 				log := p.stop()
-				b.wantLog(log, "stopped with objects waiting: they go out at the next start", "objects=1")
+				b.wantLog(log, "stopped with objects waiting: the next start on this store_dir sends them", "objects=1")
 				b.wantNoSecret(log)
 				if there := b.objects(); len(there) > 0 {
 					t.Errorf("in the bucket already: %q", names(there))

@@ -73,7 +73,7 @@ func TestAStopWhileS3HangsEndsInTime(t *testing.T) {
 		if took > shutdown+margin {
 			t.Errorf("the stop took %s, want shutdown_timeout (%s) and at most a second", took, shutdown)
 		}
-		b.wantLog(log, "[ warn]", "stopped with objects waiting: they go out at the next start", "shutdown_timeout=2s")
+		b.wantLog(log, "[ warn]", "stopped with objects waiting: the next start on this store_dir sends them", "shutdown_timeout=2s")
 
 		proxy.SetRate(0)
 		p = b.start(input{}, b.section())
