@@ -287,11 +287,12 @@ func TestPayloadRecordShipsTheRecordItself(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	for raw, want := range map[string]string{
-		"\x81\xa1k\xa1\xff":                 "bad_utf8: render 5 bytes of msgpack as JSON: a text in it is no UTF-8",
-		"\x81\xa1\xff\x01":                  "bad_utf8: render 4 bytes of msgpack as JSON: a text in it is no UTF-8",
-		"\x81\xa1k\x91\xca\x7f\xc0\x00\x00": "bad_record: render 9 bytes of msgpack as JSON: a number in it is not finite",
-		"\x81\xa1k\xc4\x01\xff":             `{"k":"/w=="}`,
-		"\x81\xa1k\xca\x3d\xcc\xcc\xcd":     `{"k":0.1}`,
+		"\x81\xa1k\xa1\xff":                             "bad_utf8: render 5 bytes of msgpack as JSON: a text in it is no UTF-8",
+		"\x81\xa1\xff\x01":                              "bad_utf8: render 4 bytes of msgpack as JSON: a text in it is no UTF-8",
+		"\x81\xa1k\x91\xca\x7f\xc0\x00\x00":             "bad_record: render 9 bytes of msgpack as JSON: a number in it is not finite",
+		"\x81\xa1k\xcb\xff\xf0\x00\x00\x00\x00\x00\x00": "bad_record: render 12 bytes of msgpack as JSON: a number in it is not finite",
+		"\x81\xa1k\xc4\x01\xff":                         `{"k":"/w=="}`,
+		"\x81\xa1k\xca\x3d\xcc\xcc\xcd":                 `{"k":0.1}`,
 	} {
 		if got := mapChunk(t, o, "", eventOf([]byte{0x80}, []byte(raw))); got != want {
 			t.Errorf("%q: got %s, want %s", raw, got, want)

@@ -269,6 +269,11 @@ func TestWithoutThePermissionToListOneLineSaysSoAndAtLastNothingIsKept(t *testin
 	if left, _ := s.spool.InBucket(); len(left) != 0 {
 		t.Errorf("got %v kept, want nothing", left)
 	}
+	asked := s.listings()
+	eventually("it asked twice more, with nothing in sent/", func() bool { return s.listings() >= asked+2 })
+	if got := s.log.String(); strings.Count(got, "\n") != 1 {
+		t.Errorf("want no line more while it is denied, got\n%s", got)
+	}
 
 	if err := s.server.SetPolicy(t.Context(), s.server.PutAndReportsPolicy()); err != nil {
 		t.Fatal(err)

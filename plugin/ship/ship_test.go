@@ -146,6 +146,25 @@ func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 	})
 }
 
+func TestAPanicInAnUploadGivesTheObjectBack(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	sp, obj := sealed(t, filepath.Join(t.TempDir(), "spool"), log)
+	s := New(Options{Spool: sp, Log: log}) // without a bucket
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("want the panic to come out")
+			}
+		}()
+		s.ship(t.Context(), obj)
+	}()
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	defer stop()
+	if err := sp.Empty(ctx); err != nil || sp.Waiting() != 1 {
+		t.Errorf("got %v, %d objects wait: want the object back, to be tried later, and no stop held up", err, sp.Waiting())
+	}
+}
+
 func TestThatUploadsWorkIsSaidOnce(t *testing.T) {
 	l := &lines{}
 	log := slog.New(slog.NewTextHandler(l, nil))

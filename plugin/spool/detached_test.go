@@ -39,6 +39,9 @@ func TestALogThatSomebodyRemovesIsSaidAndNoChunkGoesIntoIt(t *testing.T) {
 		if n := strings.Count(text.String(), "a log is gone from open/"); n != 1 || !strings.Contains(text.String(), "records=2") {
 			t.Errorf("goes on %v: want the loss of two records said once:\n%s", goesOn, text)
 		}
+		if n := s.Stats().LostRecords; n != 2 {
+			t.Errorf("goes on %v: %d lost records counted, want 2", goesOn, n)
+		}
 		want := 0
 		if goesOn {
 			want = 1
@@ -98,6 +101,17 @@ func TestNoChunkIsAcceptedIntoADirectoryThatIsGone(t *testing.T) {
 			}
 			if _, err := s.InBucket(); err == nil {
 				t.Error("want nothing listed that is another's")
+			}
+			if _, err := s.Salt(); err == nil {
+				t.Error("want no id of another")
+			}
+			s.expected[Source{Hash: 5}] = []int64{7}
+			if again, err := s.Redelivered(Source{Hash: 5}); !again || err == nil {
+				t.Errorf("a chunk that is expected: got %v, %v; want it offered again", again, err)
+			}
+			delete(s.expected, Source{Hash: 5})
+			if err := s.begin(nil, 0); err == nil {
+				t.Error("want no log begun")
 			}
 			if now := listing(); strings.Join(now, " ") != strings.Join(before, " ") {
 				t.Errorf("it touched what is another's: %v, before %v", now, before)
@@ -195,6 +209,9 @@ func TestTheDirectoryIsKnownByItsID(t *testing.T) {
 	if err := s.attached(); err == nil {
 		t.Error("want another spool told")
 	}
+	if again, err := s.Salt(); again != salt || err != nil {
+		t.Errorf("got %x, then %x, %v", salt, again, err)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -227,5 +244,28 @@ func TestASealGivesNoRoomAway(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestAStopWithoutItsDirectorySaysSo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	s := mustOpen(t, testOptions(dir))
+	mustAppend(t, s, begun(t, s, 1, "a"))
+	if err := os.Rename(dir, dir+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Drain(t.Context()); err == nil || !strings.Contains(err.Error(), "is not the directory that was opened") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("it made the directory again: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, testOptions(dir+"-away")) // nothing is lost when it is back
+	defer s.Close()
+	if st := s.Stats(); st.WaitingRecords != 1 {
+		t.Errorf("%d records wait, want 1", st.WaitingRecords)
 	}
 }

@@ -191,6 +191,10 @@ func (s *Spool) seal(ctx context.Context, l *log) error {
 			return err
 		}
 		if !l.removed && l.records > 0 {
+			l.removed = true // said once
+			s.mu.Lock()
+			s.lost += int64(l.records)
+			s.mu.Unlock()
 			s.opt.Log.Error("a log is gone from open/, somebody removed it: its records are lost", "file", l.name(), "records", l.records)
 		}
 		return s.syncDir(s.path(openDir)) // which may have failed when it was removed here

@@ -178,6 +178,7 @@ type Spool struct {
 	failed   int64 // bytes in failed/
 	stuck    int64 // bytes in sealing/ that could not be published
 	rejected int64 // bytes in rejected/
+	lost     int64 // records in logs that somebody removed
 	// resendable: there is something that meterctl could send again.
 	resendable bool
 

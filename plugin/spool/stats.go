@@ -4,6 +4,7 @@ import "time"
 
 // Stats is what a spool holds at one moment.
 type Stats struct {
+	LostRecords    int64     // since the start, in logs that somebody removed
 	Sealed         int64     // objects put into the outbox since the start
 	WaitingObjects int       // in the outbox, those being sent included
 	WaitingBytes   int64     // of them, as stored
@@ -43,7 +44,7 @@ func (s *Spool) Stats() Stats {
 		}
 	}
 	open, records, used := s.held()
-	st.WaitingRecords = records
+	st.WaitingRecords, st.LostRecords = records, s.lost
 	st.UsedBytes, st.FailedBytes = used, s.failed
 	if most := st.UsedBytes + max(0, s.free()+s.sent-open-reserve); st.LimitBytes == 0 || most < st.LimitBytes {
 		st.LimitBytes = most
