@@ -69,7 +69,8 @@ const defaultGzipLevel = 1
 // largestPut is S3's bound for an object that is put in one request (5 GiB), which this output never exceeds.
 const largestPut = 5e9
 
-const defaultStoreDir = "/tmp/fluent-bit/amberflo"
+// DefaultStoreDir is the default of store_dir.
+const DefaultStoreDir = "/tmp/fluent-bit/amberflo"
 
 // options are all but those of the mapping, which belong to meter.Compile.
 var options = []option{
@@ -126,7 +127,7 @@ var options = []option{
 	{"max_records", "0", "1000", func(c *Config, v string) (err error) { c.MaxRecords, err = parseCount(v, 0, math.MaxInt32); return }},
 	{"upload_timeout", "1m", "1m", func(c *Config, v string) (err error) { c.UploadTimeout, err = parseDuration(v); return }},
 	{"upload_concurrency", "2", "2", func(c *Config, v string) (err error) { c.UploadConcurrent, err = parseCount(v, 1, 64); return }},
-	{"store_dir", defaultStoreDir, "/var/lib/fluent-bit/amberflo", func(c *Config, v string) (err error) {
+	{"store_dir", DefaultStoreDir, "/var/lib/fluent-bit/amberflo", func(c *Config, v string) (err error) {
 		if strings.HasPrefix(v, "~") {
 			return errors.New("a path in full: a ~ is for a shell")
 		}

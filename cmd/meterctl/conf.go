@@ -30,7 +30,7 @@ type property struct {
 type section struct {
 	place
 	name       string // as Fluent Bit calls it: amberflo.0
-	mistakes   int    // that were warned of
+	mistakes   int    // that were warned of, but for want of a variable, which may be set where Fluent Bit runs
 	properties []property
 }
 
@@ -79,7 +79,6 @@ func (v variable) String() string {
 type configuration struct {
 	outputs  []*section // of amberflo
 	warnings []string   // what Fluent Bit takes without a word, but not as it was meant
-	mistakes int        // those of them that are not for want of a variable, which may be set where Fluent Bit runs
 	unset    []variable
 
 	all  []*section
@@ -209,5 +208,4 @@ func (c *configuration) expand(p *property) (string, error) {
 
 func (c *configuration) warn(at place, text string, args ...any) {
 	c.warnings = append(c.warnings, fmt.Sprintf("%s: %s", at, fmt.Sprintf(text, args...)))
-	c.mistakes++
 }

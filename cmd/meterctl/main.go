@@ -15,6 +15,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"out_amberflo/plugin"
 	"out_amberflo/plugin/spool"
 )
 
@@ -78,7 +79,7 @@ func run(args []string, out io.Writer) error {
 		return errors.New("want a command, got none; meterctl -h lists them")
 	}
 	verb, rest := flags.Arg(0), flags.Args()[1:]
-	dir := cmp.Or(*given, os.Getenv("AMBERFLO_STORE_DIR"), "/tmp/fluent-bit/amberflo")
+	dir := cmp.Or(*given, os.Getenv("AMBERFLO_STORE_DIR"), plugin.DefaultStoreDir)
 	w := bufio.NewWriter(out)
 	var err error
 	switch verb {

@@ -35,16 +35,17 @@ func load(file, choice string, needs []string, notes io.Writer) (*section, *plug
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
 	conf.review(s)
+	s.mistakes = len(conf.warnings)
 	c, mistakes := plugin.Check(s.get)
 	_, ofMapping := plugin.Keys()
 	var errs []error
 	unknown := false // what some option of the delivery will be: others may be judged by it
 	for _, v := range conf.unset {
-		unknown = unknown || s.find(v.key) != nil && s.placeOf(v.key) == v.place && !slices.Contains(ofMapping, v.key)
-	}
-	for _, v := range conf.unset {
+		if p := s.find(v.key); p == nil || p.place != v.place { // of another output
+			continue
+		}
+		unknown = unknown || !slices.Contains(ofMapping, v.key)
 		switch {
-		case s.find(v.key) == nil || s.placeOf(v.key) != v.place: // of another output
 		case needs != nil && slices.Contains(ofMapping, v.key), slices.Contains(needs, v.key):
 			errs = append(errs, fmt.Errorf("%v; set it as it is for Fluent Bit", v))
 		default:
@@ -56,12 +57,11 @@ func load(file, choice string, needs []string, notes io.Writer) (*section, *plug
 			errs = append(errs, fmt.Errorf("%s: %w", s.placeOf(m.Key), m))
 		} else {
 			conf.warn(s.placeOf(m.Key), "%v", m)
-			if unknown {
-				conf.mistakes--
+			if !unknown {
+				s.mistakes++
 			}
 		}
 	}
-	s.mistakes = conf.mistakes
 	for _, w := range conf.warnings {
 		fmt.Fprintln(notes, "warning:", w)
 	}

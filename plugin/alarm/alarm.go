@@ -32,7 +32,8 @@ func (a *Alarm) Failed(cause string) (n int, tell bool) {
 	}
 	a.ended = time.Time{}
 	a.count++
-	tell = Doubled(a.count) || !a.told[cause]
+	doubled := a.count&(a.count-1) == 0 // the first, second, fourth, and so on
+	tell = doubled || !a.told[cause]
 	if tell {
 		a.told[cause], a.open = true, true
 	}
@@ -51,6 +52,3 @@ func (a *Alarm) Succeeded() (n int, lasted time.Duration, tell bool) {
 	tell, a.open = a.open, false
 	return a.count, time.Since(a.since), tell
 }
-
-// Doubled tells if the n-th of something is its first, second, fourth, and so on.
-func Doubled(n int) bool { return n&(n-1) == 0 }

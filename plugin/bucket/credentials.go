@@ -89,7 +89,7 @@ func (o Options) Check() (errs []*OptionError) {
 		case u.User != nil:
 			fail(e.option, "a URL without credentials in it", e.got, e.example)
 		case u.RawQuery != "":
-			fail(e.option, "a URL without a query", queries.ReplaceAllString(e.got, "$1?…"), e.example)
+			fail(e.option, "a URL without a query", withoutQueries(e.got), e.example)
 		}
 	}
 	return errs
@@ -124,7 +124,7 @@ func (o Options) load(ctx context.Context) (aws.Config, error) {
 		return cfg, &OptionError{Option: "profile", Want: "a profile of the shared AWS configuration files", Got: missing.Profile, Example: "default"}
 	}
 	if err != nil {
-		return cfg, fmt.Errorf("read the AWS configuration from environment and files: %s", queries.ReplaceAllString(err.Error(), "$1?…"))
+		return cfg, fmt.Errorf("read the AWS configuration from environment and files: %s", withoutQueries(err.Error()))
 	}
 	return cfg, nil
 }

@@ -91,6 +91,8 @@ const saidMax = 300 // bytes
 // queries of URLs may be secrets, such as that of AWS_CONTAINER_CREDENTIALS_FULL_URI.
 var queries = regexp.MustCompile(`(https?://[^\s"?]+)\?[^\s"]+`)
 
+func withoutQueries(text string) string { return queries.ReplaceAllString(text, "$1?…") }
+
 // said is the useful part of Err in one line: the SDK wraps it in up to six layers that repeat what Error says.
 func (e *Error) said() string {
 	var (
@@ -112,10 +114,10 @@ func (e *Error) said() string {
 				text += ": " + cause.Error()
 			}
 		}
+	case errors.As(e.Err, &credentials) && isAPI && api.ErrorCode() == "": // an endpoint's page, which may hold anything
+		text = "whoever hands out the credentials answered in words that are no error of AWS"
 	case errors.As(e.Err, &credentials) && isAPI:
-		if text = api.ErrorCode() + ": " + api.ErrorMessage(); api.ErrorCode() == "" { // an endpoint's page, which may hold anything
-			text = "whoever hands out the credentials answered in words that are no error of AWS"
-		}
+		text = api.ErrorCode() + ": " + api.ErrorMessage()
 	case errors.As(e.Err, &credentials):
 		text = credentials.Error()
 	case errors.As(e.Err, &body):
@@ -133,7 +135,7 @@ func (e *Error) said() string {
 	default:
 		text = e.Err.Error()
 	}
-	text = queries.ReplaceAllString(strings.Join(strings.Fields(text), " "), "$1?…")
+	text = withoutQueries(strings.Join(strings.Fields(text), " "))
 	if len(text) > saidMax {
 		text = strings.ToValidUTF8(text[:saidMax], "") + "…"
 	}

@@ -114,11 +114,11 @@ func (s *Spool) syncDir(dir string) error {
 // have equal ones. It is made when it is first asked for, and then stays the same, so that a chunk which comes again after a
 // crash gets the same names.
 func (s *Spool) Salt() (uint64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if salt := s.salt.Load(); salt != 0 {
 		return salt, nil
 	}
+	s.mu.Lock() // one makes it, the next reads it
+	defer s.mu.Unlock()
 	if err := s.attached(); err != nil {
 		return 0, err
 	}

@@ -1,11 +1,9 @@
 package spool
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -476,9 +474,8 @@ func TestARefusedStartLeavesNoFileOpen(t *testing.T) {
 
 func TestSealingThatFailsIsSaidAtEachDoublingAndWhenItEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // in which only sleeping takes time
-		var text bytes.Buffer // written by Run alone
 		o := testOptions(memoryDir(t))
-		o.Log = slog.New(slog.NewTextHandler(&text, nil))
+		text := logged(&o) // written by Run alone
 		s := openUnsynced(t, o)
 		mustAppend(t, s, batchOf(1, "a"))
 		var full atomic.Bool
@@ -504,7 +501,7 @@ func TestSealingThatFailsIsSaidAtEachDoublingAndWhenItEnds(t *testing.T) {
 		full.Store(false)
 		time.Sleep(2 * time.Minute)
 		if said(); !strings.Contains(text.String(), "sealing succeeded again") || s.Waiting() != 1 {
-			t.Errorf("%d objects wait; log:\n%s", s.Waiting(), &text)
+			t.Errorf("%d objects wait; log:\n%s", s.Waiting(), text)
 		}
 		stop()
 		run.Wait()

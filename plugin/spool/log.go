@@ -21,7 +21,7 @@ type log struct {
 	// written is guarded by Spool.mu for writing; a commit reads it without.
 	written atomic.Int64
 	pending sync.WaitGroup // appends that are not through their commit
-	removed bool           // by this process, when it was sealed; of the goroutine that seals
+	settled bool           // sealed and removed, or told of as lost; of the goroutine that seals
 
 	// Guarded by Spool.mu.
 	records  int
@@ -117,10 +117,15 @@ func (s *Spool) retire(l *log, offset int64) {
 	_ = s.truncate(l.file, offset)
 	l.written.Store(offset)
 	if s.current == l {
-		s.current = nil
-		s.sealing = append(s.sealing, l)
-		s.poke()
+		s.handOver()
 	}
+}
+
+// handOver gives the current log to be sealed; what comes next begins another. The caller holds s.mu.
+func (s *Spool) handOver() {
+	s.sealing = append(s.sealing, s.current)
+	s.current = nil
+	s.poke()
 }
 
 // commitAll makes the logs durable that wait to be sealed, or ends them where they are. The caller

@@ -138,8 +138,7 @@ func (s *Spool) Sent(obj Object) error {
 }
 
 // Gone takes an object out of the queue whose file somebody removed; false if it is still there, or outbox/ itself is not
-// (unmounted, moved).
-// It removes no file.
+// (unmounted, moved). It removes no file.
 func (s *Spool) Gone(obj Object) bool {
 	o := &s.outbox
 	o.mu.Lock()

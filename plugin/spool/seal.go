@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"out_amberflo/plugin/alarm"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/klauspost/compress/flate"
 	"golang.org/x/sys/unix"
+
+	"out_amberflo/plugin/alarm"
 )
 
 // Run seals until ctx ends: logs that are full at once, the current one when its first record is
@@ -124,9 +125,9 @@ func (s *Spool) sealAll(ctx context.Context, logs []*log) error {
 	return errors.Join(errs...)
 }
 
-// Drain ends acceptance and seals all that was accepted, as far as ctx allows; what is left is sealed at
-// the next start, if store_dir is still there. The chunks accepted since the start are forgotten: Fluent Bit stops when it has
-// recorded them. Run must have returned.
+// Drain ends acceptance and seals all that was accepted, as far as ctx allows; what is left is sealed at the next start, if
+// store_dir is still there. The chunks accepted since the start are forgotten: Fluent Bit stops when it has recorded them.
+// Run must have returned.
 func (s *Spool) Drain(ctx context.Context) error {
 	logs, err := s.endAcceptance()
 	if err := s.attached(); err != nil {
@@ -190,8 +191,8 @@ func (s *Spool) seal(ctx context.Context, l *log) error {
 		if err := s.attached(); err != nil {
 			return err
 		}
-		if !l.removed && l.records > 0 {
-			l.removed = true // said once
+		if !l.settled && l.records > 0 {
+			l.settled = true
 			s.mu.Lock()
 			s.lost += int64(l.records)
 			s.mu.Unlock()
@@ -211,7 +212,7 @@ func (s *Spool) seal(ctx context.Context, l *log) error {
 	if err := s.remove(s.logPath(l.id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	l.removed = true
+	l.settled = true
 	crash("log-removed")
 	return s.syncDir(s.path(openDir))
 }

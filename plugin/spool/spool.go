@@ -208,10 +208,8 @@ func (s *Spool) Begin(b *Batch, src Source, most int) (prefix string, first int,
 	if err := s.room(1); err != nil {
 		return "", 0, err
 	}
-	if l := s.current; l != nil && l.unlinked() { // seal says so
-		s.current = nil
-		s.sealing = append(s.sealing, l)
-		s.poke()
+	if s.current != nil && s.current.unlinked() {
+		s.handOver() // seal says so
 	}
 	if err := s.ensure(); err != nil {
 		return "", 0, err
