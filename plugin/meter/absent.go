@@ -137,21 +137,21 @@ var nothingWords = [][]byte{
 	[]byte("n/a"), []byte("undefined"), []byte("nan"), []byte("--"), []byte(`"-"`), []byte("unknown"), []byte("(empty)"), []byte("<empty>"),
 }
 
-// beginsNothing are the bytes that nothingWords begin with.
-var beginsNothing = func() (t [256]bool) {
+// nothingByLength are nothingWords by their length.
+var nothingByLength = func() (t [10][][]byte) {
 	for _, word := range nothingWords {
-		t[word[0]], t[bytes.ToUpper(word)[0]] = true, true
+		t[len(word)] = append(t[len(word)], word)
 	}
 	return t
 }()
 
-// isNothingWord tells if text, which is not empty, is one of nothingWords.
+// isNothingWord tells if text is one of nothingWords.
 func isNothingWord(text []byte) bool {
-	if len(text) > len("undefined") || !beginsNothing[text[0]] { // as most are
+	if len(text) >= len(nothingByLength) {
 		return false
 	}
-	for _, word := range nothingWords {
-		if len(word) == len(text) && bytes.EqualFold(word, text) {
+	for _, word := range nothingByLength[len(text)] {
+		if (word[0] == text[0] || word[0] == text[0]|0x20) && bytes.EqualFold(word, text) {
 			return true
 		}
 	}

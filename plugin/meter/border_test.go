@@ -440,6 +440,7 @@ func TestASurveyNamesWhatNobodyMeans(t *testing.T) {
 		{"one of several times is enough", with(func(o *Options) { o.MeterTime = "$t, $time, event" }), []string{`{"time":1795291200}`}, "", ""},
 		{"none of several times", with(func(o *Options) { o.MeterTime = "$t, $tmie, event" }), []string{`{"time":1795291200}`}, "",
 			"meter_time: the record did not have any of $t, $tmie, event: is it spelt as in the log?"},
+		{"a field that says nothing is there", with(func(o *Options) { o.Dimensions = "flags" }), []string{`{"flags":"-"}`}, "", ""},
 		{"defaults need not be there", Options{}, []string{`{"customerId":"c","meterApiName":"m","meterValue":1}`}, "", ""},
 		{"a field that is called metadata", with(func(o *Options) { o.Dimensions = "a=$metadata['bytes']" }), []string{`{"metadata":{"bytes":1}}`}, "",
 			"dimensions: the record did not have $metadata['bytes']: is it spelt as in the log? The records have a field metadata, which is written $['metadata']"},

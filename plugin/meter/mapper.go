@@ -317,7 +317,12 @@ func (m *Mapper) appendFound(dst, v []byte, from *accessor, list []*accessor, ru
 
 // hasReplacement tells if text holds U+FFFD, which stands where a decoder found what was no text.
 func hasReplacement(text []byte) bool {
-	return bytes.IndexByte(text, 0xef) >= 0 && bytes.Contains(text, []byte("\ufffd"))
+	for _, c := range text {
+		if c == 0xef { // which few texts have
+			return bytes.Contains(text, []byte("\ufffd"))
+		}
+	}
+	return false
 }
 
 func (m *Mapper) appendName(dst []byte, mt *meter) ([]byte, *Refusal) {

@@ -59,7 +59,7 @@ func (s *Survey) Look(tag string, ev *chunk.Event) {
 		}
 	}
 	for i, u := range m.rules.uses {
-		s.found[i] = s.found[i] || slices.ContainsFunc(u.list, func(a *accessor) bool { return len(m.find(a)) > 0 })
+		s.found[i] = s.found[i] || slices.ContainsFunc(u.list, func(a *accessor) bool { return len(m.look(a)) > 0 })
 	}
 }
 
