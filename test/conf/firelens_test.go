@@ -81,7 +81,11 @@ func dockerLine(line string, part map[string]any) []byte {
 	for key, value := range part {
 		record[key] = value
 	}
-	b := msgp.AppendString(msgp.AppendArrayHeader(nil, 3), "app-firelens-0123456789abcdef")
+	return forwardMessage("app-firelens-0123456789abcdef", record)
+}
+
+func forwardMessage(tag string, record map[string]any) []byte {
+	b := msgp.AppendString(msgp.AppendArrayHeader(nil, 3), tag)
 	return appendValue(msgp.AppendInt64(b, time.Now().Unix()), record)
 }
 
@@ -118,6 +122,7 @@ func TestTheTaskDefinitionMetersWhatTheApplicationLogs(t *testing.T) {
 	s := newSite(t)
 	conf := firelens(t, s, "")
 	var messages [][]byte
+	messages = append(messages, forwardMessage("app.own", map[string]any{"p": json.Number("1")})) // no log driver's
 	for line := range strings.Lines(string(read(t, "testdata/meter-records.log")) + "ready\n" + `{"level":"info","msg":"ready"}` + "\n") {
 		messages = append(messages, dockerLine(strings.TrimSuffix(line, "\n"), nil))
 	}
