@@ -38,6 +38,8 @@ var examples = []example{
 	{conf: "access-log-ids.conf", tag: "api.access", log: "access-log-ids.log", events: "access-log-ids.events", want: "access-log-ids.want",
 		rejected: []string{"bad_time", "no_customer"}},
 	{conf: "alb.conf", tag: "alb.access", log: "alb.log", events: "alb.events", want: "alb.want", rejected: []string{"no_customer"}}, // CASES A3
+	{conf: "aws-api-gateway.conf", tag: "apigw.access", log: "aws-api-gateway.log", want: "aws-api-gateway.want", rejected: []string{"no_customer"}, // CASES A1, A2
+		unfiltered: []string{"no_customer", "no_customer"}},
 	{conf: "envoy.conf", tag: "envoy.access", log: "envoy.log", events: "envoy.events", want: "envoy.want", rejected: []string{"no_customer"}},
 	{conf: "kong.conf", tag: "kong.access", log: "kong.log", want: "kong.want", rejected: []string{"no_customer", "no_customer"}, // CASES A10
 		unfiltered: []string{"no_customer", "no_customer", "no_customer"}},

@@ -253,10 +253,12 @@ func (s *site) viaHost(conf, tag string, chunks ...[]byte) (said string, err err
 // httpInput is where the http input of an example listens.
 const httpInput = "9880/"
 
-// post sends a body to an input, given its port in the configuration and the path.
-func (s *site) post(to string, body []byte) error {
+// post sends JSON to an input, given its port in the configuration and the path.
+func (s *site) post(to string, body []byte) error { return s.postAs("application/json", to, body) }
+
+func (s *site) postAs(contentType, to string, body []byte) error {
 	port, path, _ := strings.Cut(to, "/")
-	resp, err := http.Post("http://127.0.0.1:"+s.ports[port]+"/"+path, "application/json", bytes.NewReader(body))
+	resp, err := http.Post("http://127.0.0.1:"+s.ports[port]+"/"+path, contentType, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
