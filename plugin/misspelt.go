@@ -34,7 +34,7 @@ func misspelt(get func(key string) string) (wrong []*OptionError) {
 			return
 		}
 		if asked[key] = true; get(key) != "" {
-			wrong = append(wrong, &OptionError{Key: key, Want: "an option of amberflo", Got: "a key that is none", Example: fmt.Sprintf("… (did you mean %s?)", meant)})
+			wrong = append(wrong, &OptionError{Key: key, Want: fmt.Sprintf("an option of amberflo (did you mean %s?)", meant), Got: "a key that is none"})
 		}
 	}
 	for key, meant := range foreign {

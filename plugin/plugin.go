@@ -55,6 +55,9 @@ type Host struct {
 	Name   string                  // of the output, e.g. amberflo.0
 	Option func(key string) string // the text of an option, "" if it is not set; called by Start only
 
+	// RetriesForever: a chunk that is not accepted is offered again as often as it takes, whatever Retry_Limit says.
+	RetriesForever bool
+
 	Level slog.Level // of the least important lines that it wants
 
 	// The host may lack what follows; then it is nil.
@@ -93,6 +96,9 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 	p.counting.Go(func() { d.keepRunning(counting, "counting", p.logChanges) })
 	p.counting.Go(func() { d.keepRunning(counting, "watching", p.watch.run) })
 	log.Info("started " + Version + ": " + c.describe())
+	if !host.RetriesForever {
+		log.Warn("Retry_Limit cannot be set from here: without no_limits, Fluent Bit drops chunks that have to wait")
+	}
 	if c.StoreDir == DefaultStoreDir {
 		log.Warn("store_dir is the default, below /tmp: a restart of the machine may lose what waits there")
 	}

@@ -174,7 +174,7 @@ func TestAKeyThatIsNearlyAnOptionIsRefused(t *testing.T) {
 	for key, meant := range map[string]string{"dimension": "dimensions", "dimenions": "dimensions", "dimesnions": "dimensions", "dimensionss": "dimensions",
 		"customer-id": "customer_id", "meter_apiname": "meter_api_name", "meter": "meters", "bucket_name": "bucket", "unmatchd": "unmatched", "absemt": "absent"} {
 		_, _, err := Load(t.Context(), section("bucket", "b", "region", "r", "endpoint", "http://127.0.0.1:1", key, "x"))
-		if want := key + ": want an option of amberflo, got a key that is none, for example: " + key + " … (did you mean " + meant + "?)"; err == nil || err.Error() != want {
+		if want := key + ": want an option of amberflo (did you mean " + meant + "?), got a key that is none"; err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}

@@ -126,6 +126,11 @@ func (r *Rules) NewMapper() *Mapper {
 	return m
 }
 
+const (
+	defaultTime = "$meterTimeInMillis, event"
+	defaultID   = "$uniqueId, generate"
+)
+
 // compiler collects mistakes, so that the user gets to see all of them at once.
 type compiler struct {
 	rules *Rules
@@ -149,7 +154,7 @@ func Compile(o Options) (*Rules, []*OptionError) {
 		c.meters(o)
 		c.time(o.MeterTime, o.MeterTimeFormat)
 		c.window(cmp.Or(o.MeterTimeWindow, "60d, 1d"), o.MeterTimeOutside)
-		c.ids(cmp.Or(o.UniqueID, "$uniqueId, generate"))
+		c.ids(cmp.Or(o.UniqueID, defaultID))
 		c.dimensions(o.Dimensions)
 	}
 	if len(c.errs) > 0 {
@@ -332,7 +337,7 @@ func (c *compiler) meters(o Options) {
 }
 
 func (c *compiler) time(value, format string) {
-	c.rules.timeFallback = c.alternatives("meter_time", cmp.Or(value, "$meterTimeInMillis, event"), "$time, event", "event", func(s *scanner) *syntaxError {
+	c.rules.timeFallback = c.alternatives("meter_time", cmp.Or(value, defaultTime), "$time, event", "event", func(s *scanner) *syntaxError {
 		a, err := s.accessor(&c.rules.fields)
 		c.rules.times = append(c.rules.times, a)
 		return err

@@ -119,10 +119,10 @@ func (c *compiler) survey(o Options) {
 			add(r.valueOption, t.from.source, t.from)
 		}
 	}
-	if o.MeterTime != "" {
+	if o.MeterTime != "" && o.MeterTime != defaultTime {
 		add("meter_time", "any of "+o.MeterTime, r.times...)
 	}
-	if o.UniqueID != "" {
+	if o.UniqueID != "" && o.UniqueID != defaultID {
 		for i := range r.ids {
 			if id := &r.ids[i]; id.hash != nil {
 				for _, a := range id.hash {
