@@ -95,7 +95,11 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 	}
 	p.counting.Go(func() { d.keepRunning(counting, "counting", p.logChanges) })
 	p.counting.Go(func() { d.keepRunning(counting, "watching", p.watch.run) })
-	log.Info("started " + Version + ": " + c.describe())
+	retries := ""
+	if host.RetriesForever {
+		retries = " Retry_Limit=no_limits"
+	}
+	log.Info("started " + Version + ": " + c.describe() + retries)
 	if !host.RetriesForever {
 		log.Warn("Retry_Limit cannot be set from here: without no_limits, Fluent Bit drops chunks that have to wait")
 	}
