@@ -240,6 +240,7 @@ func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
 		{"a customer that says nothing", Options{CustomerID: "-"}, "customer_id", "a text that is none of absent", 0},
 		{"an unknown function", Options{MeterValue: "hours($a)"}, "meter_value", function, 0},
 		{"a function twice", Options{MeterValue: "ms(s($a))"}, "meter_value", function, 3},
+		{"a unit of another kind", Options{MeterValue: "ms($a KB)"}, "meter_value", "a unit that ms can be made of, or a closing )", 6},
 		{"a function of a number", Options{Meters: "A=ms(5)"}, "meters", "an accessor such as $bytes, or a function of one such as ms($latency)", 5},
 		{"a function without its end", Options{Meters: "A=ms($a, B=1"}, "meters", "a closing )", 7},
 		{"a sum without its second part", Options{MeterValue: "$a+"}, "meter_value", "an accessor such as $bytes, or a function of one such as ms($latency)", 3},
