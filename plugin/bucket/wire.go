@@ -49,8 +49,11 @@ func newTransport(cfg aws.Config) *http.Transport {
 	t.ResponseHeaderTimeout = 0
 	t.WriteBufferSize = 64 << 10
 	// Over HTTP/2 all uploads would share one connection, and hang together when it dies. S3 itself speaks HTTP/1.1 only.
-	t.ForceAttemptHTTP2, t.Protocols = false, new(http.Protocols)
+	t.ForceAttemptHTTP2, t.TLSNextProto, t.Protocols = false, nil, new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
+	if t.TLSClientConfig != nil {
+		t.TLSClientConfig.NextProtos = nil // a copy of a transport has them already
+	}
 	// No Accept-Encoding: proxies like to change it.
 	t.DisableCompression = true
 	t.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
