@@ -181,20 +181,20 @@ func (o Options) warnings() (all []string) {
 	}
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
 		if v := os.Getenv(name); v != "" && !isProxy(v) {
-			all = append(all, name+" is no URL, and is not used: want one such as http://proxy.example.com:3128")
+			all = append(all, name+" is no URL of a proxy: want one such as http://proxy.example.com:3128")
 		}
 	}
 	return all
 }
 
-// isProxy tells if net/http would use it.
+// isProxy tells if a variable of the environment names a proxy.
 func isProxy(v string) bool {
-	for _, text := range []string{v, "http://" + v} {
-		if u, err := url.Parse(text); err == nil && u.Scheme != "" && u.Host != "" {
-			return true
-		}
+	u, err := url.Parse(v)
+	if err == nil && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+		return u.Hostname() != ""
 	}
-	return false
+	u, err = url.Parse("http://" + v) // net/http allows that
+	return err == nil && u.Hostname() != "" && strings.Trim(u.Path, "/") == ""
 }
 
 // secret stands for a text that is not to be said.

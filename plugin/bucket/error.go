@@ -93,7 +93,11 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-const saidMax = 300 // bytes
+// How many bytes of what was said are said again.
+const (
+	saidMax        = 300
+	credentialsMax = 700 // each source that was tried
+)
 
 // queries of URLs may be secrets, such as that of AWS_CONTAINER_CREDENTIALS_FULL_URI.
 var queries = regexp.MustCompile(`(https?://[^\s"?]+)\?[^\s"]+`)
@@ -146,10 +150,10 @@ func (e *Error) said() string {
 		body        bodyError
 		text        string
 	)
-	isAPI := errors.As(e.Err, &api)
+	isAPI, most := errors.As(e.Err, &api), saidMax
 	switch {
 	case errors.As(e.Err, &credentials):
-		text = credentials.said()
+		text, most = credentials.said(), credentialsMax
 	case errors.As(e.Err, &body):
 		text = body.Error()
 	case isAPI && api.ErrorMessage() != "":
@@ -165,5 +169,5 @@ func (e *Error) said() string {
 	default:
 		text = e.Err.Error()
 	}
-	return shortened(withoutQueries(printable(text)), saidMax)
+	return shortened(withoutQueries(printable(text)), most)
 }

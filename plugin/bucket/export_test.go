@@ -19,6 +19,3 @@ func SetLookupTimeout(d time.Duration) { lookupTimeout = d }
 
 // SetHelperTimeout is for tests of a credential_process that hangs.
 func SetHelperTimeout(d time.Duration) { helperTimeout = d }
-
-// ProxyFor is what requests ask for their proxy.
-var ProxyFor = proxyFor

@@ -139,7 +139,7 @@ func (f *fault) unreachable() string {
 		case v == "":
 			continue
 		case !isProxy(v):
-			return hint + "; " + name + " is no URL, and is not used"
+			return hint + "; " + name + " is no URL of a proxy"
 		}
 		return hint + "; " + name + " is set: can its proxy be reached, and reach that?"
 	}

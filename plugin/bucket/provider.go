@@ -53,7 +53,7 @@ func (e credentialsError) provider() provider {
 		return roleProvider
 	case op != nil && op.ServiceID == "ec2imds", strings.Contains(text, "EC2 IMDS"):
 		return metadataProvider
-	case strings.HasPrefix(text, "failed to load credentials"):
+	case strings.Contains(text, "failed to load credentials"):
 		return containerProvider
 	}
 	return otherProvider
