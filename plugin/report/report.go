@@ -191,8 +191,7 @@ func (r *Reporter) refuse(ctx context.Context, obj spool.Object, report string) 
 // count says how much money an object is about.
 func (r *Reporter) count(obj spool.Object) (records, customers int) {
 	seen := make(map[string]struct{})
-	f := spool.File{Room: "failed", Path: "failed/" + obj.Key}
-	records, _, _ = spool.Records(r.opt.Dir, f, func(line []byte) error {
+	records, _, _ = spool.Records(r.opt.Dir, obj.Refused(), func(line []byte) error {
 		var record struct {
 			CustomerID string `json:"customerId"`
 		}

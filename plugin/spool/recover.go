@@ -145,10 +145,14 @@ func (s *Spool) recoverObjects() error {
 			return err
 		}
 	}
+	if err := s.tellStrangers(); err != nil {
+		return err
+	}
 	var err error
 	if s.outbox.waiting, err = s.listObjects(outboxDir); err != nil {
 		return err
 	}
+	s.outbox.waiting = slices.DeleteFunc(s.outbox.waiting, func(obj Object) bool { return !s.looksSealed(obj) })
 	sent, err := s.listObjects(sentDir)
 	if err != nil {
 		return err
@@ -160,6 +164,41 @@ func (s *Spool) recoverObjects() error {
 	}
 	s.lookAside()
 	return nil
+}
+
+// tellStrangers names what lies among objects and is none.
+func (s *Spool) tellStrangers() error {
+	for _, room := range []string{outboxDir, sentDir, failedDir} {
+		err := walk(s.path(room), func(path string, st fs.FileInfo) {
+			if !st.Mode().IsRegular() {
+				s.opt.Log.Warn("not a file of this plugin: left alone", "file", room+"/"+path)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// looksSealed tells objects from files that somebody else put into the outbox. What has a digest in its name is compared to it
+// before it goes out; what has none, of an earlier version, has to begin as an object does, and is read to its end then.
+func (s *Spool) looksSealed(obj Object) bool {
+	if obj.sum != nil || obj.Size == 0 {
+		return true
+	}
+	head := make([]byte, len(gzipHeader))
+	f, err := os.Open(s.path(outboxDir, obj.file()))
+	if err != nil {
+		return true // Read says so
+	}
+	defer f.Close()
+	n, _ := f.Read(head)
+	if isGzip(head[:n]) || head[0] == '{' || head[0] == '[' {
+		return true
+	}
+	s.opt.Log.Warn("not a file of this plugin: left alone", "file", outboxDir+"/"+obj.Key)
+	return false
 }
 
 // recoverLogs takes up the logs in open/, to be sealed, and the chunks that may come again.

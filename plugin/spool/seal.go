@@ -317,7 +317,7 @@ func (s *Spool) publishAll() error {
 		s.stuck = stuck
 		s.mu.Unlock()
 	}()
-	return s.eachSealed(func(name string, from origin, key string) error {
+	return s.eachSealed(func(name string, from origin, file string) error {
 		if logs[from] {
 			return nil
 		}
@@ -329,7 +329,7 @@ func (s *Spool) publishAll() error {
 				return err
 			}
 		}
-		err := s.publish(name, key)
+		err := s.publish(name, file)
 		if err != nil {
 			if st, err := os.Stat(s.path(sealingDir, name)); err == nil {
 				stuck += st.Size()
@@ -339,16 +339,16 @@ func (s *Spool) publishAll() error {
 	})
 }
 
-// eachSealed calls do for every object in sealing/: its file name, what it is made of, its key.
-func (s *Spool) eachSealed(do func(name string, from origin, key string) error) error {
+// eachSealed calls do for every object in sealing/: its name there, what it is made of, its file.
+func (s *Spool) eachSealed(do func(name string, from origin, file string) error) error {
 	entries, err := os.ReadDir(s.path(sealingDir))
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, e := range entries {
-		if from, key, ok := parseSealed(e.Name()); ok && e.Type().IsRegular() {
-			errs = append(errs, do(e.Name(), from, key))
+		if from, file, ok := parseSealed(e.Name()); ok && e.Type().IsRegular() {
+			errs = append(errs, do(e.Name(), from, file))
 		}
 	}
 	return errors.Join(errs...)
