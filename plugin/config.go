@@ -333,6 +333,9 @@ func parseSize(v string) (int64, error) {
 	return int64(n * unit), nil
 }
 
+// ParseSize reads a size as the options have it.
+func ParseSize(v string) (int64, error) { return parseSize(v) }
+
 // parseDuration reads 30s, 5m, 1h, 2d and Go's forms such as 1m30s.
 func parseDuration(v string) (time.Duration, error) {
 	want := errors.New("a duration such as 30s or 5m")

@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
+	"strings"
 )
 
 // The MD5 of an object is made when the object is, and stands in the name of its file, before the last part of its key:
@@ -136,12 +138,11 @@ func (b *Body) Seek(offset int64, whence int) (int64, error) {
 // Close implements [io.Closer].
 func (b *Body) Close() error { return b.file.Close() }
 
-// asideDir is where damaged objects are kept, below damaged/: with their place. What was delivered of one ends in
-// rescuedSuffix.
-const (
-	asideDir      = damagedDir + "/" + outboxDir
-	rescuedSuffix = ".rescued"
-)
+// asideDir is where damaged objects are kept, below damaged/: with their place.
+const asideDir = damagedDir + "/" + outboxDir
+
+// RescuedSuffix ends the name of a damaged object of which was delivered what could be read.
+const RescuedSuffix = ".rescued"
 
 // SetAside keeps a taken object that is damaged out of the outbox, in damaged/outbox/. It is not tried again.
 func (s *Spool) SetAside(obj Object) error {
@@ -164,7 +165,17 @@ func (s *Spool) SetAside(obj Object) error {
 	o.damaged++
 	s.count(&s.objects, -obj.Size)
 	s.removeEmpty(outboxDir, obj.Key)
+	s.mu.Lock()
+	s.resendable = true
+	s.mu.Unlock()
+	s.poke()
 	return nil
+}
+
+// hasAside tells if there is a damaged object that meterctl could rescue.
+func (s *Spool) hasAside() bool {
+	objects, _ := s.listObjects(asideDir)
+	return slices.ContainsFunc(objects, func(obj Object) bool { return !strings.HasSuffix(obj.Key, RescuedSuffix) })
 }
 
 // Refused is the file of an object that [Spool.Refuse] has moved.

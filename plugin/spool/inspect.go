@@ -45,7 +45,7 @@ func (f File) isObject() bool {
 	case sealingDir:
 		return isSealed(path.Base(f.Path))
 	}
-	return strings.HasPrefix(f.Path, asideDir+"/") && !strings.HasSuffix(f.Path, rescuedSuffix)
+	return strings.HasPrefix(f.Path, asideDir+"/") && !strings.HasSuffix(f.Path, RescuedSuffix)
 }
 
 // Key is the key of an object's file, or else the path below the room.

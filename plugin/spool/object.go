@@ -170,15 +170,35 @@ func (w *objectWriter) abort() {
 }
 
 // origin is what objects in sealing/ are made of: a file that has to go before they count. It is the uuid of a log, or
-// that of a retry of rejected records behind retryOf (see retry.go).
+// that of a retry of rejected records behind retryOf (see retry.go), or of a repair of an object (see repair.go).
 type origin string
 
 const retryOf = "retry-"
 
+// id is the uuid, and what stands before it.
+func (o origin) id() (kind, id string) {
+	for _, kind := range []string{retryOf, rescueOf, splitOf} {
+		if id, ok := strings.CutPrefix(string(o), kind); ok {
+			return kind, id
+		}
+	}
+	return "", string(o)
+}
+
+// byHand tells origins of meterctl's work from logs: somebody may be at it.
+func (o origin) byHand() bool {
+	kind, _ := o.id()
+	return kind != ""
+}
+
 // path names the file.
 func (o origin) path(s *Spool) string {
-	if id, retry := strings.CutPrefix(string(o), retryOf); retry {
+	switch kind, id := o.id(); kind {
+	case retryOf:
 		return s.path(rejectedDir, leftPrefix+id)
+	case rescueOf, splitOf:
+		found, _ := filepath.Glob(s.path(damagedDir, "."+string(o)+"=*"))
+		return append(found, s.path(damagedDir, "."+string(o)+"="))[0]
 	}
 	return s.path(openDir, string(o)+".log")
 }
@@ -189,7 +209,8 @@ func sealedName(from origin, file string) string { return string(from) + "=" + u
 // parseSealed reads what sealedName wrote; ok is false for any other file.
 func parseSealed(name string) (from origin, file string, ok bool) {
 	lead, escaped, ok := strings.Cut(name, "=")
-	_, err := uuid.Parse(strings.TrimPrefix(lead, retryOf))
+	_, id := origin(lead).id()
+	_, err := uuid.Parse(id)
 	file, ferr := url.PathUnescape(escaped)
 	return origin(lead), file, ok && err == nil && ferr == nil && filepath.IsLocal(file)
 }

@@ -120,6 +120,11 @@ func (s *Spool) recover() error {
 			return err
 		}
 	}
+	if room, err := s.lockRepairs(); err == nil {
+		_ = room.Close()
+	} else if !errors.Is(err, unix.EWOULDBLOCK) {
+		return err
+	}
 	if err := s.syncDirs(); err != nil {
 		return err
 	}
@@ -145,14 +150,23 @@ func (s *Spool) recoverObjects() error {
 			return err
 		}
 	}
-	if err := s.tellStrangers(); err != nil {
+	strangers, err := s.strangers()
+	if err != nil {
 		return err
 	}
-	var err error
 	if s.outbox.waiting, err = s.listObjects(outboxDir); err != nil {
 		return err
 	}
-	s.outbox.waiting = slices.DeleteFunc(s.outbox.waiting, func(obj Object) bool { return !s.looksSealed(obj) })
+	s.outbox.waiting = slices.DeleteFunc(s.outbox.waiting, func(obj Object) bool {
+		strange := !s.looksSealed(obj)
+		if strange {
+			strangers = append(strangers, outboxDir+"/"+obj.Key)
+		}
+		return strange
+	})
+	if len(strangers) > 0 {
+		s.opt.Log.Warn("not a file of this plugin: left alone", "file", strangers[0], "files", len(strangers))
+	}
 	sent, err := s.listObjects(sentDir)
 	if err != nil {
 		return err
@@ -166,19 +180,16 @@ func (s *Spool) recoverObjects() error {
 	return nil
 }
 
-// tellStrangers names what lies among objects and is none.
-func (s *Spool) tellStrangers() error {
+// strangers are what lies among objects and is no file at all: links, pipes.
+func (s *Spool) strangers() (found []string, err error) {
 	for _, room := range []string{outboxDir, sentDir, failedDir} {
-		err := walk(s.path(room), func(path string, st fs.FileInfo) {
+		err = errors.Join(err, walk(s.path(room), func(path string, st fs.FileInfo) {
 			if !st.Mode().IsRegular() {
-				s.opt.Log.Warn("not a file of this plugin: left alone", "file", room+"/"+path)
+				found = append(found, room+"/"+path)
 			}
-		})
-		if err != nil {
-			return err
-		}
+		}))
 	}
-	return nil
+	return found, err
 }
 
 // looksSealed tells objects from files that somebody else put into the outbox. What has a digest in its name is compared to it
@@ -197,7 +208,6 @@ func (s *Spool) looksSealed(obj Object) bool {
 	if isGzip(head[:n]) || head[0] == '{' || head[0] == '[' {
 		return true
 	}
-	s.opt.Log.Warn("not a file of this plugin: left alone", "file", outboxDir+"/"+obj.Key)
 	return false
 }
 
@@ -268,8 +278,8 @@ func (s *Spool) recoverSealing() error {
 	for _, e := range entries {
 		from, _, ok := parseSealed(e.Name())
 		switch {
-		case ok && strings.HasPrefix(string(from), retryOf):
-			continue // somebody may be at it, see undoRetries
+		case ok && from.byHand():
+			continue // somebody may be at it, see undoRetries and undoRepairs
 		case ok:
 			_, err := os.Stat(from.path(s))
 			if errors.Is(err, fs.ErrNotExist) {

@@ -36,6 +36,9 @@ func (s *salvaged) problems(path string) (all []Problem) {
 		return []Problem{{path, 0, fmt.Sprintf("all %d records can be read, and in at least one of them something is wrong", s.records)}}
 	}
 	for _, l := range s.lost {
+		if l.to == 0 {
+			return []Problem{{path, 0, "want at least one record, got none"}}
+		}
 		all = append(all, Problem{path, l.from, fmt.Sprintf("%d bytes of the file that hold no whole records", l.to-l.from)})
 	}
 	return all

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/klauspost/compress/flate"
@@ -324,8 +324,8 @@ func (s *Spool) publishAll() error {
 		if _, err := os.Stat(from.path(s)); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if strings.HasPrefix(string(from), retryOf) { // another process did that, and may not have synced it yet
-			if err := s.syncDir(s.path(rejectedDir)); err != nil {
+		if from.byHand() { // another process did that, and may not have synced it yet
+			if err := s.syncDir(filepath.Dir(from.path(s))); err != nil {
 				return err
 			}
 		}

@@ -168,6 +168,7 @@ func (s *Spool) lookAside() {
 	defer s.outbox.mu.Unlock()
 	refused, err1 := Refused(s.opt.Dir)
 	days, err2 := s.listObjects(rejectedDir)
+	aside := s.hasAside()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err1 == nil {
@@ -176,7 +177,7 @@ func (s *Spool) lookAside() {
 	if err2 == nil {
 		s.rejected = sizeOf(days)
 	}
-	s.resendable = s.failed+s.rejected > 0 || err1 != nil || err2 != nil // what was known holds until the next look
+	s.resendable = aside || s.failed+s.rejected > 0 || err1 != nil || err2 != nil // what was known holds until the next look
 }
 
 func sizeOf(objects []Object) (n int64) {
