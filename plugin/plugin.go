@@ -90,9 +90,6 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 		d.keepRunning(counting, "counting", func(ctx context.Context) { p.publish(ctx, publish) })
 	})
 	log.Info("started " + Version + ": " + c.describe())
-	if c.StoreDir == DefaultStoreDir {
-		log.Warn("store_dir is the default, below /tmp: a restart of the machine may lose what waits there")
-	}
 	return p, nil
 }
 

@@ -45,6 +45,9 @@ func newSpool(o Options) *Spool {
 }
 
 func (s *Spool) open() error {
+	if err := s.private(); err != nil {
+		return err
+	}
 	for _, dir := range Rooms {
 		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
 			return fmt.Errorf("store_dir: want a directory that can be written, got %w", err)
