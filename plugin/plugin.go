@@ -264,11 +264,16 @@ type Reject struct {
 	// TagBytes is the tag in base64 where it is no UTF-8, which JSON cannot hold.
 	TagBytes []byte          `json:"tag_bytes,omitempty"`
 	Time     string          `json:"time"` // of the event, RFC 3339
-	Record   json.RawMessage `json:"record"`
+	// Record is for reading: null where JSON cannot hold it, or where it is long.
+	Record json.RawMessage `json:"record"`
 	// Chunk is the event as it came, msgpack (in the line base64), behind the start of its group if it has one:
 	// what JSON cannot hold is in here.
 	Chunk []byte `json:"chunk"`
 }
+
+// longestShown is how long a record may be to stand in a reject twice, in Chunk and as JSON: so one takes at most 4/3 of what
+// came, and this.
+const longestShown = 16 << 10
 
 func appendReject(b []byte, r Reject, ev *chunk.Event) []byte {
 	r.Time = time.Unix(ev.Seconds, ev.Nanos).UTC().Format(time.RFC3339Nano)
@@ -277,7 +282,9 @@ func appendReject(b []byte, r Reject, ev *chunk.Event) []byte {
 		r.Time, value = "", ev.Raw
 	}
 	var err error
-	if r.Record, err = meter.AppendJSON(nil, value); err != nil || !json.Valid(r.Record) {
+	if len(value) > longestShown {
+		r.Record = json.RawMessage("null")
+	} else if r.Record, err = meter.AppendJSON(nil, value); err != nil || len(r.Record) > longestShown || !json.Valid(r.Record) {
 		r.Record = json.RawMessage("null")
 	}
 	if !utf8.ValidString(r.Tag) {
