@@ -45,7 +45,7 @@ All of it works beside a running Fluent Bit, but for split.
                                               of that name has. Without -store-dir it works in the store_dir
                                               that CONF names
 
-DIR is the output's store_dir (default /tmp/fluent-bit/amberflo, or $AMBERFLO_STORE_DIR).
+DIR is the output's store_dir (default $AMBERFLO_STORE_DIR, or that of the output).
 FILE is a path as ls -l prints it, or an object key. ls -n does not count records, which
 for compressed objects means reading them. CONF is a configuration of Fluent Bit, classic or YAML;
 N is the number of one of its amberflo outputs, from 0, its name as in the log (amberflo.2), or its alias.
