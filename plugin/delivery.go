@@ -82,16 +82,16 @@ func (d *delivery) start(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, w := range d.bucket.Warnings() {
-		d.log.Warn("an option works, and may not do what is wanted: " + w)
-	}
-	d.countDescriptors()
 	o := d.config.Spool()
 	o.Log = d.log
 	var err error
 	if d.spool, err = spool.Open(o); err != nil {
 		return err
 	}
+	for _, w := range d.bucket.Warnings() {
+		d.log.Warn("an option works, and may not do what is wanted: " + w)
+	}
+	d.countDescriptors()
 	d.ship = ship.New(ship.Options{
 		Spool: d.spool, Bucket: d.bucket, ContentType: d.config.contentType(), Log: d.log,
 	})

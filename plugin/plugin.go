@@ -262,8 +262,8 @@ type Reject struct {
 	Output string `json:"output"` // the one that refused it, since several may share a spool
 	Tag    string `json:"tag"`
 	// TagBytes is the tag in base64 where it is no UTF-8, which JSON cannot hold.
-	TagBytes []byte          `json:"tag_bytes,omitempty"`
-	Time     string          `json:"time"` // of the event, RFC 3339
+	TagBytes []byte `json:"tag_bytes,omitempty"`
+	Time     string `json:"time"` // of the event, RFC 3339
 	// Record is for reading: null where JSON cannot hold it, or where it is long.
 	Record json.RawMessage `json:"record"`
 	// Chunk is the event as it came, msgpack (in the line base64), behind the start of its group if it has one:

@@ -94,6 +94,11 @@ func Open(ctx context.Context, opts Options) (*Bucket, error) {
 // Name is the bucket's name.
 func (b *Bucket) Name() string { return b.opts.Bucket }
 
+// ARN names the bucket, or the access point to it, and what in it begins with a prefix, as policies do.
+func (b *Bucket) ARN(prefix string) (container, objects string) {
+	return arnOf(b.opts.Bucket, b.Region(), prefix)
+}
+
 // Region is the one in effect, wherever Open found it.
 func (b *Bucket) Region() string { return b.client.Options().Region }
 

@@ -30,24 +30,28 @@ func (f *fault) host() string {
 	return u.Hostname()
 }
 
-// container is the ARN of the bucket or of the access point to it.
-func (f *fault) container() string {
-	if strings.HasPrefix(f.opts.Bucket, "arn:") {
-		return f.opts.Bucket
+// arnOf gives the ARN of a bucket or of an access point, and that of the objects in it whose key begins with prefix.
+func arnOf(bucket, region, prefix string) (container, objects string) {
+	if strings.HasPrefix(bucket, "arn:") {
+		return bucket, bucket + "/object/" + prefix + "*"
 	}
-	return "arn:" + partition(f.region) + ":s3:::" + f.opts.Bucket
+	container = "arn:" + partition(region) + ":s3:::" + bucket
+	return container, container + "/" + prefix + "*"
+}
+
+func (f *fault) container() string {
+	container, _ := arnOf(f.opts.Bucket, f.region, "")
+	return container
 }
 
 // objects are all that have the first part of the key.
 func (f *fault) objects() string {
-	within := "/"
-	if strings.HasPrefix(f.opts.Bucket, "arn:") {
-		within = "/object/"
+	first, _, nested := strings.Cut(f.Key, "/")
+	if first += "/"; !nested {
+		first = ""
 	}
-	if first, _, nested := strings.Cut(f.Key, "/"); nested {
-		within += first + "/"
-	}
-	return f.container() + within + "*"
+	_, objects := arnOf(f.opts.Bucket, f.region, first)
+	return objects
 }
 
 func (f *fault) grants() string {

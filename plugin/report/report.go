@@ -213,12 +213,12 @@ func (r *Reporter) denied(err error) (next time.Duration) {
 	if r.denials++; r.denials > 1 {
 		return next
 	}
-	name := r.opt.Bucket.Name()
+	container, objects := r.opt.Bucket.ARN(r.opt.Prefix)
 	r.opt.Log.Warn("failure reports cannot be read: what Amberflo refuses will not show here. "+
 		"Ask the bucket's owner for these statements, or set failure_reports off", "statements", fmt.Sprintf(
-		`[{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:ListBucket","Resource":"arn:aws:s3:::%[2]s","Condition":{"StringLike":{"s3:prefix":"%[3]s*"}}},`+
-			`{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::%[2]s/%[3]s*"}]`,
-		"arn:aws:iam::ACCOUNT:role/ROLE", name, r.opt.Prefix), "err", err)
+		`[{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:ListBucket","Resource":"%[2]s","Condition":{"StringLike":{"s3:prefix":"%[4]s*"}}},`+
+			`{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:GetObject","Resource":"%[3]s"}]`,
+		container[:strings.Index(container, ":s3")]+":iam::ACCOUNT:role/ROLE", container, objects, r.opt.Prefix), "err", err)
 	return next
 }
 
