@@ -237,18 +237,25 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 		alone = again && s.stats.Uploaded > before
 		s.denied[key] = s.stats.Uploaded
 	}
+	var again time.Time // when this one may be tried
 	if alone {
 		s.refused[key]++
 		n := s.refused[key]
 		wait := backoff(n, 40*firstWait, refusedWait)
+		again = time.Now().Add(wait)
+		// None has ever been taken, and one after the other is refused: what is wrong with one is wrong with all.
+		alone = e.Kind != bucket.Refused || s.stats.Uploaded > 0 || len(s.refused) <= patience
+	}
+	if alone {
+		n, wait := s.refused[key], time.Until(again)
 		if all, tell := s.singles.Failed(e.Kind.String() + e.Code); tell { // hundreds may be refused for one reason
 			s.opt.Log.Error("an object was not taken; it is kept and tried again, others go on", "key", key, "failures", n, "of_all", all,
 				"objects", len(s.refused), "next", wait.Round(time.Second), "err", err)
 		}
-		return time.Now().Add(wait)
+		return again
 	}
 	if began.Before(s.last) {
-		return time.Time{} // under way when another failed: one outage, counted once
+		return again // under way when another failed: one outage, counted once
 	}
 	s.last = time.Now()
 	s.failures++
@@ -258,7 +265,7 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 		s.opt.Log.Error("upload failed, nothing is lost, will be tried again", "kind", e.Kind, "failures", n,
 			"waiting", s.opt.Spool.Waiting(), "next", wait.Round(time.Millisecond), "err", err)
 	}
-	return time.Time{}
+	return again
 }
 
 func (s *Shipper) succeeded(obj spool.Object) {

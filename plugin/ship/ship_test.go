@@ -102,6 +102,28 @@ func TestAnObjectThatIsRefusedDoesNotHoldUpOthers(t *testing.T) {
 	})
 }
 
+// Where nothing has ever been taken, what is wrong with one is wrong with all: the bucket, not the objects.
+func TestObjectsThatAreAllRefusedHoldUpEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lines{}
+		log := slog.New(slog.NewTextHandler(l, nil))
+		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
+		tries := 0
+		for began := time.Now(); time.Since(began) < time.Hour; tries++ {
+			if !s.wait(t.Context()) {
+				t.Fatal("the wait did not end")
+			}
+			s.failed(fmt.Sprint(tries), time.Now(), &bucket.Error{Kind: bucket.Refused, Code: "InvalidRequest", Err: errors.New("400")})
+		}
+		if tries > 200 {
+			t.Errorf("%d objects were tried in an hour, want a wait for all", tries)
+		}
+		if l.count("upload failed, nothing is lost") == 0 || l.count("kind=refused") == 0 || l.count("\n") > 20 {
+			t.Errorf("got\n%s", l.text.String())
+		}
+	})
+}
+
 func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lines{}
