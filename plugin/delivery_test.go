@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,7 +30,7 @@ func TestTheStartSaysHowManyDescriptorsThereAre(t *testing.T) {
 		}
 		c := &capture{}
 		started(t, c, "store_dir", filepath.Join(t.TempDir(), "spool")).Stop()
-		if got := c.log(); !strings.Contains(got, level+" [output:amberflo:amberflo.0] file descriptors: ") || !strings.Contains(got, fmt.Sprintf("needs=38 left=")) {
+		if got := c.log(); !strings.Contains(got, level+" [output:amberflo:amberflo.0] file descriptors: ") || !strings.Contains(got, "needs=38 left=") {
 			t.Errorf("with room for %d: got\n%s", room, got)
 		}
 	}
