@@ -98,7 +98,7 @@ func TestMapFailsOverAMistakeButNotOverAVariable(t *testing.T) {
 		"region r-1\nexternal_id x":                             errProblems,
 		"customer_idd $x":                                       errProblems,
 		"max_records x":                                         errProblems,
-		"region us-west-2\nsts_endpoint http://127.0.0.1:1/x":   errProblems,
+		"region us-west-2\nsts_endpoint 127.0.0.1:1/x":          errProblems, // no URL
 	} {
 		if _, notes, err := mapped(t, mapping, `{"customerId":"a","meterApiName":"m","meterValue":1}`+"\n"); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v\n%s", mapping, err, want, notes)
