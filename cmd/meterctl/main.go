@@ -29,10 +29,18 @@ All of it works beside a running Fluent Bit.
                                               resend -all takes all of them
     meterctl [-store-dir DIR] drop KEY -why TEXT   delete one for good; failed/journal.ndjson keeps a note
 
-    meterctl map -c CONF [-output N] [-tag TAG] [-time RFC3339] [-metadata JSON] [-group JSON] [FILE]
-                                              the meter records that CONF makes of sample records (one
-                                              JSON object a line, from FILE or standard input); also
-                                              names keys that are no options
+    meterctl check-config -c CONF [-sample FILE [-input I]]
+                                              what in the whole pipeline of CONF would lose, double or
+                                              misbill records, with FILE also what of it fits the log
+    meterctl map -c CONF [-output N] [-input I] [-raw | -records] [-through-fluent-bit]
+                 [-tag TAG] [-time RFC3339] [-metadata JSON] [-group JSON] [FILE]
+                                              what check-config says of the output, then the meter records
+                                              that CONF makes of the lines of a log (from FILE or standard
+                                              input). They go through the parser of the input; where that
+                                              is json, or there is none, a line is a record in JSON.
+                                              -records says that all are, -raw that none is. Filters are
+                                              applied by -through-fluent-bit only, which runs the pipeline
+                                              of CONF in the fluent-bit of the PATH or of $FLUENT_BIT
     meterctl [-store-dir DIR] retry-rejected -c CONF [-output N] [-from NAME] [-since YYYY-MM-DD]
                                               map what is in rejected/ again, by CONF as it is now; what maps
                                               is delivered, the rest stays. It takes what that output has
@@ -43,10 +51,11 @@ All of it works beside a running Fluent Bit.
 DIR is the output's store_dir (default /tmp/fluent-bit/amberflo, or $AMBERFLO_STORE_DIR).
 FILE is a path as ls -l prints it, or an object key. ls -n does not count records, which
 for compressed objects means reading them. CONF is a configuration of Fluent Bit, classic or YAML;
-N is the number of one of its amberflo outputs, from 0, its name as in the log (amberflo.2), or its alias.
+N is the number of one of its amberflo outputs, from 0, its name as in the log (amberflo.2), or its alias;
+I likewise of the inputs whose records reach it. CONF is read with the environment that Fluent Bit would have here.
 
-Exit status: 0 all is well, 1 check found a problem, a record was rejected or map warned of a mistake in CONF,
-2 the command could not be carried out.
+Exit status: 0 all is well (warnings alone are), 1 check found a problem, a record was rejected, CONF has an error
+or map got no samples, 2 the command could not be carried out.
 `
 
 // errProblems ends a command that found something, and said so.
@@ -95,10 +104,12 @@ func run(args []string, out io.Writer) error {
 		err = drop(w, dir, rest)
 	case "map":
 		err = mapSamples(os.Stdin, w, os.Stderr, rest)
+	case "check-config":
+		err = checkConfig(w, rest)
 	case "retry-rejected":
 		err = retryRejected(w, os.Stderr, *given, rest)
 	default:
-		err = fmt.Errorf("want ls, check, cat, resend, drop, map or retry-rejected, got %q; meterctl -h explains them", verb)
+		err = fmt.Errorf("want ls, check, cat, resend, drop, check-config, map or retry-rejected, got %q; meterctl -h explains them", verb)
 	}
 	return errors.Join(err, w.Flush())
 }

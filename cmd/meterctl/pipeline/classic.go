@@ -1,4 +1,4 @@
-package main
+package pipeline
 
 import (
 	"fmt"
@@ -12,28 +12,28 @@ import (
 //   - Sections, @SET, @INCLUDE and comments begin in the first column, keys do not. Of a file's first
 //     indented line all others have the indentation; twice as much is a group's, which no output has.
 //   - The first blank ends the key. What follows is the value up to the line's end, comments included.
-func (c *configuration) readClassic(file string) error {
-	content, err := c.open(file)
+func (r *reader) readClassic(file string) error {
+	content, err := r.open(file)
 	if err != nil {
 		return err
 	}
 	var indent string
-	var current *section
-	inSection, inGroup := false, false
-	at := place{file: file}
+	var current *Section
+	inGroup := false
+	at := Place{File: file}
 	for line := range strings.Lines(string(content)) {
-		at.line++
+		at.Line++
 		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 		switch {
 		case line == "" || line[0] == '#':
 			continue
 		case len(line) > 9 && strings.EqualFold(line[:9], "@INCLUDE "):
-			if err := c.includeClassic(at, line[9:]); err != nil {
+			if err := r.includeClassic(at, line[9:]); err != nil {
 				return err
 			}
 			continue
 		case line[0] == '@':
-			if err := c.meta(at, line); err != nil {
+			if err := r.meta(at, line); err != nil {
 				return err
 			}
 			continue
@@ -42,11 +42,7 @@ func (c *configuration) readClassic(file string) error {
 			if !closed {
 				return fmt.Errorf("%s: want [SECTION], got %q", at, line)
 			}
-			inSection, inGroup, current = true, false, nil
-			if name != "" && strings.HasPrefix("outputs", strings.ToLower(name)) { // as Fluent Bit compares them
-				current = &section{place: at}
-				c.all = append(c.all, current)
-			}
+			inGroup, current = false, r.classicSection(at, name)
 			continue
 		}
 		text := strings.TrimLeft(line, " \t")
@@ -69,59 +65,94 @@ func (c *configuration) readClassic(file string) error {
 		if text == "" || text[0] == '#' {
 			continue
 		}
-		if text[0] == '[' {
-			inGroup = true
-			continue
-		}
 		key, value, found := strings.Cut(text, " ")
 		value = strings.TrimSpace(value)
 		switch {
-		case !found || value == "":
+		case !found || value == "" && text[0] != '[':
 			return fmt.Errorf("%s: want a key, a blank and a value, got %q", at, text)
-		case !inSection:
+		case current == nil:
 			return fmt.Errorf("%s: want a [SECTION] before the first key, got %q", at, text)
-		}
-		if current != nil && !inGroup {
-			current.properties = append(current.properties, property{at, strings.ToLower(strings.TrimSpace(key)), value})
-			if strings.Contains(value, " #") {
-				c.warn(at, "%s: the value goes on to the end of the line, # and all: a comment needs a line of its own", key)
+		case text[0] == '[':
+			name, _, closed := strings.Cut(text[1:], "]")
+			if !closed {
+				return fmt.Errorf("%s: want [GROUP], got %q", at, text)
 			}
+			inGroup = true
+			current.Groups = append(current.Groups, Group{at, name})
+			continue
+		}
+		if inGroup {
+			continue
+		}
+		current.Properties = append(current.Properties, Property{Place: at, Key: strings.ToLower(strings.TrimSpace(key)), Value: value})
+		if strings.Contains(value, " #") && current.Kind == OutputKind {
+			r.fail(at, current, key, "want a comment on a line of its own, got one behind a value: the value goes on to the end of the line, # and all")
 		}
 	}
 	return nil
 }
 
+// classicSection begins a section, or goes on with SERVICE, of which Fluent Bit makes one.
+func (r *reader) classicSection(at Place, name string) *Section {
+	s := &Section{Place: at, Kind: classicKind(name)}
+	switch {
+	case s.Kind == Service && !r.parsers && len(r.Service.Properties) > 0:
+		return r.Service
+	case (s.Kind == Parser || s.Kind == MultilineParser) && !r.parsers:
+		r.fail(at, nil, strings.ToLower(name), "want parsers in a file that Parsers_File of [SERVICE] names, got one in the main configuration, with which Fluent Bit does not start")
+	}
+	r.add(s)
+	return s
+}
+
+// classicKind compares names as Fluent Bit does (flb_config_format.c): what begins a name is enough.
+func classicKind(name string) Kind {
+	name = strings.ToLower(name)
+	for _, known := range []struct {
+		name string
+		kind Kind
+	}{
+		{"service", Service}, {"parser", Parser}, {"multiline_parser", MultilineParser}, {"stream_processor", StreamProcessor},
+		{"plugins", Other}, {"upstream_servers", Other}, {"customs", Other}, {"inputs", Input}, {"filters", Filter}, {"outputs", OutputKind},
+	} {
+		if name != "" && strings.HasPrefix(known.name, name) {
+			return known.kind
+		}
+	}
+	return Other
+}
+
 // meta runs @SET NAME=value, with blanks around the = belonging to name and value; Fluent Bit has no other.
-func (c *configuration) meta(at place, line string) error {
+func (r *reader) meta(at Place, line string) error {
 	command, arguments, _ := strings.Cut(line, " ")
 	name, value, ok := strings.Cut(strings.TrimSpace(arguments), "=")
 	if !strings.EqualFold(command, "@SET") || !ok {
 		return fmt.Errorf("%s: want @SET NAME=value or @INCLUDE file, got %q", at, line)
 	}
-	return c.setVariable(at, name, value)
+	return r.setVariable(at, name, value)
 }
 
 // includeClassic reads a file, or those that a pattern with * matches. Relative paths of patterns begin
 // at the first file's directory; those of single files are tried from the working directory before.
-func (c *configuration) includeClassic(at place, path string) error {
+func (r *reader) includeClassic(at Place, path string) error {
 	files := []string{path}
 	if strings.Contains(path, "*") {
 		var err error
-		if files, err = glob(c.below(c.root, path)); err != nil || len(files) == 0 {
+		if files, err = glob(below(r.root, path)); err != nil || len(files) == 0 {
 			return fmt.Errorf("%s: want a file that %q matches, got none", at, path)
 		}
 	} else if _, err := os.Stat(path); err != nil {
-		files[0] = c.below(c.root, path)
+		files[0] = below(r.root, path)
 	}
 	for _, file := range files {
-		if err := c.readClassic(file); err != nil {
+		if err := r.readClassic(file); err != nil {
 			return fmt.Errorf("%w\n    included at %s", err, at)
 		}
 	}
 	return nil
 }
 
-func (c *configuration) below(dir, path string) string {
+func below(dir, path string) string {
 	if filepath.IsAbs(path) {
 		return path
 	}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"out_amberflo/cmd/meterctl/parser"
+	"out_amberflo/cmd/meterctl/pipeline"
+	"out_amberflo/plugin/chunk"
+	"out_amberflo/plugin/meter"
+)
+
+// How long Fluent Bit may take to start, how long no record comes before it has read all, and how long it may take in all.
+// Lines of a multiline parser are held back for four seconds.
+const (
+	startWithin = 30 * time.Second
+	quietFor    = 2 * time.Second
+	quietLong   = 7 * time.Second
+	endWithin   = 2 * time.Minute
+)
+
+// through runs the sample through the pipeline in Fluent Bit itself, and maps what the output would have got.
+func (r *mapRun) through(p *pipeline.Pipeline, section *pipeline.Section, flags *mapFlags, in io.Reader) (err error) {
+	named := os.Getenv("FLUENT_BIT")
+	program, err := exec.LookPath(cmp.Or(named, "fluent-bit"))
+	if err != nil {
+		return fmt.Errorf("-through-fluent-bit: want a program fluent-bit on the PATH or in FLUENT_BIT, got none: %w", err)
+	}
+	if r.sampler.input == nil {
+		return errors.New("-through-fluent-bit: want an input whose records reach the output, got none")
+	}
+	dir, err := os.MkdirTemp("", "meterctl-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	sample, err := io.ReadAll(in)
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(sample)) == 0 {
+		return nil
+	}
+	if !bytes.HasSuffix(sample, []byte{'\n'}) {
+		sample = append(sample, '\n') // the tail input waits for the end of a line
+	}
+	replay := pipeline.Replay{Input: r.sampler.input, Output: section, Tag: flags.tag, Dir: dir,
+		Sample: filepath.Join(dir, "sample.log"), Root: filepath.Dir(flags.file)}
+	conf, left, err := p.Write(replay)
+	if err != nil {
+		return err
+	}
+	for _, filter := range left {
+		fmt.Fprintf(r.notes, "the filter %s is left out: it would ask the network\n", filter)
+	}
+	if replay.Input.Name != "tail" {
+		fmt.Fprintf(r.notes, "the sample stands for records of the input %s: one JSON object a line\n", replay.Input.Name)
+	}
+	files := map[string][]byte{replay.Sample: sample, filepath.Join(dir, "fluent-bit.yaml"): conf}
+	for name, content := range files {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			return err
+		}
+	}
+	quiet := quietFor
+	if bytes.Contains(conf, []byte("multiline")) {
+		quiet = quietLong
+	}
+	if err := runFluentBit(program, filepath.Join(dir, "fluent-bit.yaml"), filepath.Join(dir, "out"), quiet); err != nil {
+		return err
+	}
+	return r.chunks(filepath.Join(dir, "out"))
+}
+
+// chunks maps what Fluent Bit has left, a file for each tag.
+func (r *mapRun) chunks(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // not one record came
+		case err != nil || d.IsDir():
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		tag, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		if err := r.lookAt(b); err != nil {
+			return err
+		}
+		_, err = r.each(tag, b, func(n int, refusal *meter.Refusal) error {
+			return r.write(fmt.Sprintf("%s, record %d", tag, n), refusal)
+		})
+		return err
+	})
+}
+
+// lookAt shows the survey the fields of a chunk's records.
+func (r *mapRun) lookAt(b []byte) error {
+	reader := chunk.NewReader(b, nil)
+	for reader.Next() {
+		said, err := meter.AppendJSON(nil, reader.Event().Record)
+		if err != nil {
+			continue // the mapper says what is wrong with it
+		}
+		if record, err := parser.Object(said); err == nil {
+			r.survey.Look(keysOf(record))
+		}
+	}
+	return reader.Err()
+}
+
+// runFluentBit runs a configuration until nothing has come into dir for a while, and stops it.
+func runFluentBit(program, conf, dir string, quiet time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), endWithin)
+	defer cancel()
+	log := &lockedBuffer{}
+	cmd := exec.CommandContext(ctx, program, "-c", conf)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	started, last, bytes := time.Time{}, time.Now(), int64(-1)
+	for {
+		select {
+		case err := <-ended:
+			return fmt.Errorf("want Fluent Bit to run the pipeline, got its end (%v):\n%s", err, log.errors())
+		case <-time.After(100 * time.Millisecond):
+		}
+		if n := size(dir); n != bytes {
+			bytes, last = n, time.Now()
+		}
+		if started.IsZero() && log.contains("stream processor started") {
+			started, last = time.Now(), time.Now()
+		}
+		if started.IsZero() && time.Since(last) > startWithin || !started.IsZero() && time.Since(last) > quiet {
+			break
+		}
+	}
+	cancel() // as a stop: what is in its hands is written first
+	<-ended
+	if started.IsZero() {
+		return fmt.Errorf("want Fluent Bit to start within %s, got:\n%s", startWithin, log.errors())
+	}
+	return nil
+}
+
+func size(dir string) (n int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			if info, err := d.Info(); err == nil {
+				n += info.Size()
+			}
+		}
+		return nil
+	})
+	return n
+}
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) contains(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.b.Bytes(), []byte(text))
+}
+
+// errors are the lines in which Fluent Bit says what is wrong.
+func (l *lockedBuffer) errors() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var lines []string
+	for line := range strings.Lines(l.b.String()) {
+		if strings.Contains(line, "error") || strings.Contains(line, "warn") {
+			lines = append(lines, "    "+strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
