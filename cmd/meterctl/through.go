@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,83 +34,88 @@ const (
 )
 
 // through runs the sample through the pipeline in Fluent Bit itself, and maps what the output would have got.
-func (r *mapRun) through(p *pipeline.Pipeline, section *pipeline.Section, flags *mapFlags, in io.Reader) (err error) {
-	named := os.Getenv("FLUENT_BIT")
-	program, err := exec.LookPath(cmp.Or(named, "fluent-bit"))
-	if err != nil {
-		return fmt.Errorf("-through-fluent-bit: want a program fluent-bit on the PATH or in FLUENT_BIT, got none: %w", err)
-	}
+func (r *mapRun) through(p *pipeline.Pipeline, section *pipeline.Section, flags *mapFlags, in io.Reader) error {
 	if r.sampler.input == nil {
 		return errors.New("-through-fluent-bit: want an input whose records reach the output, got none")
 	}
-	dir, err := os.MkdirTemp("", "meterctl-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	sample, err := io.ReadAll(in)
+	if err != nil || len(bytes.TrimSpace(sample)) == 0 {
+		return err
+	}
+	chunks, err := replay(p, pipeline.Replay{Input: r.sampler.input, Output: section, Tag: flags.tag}, sample, r.notes)
 	if err != nil {
 		return err
 	}
-	if len(bytes.TrimSpace(sample)) == 0 {
-		return nil
+	for _, tag := range slices.Sorted(maps.Keys(chunks)) {
+		if err := r.lookAt(chunks[tag]); err != nil {
+			return err
+		}
+		_, err := r.each(tag, chunks[tag], func(n int, refusal *meter.Refusal) error {
+			return r.write(fmt.Sprintf("%s, record %d", tag, n), refusal)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replay gives the chunks that the output would get of a sample, by tag.
+func replay(p *pipeline.Pipeline, how pipeline.Replay, sample []byte, notes io.Writer) (chunks map[string][]byte, err error) {
+	program, err := exec.LookPath(cmp.Or(os.Getenv("FLUENT_BIT"), "fluent-bit"))
+	if err != nil {
+		return nil, fmt.Errorf("-through-fluent-bit: want a program fluent-bit on the PATH or in FLUENT_BIT, got none: %w", err)
+	}
+	if how.Dir, err = os.MkdirTemp("", "meterctl-"); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(how.Dir)) }()
+	how.Sample = filepath.Join(how.Dir, "sample.log")
+	conf, left, err := p.Write(how)
+	if err != nil {
+		return nil, err
+	}
+	for _, filter := range left {
+		fmt.Fprintf(notes, "the filter %s is left out: it would ask the network\n", filter)
+	}
+	if how.Input.Name != "tail" {
+		fmt.Fprintf(notes, "the sample stands for records of the input %s: one JSON object a line\n", how.Input.Name)
 	}
 	if !bytes.HasSuffix(sample, []byte{'\n'}) {
 		sample = append(sample, '\n') // the tail input waits for the end of a line
 	}
-	replay := pipeline.Replay{Input: r.sampler.input, Output: section, Tag: flags.tag, Dir: dir,
-		Sample: filepath.Join(dir, "sample.log"), Root: filepath.Dir(flags.file)}
-	conf, left, err := p.Write(replay)
-	if err != nil {
-		return err
-	}
-	for _, filter := range left {
-		fmt.Fprintf(r.notes, "the filter %s is left out: it would ask the network\n", filter)
-	}
-	if replay.Input.Name != "tail" {
-		fmt.Fprintf(r.notes, "the sample stands for records of the input %s: one JSON object a line\n", replay.Input.Name)
-	}
-	files := map[string][]byte{replay.Sample: sample, filepath.Join(dir, "fluent-bit.yaml"): conf}
-	for name, content := range files {
-		if err := os.WriteFile(name, content, 0o600); err != nil {
-			return err
-		}
+	file := filepath.Join(how.Dir, "fluent-bit.yaml")
+	if err := errors.Join(os.WriteFile(how.Sample, sample, 0o600), os.WriteFile(file, conf, 0o600)); err != nil {
+		return nil, err
 	}
 	quiet := quietFor
 	if bytes.Contains(conf, []byte("multiline")) {
 		quiet = quietLong
 	}
-	if err := runFluentBit(program, filepath.Join(dir, "fluent-bit.yaml"), filepath.Join(dir, "out"), quiet); err != nil {
-		return err
+	out := filepath.Join(how.Dir, "out")
+	if err := runFluentBit(program, file, out, quiet); err != nil {
+		return nil, err
 	}
-	return r.chunks(filepath.Join(dir, "out"))
+	return readChunks(out)
 }
 
-// chunks maps what Fluent Bit has left, a file for each tag.
-func (r *mapRun) chunks(dir string) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+// readChunks reads what Fluent Bit has left, a file for each tag.
+func readChunks(dir string) (map[string][]byte, error) {
+	chunks := map[string][]byte{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil // not one record came
 		case err != nil || d.IsDir():
 			return err
 		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
 		tag, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
+		if err == nil {
+			chunks[tag], err = os.ReadFile(path)
 		}
-		if err := r.lookAt(b); err != nil {
-			return err
-		}
-		_, err = r.each(tag, b, func(n int, refusal *meter.Refusal) error {
-			return r.write(fmt.Sprintf("%s, record %d", tag, n), refusal)
-		})
 		return err
 	})
+	return chunks, err
 }
 
 // lookAt shows the survey the fields of a chunk's records.

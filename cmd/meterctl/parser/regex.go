@@ -86,9 +86,10 @@ func (p *Parser) match(re *regexp2.Regexp, names []string, line string) (Map, ti
 // classes are the escapes that Ruby reads as ASCII, and .NET (whose syntax regexp2 has) otherwise.
 var classes = map[byte]string{'d': "0-9", 'w': "a-zA-Z0-9_", 's': ` \t\r\n\f\v`, 'h': "0-9a-fA-F"}
 
+// posix are the classes [:name:], which Ruby reads as Unicode.
 var posix = map[string]string{
-	"alnum": "a-zA-Z0-9", "alpha": "a-zA-Z", "digit": "0-9", "lower": "a-z", "upper": "A-Z", "xdigit": "0-9a-fA-F", "space": ` \t\r\n\f\v`,
-	"blank": ` \t`, "punct": "!-/:-@\\[-`{-~", "word": "a-zA-Z0-9_", "cntrl": `\x00-\x1f\x7f`, "graph": "!-~", "print": " -~",
+	"alnum": `\p{L}\p{M}\p{Nd}`, "alpha": `\p{L}\p{M}`, "digit": `\p{Nd}`, "lower": `\p{Ll}`, "upper": `\p{Lu}`, "word": `\p{L}\p{M}\p{Nd}\p{Pc}`,
+	"xdigit": "0-9a-fA-F", "space": `\s`, "blank": `\t\p{Zs}`, "punct": `\p{P}\p{S}`, "cntrl": `\p{Cc}`, "graph": `\p{L}\p{M}\p{N}\p{P}\p{S}`,
 }
 
 // fromRuby translates what the two syntaxes write differently.

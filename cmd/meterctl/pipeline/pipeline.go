@@ -188,6 +188,7 @@ type Pipeline struct {
 	Findings []Finding // what Fluent Bit takes without a word but not as it was meant, or refuses
 	Complete bool      // all parsers files could be read
 
+	root              string     // the directory of the first file
 	inline, multiline []*Section // parsers of the main files
 	env               map[string]string
 }
@@ -202,6 +203,7 @@ func Read(file string) (*Pipeline, error) {
 	if real, err := filepath.EvalSymlinks(file); err == nil {
 		r.root = filepath.Dir(real) // as realpath(3) gives it
 	}
+	p.root = r.root
 	if err := r.read(file); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,7 +16,6 @@ type Replay struct {
 	Tag    string   // "": the input's own
 	Sample string   // the file to read
 	Dir    string   // for what the output gets (out/TAG), and for chunks
-	Root   string   // where the configuration's relative paths begin
 }
 
 // networked are filters that ask somebody else.
@@ -37,15 +37,15 @@ func (p *Pipeline) Write(r Replay) (text []byte, left []string, err error) {
 		case slices.Contains(kept, property.Key):
 			service.add(property.Key, property.Value)
 		case property.Key == "parsers_file" || property.Key == "streams_file":
-			service.add(property.Key, r.path(property.Value))
+			service.add(property.Key, p.path(property.Value))
 		}
 	}
 	parsers, multiline := &yaml.Node{Kind: yaml.SequenceNode}, &yaml.Node{Kind: yaml.SequenceNode}
 	for _, s := range p.inline {
-		parsers.Content = append(parsers.Content, r.section(s).node())
+		parsers.Content = append(parsers.Content, p.section(s).node())
 	}
 	for _, s := range p.multiline {
-		parser := r.section(s)
+		parser := p.section(s)
 		parser.addNode("rules", s.rules)
 		multiline.Content = append(multiline.Content, parser.node())
 	}
@@ -60,7 +60,7 @@ func (p *Pipeline) Write(r Replay) (text []byte, left []string, err error) {
 			left = append(left, s.Name)
 			continue
 		}
-		filters.Content = append(filters.Content, r.section(s).node())
+		filters.Content = append(filters.Content, p.section(s).node())
 	}
 	pipeline, root := &writer{}, &writer{}
 	pipeline.addNode("inputs", list(r.input()))
@@ -122,28 +122,32 @@ func (r Replay) output() *yaml.Node {
 }
 
 // section is a section as it stands, with paths that do not depend on where it stands.
-func (r Replay) section(s *Section) *writer {
+func (p *Pipeline) section(s *Section) *writer {
 	w := &writer{}
-	for _, p := range s.Properties {
-		value := p.Value
-		if s.Kind == Filter {
-			value = r.path(value)
+	for _, property := range s.Properties {
+		value := property.Value
+		if s.Kind == Filter && slices.Contains(files, property.Key) {
+			value = p.path(value)
 		}
-		w.add(p.Key, value)
+		w.add(property.Key, value)
 	}
 	return w
 }
 
-// path makes a path absolute if it is one of a file.
-func (r Replay) path(value string) string {
-	if value == "" || strings.ContainsAny(value, " \t") || filepath.IsAbs(value) {
+// files are options of filters that name one.
+var files = []string{"script", "wasm_path", "database", "file"}
+
+// path makes a path absolute, as Fluent Bit finds it: from where it runs, else from its configuration.
+func (p *Pipeline) path(value string) string {
+	if filepath.IsAbs(value) {
 		return value
 	}
-	for _, dir := range []string{".", r.Root} {
-		if files, err := glob(filepath.Join(dir, value)); err == nil && len(files) == 1 {
-			if abs, err := filepath.Abs(files[0]); err == nil {
-				return abs
-			}
+	for _, path := range []string{value, filepath.Join(p.root, value)} {
+		if _, err := os.Stat(path); err != nil {
+			continue
+		}
+		if abs, err := filepath.Abs(path); err == nil {
+			return abs
 		}
 	}
 	return value

@@ -71,6 +71,11 @@ func (y yamlFile) top(key, value *yaml.Node) error {
 			}
 			return nil
 		})
+	case "plugins", "upstream_servers", "customs", "extensions":
+	default:
+		if value.Kind != yaml.MappingNode {
+			return y.want(value, "a map below "+key.Value)
+		}
 	}
 	return nil
 }
