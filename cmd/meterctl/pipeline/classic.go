@@ -124,10 +124,14 @@ func classicKind(name string) Kind {
 
 // meta runs @SET NAME=value, with blanks around the = belonging to name and value; Fluent Bit has no other.
 func (r *reader) meta(at Place, line string) error {
-	command, arguments, _ := strings.Cut(line, " ")
+	command, arguments, spaced := strings.Cut(line, " ")
 	name, value, ok := strings.Cut(strings.TrimSpace(arguments), "=")
-	if !strings.EqualFold(command, "@SET") || !ok {
+	switch {
+	case !spaced:
 		return fmt.Errorf("%s: want @SET NAME=value or @INCLUDE file, got %q", at, line)
+	case !strings.EqualFold(command, "@SET") || !ok:
+		r.fail(at, nil, command, "want @SET NAME=value or @INCLUDE file, got %q, over which Fluent Bit passes", line)
+		return nil
 	}
 	return r.setVariable(at, name, value)
 }

@@ -144,7 +144,7 @@ func TestAMistakeInAConfigurationIsNamedWithItsPlace(t *testing.T) {
 		"a tab among blanks":               {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n\tMatch *\n"}, "main.conf:3: want the indentation"},
 		"a deeper indentation":             {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n       Match *\n"}, "main.conf:3: want the indentation"},
 		"an open header":                   {map[string]string{"main.conf": "[OUTPUT\n"}, "main.conf:1: want [SECTION]"},
-		"an unknown command":               {map[string]string{"main.conf": "@FOO bar\n"}, "main.conf:1: want @SET"},
+		"a command without a space":        {map[string]string{"main.conf": "@FOO\n"}, "main.conf:1: want @SET"},
 		"an output without a name":         {map[string]string{"main.conf": "[OUTPUT]\n    Match *\n"}, "main.conf:1: want an output with a name"},
 		"a variable that is not closed":    {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n    bucket ${A\n"}, "main.conf:3: bucket: want ${NAME}"},
 		"a pattern that matches nothing":   {map[string]string{"main.conf": "\n@INCLUDE x*.conf\n"}, "main.conf:2: want a file"},

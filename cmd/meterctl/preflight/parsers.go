@@ -155,8 +155,8 @@ func onlyLog(v *view) {
 			}
 		}
 		for _, f := range v.fields {
-			if f.Root == "record" && f.Money() && !slices.Contains(has, f.Key) {
-				v.fail(in, "parser", "want a parser, since %s names %s, got nothing: each line is one text in the field %s, and no record is billed, for example: Parser json_lines", f.Option, f.Text, has[0])
+			if f.Root == "record" && f.Money() && f.Option != "unique_id" && !slices.Contains(has, f.Key) {
+				v.fail(in, "parser", "want a parser, since %s names %s, got nothing: each line is one text in the field %s, and that is not found, for example: Parser json_lines", f.Option, f.Text, has[0])
 				break
 			}
 		}
