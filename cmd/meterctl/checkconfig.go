@@ -100,7 +100,7 @@ func surveyed(p *pipeline.Pipeline, section *pipeline.Section, input, sample str
 	}
 	if s.failed > 0 && s.parsed == 0 {
 		findings = append(findings, pipeline.Finding{Place: s.input.PlaceOf("parser"), Error: true, Section: s.input, Key: "parser",
-			Text: fmt.Sprintf("want a parser that matches the lines, got %q, which matches none of %d samples", s.parser.Name, s.failed)})
+			Text: fmt.Sprintf("want a parser that matches the lines, got %q, which matches none of the samples", s.parser.Name)})
 	}
 	return append(findings, survey.Findings(false)...), nil
 }

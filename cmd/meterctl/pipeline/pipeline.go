@@ -286,6 +286,10 @@ func (r *reader) resolve() error {
 			}
 		}
 	}
+	if len(r.Inputs) == 1 && len(r.Outputs) == 1 && r.Outputs[0].Find("match") == nil && r.Outputs[0].Find("match_regex") == nil {
+		out := r.Outputs[0] // of one input and one output, Fluent Bit connects the two (flb_router.c)
+		out.Properties = append(out.Properties, Property{Place: out.Place, Key: "match", Value: "*"})
+	}
 	for _, list := range [][]*Section{r.Inputs, r.Outputs} {
 		for i, s := range list {
 			// Fluent Bit counts the outputs of all kinds together, and so the inputs (flb_output.c, flb_input.c).

@@ -153,7 +153,7 @@ func TestAMistakeInAConfigurationIsNamedWithItsPlace(t *testing.T) {
 		"a mistake in an included file":    {map[string]string{"main.conf": "@INCLUDE a.conf\n", "a.conf": "[X\n"}, "a.conf:1: want [SECTION]"},
 		"YAML: no YAML":                    {map[string]string{"main.yaml": "a: [\n"}, "main.yaml: yaml:"},
 		"YAML: outputs that are no list":   {map[string]string{"main.yaml": "pipeline:\n  outputs:\n    name: amberflo\n"}, "main.yaml:3: want a list of outputs, got a map"},
-		"YAML: an alias":                   {map[string]string{"main.yaml": "x: &a 1\npipeline:\n  outputs:\n    - name: amberflo\n      meter_value: *a\n"}, "main.yaml:5: want a text, got an alias"},
+		"YAML: an alias":                   {map[string]string{"main.yaml": "x: {a: &a 1}\npipeline:\n  outputs:\n    - name: amberflo\n      meter_value: *a\n"}, "main.yaml:5: want a text, got an alias"},
 		"YAML: a list where a map belongs": {map[string]string{"main.yaml": "- a\n"}, "main.yaml:1: want a map, got a list"},
 		"YAML: a file that is not there":   {map[string]string{"main.yaml": "includes:\n  - x.yaml\n"}, "included at"},
 	} {

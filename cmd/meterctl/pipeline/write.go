@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,7 +63,13 @@ func (p *Pipeline) Write(r Replay) (text []byte, left []string, err error) {
 		}
 		filters.Content = append(filters.Content, p.section(s).node())
 	}
-	pipeline, root := &writer{}, &writer{}
+	variables, pipeline, root := &writer{}, &writer{}, &writer{} // processors have theirs as they were written
+	for _, name := range slices.Sorted(maps.Keys(p.env)) {
+		variables.add(name, p.env[name])
+	}
+	if len(variables.content) > 0 {
+		root.addNode("env", variables.node())
+	}
 	pipeline.addNode("inputs", list(r.input()))
 	pipeline.addNode("filters", filters)
 	pipeline.addNode("outputs", list(r.output()))
@@ -114,9 +121,6 @@ func (r Replay) output() *yaml.Node {
 	w.add("mkdir", "on")
 	w.add("match", r.Output.Get("match"))
 	w.add("match_regex", r.Output.Get("match_regex"))
-	if r.Output.Get("match")+r.Output.Get("match_regex") == "" {
-		w.add("match", "*")
-	}
 	w.addNode("processors", r.Output.processors)
 	return w.node()
 }

@@ -56,7 +56,9 @@ func Fields(get func(string) string) (fields []Field) {
 		}
 		for _, item := range items(text) {
 			if name, _, pair := strings.Cut(item, "="); !pair {
-				name = strings.Trim(strings.TrimSpace(name), `'"`)
+				if name = strings.Trim(strings.TrimSpace(name), `'"`); name == "TAG" {
+					continue
+				}
 				fields = append(fields, Field{Option: option, Root: "record", Key: name, Text: "$" + name})
 			}
 		}

@@ -14,8 +14,7 @@ func match(v *view) {
 	switch {
 	case len(v.p.Inputs) == 0:
 		v.warn(v.p.Service, "input", "want inputs, so that they can be looked at too, got none in this configuration")
-	case pattern == "" && regex == "" && len(v.p.Inputs) == 1 && len(v.p.Outputs) == 1, routed:
-		// of one input and one output, Fluent Bit connects the two
+	case routed:
 	case pattern == "" && regex == "":
 		v.fail(v.out, "match", "want the tags whose records it takes, got nothing: no record would come, for example: Match %s", v.streams[0].tag)
 	case len(v.inputs) == 0:

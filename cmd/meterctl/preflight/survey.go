@@ -13,7 +13,7 @@ type Survey struct {
 	out     *pipeline.Section
 	fields  []Field
 	seen    map[string]bool // top-level fields
-	records int
+	looked  bool            // at a record
 }
 
 // NewSurvey is for the mapping of an output.
@@ -23,7 +23,7 @@ func NewSurvey(out *pipeline.Section) *Survey {
 
 // Look takes the keys of one record.
 func (s *Survey) Look(keys []string) {
-	s.records++
+	s.looked = true
 	for _, key := range keys {
 		s.seen[key] = true
 	}
@@ -31,7 +31,7 @@ func (s *Survey) Look(keys []string) {
 
 // Findings are texts that are the name of a field, and fields that no record has.
 func (s *Survey) Findings(metadata bool) (found []pipeline.Finding) {
-	if s.records == 0 || s.out.Get("payload") == "record" {
+	if !s.looked || s.out.Get("payload") == "record" {
 		return nil
 	}
 	report := func(isError bool, option, text string, args ...any) {
@@ -57,7 +57,7 @@ func (s *Survey) Findings(metadata bool) (found []pipeline.Finding) {
 		case f.Root == "metadata" && !metadata && s.seen["metadata"]:
 			report(false, f.Option, "want a field of the event's metadata, got %s, and records with a field metadata of their own, which is $metadata without a bracket or $['metadata']", f.Text)
 		case f.Root == "record" && !s.seen[f.Key]:
-			report(false, f.Option, "want a field that records have, got %s, which none of %d samples has", f.Text, s.records)
+			report(false, f.Option, "want a field that records have, got %s, which none of the samples has", f.Text)
 		}
 	}
 	return found
