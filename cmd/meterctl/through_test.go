@@ -50,7 +50,7 @@ pipeline:
 		"parsers.yaml": "parsers:\n  - {name: pairs, format: logfmt, types: bytes:integer}\n",
 	})
 	var out, notes strings.Builder
-	sample := "tenant=acme kind=api\n bytes=512\ntenant=b kind=web\ntenant=c kind=batch\ntenant=d kind=api bytes=-"
+	sample := "tenant=acme kind=api bytes=512\n and more\ntenant=b kind=web\ntenant=c kind=batch\ntenant=d kind=api bytes=-"
 	err := mapSamples(strings.NewReader(sample), &out, &notes, []string{"-c", filepath.Join(dir, "main.yaml"), "-through-fluent-bit", "-input", "lines"})
 	if !errors.Is(err, errProblems) || !strings.Contains(notes.String(), "error: types: want no type for bytes") {
 		t.Errorf("got %v, want the finding about the type\n%s", err, notes.String())

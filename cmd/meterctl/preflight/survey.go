@@ -10,10 +10,10 @@ import (
 
 // Survey compares a mapping with the fields of sample records.
 type Survey struct {
-	out     *pipeline.Section
-	fields  []Field
-	seen    map[string]bool // top-level fields
-	looked  bool            // at a record
+	out    *pipeline.Section
+	fields []Field
+	seen   map[string]bool // top-level fields
+	looked bool            // at a record
 }
 
 // NewSurvey is for the mapping of an output.
