@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -20,11 +19,7 @@ import (
 // fluentBit skips a test where Fluent Bit is not to be found.
 func fluentBit(t *testing.T) {
 	t.Helper()
-	name := os.Getenv("FLUENT_BIT")
-	if name == "" {
-		name = "fluent-bit"
-	}
-	if _, err := exec.LookPath(name); err != nil {
+	if _, err := exec.LookPath(program()); err != nil {
 		t.Skip("no fluent-bit on PATH or in FLUENT_BIT")
 	}
 }
@@ -45,6 +40,7 @@ const tailConf = `[SERVICE]
     Match app.*
     bucket b
     region us-west-2
+    store_dir /nowhere/amberflo
     Workers 1
     Retry_Limit no_limits
 `

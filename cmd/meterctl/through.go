@@ -60,9 +60,12 @@ func (r *mapRun) through(p *pipeline.Pipeline, section *pipeline.Section, flags 
 	return nil
 }
 
+// program is the Fluent Bit to run, by its name or path.
+func program() string { return cmp.Or(os.Getenv("FLUENT_BIT"), "fluent-bit") }
+
 // replay gives the chunks that the output would get of a sample, by tag.
 func replay(p *pipeline.Pipeline, how pipeline.Replay, sample []byte, notes io.Writer) (chunks map[string][]byte, err error) {
-	program, err := exec.LookPath(cmp.Or(os.Getenv("FLUENT_BIT"), "fluent-bit"))
+	path, err := exec.LookPath(program())
 	if err != nil {
 		return nil, fmt.Errorf("-through-fluent-bit: want a program fluent-bit on the PATH or in FLUENT_BIT, got none: %w", err)
 	}
@@ -93,7 +96,7 @@ func replay(p *pipeline.Pipeline, how pipeline.Replay, sample []byte, notes io.W
 		quiet = quietLong
 	}
 	out := filepath.Join(how.Dir, "out")
-	if err := runFluentBit(program, file, out, quiet); err != nil {
+	if err := runFluentBit(path, file, out, quiet); err != nil {
 		return nil, err
 	}
 	return readChunks(out)
@@ -134,11 +137,11 @@ func (r *mapRun) lookAt(b []byte) error {
 }
 
 // runFluentBit runs a configuration until nothing has come into dir for a while, and stops it.
-func runFluentBit(program, conf, dir string, quiet time.Duration) error {
+func runFluentBit(path, conf, dir string, quiet time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), endWithin)
 	defer cancel()
 	log := &lockedBuffer{}
-	cmd := exec.CommandContext(ctx, program, "-c", conf)
+	cmd := exec.CommandContext(ctx, path, "-c", conf)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"out_amberflo/cmd/meterctl/pipeline"
 )
 
 // CASES B11: where Fluent Bit does not start, check-config says so; where it starts although nothing of what was meant is in
@@ -20,8 +25,8 @@ func TestWhereFluentBitRefusesToStartItIsSaid(t *testing.T) {
 		t.Skip("out_amberflo.so is not built: make builds it")
 	}
 	const (
-		classic = "[INPUT]\n    Name dummy\n    Tag app.x\n[OUTPUT]\n    Name amberflo\n    Match app.*\n    bucket b\n    region us-west-2\n    Workers 1\n    Retry_Limit no_limits\n"
-		inYAML  = "pipeline:\n  inputs:\n    - {name: dummy, tag: app.x}\n  outputs:\n    - name: amberflo\n      match: app.*\n      bucket: b\n      region: us-west-2\n      workers: 1\n      retry_limit: no_limits\n"
+		classic = "[INPUT]\n    Name dummy\n    Tag app.x\n[OUTPUT]\n    Name amberflo\n    Match app.*\n    bucket b\n    region us-west-2\n    store_dir /nowhere/amberflo\n    Workers 1\n    Retry_Limit no_limits\n"
+		inYAML  = "pipeline:\n  inputs:\n    - {name: dummy, tag: app.x}\n  outputs:\n    - name: amberflo\n      match: app.*\n      bucket: b\n      region: us-west-2\n      store_dir: /nowhere/amberflo\n      workers: 1\n      retry_limit: no_limits\n"
 		said    = "Fluent Bit does not start"
 	)
 	for name, test := range map[string]struct {
@@ -53,6 +58,7 @@ func TestWhereFluentBitRefusesToStartItIsSaid(t *testing.T) {
 		"a key in the first column":         {classic + "customer_id $a\n", said},
 		"a command that is none":            {"@SETT X=1\n" + classic, "error: @SETT"},
 		"a command without a space":         {"@SETX=1\n" + classic, said},
+		"a section with a letter too few":   {"[OUPUT]\n    Name null\n" + classic, "error: [OUPUT]"},
 		"an output without a name":          {classic + "[OUTPUT]\n    Match *\n", said},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -65,13 +71,66 @@ func TestWhereFluentBitRefusesToStartItIsSaid(t *testing.T) {
 			if !strings.Contains(out, test.want) || (err == nil) != strings.Contains(out, " 0 errors") {
 				t.Errorf("got %v and\n%swant %q in it", err, out, test.want)
 			}
-			program := os.Getenv("FLUENT_BIT")
-			if program == "" {
-				program = "fluent-bit"
-			}
-			log, err := exec.Command(program, "-e", plugin, "-c", filepath.Join(dir, file), "--dry-run").CombinedOutput()
+			log, err := exec.Command(program(), "-e", plugin, "-c", filepath.Join(dir, file), "--dry-run").CombinedOutput()
 			if starts := !strings.Contains(out, said) && !strings.Contains(out, "parsers_file"); starts != (err == nil) {
 				t.Errorf("check-config says\n%sand Fluent Bit %v:\n%s", out, err, log)
+			}
+		})
+	}
+}
+
+// What the findings say of Fluent Bit, seen in Fluent Bit.
+func TestWhatIsSaidOfFluentBitIsSo(t *testing.T) {
+	fluentBit(t)
+	conf := strings.Replace(tailConf, "    Parser p\n", "", 1)
+	parsers := "[PARSER]\n    Name p\n    Format json\n    Time_Formt x\n"
+	for name, test := range map[string]struct {
+		conf, sample string
+		want         []string
+	}{
+		"a parser that nobody defines leaves the line a text":      {strings.Replace(conf, "DB", "Parser nope\n    DB", 1), `{"a":1}`, []string{`now {"log":"{\"a\":1}"}`}},
+		"multiline.parser goes before Parser":                      {strings.Replace(conf, "DB", "Parser p\n    multiline.parser go\n    DB", 1), `{"a":1}`, []string{`now {"log":"{\"a\":1}\n"}`}},
+		"an option that a parser does not have is never said":      {strings.Replace(conf, "DB", "Parser p\n    DB", 1), `{"a":1}`, []string{`now {"a":1}`}},
+		"after a line that is too long the file is not read":       {strings.Replace(conf, "    Skip_Long_Lines On\n", "", 1), strings.Repeat("x", 40_000) + "\ny\n", nil},
+		"a line that is too long is left out with Skip_Long_Lines": {conf, strings.Repeat("x", 40_000) + "\ny\n", []string{`now {"log":"y"}`}},
+		"rewrite_tag with true gives a record under both tags":     {strings.Replace(conf, "[OUTPUT]", "[FILTER]\n    Name rewrite_tag\n    Match app.log\n    Rule $log . app.too true\n    Emitter_Storage.type filesystem\n[OUTPUT]", 1), "y", []string{`now {"log":"y"}`, `now {"log":"y"}`}},
+		"a filter whose Match fits no tag does nothing":            {strings.Replace(conf, "[OUTPUT]", "[FILTER]\n    Name grep\n    Match nothing\n    Exclude log .\n[OUTPUT]", 1), "y", []string{`now {"log":"y"}`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := write(t, map[string]string{"main.conf": test.conf, "parsers.conf": parsers})
+			p, err := pipeline.Read(filepath.Join(dir, "main.conf"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			chunks, err := replay(p, pipeline.Replay{Input: p.Inputs[0], Output: p.Mine()[0]}, []byte(test.sample), io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, tag := range slices.Sorted(maps.Keys(chunks)) {
+				got = append(got, events(t, chunks[tag])...)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestWithoutThisFluentBitDoesNotStart(t *testing.T) {
+	fluentBit(t)
+	const conf = "[SERVICE]\n    Flush 1\n[INPUT]\n    Name dummy\n    Tag a\n[OUTPUT]\n    Name null\n    Match *\n"
+	for name, test := range map[string]string{
+		"a directory for chunks on disk": strings.Replace(conf, "Tag a", "Tag a\n    storage.type filesystem", 1),
+		"the Match of a filter":          conf + "[FILTER]\n    Name grep\n    Regex a .\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(write(t, map[string]string{"main.conf": test}), "main.conf")
+			err := runFluentBit(program(), file, t.TempDir(), 0)
+			if err == nil || !strings.Contains(err.Error(), "got its end (exit status") {
+				t.Errorf("got %v, want it not to start", err)
 			}
 		})
 	}

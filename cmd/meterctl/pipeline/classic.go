@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -98,6 +99,8 @@ func (r *reader) classicSection(at Place, name string) *Section {
 	switch {
 	case s.Kind == Service && !r.parsers && len(r.Service.Properties) > 0:
 		return r.Service
+	case s.Kind == Other && !known(name):
+		r.fail(at, nil, "["+name+"]", "want SERVICE, INPUT, FILTER, OUTPUT or another section that Fluent Bit has, got one over which it passes, with all that stands in it")
 	case (s.Kind == Parser || s.Kind == MultilineParser) && !r.parsers:
 		r.fail(at, nil, strings.ToLower(name), "want parsers in a file that Parsers_File of [SERVICE] names, got one in the main configuration, with which Fluent Bit does not start")
 	}
@@ -105,21 +108,37 @@ func (r *reader) classicSection(at Place, name string) *Section {
 	return s
 }
 
-// classicKind compares names as Fluent Bit does (flb_config_format.c): what begins a name is enough.
+// sections are those of the classic form, as Fluent Bit names them (flb_config_format.c).
+var sections = []struct {
+	name string
+	kind Kind
+}{
+	{"service", Service}, {"parser", Parser}, {"multiline_parser", MultilineParser}, {"stream_processor", StreamProcessor},
+	{"plugins", Other}, {"upstream_servers", Other}, {"customs", Other}, {"inputs", Input}, {"filters", Filter}, {"outputs", OutputKind},
+}
+
+// classicKind compares names as Fluent Bit does: what begins one is enough.
 func classicKind(name string) Kind {
-	name = strings.ToLower(name)
-	for _, known := range []struct {
-		name string
-		kind Kind
-	}{
-		{"service", Service}, {"parser", Parser}, {"multiline_parser", MultilineParser}, {"stream_processor", StreamProcessor},
-		{"plugins", Other}, {"upstream_servers", Other}, {"customs", Other}, {"inputs", Input}, {"filters", Filter}, {"outputs", OutputKind},
-	} {
-		if name != "" && strings.HasPrefix(known.name, name) {
-			return known.kind
+	for _, s := range sections {
+		if begins(s.name, name) {
+			return s.kind
 		}
 	}
 	return Other
+}
+
+// known tells if Fluent Bit has a section of that name.
+func known(name string) bool {
+	return slices.ContainsFunc(sections, func(s struct {
+		name string
+		kind Kind
+	}) bool {
+		return begins(s.name, name)
+	})
+}
+
+func begins(section, name string) bool {
+	return name != "" && strings.HasPrefix(section, strings.ToLower(name))
 }
 
 // meta runs @SET NAME=value, with blanks around the = belonging to name and value; Fluent Bit has no other.

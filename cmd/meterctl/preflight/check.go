@@ -23,12 +23,18 @@ var checks = []struct {
 	{"variables", variables},
 	{"what has a tag that the output matches", match},
 	{"two outputs that bill the same", twice},
+	{"where accepted records wait", spool},
 	{"what Fluent Bit does with chunks", host},
 	{"where inputs keep their chunks", storage},
 	{"the tail input", tail},
+	{"files that are read twice", readTwice},
+	{"lines that no parser comes to", unparsed},
+	{"filters that nothing comes to", idle},
 	{"filters that send records on under a new tag, or hold them back", emitters},
 	{"filters that lose or change records", lossy},
+	{"filters that take fields away", removed},
 	{"parsers that are named", parserNames},
+	{"what parsers are told", parserOptions},
 	{"parsers that change what is metered", types},
 	{"parsers that take the time away", timeKeys},
 	{"fields that nobody makes", onlyLog},
@@ -40,9 +46,12 @@ var checks = []struct {
 
 // Output gives the findings for one output of p, in the order of the files.
 func Output(p *pipeline.Pipeline, out *pipeline.Section) []pipeline.Finding {
-	v := newView(p, out)
-	for _, f := range p.Findings {
-		if f.Section == nil || f.Section == out || v.concerns(f.Section) {
+	return find(newView(p, out))
+}
+
+func find(v *view) []pipeline.Finding {
+	for _, f := range v.p.Findings {
+		if f.Section == nil || f.Section == v.out || v.concerns(f.Section) {
 			v.found = append(v.found, f)
 		}
 	}
@@ -62,8 +71,10 @@ func All(p *pipeline.Pipeline) (all []pipeline.Finding) {
 		return []pipeline.Finding{{Place: p.Service.Place, Error: true, Key: "name", Text: "want an output whose name is amberflo, got none, for example: Name amberflo"}}
 	}
 	seen := map[string]bool{}
-	for _, out := range mine {
-		for _, f := range Output(p, out) {
+	for i, out := range mine {
+		v := newView(p, out)
+		v.others = mine[i+1:] // each pair once
+		for _, f := range find(v) {
 			if !seen[f.String()] {
 				seen[f.String()] = true
 				all = append(all, f)
@@ -85,6 +96,7 @@ func Failed(findings []pipeline.Finding) bool {
 type view struct {
 	p       *pipeline.Pipeline
 	out     *pipeline.Section
+	others  []*pipeline.Section // outputs of the plugin to compare it with
 	streams []stream            // all of the pipeline
 	inputs  []*pipeline.Section // whose records may reach the output
 	filters []*pipeline.Section // through which they may go
@@ -94,6 +106,7 @@ type view struct {
 
 func newView(p *pipeline.Pipeline, out *pipeline.Section) *view {
 	v := &view{p: p, out: out, streams: streams(p), fields: Fields(out.Get)}
+	v.others = slices.DeleteFunc(p.Mine(), func(s *pipeline.Section) bool { return s == out })
 	for _, s := range v.streams {
 		if !reaches(out, s) {
 			continue

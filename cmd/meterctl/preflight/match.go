@@ -67,12 +67,9 @@ func exampleMatch(tag string) string {
 // twice looks for another output of the plugin that bills the same records once more.
 func twice(v *view) {
 	mine := mapping(v.out.Get)
-	for _, other := range v.p.Mine() {
-		if other == v.out || other.Get("bucket")+other.Get("endpoint") != v.out.Get("bucket")+v.out.Get("endpoint") {
+	for _, other := range v.others {
+		if other.Get("bucket")+other.Get("endpoint") != v.out.Get("bucket")+v.out.Get("endpoint") {
 			continue
-		}
-		if other.Place.File == v.out.Place.File && other.Place.Line < v.out.Place.Line {
-			continue // told at the other one
 		}
 		shared := slices.IndexFunc(v.streams, func(s stream) bool { return reaches(v.out, s) && reaches(other, s) })
 		meter := sharedMeter(mine, mapping(other.Get))

@@ -138,14 +138,21 @@ var silent = []string{"grep", "throttle", "stdout", "rewrite_tag", "multiline", 
 
 // onlyLog looks for a tail input whose lines nobody parses.
 func onlyLog(v *view) {
-	if slices.ContainsFunc(v.filters, func(f *pipeline.Section) bool { return !slices.Contains(silent, f.Name) }) {
-		return
+	var made []string
+	for _, f := range v.filters {
+		names, all := kubernetesFields(f)
+		if !slices.Contains(silent, f.Name) && (f.Name != "kubernetes" || !all) {
+			return
+		}
+		if f.Name == "kubernetes" {
+			made = append(made, names...)
+		}
 	}
 	for _, in := range v.inputs {
 		if in.Name != "tail" || in.Get("parser") != "" || in.Get("parser_firstline") != "" || len(in.Processors)+len(v.out.Processors) > 0 {
 			continue
 		}
-		has := []string{gotOr(in.Get("key"), "log"), in.Get("path_key"), in.Get("offset_key")}
+		has := append([]string{gotOr(in.Get("key"), "log"), in.Get("path_key"), in.Get("offset_key")}, made...)
 		if ml := in.Get("multiline.parser"); ml != "" {
 			has = append(has, "log", "stream", "time", "_p")
 			for _, name := range strings.FieldsFunc(ml, func(r rune) bool { return r == ',' || r == ' ' }) {
@@ -156,7 +163,7 @@ func onlyLog(v *view) {
 		}
 		for _, f := range v.fields {
 			if f.Root == "record" && f.Money() && f.Option != "unique_id" && !slices.Contains(has, f.Key) {
-				v.fail(in, "parser", "want a parser, since %s names %s, got nothing: each line is one text in the field %s, and that is not found, for example: Parser json_lines", f.Option, f.Text, has[0])
+				v.fail(in, "parser", "want a parser, or a filter that makes fields, since %s names %s, got nothing: each line is one text in the field %s, and that is not found, for example: Parser json_lines", f.Option, f.Text, has[0])
 				break
 			}
 		}

@@ -27,7 +27,7 @@ const classic = `[SERVICE]
     Name amberflo
     Match app.*
     bucket b
-    region us-west-2
+    store_dir /var/lib/x/amberflo
     customer_id $tenant
     meters ApiCalls=1, BytesOut=$bytes
     meter_time $time
@@ -44,7 +44,7 @@ pipeline:
     - name: amberflo
       match: app.*
       bucket: b
-      region: us-west-2
+      store_dir: /var/lib/x/amberflo
       customer_id: $tenant
       meters: ApiCalls=1, BytesOut=$bytes
       meter_time: $time
@@ -71,6 +71,15 @@ const parsers = `[PARSER]
     Name names
     Format logfmt
     Types tenant:integer method:integer
+[PARSER]
+    Name typo
+    Format json
+    Time_Formt %s
+[PARSER]
+    Name local
+    Format json
+    Time_Format %Y-%m-%d %H:%M:%S
+    Time_Keep On
 [PARSER]
     Name fractions
     Format ltsv
@@ -135,6 +144,11 @@ func filter(lines ...string) []string {
 	return []string{"[OUTPUT]\n", "[FILTER]\n    Match app.*\n    " + strings.Join(lines, "\n    ") + "\n[OUTPUT]\n"}
 }
 
+// shared puts a second output beside the first, in the same store_dir.
+func shared(first, second string) []string {
+	return []string{lastLine, lastLine + first + "[OUTPUT]\n    Name amberflo\n    Match app.*\n    bucket b\n    store_dir /var/lib/x/amberflo\n    customer_id $tenant\n    meter_api_name M\n    meter_value 1\n    Workers 1\n" + lastLine + second}
+}
+
 // CASES B1 to B14 and A18 to A24, as far as a configuration tells them.
 var rows = []row{
 	// CASES B3
@@ -187,9 +201,9 @@ var rows = []row{
 	{"a tag that rewrite_tag does not make", "", append(filter("Name rewrite_tag", "Rule $kind ^api$ billed.$TAG false", emitter[4:]), "Match app.*\n    bucket", "Match billed.log\n    bucket"), "one of the tags app.log, billed.app.log, got"},
 	{"two routes to one output", "service:" + strings.TrimPrefix(inYAML, "service:"), []string{"skip_long_lines: on}", "skip_long_lines: on, routes: {logs: [{name: a, to: {outputs: [amberflo.0]}}, {name: b, to: {outputs: [amberflo.0]}}]}}"}, "error: routes: want one route to an output, got two"},
 
-	{"two outputs that bill the same", "", []string{"[SERVICE]", "[OUTPUT]\n    Name amberflo\n    Match *\n    bucket b\n    region us-west-2\n    customer_id $tenant\n    meter_api_name ApiCalls\n    meter_value 1\n    Workers 1\n    Retry_Limit no_limits\n[SERVICE]"}, "error: match: want other records or other meters than the output at main.conf:1 has, got the tag app.log and the meter ApiCalls in both"},
-	{"two outputs with meters of their own", "", []string{"[SERVICE]", "[OUTPUT]\n    Name amberflo\n    Match *\n    bucket b\n    region us-west-2\n    customer_id $tenant\n    meter_api_name Logins\n    meter_value 1\n    Workers 1\n    Retry_Limit no_limits\n[SERVICE]"}, ""},
-	{"two outputs with buckets of their own", "", []string{"[SERVICE]", "[OUTPUT]\n    Name amberflo\n    Match *\n    bucket c\n    region us-west-2\n    customer_id $tenant\n    meter_api_name ApiCalls\n    meter_value 1\n    Workers 1\n    Retry_Limit no_limits\n[SERVICE]"}, ""},
+	{"two outputs that bill the same", "", []string{"[SERVICE]", "[OUTPUT]\n    Name amberflo\n    Match *\n    bucket b\n    store_dir /o\n    customer_id $tenant\n    meter_api_name ApiCalls\n    meter_value 1\n    Workers 1\n    Retry_Limit no_limits\n[SERVICE]"}, "error: match: want other records or other meters than the output at main.conf:1 has, got the tag app.log and the meter ApiCalls in both"},
+	{"two outputs with meters of their own", "", []string{"[SERVICE]", "[OUTPUT]\n    Name amberflo\n    Match *\n    bucket b\n    store_dir /o\n    customer_id $tenant\n    meter_api_name Logins\n    meter_value 1\n    Workers 1\n    Retry_Limit no_limits\n[SERVICE]"}, ""},
+	{"two outputs with buckets of their own", "", []string{"[SERVICE]", "[OUTPUT]\n    Name amberflo\n    Match *\n    bucket c\n    store_dir /o\n    customer_id $tenant\n    meter_api_name ApiCalls\n    meter_value 1\n    Workers 1\n    Retry_Limit no_limits\n[SERVICE]"}, ""},
 
 	// CASES B5
 	{"no Retry_Limit", "", []string{lastLine, ""}, "main.conf:14: error: retry_limit: want no_limits, got nothing: Fluent Bit drops a chunk that could not be accepted in time"},
@@ -210,20 +224,40 @@ var rows = []row{
 	{"rewrite_tag in memory", "", filter("Name rewrite_tag", "Rule $kind ^api$ app.api false"), "main.conf:14: error: emitter_storage.type: want filesystem, got nothing: what waits in the filter rewrite_tag is lost at a stop"},
 	{"multiline in memory", "", filter("Name multiline", "multiline.parser go", "multiline.key_content log"), "error: emitter_storage.type: want filesystem"},
 	{"multiline without a buffer", "", filter("Name multiline", "multiline.parser go", "Buffer Off"), ""},
-	{"rewrite_tag of other records", "", []string{"[OUTPUT]\n", "[FILTER]\n    Match other.*\n    Name rewrite_tag\n    Rule $kind ^api$ else false\n[OUTPUT]\n"}, ""},
+	{"rewrite_tag of other records", "", []string{"[OUTPUT]\n", "[FILTER]\n    Match other.*\n    Name rewrite_tag\n    Rule $kind ^api$ else false\n[OUTPUT]\n"}, `main.conf:15: warning: match: want a pattern that matches one of the tags app.log, got "other.*": the filter rewrite_tag does nothing`},
 	{"rewrite_tag that keeps what it moves", "", filter("Name rewrite_tag", "Rule $kind ^api$ app.api true", emitter[4:]), "error: rule: want an output that matches the old tag or the new one, got"},
 	{"rewrite_tag that keeps what it moves elsewhere", "", filter("Name rewrite_tag", "Rule $kind ^api$ api.log true", emitter[4:]), ""},
 	{"a filter that drops", "", filter("Name throttle", "Rate 10"), "warning: name: want no bound on how many records come, got throttle"},
 	{"a filter in Lua", "", filter("Name lua", "script a.lua", "call f"), "warning: name: want integers below 10^15 behind a Lua filter"},
 
 	// CASES B6
-	{"no parser", "", []string{"    Parser lines\n", ""}, "main.conf:6: error: parser: want a parser, since customer_id names $tenant, got nothing: each line is one text in the field log"},
-	{"no parser and containers' lines", "", []string{"Parser lines", "multiline.parser docker, cri"}, "error: parser: want a parser"},
+	{"no parser", "", []string{"    Parser lines\n", ""}, "main.conf:6: error: parser: want a parser, or a filter that makes fields, since customer_id names $tenant, got nothing: each line is one text in the field log"},
+	{"no parser and containers' lines", "", []string{"Parser lines", "multiline.parser docker, cri"}, "error: parser: want a parser, or"},
 	{"no parser but a filter with one", "", append(filter("Name parser", "Key_Name log", "Parser lines"), "    Parser lines\n    DB", "    DB"), ""},
 	{"no parser and a mapping of the line's place", "", []string{"    Parser lines\n", "    Path_Key file\n", "$tenant", "$file", "BytesOut=$bytes", "Lines=1", "meter_time $time", "meter_time event"}, ""},
 	{"a parser that nobody defines", "", []string{"Parser lines", "Parser json_lines"}, `main.conf:10: error: parser: want a parser of Parsers_File, got "json_lines", which no file defines`},
 	{"a file of parsers that is not there", "", []string{"parsers.conf", "nowhere.conf"}, "main.conf:4: error: parsers_file: want a file of parsers that Fluent Bit can read"},
 	{"a parser in the main file", "", []string{"[SERVICE]", "[PARSER]\n    Name x\n    Format json\n[SERVICE]"}, "main.conf:1: error: parser: want parsers in a file that Parsers_File of [SERVICE] names"},
+	{"no parser, and Kubernetes' filter without Merge_Log", "", append(filter("Name kubernetes"), "Parser lines", "multiline.parser docker, cri"), "error: parser: want a parser, or a filter that makes fields"},
+	{"no parser, and Kubernetes' filter with Merge_Log", "", append(filter("Name kubernetes", "Merge_Log On"), "Parser lines", "multiline.parser docker, cri"), ""},
+	{"a parser beside a multiline parser", "", []string{"Parser lines", "Parser lines\n    multiline.parser go"}, "main.conf:10: error: parser: want either Parser or multiline.parser, got both, of which Fluent Bit applies multiline.parser alone"},
+	{"containers' lines as they are", "", append(filter("Name kubernetes", "Merge_Log On"), "Parser lines", "Key log", "/var/log/a.log", "/var/log/containers/*.log"), "warning: multiline.parser: want docker, cri for the logs of containers"},
+	{"a parser's option with a letter wrong", "", append(filter("Name parser", "Key_Name log", "Parser typo"), "Parser lines\n", "Key log\n"), "error: time_formt: want an option of a parser, got one that it does not have, which Fluent Bit never says; did you mean time_format?"},
+	{"a time without an offset", "", []string{"Parser lines", "Parser local", "meter_time $time", "meter_time event"}, "warning: time_format: want %z in it, or Time_Offset or Time_Zone beside it"},
+	{"a section that Fluent Bit does not have", "", []string{"[SERVICE]", "[OUPUT]\n    Name amberflo\n[SERVICE]"}, "main.conf:1: error: [OUPUT]: want SERVICE, INPUT, FILTER, OUTPUT or another section that Fluent Bit has"},
+	{"a filter without Match", "", []string{"[OUTPUT]\n", "[FILTER]\n    Name grep\n    Regex a .\n[OUTPUT]\n"}, "main.conf:14: error: match: want the tags whose records it takes, got nothing, with which Fluent Bit does not start"},
+	{"a filter that takes a field away", "", filter("Name record_modifier", "Remove_key bytes"), `main.conf:17: error: remove_key: want the field bytes kept, since meters names it, got "bytes"`},
+	{"a filter that renames a field", "", filter("Name modify", "Rename tenant customer"), "error: rename: want the field tenant kept, since customer_id names it"},
+	{"a filter that renames another", "", filter("Name modify", "Rename customer tenant"), ""},
+	{"a filter that keeps some fields", "", filter("Name record_modifier", "Allowlist_key tenant"), "error: allowlist_key: want bytes among the fields that are kept, since meters names it, got tenant"},
+	{"a file that two inputs read", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/b.log, /var/log/*.log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, `main.conf:17: error: path: want files that no other input reads, got "/var/log/*.log", of which the input at main.conf:6 reads some too`},
+	{"a file that two inputs do not both read", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/b.log, /var/log/x/*.log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, ""},
+	{"no store_dir", "", []string{"    store_dir /var/lib/x/amberflo\n", ""}, "main.conf:14: warning: store_dir: want a directory that outlives the machine's restarts, got nothing"},
+	{"a store_dir among Fluent Bit's chunks", "", []string{"store_dir /var/lib/x/amberflo", "store_dir /var/lib/x/chunks/amberflo"}, "main.conf:18: error: store_dir: want a directory beside storage.path"},
+	{"a store_dir that outputs share", "", shared("    Alias a\n", "    Alias b\n"), ""},
+	{"a store_dir that outputs without a name share", "", shared("", ""), "warning: alias: want an Alias for each of the outputs that share a store_dir, got none"},
+	{"a store_dir that outputs of one name share", "", shared("    Alias a\n", "    Alias a\n"), `error: alias: want a name of its own for each output, got "a", which the output at main.conf:14 has`},
+	{"a store_dir that outputs of other objects share", "", shared("    Alias a\n", "    Alias b\n    max_records 5\n"), "error: max_records: want what the output at main.conf:14 has (nothing), since both use one store_dir, got \"5\""},
 	// CASES A23
 	{"a type that is cast to an integer", "", []string{"Parser lines", "Parser casts"}, `parsers.conf:15: error: types: want no type for bytes, which meters names, got "bytes:integer": "-" becomes 0, "1,234" becomes 1`},
 	{"a customer that is cast", "", []string{"Parser lines", "Parser names"}, "want no type for tenant, which customer_id names"},
