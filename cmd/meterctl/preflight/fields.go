@@ -51,7 +51,7 @@ func Fields(get func(string) string) (fields []Field) {
 	for _, option := range ofMapping() {
 		text := texts[option]
 		fields = append(fields, accessors(option, text)...)
-		if option != "dimensions" || strings.HasPrefix(text, "$") {
+		if option != "dimensions" || text == "" || strings.HasPrefix(text, "$") {
 			continue
 		}
 		for _, item := range items(text) {

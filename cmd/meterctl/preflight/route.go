@@ -148,8 +148,11 @@ func overlaps(s *pipeline.Section, of stream) bool {
 	return intersect(s.Get("match"), of.tag)
 }
 
-// intersect tells if there is a text that both patterns match.
+// intersect tells if there is a text that both patterns match. Of patterns beyond all reason it says so without looking.
 func intersect(a, b string) bool {
+	if len(a)*len(b) > 1<<16 {
+		return true
+	}
 	known := map[[2]int]bool{}
 	var from func(i, j int) bool
 	from = func(i, j int) bool {
