@@ -395,7 +395,3 @@ func (r *reader) open(file string) ([]byte, error) {
 func (p *Pipeline) fail(at Place, s *Section, key, text string, args ...any) {
 	p.Findings = append(p.Findings, Finding{Place: at, Error: true, Section: s, Key: key, Text: fmt.Sprintf(text, args...)})
 }
-
-func (p *Pipeline) warn(at Place, s *Section, key, text string, args ...any) {
-	p.Findings = append(p.Findings, Finding{Place: at, Section: s, Key: key, Text: fmt.Sprintf(text, args...)})
-}

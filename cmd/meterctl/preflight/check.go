@@ -29,6 +29,7 @@ var checks = []struct {
 	{"the tail input", tail},
 	{"files that are read twice", readTwice},
 	{"lines that no parser comes to", unparsed},
+	{"lines that come in parts", inParts},
 	{"filters that nothing comes to", idle},
 	{"filters that send records on under a new tag, or hold them back", emitters},
 	{"filters that lose or change records", lossy},

@@ -52,6 +52,19 @@ func unparsed(v *view) {
 	}
 }
 
+// inParts looks for lines that Docker's log driver cuts at 16 KB, and that are parsed before anybody joins them.
+func inParts(v *view) {
+	joined := slices.ContainsFunc(v.filters, func(f *pipeline.Section) bool {
+		return f.Name == "multiline" && strings.EqualFold(f.Get("mode"), "partial_message")
+	})
+	forward := slices.ContainsFunc(v.inputs, func(in *pipeline.Section) bool { return in.Name == "forward" })
+	for _, f := range v.filters {
+		if forward && !joined && f.Name == "parser" && f.Get("key_name") == "log" {
+			v.warn(f, "name", "want a filter multiline with Mode partial_message in front of it, got none: Docker sends a line over 16 KB in parts, of which none can be parsed or billed")
+		}
+	}
+}
+
 // parserKeys are the options of a [PARSER] (flb_parser.c).
 var parserKeys = []string{"name", "format", "regex", "time_key", "time_format", "time_keep", "time_offset", "time_zone", "time_strict",
 	"time_system_timezone", "types", "decode_field", "decode_field_as", "skip_empty_values", "logfmt_no_bare_keys"}

@@ -58,25 +58,26 @@ func (v *view) failAt(p pipeline.Property, text string, args ...any) {
 	v.found[len(v.found)-1].Place = p.Place
 }
 
-// forms names lists and maps of YAML, and values that say nothing: Fluent Bit gives the plugin the first item, or nothing, and
-// a default bills instead.
+// forms names lists and maps of YAML, and values that say nothing: Fluent Bit does not start with some, and of others gives the
+// plugin the first item, or nothing, and a default bills instead.
 func forms(v *view) {
-	told := map[pipeline.Place]bool{}
-	for _, s := range append([]*pipeline.Section{v.out, v.p.Service}, v.inputs...) {
+	for _, s := range slices.Concat([]*pipeline.Section{v.p.Service}, v.p.Inputs, v.p.Filters, v.p.Outputs) {
 		for _, p := range s.Properties {
-			if p.Form == pipeline.Blank {
+			switch {
+			case p.Form == pipeline.Blank:
 				v.fail(s, p.Key, "want a text, got one of spaces alone, with which Fluent Bit does not start")
+			case p.Form == pipeline.Map && p.Key != "telemetry" && p.Key != "routes", p.Form == pipeline.Empty:
+				v.fail(s, p.Key, "want one text, got a map or a list of nothing, with which Fluent Bit does not start")
 			}
 		}
 	}
+	told := map[pipeline.Place]bool{}
 	for _, p := range v.out.Properties {
 		if told[p.Place] {
 			continue
 		}
 		items := v.out.All(p.Key)
 		switch {
-		case p.Form == pipeline.Map, p.Form == pipeline.Empty:
-			v.failAt(p, "want one text, got a map or a list of nothing, with which Fluent Bit does not start")
 		case p.Form == pipeline.List && len(items) > 1:
 			of := "the first item"
 			if v.out.LastCounts(p.Key) {

@@ -252,6 +252,10 @@ var rows = []row{
 	{"a filter that keeps some fields", "", filter("Name record_modifier", "Allowlist_key tenant"), "error: allowlist_key: want bytes among the fields that are kept, since meters names it, got tenant"},
 	{"a file that two inputs read", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/b.log, /var/log/*.log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, `main.conf:17: error: path: want files that no other input reads, got "/var/log/*.log", of which the input at main.conf:6 reads some too`},
 	{"a file that two inputs do not both read", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/b.log, /var/log/x/*.log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, ""},
+	// CASES A19
+	{"lines in parts", "", append(filter("Name parser", "Key_Name log", "Parser lines"), "Name tail", "Name forward", "    Parser lines\n    DB", "    DB"), "warning: name: want a filter multiline with Mode partial_message in front of it"},
+	{"lines in parts that are joined", "", append(filter("Name multiline", "multiline.key_content log", "Mode partial_message", "Emitter_Storage.type filesystem", "[FILTER]", "Match *", "Name parser", "Key_Name log", "Parser lines"), "Name tail", "Name forward", "    Parser lines\n    DB", "    DB", "    [FILTER]", "[FILTER]"), ""},
+	{"a YAML map of an input", inYAML, []string{"tag: app.log", "tag: {a: b}", "app.*", "'*'"}, "main.yaml:4: error: tag: want one text, got a map or a list of nothing, with which Fluent Bit does not start"},
 	{"no store_dir", "", []string{"    store_dir /var/lib/x/amberflo\n", ""}, "main.conf:14: warning: store_dir: want a directory that outlives the machine's restarts, got nothing"},
 	{"a store_dir among Fluent Bit's chunks", "", []string{"store_dir /var/lib/x/amberflo", "store_dir /var/lib/x/chunks/amberflo"}, "main.conf:18: error: store_dir: want a directory beside storage.path"},
 	{"a store_dir that outputs share", "", shared("    Alias a\n", "    Alias b\n"), ""},
