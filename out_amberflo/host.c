@@ -67,6 +67,13 @@ int amberflo_log(int level, const char *line)
     return 1;
 }
 
+int amberflo_retry_without_limit(void *instance)
+{
+    int (*set)(void *, const char *, const char *) = symbol("flb_output_set_property");
+
+    return set != NULL && instance != NULL && set(instance, "retry_limit", "no_limits") == 0;
+}
+
 void *amberflo_metric(void *instance, int counter, const char *name, const char *help, const char *label)
 {
     void *(*metrics)(void *) = symbol("flb_output_get_cmt_instance");

@@ -41,6 +41,22 @@ func hostOf(ctx unsafe.Pointer, name string) plugin.Host {
 	return host
 }
 
+// kinds are the types of options that Fluent Bit's help knows (flb_config_map.h).
+var kinds = map[string]C.int{"text": 0, "integer": 2, "boolean": 3, "size": 5, "time": 6}
+
+// offerOptions hands the table of options to a host that takes one. Its texts live as long as the process.
+func offerOptions(def unsafe.Pointer) {
+	var table []C.struct_amberflo_option
+	for _, o := range plugin.Options() {
+		entry := C.struct_amberflo_option{kind: kinds[o.Kind], name: C.CString(o.Key), description: C.CString(o.Help)}
+		if o.Default != "" {
+			entry.default_value = C.CString(o.Default)
+		}
+		table = append(table, entry)
+	}
+	C.amberflo_offer_options(def, &table[0], C.int(len(table)))
+}
+
 // logThroughHost leaves long lines to standard error: Fluent Bit cuts them off at some 4,000 bytes.
 func logThroughHost(level slog.Level, line string) bool {
 	if len(line) > 3500 {

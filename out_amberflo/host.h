@@ -27,6 +27,18 @@ void *amberflo_metric(void *instance, int counter, const char *name, const char 
 /* Sets one series of it, which is made if it does not exist. */
 void amberflo_set(void *metric, int counter, double value, const char *name, const char *label);
 
+/* An option as the host's help shows it. The texts are to live as long as the process. */
+struct amberflo_option {
+    int kind; /* FLB_CONFIG_MAP_…: 0 text, 2 integer, 3 boolean, 5 size, 6 time */
+    const char *name, *default_value, *description;
+};
+
+/* Offers all options to the host at the registration; see options.c. 1 if it takes them. */
+int amberflo_offer_options(void *definition, const struct amberflo_option *options, int n);
+
+/* Has the host offer a chunk again as often as it takes; 1 if it does. */
+int amberflo_retry_without_limit(void *instance);
+
 /* To be called before the instance goes; see workers.c. */
 void amberflo_quiet_workers(void);
 

@@ -7,6 +7,7 @@
 // FLBPluginUnregister. A hot reload registers again first. (flb_plugin_proxy.c, proxy/go/go.c)
 package main
 
+// #include "host.h"
 import "C"
 
 import (
@@ -37,7 +38,9 @@ func instance(ctx unsafe.Pointer) *plugin.Instance {
 //export goRegister
 func goRegister(def unsafe.Pointer) C.int {
 	started.Store(0)
-	return C.int(output.FLBPluginRegister(def, "amberflo", "Meter records for Amberflo, through its S3 bucket"))
+	code := output.FLBPluginRegister(def, "amberflo", "Meter records for Amberflo, through its S3 bucket")
+	offerOptions(def)
+	return C.int(code)
 }
 
 // goInit answers FLB_ERROR if the output cannot start; then Fluent Bit does not start either.
@@ -48,6 +51,7 @@ func goInit(ctx unsafe.Pointer) (code C.int) {
 	code = output.FLB_ERROR
 	defer plugin.Caught(host, "start")
 	host.Publish = metricsOf(ctx, host.Name)
+	host.RetriesForever = C.amberflo_retry_without_limit(C.amberflo_instance(ctx)) == 1
 	p, err := plugin.Start(context.Background(), host)
 	if err != nil {
 		plugin.LogError(host, err)

@@ -145,7 +145,7 @@ var options = []option{
 
 // mapping are the options of "How a log becomes a meter".
 var mapping = []string{"customer_id", "meter_api_name", "meter_value", "meters", "meter_time", "meter_time_format",
-	"unique_id", "dimensions", "payload", "unmatched"}
+	"unique_id", "dimensions", "payload", "unmatched", "absent", "negative_values", "only_if", "long_dimensions", "meter_time_window", "meter_time_outside"}
 
 // Keys returns the names of all options: those of the delivery, and those of the mapping.
 func Keys() (ofDelivery, ofMapping []string) {
@@ -156,11 +156,11 @@ func Keys() (ofDelivery, ofMapping []string) {
 }
 
 // Load reads and checks one section. get gives the text of an option, "" if it is not set. The error
-// joins an *OptionError for each option that is wrong or missing. The bucket is opened too, since only
+// joins an *OptionError for each option that is wrong, missing or misspelt. The bucket is opened too, since only
 // the AWS SDK knows whether it finds a region; that makes no request.
 func Load(ctx context.Context, get func(key string) string) (*Config, *bucket.Bucket, error) {
 	c, found := Check(get)
-	wrong := mistakes(found)
+	wrong := mistakes(append(misspelt(get), found...))
 	var errs []error
 	b, err := bucket.Open(ctx, c.Bucket)
 	var refused *bucket.OptionError
@@ -232,6 +232,8 @@ func Check(get func(key string) string) (*Config, []*OptionError) {
 		CustomerID: option("customer_id"), MeterAPIName: option("meter_api_name"), MeterValue: option("meter_value"),
 		Meters: option("meters"), MeterTime: option("meter_time"), MeterTimeFormat: option("meter_time_format"),
 		UniqueID: option("unique_id"), Dimensions: option("dimensions"), Payload: option("payload"), Unmatched: option("unmatched"),
+		Absent: option("absent"), NegativeValues: option("negative_values"), OnlyIf: option("only_if"), LongDimensions: option("long_dimensions"),
+		MeterTimeWindow: option("meter_time_window"), MeterTimeOutside: option("meter_time_outside"),
 	})
 	for _, e := range ofMapping {
 		wrong.add(e)
@@ -333,19 +335,10 @@ func parseSize(v string) (int64, error) {
 	return int64(n * unit), nil
 }
 
-// parseDuration reads 30s, 5m, 1h, 2d and Go's forms such as 1m30s.
 func parseDuration(v string) (time.Duration, error) {
-	want := errors.New("a duration such as 30s or 5m")
-	if days, ok := strings.CutSuffix(strings.ToLower(v), "d"); ok {
-		n, err := strconv.ParseFloat(days, 64)
-		if err != nil || !(n > 0 && n <= 3650) {
-			return 0, want
-		}
-		return time.Duration(n * 24 * float64(time.Hour)), nil
-	}
-	d, err := time.ParseDuration(strings.ToLower(v))
-	if err != nil || d <= 0 {
-		return 0, want
+	d, ok := meter.ParseDuration(v)
+	if !ok {
+		return 0, errors.New("a duration such as 30s or 5m")
 	}
 	return d, nil
 }

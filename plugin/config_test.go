@@ -221,3 +221,28 @@ func TestEveryOptionHasAnExampleThatItAccepts(t *testing.T) {
 		t.Error("an option stands twice")
 	}
 }
+
+func TestHelpHasEveryOptionWithItsDefault(t *testing.T) {
+	ofDelivery, ofMapping := Keys()
+	want := slices.Concat(ofDelivery, ofMapping)
+	var got []string
+	for _, o := range Options() {
+		got = append(got, o.Key)
+		if !strings.HasSuffix(o.Help, ".") || !slices.Contains([]string{"text", "integer", "boolean", "size", "time"}, o.Kind) {
+			t.Errorf("%+v: want a sentence, and a kind that help knows", o)
+		}
+		for _, row := range options {
+			if row.key == o.Key && row.value != "" && row.value != o.Default {
+				t.Errorf("%s: help says %s, the default is %s", o.Key, o.Default, row.value)
+			}
+		}
+		if _, found := Check(section(o.Key, o.Default)); slices.ContainsFunc(found, func(e *OptionError) bool { return e.Key == o.Key && o.Default != "" }) {
+			t.Errorf("%s: %s, the default of help, is refused", o.Key, o.Default)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}

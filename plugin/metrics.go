@@ -28,7 +28,8 @@ var Metrics = []Metric{
 	{"accepted_bytes_total", "Bytes of the chunks that were accepted.", true, "", nil},
 	{"rejected_records_total", "Records that could not be metered: set aside in rejected/, or dropped as rejected_overflow says.", true, "reason", meter.Reasons},
 	{"dropped_records_total", "Of them, those that rejected_overflow drop gave up: they are gone.", true, "", nil},
-	{"ignored_records_total", "Records that unmatched ignore passed over.", true, "", nil},
+	{"ignored_records_total", "Records that only_if or unmatched passed over.", true, "", nil},
+	{"doubtful_records_total", "Records that were metered although something about them is doubtful.", true, "kind", meter.Doubts},
 	{"deferred_chunks_total", "Times that a chunk could not be accepted and was left with Fluent Bit.", true, "", nil},
 	{"redelivered_chunks_total", "Chunks that came again after a crash, and were not counted again.", true, "", nil},
 	{"damaged_chunks_total", "Chunks with bytes that could not be decoded, kept in damaged/.", true, "", nil},
@@ -61,15 +62,31 @@ func kinds() (names []string) {
 // counts are what one output counts itself.
 type counts struct {
 	records, bytes, dropped, ignored, deferred, redelivered, damaged atomic.Int64
-	rejected                                                         map[string]*atomic.Int64 // read-only map
+	rejected, doubtful                                               map[string]*atomic.Int64 // read-only maps
 }
 
 func newCounts() *counts {
-	c := &counts{rejected: make(map[string]*atomic.Int64)}
+	c := &counts{rejected: make(map[string]*atomic.Int64), doubtful: make(map[string]*atomic.Int64)}
 	for _, reason := range meter.Reasons {
 		c.rejected[reason] = new(atomic.Int64)
 	}
+	for _, kind := range meter.Doubts {
+		c.doubtful[kind] = new(atomic.Int64)
+	}
 	return c
+}
+
+// allRejected is the sum over reasons.
+func (c *counts) allRejected() (n int64) {
+	for _, count := range c.rejected {
+		n += count.Load()
+	}
+	return n
+}
+
+// nothingCame tells if no chunk was ever handed over.
+func (c *counts) nothingCame() bool {
+	return c.bytes.Load()+c.deferred.Load()+c.redelivered.Load() == 0
 }
 
 // values are those of Metrics, one for each value of a label. What belongs to a delivery that outputs
@@ -80,7 +97,11 @@ func (p *Instance) values() []float64 {
 	for _, reason := range meter.Reasons {
 		v = append(v, float64(p.counts.rejected[reason].Load()))
 	}
-	for _, n := range []*atomic.Int64{&p.counts.dropped, &p.counts.ignored, &p.counts.deferred, &p.counts.redelivered, &p.counts.damaged} {
+	v = append(v, float64(p.counts.dropped.Load()), float64(p.counts.ignored.Load()))
+	for _, kind := range meter.Doubts {
+		v = append(v, float64(p.counts.doubtful[kind].Load()))
+	}
+	for _, n := range []*atomic.Int64{&p.counts.deferred, &p.counts.redelivered, &p.counts.damaged} {
 		v = append(v, float64(n.Load()))
 	}
 	first := len(v)
@@ -113,32 +134,51 @@ func refused(r *report.Reporter) int64 {
 
 const (
 	publishEvery = time.Second
-	// A host without metrics gets a log line this often, if anything has changed.
+	// A host without metrics gets a log line this often, if anything has changed; any host does if something was not metered.
 	logCounts = 10 * time.Minute
 )
 
 // publish keeps the host's metrics up to date until ctx ends. Not only flushes change them: uploads, refusals
 // of Amberflo and the time do.
 func (p *Instance) publish(ctx context.Context, to func([]float64)) {
-	every := publishEvery
-	if p.logsCounts {
-		every = logCounts
-	}
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(publishEvery)
 	defer tick.Stop()
-	var last []float64
 	for {
-		values := p.values()
-		if !p.logsCounts || last != nil && !slices.Equal(values, last) {
-			to(values)
-		}
-		last = values
+		to(p.values())
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// logChanges writes a line of the counters every ten minutes in which what it is about has changed, until ctx ends.
+func (p *Instance) logChanges(ctx context.Context) {
+	tick := time.NewTicker(logCounts)
+	defer tick.Stop()
+	last := p.changes()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if now := p.changes(); !slices.Equal(now, last) {
+				p.logValues(p.values())
+				last = now
+			}
+		}
+	}
+}
+
+// changes are the counters that are worth a line when they change: those of what was not metered, or all, in a host that
+// has no metrics.
+func (p *Instance) changes() []float64 {
+	if p.logsCounts {
+		return p.values()
+	}
+	c := p.counts
+	return []float64{float64(c.ignored.Load()), float64(c.allRejected()), float64(c.deferred.Load())}
 }
 
 // logValues says in one line what would stand in the metrics.

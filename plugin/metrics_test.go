@@ -20,7 +20,7 @@ func TestAHostWithoutMetricsGetsALineEveryTenMinutesInWhichSomethingChanged(t *t
 	lines := func() int { return strings.Count(c.log(), "INFO [output:amberflo:amberflo.0] counters") }
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
-		go p.publish(ctx, p.logValues)
+		go p.logChanges(ctx)
 		defer stop()
 		for _, step := range []struct {
 			after   time.Duration

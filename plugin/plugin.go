@@ -43,6 +43,7 @@ type Instance struct {
 	trouble  alarm.Alarm // of flushes
 
 	counts       *counts
+	watch        *watch
 	logsCounts   bool // the host has no metrics
 	stopCounting context.CancelFunc
 	counting     sync.WaitGroup
@@ -53,6 +54,9 @@ type Instance struct {
 type Host struct {
 	Name   string                  // of the output, e.g. amberflo.0
 	Option func(key string) string // the text of an option, "" if it is not set; called by Start only
+
+	// RetriesForever: a chunk that is not accepted is offered again as often as it takes, whatever Retry_Limit says.
+	RetriesForever bool
 
 	Level slog.Level // of the least important lines that it wants
 
@@ -80,16 +84,25 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 	p.work.New = func() any {
 		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewMapper()}
 	}
-	publish := host.Publish
-	if publish == nil {
-		p.logsCounts, publish = true, p.logValues
-	}
+	p.watch = newWatch(log, p.counts, c.Rules)
 	counting, stop := context.WithCancel(context.Background())
 	p.stopCounting = stop
-	p.counting.Go(func() {
-		d.keepRunning(counting, "counting", func(ctx context.Context) { p.publish(ctx, publish) })
-	})
-	log.Info("started " + Version + ": " + c.describe())
+	p.logsCounts = host.Publish == nil
+	if !p.logsCounts {
+		p.counting.Go(func() {
+			d.keepRunning(counting, "counting", func(ctx context.Context) { p.publish(ctx, host.Publish) })
+		})
+	}
+	p.counting.Go(func() { d.keepRunning(counting, "counting", p.logChanges) })
+	p.counting.Go(func() { d.keepRunning(counting, "watching", p.watch.run) })
+	retries := ""
+	if host.RetriesForever {
+		retries = " Retry_Limit=no_limits"
+	}
+	log.Info("started " + Version + ": " + c.describe() + retries)
+	if !host.RetriesForever {
+		log.Warn("Retry_Limit cannot be set from here: without no_limits, Fluent Bit drops chunks that have to wait")
+	}
 	if c.StoreDir == DefaultStoreDir {
 		log.Warn("store_dir is the default, below /tmp: a restart of the machine may lose what waits there")
 	}
@@ -170,6 +183,9 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		return err
 	}
 	w.mapper.StartIDs(ids, first)
+	w.mapper.StartClock(time.Now())
+	_ = w.mapper.TakeDoubts() // of a chunk that was not accepted
+	surveying := p.watch.surveying.Load()
 	w.refused, w.rejects = w.refused[:0], w.rejects[:0]
 	w.reader.Reset(data)
 
@@ -186,6 +202,11 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 			w.refused = append(w.refused, refusal)
 		} else if n == 0 {
 			ignored++
+		} else if surveying {
+			p.watch.look(tag, ev)
+		}
+		if n == 0 && p.watch.wantsNames.Load() {
+			p.watch.unmeteredEvent(ev)
 		}
 		w.batch.Records += n
 	}
@@ -223,6 +244,9 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	}
 	if dropped {
 		p.counts.dropped.Add(int64(len(w.refused)))
+	}
+	if doubts := w.mapper.TakeDoubts(); len(doubts) > 0 {
+		p.watch.doubtful(doubts)
 	}
 	p.counts.records.Add(int64(w.batch.Records))
 	p.counts.ignored.Add(int64(ignored))
@@ -287,6 +311,9 @@ func appendReject(b []byte, r Reject, ev *chunk.Event) []byte {
 		r.TagBytes = []byte(r.Tag)
 	}
 	r.Chunk = slices.Concat(ev.GroupRaw, ev.Raw)
+	if r.Reason == meter.TornGroup { // its group is not known, and cannot become known by mapping it again
+		r.Chunk = slices.Concat(ev.Raw, []byte(chunk.GroupEnd))
+	}
 	line, _ := json.Marshal(r) // texts, and JSON that is valid: it cannot fail
 	return append(append(b, line...), '\n')
 }

@@ -30,7 +30,7 @@ func TestMapPrintsTheRecordsThatWouldBeSent(t *testing.T) {
 		want             string
 	}{
 		"numbers to the last digit": {
-			mapping: "customer_id $t\nmeters A=$a, B=$b, C=$c, D=$d",
+			mapping: "customer_id $t\nnegative_values accept\nmeters A=$a, B=$b, C=$c, D=$d",
 			samples: `{"t":"x","a":18446744073709551615,"b":-9223372036854775808,"c":0.1,"d":1e3}` + "\n",
 			want: `{"customerId":"x","meterApiName":"A","meterValue":18446744073709551615,` + head + `0"}
 {"customerId":"x","meterApiName":"B","meterValue":-9223372036854775808,` + head + `1"}
@@ -47,9 +47,9 @@ func TestMapPrintsTheRecordsThatWouldBeSent(t *testing.T) {
 			samples: "\n{}\n", args: []string{"-tag", "app.Calls", "-metadata", `{"n":3}`, "-group", `{"resource":{"tenant":"acme"}}`},
 			want: `{"customerId":"acme","meterApiName":"Calls","meterValue":3,` + head + `0"}` + "\n",
 		},
-		"a record as it is, with its order and its duplicates": {
+		"a record as it is, with its order, and the last of duplicates": {
 			mapping: "payload record", samples: `{"z":1,"a":{"y":[1,2.5,null,true]},"z":2}` + "\n",
-			want: `{"z":1,"a":{"y":[1,2.5,null,true]},"z":2}` + "\n",
+			want: `{"a":{"y":[1,2.5,null,true]},"z":2}` + "\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

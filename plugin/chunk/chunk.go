@@ -37,6 +37,7 @@ type Event struct {
 
 	chunk  []byte
 	fields []span
+	reader *Reader
 }
 
 // Field returns the value of a wanted key of the record's top level, counted in the order of NewReader. It is empty if the
@@ -46,6 +47,14 @@ func (e *Event) Field(i int) []byte {
 	at := &e.fields[i]
 	return e.chunk[at.from:at.to]
 }
+
+// GroupTorn tells if the group markers of the event's chunk do not belong together: a start without an end, or an end without
+// a start, as filters leave them that move single events of a group, such as rewrite_tag. An event may then stand in
+// the group of another. A start and a single event behind it are whole: a start moves with the first event behind it.
+func (e *Event) GroupTorn() bool { return e.reader.groupsTorn() }
+
+// GroupEnd is the marker that ends a group.
+const GroupEnd = "\x92\x92\xd7\x00\xff\xff\xff\xfe\x00\x00\x00\x00\x80\x80"
 
 const (
 	groupStart = 0xFFFFFFFF
@@ -70,6 +79,8 @@ type Reader struct {
 	seen   [64]seenKey // the last at each position, counted round in longer records
 	event  Event
 	damage error
+
+	groups, torn bool // torn is known; what is known
 }
 
 // NewReader returns a reader at the start of chunk, which it neither copies nor alters. wanted are the top-level keys whose
@@ -87,7 +98,8 @@ func NewReader(chunk []byte, wanted []string) *Reader {
 func (r *Reader) Reset(chunk []byte) {
 	clear(r.fields)
 	r.chunk, r.next, r.damage = chunk, 0, nil
-	r.event = Event{chunk: chunk, fields: r.fields}
+	r.groups = false
+	r.event = Event{chunk: chunk, fields: r.fields, reader: r}
 }
 
 // Event returns the event that Next found. It is valid until the next call of Next or Reset.
@@ -234,4 +246,37 @@ func (r *Reader) readEventTime(p int, marker *uint32) (end int, why string) {
 	}
 	r.event.Seconds, r.event.Nanos = int64(seconds), int64(nanos)
 	return p + 8, ""
+}
+
+// groupsTorn walks over the chunk, once, up to its end or damage.
+func (r *Reader) groupsTorn() bool {
+	if r.groups {
+		return r.torn
+	}
+	r.groups, r.torn = true, false
+	inside, events, starts := false, 0, 0
+	for p := 0; p < len(r.chunk) && !r.torn; {
+		end := skip(r.chunk, p, 1)
+		if end < 0 {
+			break
+		}
+		marker := uint32(0)
+		if b := r.chunk[p:end]; len(b) >= 12 && binary.BigEndian.Uint32(b) == 0x9292d700 && binary.BigEndian.Uint32(b[8:]) == 0 {
+			marker = binary.BigEndian.Uint32(b[4:])
+		}
+		switch marker {
+		case groupStart:
+			r.torn = inside
+			inside = true
+			starts++
+		case groupEnd:
+			r.torn = !inside
+			inside = false
+		default:
+			events++
+		}
+		p = end
+	}
+	r.torn = r.torn || inside && (starts > 1 || events > 1)
+	return r.torn
 }

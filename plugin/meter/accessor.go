@@ -172,7 +172,7 @@ func (s *scanner) accessor(fields *fieldSet) (*accessor, *syntaxError) {
 	case name == "metadata" && len(a.steps) > 0:
 		a.root = fromMetadata
 	case name == "group" && len(a.steps) > 0:
-		a.root = fromGroup
+		a.root, fields.group = fromGroup, true
 	case name != "":
 		a.field = fields.add(name)
 	}
@@ -218,6 +218,7 @@ func (s *scanner) step(fields *fieldSet) (step, *syntaxError) {
 type fieldSet struct {
 	names []string
 	tags  []int // part of the tag, -1 for all of it
+	group bool  // the OpenTelemetry group is asked for
 }
 
 func (f *fieldSet) add(name string) int { return addOnce(&f.names, name) }
@@ -241,11 +242,25 @@ func fieldAccessor(name string, fields *fieldSet) *accessor {
 	return &accessor{source: "$" + name, field: fields.add(name)}
 }
 
-// find returns the msgpack value that a names, empty when the event has none or it is null.
+// find returns the msgpack value that a names, empty when the event has none, or one that says that there is none.
 func (m *Mapper) find(a *accessor) []byte {
+	var v []byte
 	if a.root == fromRecord && len(a.steps) == 0 { // as most are
-		return m.event.Field(a.field)
+		v = m.event.Field(a.field)
+	} else {
+		v = m.look(a)
 	}
+	if len(v) == 0 || m.absent.has(v) {
+		return nil
+	}
+	return v
+}
+
+// saysNothing tells if v, which is one whole value, is null or says that there is no value.
+func (m *Mapper) saysNothing(v []byte) bool { return v[0] == msgpackNil || m.absent.has(v) }
+
+// look returns the msgpack value that a names, empty when the event has none or it is null.
+func (m *Mapper) look(a *accessor) []byte {
 	var v []byte
 	switch a.root {
 	case fromRecord:

@@ -1,6 +1,8 @@
 package meter
 
 import (
+	"unicode/utf8"
+
 	"github.com/tinylib/msgp/msgp"
 
 	"out_amberflo/plugin/chunk"
@@ -26,14 +28,13 @@ func (m *Mapper) appendDimensions(dst []byte) ([]byte, *Refusal) {
 			dst = append(dst, ',')
 		}
 		dst = append(dst, d.key...)
-		if d.value.from == nil {
-			dst = append(dst, d.value.literal...)
+		if d.from == nil {
+			dst = append(dst, d.literal...)
 			continue
 		}
-		v := m.find(d.value.from)
-		out, has, ok := appendDimension(dst, v)
-		if !ok {
-			return dst, refuse(BadUTF8, "dimensions", "UTF-8", d.value.from, v)
+		out, has, refusal := m.appendDimension(dst, m.find(d.from), d.from)
+		if refusal != nil {
+			return dst, refusal
 		}
 		if dst = out; !has {
 			dst = dst[:before]
@@ -45,30 +46,53 @@ func (m *Mapper) appendDimensions(dst []byte) ([]byte, *Refusal) {
 	return append(dst, '}'), nil
 }
 
-// appendDimension appends v as a JSON text. It returns has false for what is left out (null, empty, nested, no finite
-// number) and ok false for what is no UTF-8.
-func appendDimension(dst, v []byte) (out []byte, has, ok bool) {
+// longestDimension is how many characters Amberflo takes in the value of a dimension.
+const longestDimension = 200
+
+// appendDimension appends v, which is what from found or is in the map that it found, as a JSON text. It returns has false
+// for what is left out: what is absent, nested, or no finite number.
+func (m *Mapper) appendDimension(dst, v []byte, from *accessor) (out []byte, has bool, refusal *Refusal) {
 	if len(v) == 0 {
-		return dst, false, true
+		return dst, false, nil
 	}
 	if text, size := readText(v); size != 0 {
-		if len(text) == 0 {
-			return dst, false, true
+		if len(text) > longestDimension && utf8.RuneCount(text) > longestDimension {
+			if !m.rules.cutDimensions {
+				return dst, false, refuse(LongDimension, "dimensions", "at most 200 characters (long_dimensions cut shortens them)", from, v)
+			}
+			text = cutText(text)
+			m.doubts.add(CutDimension, "dimensions", from)
 		}
-		dst, ok = appendString(dst, text)
-		return dst, ok, ok
+		dst, ok := appendTextOf(dst, v, text)
+		if !ok {
+			return dst, false, refuse(BadUTF8, "dimensions", "UTF-8", from, v)
+		}
+		if isNothingWord(text) {
+			m.doubts.add(WordForNothing, "dimensions", from)
+		}
+		return dst, true, nil
 	}
 	switch v[0] {
 	case msgpackTrue:
-		return append(dst, `"true"`...), true, true
+		return append(dst, `"true"`...), true, nil
 	case msgpackFalse:
-		return append(dst, `"false"`...), true, true
+		return append(dst, `"false"`...), true, nil
 	}
 	dst = append(dst, '"')
 	if dst, has = appendNumber(dst, v); !has {
-		return dst[:len(dst)-1], false, true
+		return dst[:len(dst)-1], false, nil
 	}
-	return append(dst, '"'), true, true
+	return append(dst, '"'), true, nil
+}
+
+// cutText returns the first 200 characters of text, which has more.
+func cutText(text []byte) []byte {
+	end := 0
+	for range longestDimension {
+		_, size := utf8.DecodeRune(text[end:])
+		end += size
+	}
+	return text[:end]
 }
 
 // appendDimensionMap appends the entries of a map in their order. Of duplicate keys the last wins.
@@ -86,22 +110,24 @@ func (m *Mapper) appendDimensionMap(dst []byte) ([]byte, *Refusal) {
 	dst = append(dst, `,"dimensions":{`...)
 	empty := len(dst)
 	for _, e := range m.entries {
-		if e.value == nil {
+		if e.value == nil || m.saysNothing(e.value) {
 			continue
 		}
 		before := len(dst)
 		if before > empty {
 			dst = append(dst, ',')
 		}
-		var has, ok bool
-		if dst, ok = appendString(dst, e.key); ok {
-			dst, has, ok = appendDimension(append(dst, ':'), e.value)
-		}
-		if !ok {
-			return dst, refuse(BadUTF8, "dimensions", "UTF-8", from, v)
-		}
-		if !has {
+		out, named := appendString(dst, e.key)
+		out, has, refusal := m.appendDimension(append(out, ':'), e.value, from)
+		switch {
+		case refusal != nil:
+			return dst, refusal
+		case !has:
 			dst = dst[:before]
+		case !named:
+			return dst, refuse(BadUTF8, "dimensions", "UTF-8", from, v)
+		default:
+			dst = out
 		}
 	}
 	if len(dst) == empty {
@@ -127,6 +153,8 @@ func (m *Mapper) readEntries(v []byte) {
 		size = chunk.Skip(b)
 		if len(key) > 0 {
 			m.entries = append(m.entries, entry{key: key, value: b[:size]})
+		} else if !m.saysNothing(b[:size]) {
+			m.doubts.add(NoName, "dimensions", m.rules.dimensionMap)
 		}
 		b = b[size:]
 	}

@@ -1,14 +1,17 @@
 package meter
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 	"unsafe"
 
@@ -43,15 +46,28 @@ func appendString(dst, text []byte) (out []byte, ok bool) {
 		dst[len(dst)-1] = '"'
 		return dst, true
 	}
+	return appendEscaped(dst, text, i)
+}
+
+// appendEscaped is appendString for a text whose first i bytes stand as they are.
+func appendEscaped(dst, text []byte, i int) (out []byte, ok bool) {
 	if !utf8.Valid(text[i:]) {
 		return dst, false
 	}
 	dst = append(dst, '"')
 	dst = append(dst, text[:i]...)
-	for _, c := range text[i:] {
+	for ; i < len(text); i++ {
+		c := text[i]
 		switch {
-		case plainASCII[c] || c >= utf8.RuneSelf:
+		case plainASCII[c]:
 			dst = append(dst, c)
+		case c >= utf8.RuneSelf:
+			if size, escape := lineBreak(text[i:]); size > 0 {
+				dst = append(dst, escape...)
+				i += size - 1
+			} else {
+				dst = append(dst, c)
+			}
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', c)
 		case c == '\n':
@@ -67,6 +83,43 @@ func appendString(dst, text []byte) (out []byte, ok bool) {
 	return append(dst, '"'), true
 }
 
+// lineBreaks are what some readers take for the end of a line, though JSON allows them in a text: NDJSON has one record a
+// line.
+var lineBreaks = []struct{ text, escape string }{{"\u0085", `\u0085`}, {"\u2028", `\u2028`}, {"\u2029", `\u2029`}}
+
+// lineBreak returns the size of the line break that text begins with, and its escape; 0 if it begins with none.
+func lineBreak(text []byte) (size int, escape string) {
+	if text[0] == 0xc2 || text[0] == 0xe2 {
+		for _, b := range lineBreaks {
+			if bytes.HasPrefix(text, []byte(b.text)) {
+				return len(b.text), b.escape
+			}
+		}
+	}
+	return 0, ""
+}
+
+// appendTextOf appends text, which is what v holds, as a JSON text: as it is, but bytes (bin) that are no text that people
+// read, such as OpenTelemetry's ids, in lower-case hex.
+func appendTextOf(dst, v, text []byte) (out []byte, ok bool) {
+	if v[0]-0xc4 < 3 { // bin 8, 16 or 32
+		return appendBin(dst, text)
+	}
+	return appendString(dst, text)
+}
+
+func appendBin(dst, text []byte) (out []byte, ok bool) {
+	if isReadable(text) {
+		return appendString(dst, text)
+	}
+	return append(hex.AppendEncode(append(dst, '"'), text), '"'), true
+}
+
+// isReadable tells if text is UTF-8 without control characters.
+func isReadable(text []byte) bool {
+	return utf8.Valid(text) && bytes.IndexFunc(text, unicode.IsControl) < 0
+}
+
 // maxDepth bounds the nesting that AppendJSON renders. Fluent Bit's own parsers stop far below.
 const maxDepth = 512
 
@@ -75,6 +128,29 @@ type orderedMap []any
 
 // MapBySlice tells ugorji's codec to write it as a map.
 func (orderedMap) MapBySlice() {}
+
+// withoutDuplicates returns the map with the last of each key, in m's own memory. All keys are texts.
+func (m orderedMap) withoutDuplicates() orderedMap {
+	const few = 64
+	var last map[any]int // beyond few, where looking at each pair would take too long
+	if len(m) > few {
+		last = make(map[any]int, len(m)/2)
+		for i := 0; i < len(m); i += 2 {
+			last[m[i]] = i
+		}
+	}
+	kept := m[:0]
+	for i := 0; i < len(m); i += 2 {
+		again := last != nil && last[m[i]] != i
+		for j := i + 2; last == nil && j < len(m) && !again; j += 2 {
+			again = m[j] == m[i]
+		}
+		if !again {
+			kept = append(kept, m[i], m[i+1])
+		}
+	}
+	return kept
+}
 
 // encoder writes Go values as JSON.
 type encoder struct {
@@ -91,13 +167,13 @@ var (
 // duplicate keys, numbers their value to the last digit; keys become texts, those that are maps, lists or extensions the
 // base64 of their msgpack.
 // NaN and infinities, which JSON cannot say, become null; a byte that is no UTF-8 becomes U+FFFD; bytes (bin) become a
-// text if they are UTF-8 and base64 if not; times become RFC 3339 and other extensions {"type":n,"data":base64}.
+// text if people can read them as UTF-8, and lower-case hex if not; times become RFC 3339 and other extensions {"type":n,"data":base64}.
 // It returns an error, and dst unchanged, for what is not one whole value or nests deeper than 512. It is safe for
 // concurrent use and does not keep b.
 func AppendJSON(dst, b []byte) ([]byte, error) { return appendJSON(dst, b, false) }
 
 // appendJSON is AppendJSON, but that with exact it also returns an error, errUTF8 or errFinite, for what it would have to
-// replace.
+// replace; and of duplicate keys the last wins, in its place.
 func appendJSON(dst, b []byte, exact bool) ([]byte, error) {
 	if size := chunk.Skip(b); size != len(b) {
 		return dst, fmt.Errorf("render %d bytes of msgpack as JSON: they are not one whole value", len(b))
@@ -112,7 +188,13 @@ func appendJSON(dst, b []byte, exact bool) ([]byte, error) {
 	if err := e.enc.Encode(v); err != nil {
 		return dst, fmt.Errorf("render %d bytes of msgpack as JSON: %w", len(b), err)
 	}
-	return append(dst, e.out...), nil
+	out := e.out
+	for _, b := range lineBreaks { // in JSON, such a character can only be in a text
+		if bytes.Contains(out, []byte(b.text)) {
+			out = bytes.ReplaceAll(out, []byte(b.text), []byte(b.escape))
+		}
+	}
+	return append(dst, out...), nil
 }
 
 var (
@@ -152,10 +234,10 @@ func decode(b []byte, depth int, exact bool) (v any, rest []byte, err error) {
 		return unsafe.String(unsafe.SliceData(text), len(text)), rest, err
 	case msgp.BinType:
 		data, rest, err := msgp.ReadBytesZC(b)
-		if utf8.Valid(data) {
+		if isReadable(data) {
 			return string(data), rest, err
 		}
-		return base64.StdEncoding.EncodeToString(data), rest, err
+		return hex.EncodeToString(data), rest, err
 	case msgp.ArrayType:
 		n, rest, err := msgp.ReadArrayHeaderBytes(b)
 		list := make([]any, n)
@@ -172,6 +254,9 @@ func decode(b []byte, depth int, exact bool) (v any, rest []byte, err error) {
 			if m[i], rest, err = decodeKey(rest, exact); err == nil {
 				m[i+1], rest, err = decode(rest, depth+1, exact)
 			}
+		}
+		if exact && err == nil {
+			m = m.withoutDuplicates()
 		}
 		return m, rest, err
 	}

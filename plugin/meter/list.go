@@ -40,20 +40,18 @@ func (s *scanner) operand(fields *fieldSet, inList bool) (o operand, err *syntax
 	return o, err
 }
 
-func inBareWord(c byte) bool { return !isSpace(c) && !strings.ContainsRune(",=$\"'[]", rune(c)) }
+func inBareWord(c byte) bool { return !isSpace(c) && !strings.ContainsRune(",=$\"'[]()", rune(c)) }
 
-// pair is one item of a list: name or name=value.
+// pair is the beginning of one item of a list: name or name=.
 type pair struct {
 	name     string
 	at       int
-	value    operand
-	valueAt  int
 	hasValue bool
 }
 
-// pairs reads a list whose items are parted by commas and whose names occur once.
-func pairs(value string, fields *fieldSet) (list []pair, err *syntaxError) {
-	s := &scanner{s: value}
+// pairs reads a list whose items are parted by commas and whose names occur once. take is called behind each name, or the
+// = behind it, and takes the value.
+func (s *scanner) pairs(take func(s *scanner, p pair) *syntaxError) (err *syntaxError) {
 	seen := map[string]bool{}
 	for {
 		s.blanks()
@@ -61,39 +59,35 @@ func pairs(value string, fields *fieldSet) (list []pair, err *syntaxError) {
 		switch s.peek() {
 		case '"', '\'':
 			if p.name, err = s.quoted(); err != nil {
-				return nil, err
+				return err
 			}
 		case '$':
-			return nil, s.fail("a name: write key for the field $key, or name=$key")
+			return s.fail("a name: write key for the field $key, or name=$key")
 		default:
 			p.name = s.while(inBareWord)
 		}
 		if strings.TrimSpace(p.name) == "" {
-			return nil, &syntaxError{want: "a name", at: p.at}
+			return &syntaxError{want: "a name", at: p.at}
 		}
 		if seen[p.name] {
-			return nil, &syntaxError{want: "each name once", at: p.at}
+			return &syntaxError{want: "each name once", at: p.at}
 		}
 		seen[p.name] = true
 		if s.peek() == '[' {
-			return nil, s.fail("name=$" + p.name + "['key'] for a nested key")
+			return s.fail("name=$" + p.name + "['key'] for a nested key")
 		}
 		if s.blanks(); s.accept('=') {
+			p.hasValue = true
 			s.blanks()
-			p.hasValue, p.valueAt = true, s.i
-			if p.value, err = s.operand(fields, true); err != nil {
-				return nil, err
-			}
-			if p.value.from == nil && p.value.plain == "" {
-				return nil, &syntaxError{want: "a value that is not empty", at: p.valueAt}
-			}
 		}
-		list = append(list, p)
-		if s.done() {
-			return list, nil
+		if err := take(s, p); err != nil {
+			return err
+		}
+		if s.blanks(); s.done() {
+			return nil
 		}
 		if !s.accept(',') {
-			return nil, s.fail("a comma, or quotes around a text with blanks")
+			return s.fail("a comma, or quotes around a text with blanks")
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
@@ -15,24 +16,28 @@ import (
 
 // Reasons of a refusal. They are stable: people and counters go by them.
 const (
-	NotAnEvent    = "not_an_event"   // well-formed msgpack that is no log event
-	NoCustomer    = "no_customer"    // the customer is absent, null or blank
-	BadCustomer   = "bad_customer"   // neither a text nor a number
-	NoMeter       = "no_meter"       // the meter's name is absent, null or blank
-	BadMeter      = "bad_meter"      // neither a text nor a number
-	NoValue       = "no_value"       // the value (of meters: every value) is absent or null
-	BadValue      = "bad_value"      // no finite number
-	BadTime       = "bad_time"       // no time, not in the wanted format, not of the years 2000 to 2099, or absent
-	BadUniqueID   = "bad_unique_id"  // absent, blank, or neither a text nor a number
-	BadDimensions = "bad_dimensions" // the one accessor of dimensions finds something that is no map
-	BadUTF8       = "bad_utf8"       // a text of the meter record is no UTF-8
-	BadRecord     = "bad_record"     // payload record: JSON cannot say it
+	NotAnEvent    = "not_an_event"        // well-formed msgpack that is no log event
+	NoCustomer    = "no_customer"         // the customer is absent
+	BadCustomer   = "bad_customer"        // neither a text nor a number
+	NoMeter       = "no_meter"            // the meter's name is absent
+	BadMeter      = "bad_meter"           // neither a text nor a number
+	NoValue       = "no_value"            // the value (of meters: every value) is absent
+	BadValue      = "bad_value"           // no finite number, or a negative one
+	BadTime       = "bad_time"            // no time, not in the wanted format, not of the years 2000 to 2099, or absent
+	BadUniqueID   = "bad_unique_id"       // absent, or neither a text nor a number
+	BadDimensions = "bad_dimensions"      // the one accessor of dimensions finds something that is no map
+	BadUTF8       = "bad_utf8"            // a text of the meter record is no UTF-8, or was none before it came here
+	BadRecord     = "bad_record"          // payload record: JSON cannot say it
+	BadCondition  = "bad_condition"       // only_if: what is there cannot be compared
+	LongDimension = "long_dimension"      // the value of a dimension has more than 200 characters
+	OutsideWindow = "time_outside_window" // meter_time_outside reject: a time that Amberflo does not take
+	TornGroup     = "torn_group"          // $group: the markers of OpenTelemetry groups in the chunk do not belong together
 )
 
 // Reasons are all of them.
 var Reasons = []string{
 	NotAnEvent, NoCustomer, BadCustomer, NoMeter, BadMeter, NoValue, BadValue, BadTime,
-	BadUniqueID, BadDimensions, BadUTF8, BadRecord,
+	BadUniqueID, BadDimensions, BadUTF8, BadRecord, BadCondition, LongDimension, OutsideWindow, TornGroup,
 }
 
 // Refusal says why an event gives no meter record.
@@ -44,6 +49,7 @@ type Refusal struct {
 // Mapper maps one event after the other. It is not safe for concurrent use.
 type Mapper struct {
 	rules   *Rules
+	absent  *absence // of rules
 	event   *chunk.Event
 	tag     string
 	tags    [][]byte // the wanted parts of tag, as msgpack; nil where it has no such part
@@ -58,6 +64,14 @@ type Mapper struct {
 	// A generated unique id is id, which is idKey and a prefix, and the record's number.
 	id     []byte
 	number int
+
+	oldest, newest int64 // meter times from oldest up to newest are inside of meter_time_window, in milliseconds
+	doubts         doubts
+}
+
+// StartClock says what time it is, for meter_time_window. Before, no time is outside of it.
+func (m *Mapper) StartClock(now time.Time) {
+	m.oldest, m.newest = now.Add(-m.rules.windowBack).UnixMilli(), now.Add(m.rules.windowAhead).UnixMilli()
 }
 
 // StartIDs says what unique ids are generated from now on: prefix and the number of the record, first for the next and one
@@ -82,6 +96,14 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 	}
 	m.event = ev
 	m.setTag(tag)
+	if m.rules.fields.group && ev.GroupTorn() {
+		return dst, 0, &Refusal{Reason: TornGroup, Detail: "$group: want a group whose start and end are both in the chunk, got one torn by a filter such as rewrite_tag"}
+	}
+	if m.rules.conditions != nil {
+		if holds, refusal := m.holds(); !holds {
+			return dst, 0, refusal
+		}
+	}
 	start, number := len(dst), m.number
 	if m.rules.payloadRecord {
 		out, err := appendJSON(dst, ev.Record, true)
@@ -92,11 +114,13 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 		}
 		return append(out, '\n'), 1, nil
 	}
+	m.doubts.start()
 	dst, records, refusal = m.appendLines(dst)
 	if refusal != nil {
+		m.doubts.drop()
 		dst, records = dst[:start], 0
 		m.number = number
-		if m.rules.ignoreUnmatched && !m.matched() {
+		if m.isUnmatched() {
 			refusal = nil
 		}
 	}
@@ -106,7 +130,7 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refusal) {
 	r, start := m.rules, len(dst)
 	dst = append(dst, `{"customerId":`...)
-	if dst, refusal = m.appendText(dst, r.customer, &customerText); refusal != nil {
+	if dst, refusal = m.appendText(dst, &r.customer, &customerText); refusal != nil {
 		return dst, 0, refusal
 	}
 	customerEnd := len(dst)
@@ -154,38 +178,70 @@ func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refu
 	return dst, records, nil
 }
 
-// nextMeter returns the first meter from the i-th on that the event has a value for, and that value; where there is but
-// one meter, that one in any case. It is the number of meters behind the last.
+// nextMeter returns the first meter from the i-th on that the event has a value for, and what its first term finds; where
+// there is but one meter, that one in any case. It is the number of meters behind the last.
 func (m *Mapper) nextMeter(i int) (int, []byte) {
 	meters := m.rules.meters
 	for ; i < len(meters); i++ {
-		from := meters[i].value.from
-		if from == nil {
+		v := &meters[i].value
+		if v.literal != nil {
 			return i, nil
 		}
-		if v := m.find(from); len(v) > 0 || len(meters) == 1 {
-			return i, v
+		if found := m.findValue(v); len(found) > 0 || len(meters) == 1 {
+			return i, found
 		}
 	}
 	return i, nil
 }
 
-// matched tells if the event has anything of a customer or a meter.
-func (m *Mapper) matched() bool {
+// isUnmatched tells if an event that cannot be metered is to be passed over, as unmatched says.
+func (m *Mapper) isUnmatched() bool {
 	r := m.rules
-	found, accessors := false, false
-	look := func(t text) {
-		if t.from != nil {
-			accessors = true
-			found = found || len(m.find(t.from)) > 0
+	if r.unmatched == rejectUnmatched {
+		return false
+	}
+	var customer, name, value presence
+	customer.add(len(r.customer.list) > 0, m.hasText(&r.customer))
+	for i := range r.meters {
+		mt := &r.meters[i]
+		name.add(len(mt.name.list) > 0, m.hasText(&mt.name))
+		value.add(mt.value.literal == nil, mt.value.literal != nil || len(m.findValue(&mt.value)) > 0)
+	}
+	switch r.unmatched {
+	case ignoreAll:
+		return customer.asked+name.asked+value.asked > 0 && customer.found+name.found+value.found == 0
+	case ignoreAny:
+		return !customer.there || !name.there || !value.there
+	}
+	switch {
+	case value.found > 0:
+		return false
+	case value.there: // by a literal
+		return !customer.there || !name.there
+	}
+	return true
+}
+
+// presence says how many accessors were asked, how many of them found something, and whether there is anything at all.
+type presence struct {
+	asked, found int
+	there        bool
+}
+
+func (p *presence) add(asks, there bool) {
+	p.there = p.there || there
+	if asks {
+		p.asked++
+		if there {
+			p.found++
 		}
 	}
-	look(r.customer)
-	for i := range r.meters {
-		look(r.meters[i].name)
-		look(r.meters[i].value)
-	}
-	return found || !accessors
+}
+
+// hasText tells if t finds something, or has a literal.
+func (m *Mapper) hasText(t *text) bool {
+	_, v := m.first(t.list)
+	return len(v) > 0 || t.literal != nil
 }
 
 // setTag cuts the tag at its dots, as Fluent Bit does, when it is not that of the last call.
@@ -216,18 +272,23 @@ var (
 	idText       = textRule{option: "unique_id", absent: BadUniqueID, bad: BadUniqueID}
 )
 
-func (m *Mapper) appendText(dst []byte, t text, rule *textRule) ([]byte, *Refusal) {
-	if t.from == nil {
+func (m *Mapper) appendText(dst []byte, t *text, rule *textRule) ([]byte, *Refusal) {
+	if len(t.list) == 0 {
 		return append(dst, t.literal...), nil
 	}
-	return appendFound(dst, m.find(t.from), t.from, rule)
+	from, v := m.first(t.list)
+	if len(v) == 0 && t.literal != nil {
+		return append(dst, t.literal...), nil
+	}
+	return m.appendFound(dst, v, from, t.list, rule)
 }
 
-// appendFound appends the text or number v in quotes.
-func appendFound(dst, v []byte, from *accessor, rule *textRule) ([]byte, *Refusal) {
+// appendFound appends the text or number v in quotes, which from of the list has found.
+func (m *Mapper) appendFound(dst, v []byte, from *accessor, list []*accessor, rule *textRule) ([]byte, *Refusal) {
 	const want = "a text that is not empty, or a number"
 	if len(v) == 0 {
-		return dst, refuse(rule.absent, rule.option, want, from, v)
+		from = list[0]
+		return dst, refuse(rule.absent, rule.option, want, from, m.look(from))
 	}
 	text, size := readText(v)
 	if size == 0 {
@@ -241,50 +302,79 @@ func appendFound(dst, v []byte, from *accessor, rule *textRule) ([]byte, *Refusa
 		}
 		return append(dst, '"'), nil
 	}
-	if isBlank(text) {
-		return dst, refuse(rule.absent, rule.option, want, from, v)
-	}
-	dst, ok := appendString(dst, text)
+	dst, ok := appendTextOf(dst, v, text)
 	if !ok {
 		return dst, refuse(BadUTF8, rule.option, "UTF-8", from, v)
+	}
+	if hasReplacement(text) {
+		return dst, refuse(BadUTF8, rule.option, "a text without U+FFFD, which a broken one has become on its way,", from, v)
+	}
+	if isNothingWord(text) {
+		m.doubts.add(WordForNothing, rule.option, from)
 	}
 	return dst, nil
 }
 
-func isBlank(text []byte) bool {
-	return len(text) == 0 || (text[0] <= ' ' || text[0] >= utf8.RuneSelf) && len(bytes.TrimSpace(text)) == 0
+// hasReplacement tells if text holds U+FFFD, which stands where a decoder found what was no text.
+func hasReplacement(text []byte) bool {
+	for _, c := range text {
+		if c == 0xef { // which few texts have
+			return bytes.Contains(text, []byte("\ufffd"))
+		}
+	}
+	return false
 }
 
 func (m *Mapper) appendName(dst []byte, mt *meter) ([]byte, *Refusal) {
-	return m.appendText(append(dst, `,"meterApiName":`...), mt.name, &meterText)
+	return m.appendText(append(dst, `,"meterApiName":`...), &mt.name, &meterText)
 }
 
-// appendValue appends the value v of a meter, which is not used if that meter's is a literal.
+// appendValue appends the value of a meter, of which v is what its first term finds.
 func (m *Mapper) appendValue(dst []byte, mt *meter, v []byte) ([]byte, *Refusal) {
 	dst = append(dst, `,"meterValue":`...)
-	if mt.value.from == nil {
+	if mt.value.literal != nil {
 		return append(dst, mt.value.literal...), nil
 	}
-	const want = "a finite number"
-	if len(v) == 0 {
-		return dst, refuse(NoValue, m.rules.valueOption, want, mt.value.from, v)
+	from := mt.value.plain()
+	switch {
+	case len(v) == 0:
+		from = mt.value.terms[0].from
+		return dst, refuse(NoValue, m.rules.valueOption, wantNumber, from, m.look(from))
+	case from == nil:
+		return m.appendTerms(dst, &mt.value)
 	}
-	var ok bool
+	start := len(dst)
+	ok, exact := false, true
 	if text, size := readText(v); size != 0 {
 		dst, ok = appendNumberText(dst, text)
 	} else {
 		dst, ok = appendNumber(dst, v)
+		exact = isExact(v)
 	}
-	if !ok {
-		return dst, refuse(BadValue, m.rules.valueOption, want, mt.value.from, v)
+	switch {
+	case !ok:
+		return dst, refuse(BadValue, m.rules.valueOption, wantNumber, from, v)
+	case dst[start] == '-' && !m.rules.negative && isNegative(dst[start:]):
+		return dst, refuse(BadValue, m.rules.valueOption, wantNoNegative, from, v)
+	case !exact:
+		m.doubts.add(BeyondDouble, m.rules.valueOption, from)
+	default:
+		m.tellBeyondDouble(dst[start:], &mt.value)
 	}
 	return dst, nil
+}
+
+// tellBeyondDouble notes a number with more digits than a double has.
+func (m *Mapper) tellBeyondDouble(number []byte, v *value) {
+	if len(number) > 15 && isBeyondDouble(number) {
+		m.doubts.add(BeyondDouble, m.rules.valueOption, v.terms[0].from)
+	}
 }
 
 func (m *Mapper) noValue() *Refusal {
 	var sources []string
 	for i := range m.rules.meters {
-		sources = append(sources, m.rules.meters[i].value.from.source)
+		sources = append(sources, m.rules.meters[i].value.String())
 	}
 	return &Refusal{Reason: NoValue, Detail: "meters: want at least one of " + strings.Join(sources, ", ") + ", got nothing"}
 }
@@ -312,10 +402,25 @@ func (m *Mapper) appendTime(dst []byte) ([]byte, *Refusal) {
 	case r.timeFallback:
 		return m.appendEventTime(dst)
 	default:
-		return dst, refuse(BadTime, "meter_time", "a time", r.times[0], nil)
+		return dst, refuse(BadTime, "meter_time", "a time", r.times[0], m.look(r.times[0]))
+	}
+	if ms < m.oldest || ms >= m.newest {
+		if refusal := m.outside(ms, from); refusal != nil {
+			return dst, refusal
+		}
 	}
 	dst = append(dst, timeKey...)
 	return strconv.AppendInt(dst, ms, 10), nil
+}
+
+// outside refuses, or notes, a time that Amberflo does not take. from is nil for the event's own.
+func (m *Mapper) outside(ms int64, from *accessor) *Refusal {
+	if !m.rules.rejectOutside {
+		m.doubts.add(OutsideWindow, "meter_time", from)
+		return nil
+	}
+	return &Refusal{Reason: OutsideWindow, Detail: fmt.Sprintf("meter_time: want a time within %s (meter_time_window), got %s",
+		m.rules.window, time.UnixMilli(ms).UTC().Format(time.RFC3339Nano))}
 }
 
 // appendEventTime appends the event's own time.
@@ -325,6 +430,11 @@ func (m *Mapper) appendEventTime(dst []byte) ([]byte, *Refusal) {
 		return dst, &Refusal{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", seconds)}
 	}
 	ms := m.event.Nanos / 1e6
+	if at := seconds*1000 + ms; at < m.oldest || at >= m.newest {
+		if refusal := m.outside(at, nil); refusal != nil {
+			return dst, refusal
+		}
+	}
 	if seconds != m.second {
 		m.second = seconds
 		m.time = strconv.AppendInt(append(m.time[:0], timeKey...), seconds*1000+ms, 10)
@@ -340,16 +450,25 @@ const (
 )
 
 func (m *Mapper) appendID(dst []byte) ([]byte, *Refusal) {
-	from, v := m.first(m.rules.ids)
 	number := m.number
 	m.number++
-	if len(v) == 0 && m.rules.idFallback {
+	ids := m.rules.ids
+	for i := range ids {
+		if ids[i].hash != nil {
+			if out, ok := m.appendHash(append(dst, idKey...), ids[i].hash); ok {
+				return out, nil
+			}
+		} else if v := m.find(ids[i].from); len(v) > 0 {
+			return m.appendFound(append(dst, idKey...), v, ids[i].from, nil, &idText)
+		}
+	}
+	if m.rules.idFallback {
 		return append(strconv.AppendInt(append(dst, m.id...), int64(number), 10), '"'), nil
 	}
-	if len(v) == 0 {
-		from = m.rules.ids[0]
+	if ids[0].hash != nil {
+		return dst, &Refusal{Reason: BadUniqueID, Detail: "unique_id: want all fields of " + ids[0].String() + ", got not all"}
 	}
-	return appendFound(append(dst, idKey...), v, from, &idText)
+	return m.appendFound(dst, nil, nil, []*accessor{ids[0].from}, &idText)
 }
 
 // refuse makes the refusal of the value v, which may be empty, that from found.
@@ -368,6 +487,9 @@ func shown(v []byte) string {
 		return strconv.FormatFloat(f, 'g', -1, 64) // NaN and infinities, which JSON cannot say
 	}
 	b, err := AppendJSON(nil, v)
+	if text, size := readText(v); err == nil && size == len(v) && !utf8.Valid(text) { // the bytes, as they are
+		b = fmt.Appendf(nil, "%q", text)
+	}
 	if err != nil {
 		return fmt.Sprintf("%d bytes of msgpack", len(v))
 	}

@@ -12,7 +12,9 @@ package meter
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -29,6 +31,13 @@ type Options struct {
 	Dimensions      string
 	Payload         string
 	Unmatched       string
+	Absent          string
+	NegativeValues  string
+	OnlyIf          string
+	LongDimensions  string
+
+	MeterTimeWindow  string
+	MeterTimeOutside string
 }
 
 // OptionError says what is wrong with one option of an output, and how to mend it.
@@ -52,37 +61,57 @@ func (e *OptionError) Error() string {
 
 // Rules are compiled options. They are immutable and safe for concurrent use.
 type Rules struct {
-	payloadRecord   bool
-	ignoreUnmatched bool
-	customer        text
-	meters          []meter
-	valueOption     string      // where the meters' values come from
-	times           []*accessor // the first one that is there
-	timeFallback    bool        // and else the event's own time
-	format          timeFormat
-	ids             []*accessor
-	idFallback      bool // and else a generated one
-	dimensions      []dimension
-	dimensionMap    *accessor
-	fields          fieldSet
+	payloadRecord bool
+	unmatched     unmatched
+	absent        absence
+	conditions    []condition // of only_if, all of which have to hold
+	customer      text
+	meters        []meter
+	valueOption   string      // where the meters' values come from
+	negative      bool        // negative_values accept
+	times         []*accessor // the first one that is there
+	timeFallback  bool        // and else the event's own time
+	format        timeFormat
+	window        string // meter_time_window
+	windowBack    time.Duration
+	windowAhead   time.Duration
+	rejectOutside bool
+	ids           []idSource // the first one that is there
+	idFallback    bool       // and else a generated one
+	dimensions    []dimension
+	dimensionMap  *accessor
+	cutDimensions bool // long_dimensions cut
+	fields        fieldSet
+	uses          []use // for Survey
 }
 
-// text is a literal or the text that an accessor finds.
+// text is the text that the first accessor finds that finds anything, or else the literal.
 type text struct {
-	literal []byte // JSON
-	from    *accessor
+	list    []*accessor
+	literal []byte // JSON; nil where there is none
 }
 
 // meter is one meter record per event.
 type meter struct {
 	name  text
-	value text
+	value value
 }
 
 type dimension struct {
-	key   []byte // JSON, with its colon
-	value text
+	key     []byte // JSON, with its colon
+	from    *accessor
+	literal []byte // JSON, where from is nil
 }
+
+// unmatched says which events that cannot be metered are passed over.
+type unmatched uint8
+
+const (
+	rejectUnmatched unmatched = iota // none
+	ignoreNoValue                    // where the value finds nothing; where it is a literal, where customer or meter does
+	ignoreAny                        // where customer, meter or value finds nothing
+	ignoreAll                        // where none of them finds anything
+)
 
 // Keys returns the fields of the record that a chunk.Reader has to find for the mapper. The slice is the rules' own.
 func (r *Rules) Keys() []string { return r.fields.names }
@@ -92,10 +121,15 @@ func (r *Rules) MostRecords() int { return max(1, len(r.meters)) }
 
 // NewMapper returns a mapper for one flush after the other.
 func (r *Rules) NewMapper() *Mapper {
-	m := &Mapper{rules: r, tags: make([][]byte, len(r.fields.tags))}
+	m := &Mapper{rules: r, absent: &r.absent, tags: make([][]byte, len(r.fields.tags)), oldest: math.MinInt64, newest: math.MaxInt64}
 	m.StartIDs("", 0)
 	return m
 }
+
+const (
+	defaultTime = "$meterTimeInMillis, event"
+	defaultID   = "$uniqueId, generate"
+)
 
 // compiler collects mistakes, so that the user gets to see all of them at once.
 type compiler struct {
@@ -108,19 +142,25 @@ func Compile(o Options) (*Rules, []*OptionError) {
 	c := &compiler{rules: &Rules{}}
 	r := c.rules
 	r.payloadRecord = c.choice("payload", o.Payload, "meter", "record") == "record"
-	r.ignoreUnmatched = c.choice("unmatched", o.Unmatched, "reject", "ignore") == "ignore"
+	r.unmatched = map[string]unmatched{"ignore": ignoreNoValue, "ignore_any": ignoreAny, "ignore_all": ignoreAll}[c.choice("unmatched", o.Unmatched, "reject", "ignore", "ignore_any", "ignore_all")]
+	r.absent = c.absent(cmp.Or(o.Absent, "-"))
+	r.conditions = c.conditions(o.OnlyIf)
 	if r.payloadRecord {
 		c.noMapping(o)
 	} else {
+		r.negative = c.choice("negative_values", o.NegativeValues, "reject", "accept") == "accept"
+		r.cutDimensions = c.choice("long_dimensions", o.LongDimensions, "reject", "cut") == "cut"
 		r.customer = c.text("customer_id", cmp.Or(o.CustomerID, "$customerId"), "$tenant")
 		c.meters(o)
 		c.time(o.MeterTime, o.MeterTimeFormat)
-		r.ids, r.idFallback = c.alternatives("unique_id", cmp.Or(o.UniqueID, "$uniqueId, generate"), "$request_id", "generate")
+		c.window(cmp.Or(o.MeterTimeWindow, "60d, 1d"), o.MeterTimeOutside)
+		c.ids(cmp.Or(o.UniqueID, defaultID))
 		c.dimensions(o.Dimensions)
 	}
 	if len(c.errs) > 0 {
 		return nil, c.errs
 	}
+	c.survey(o)
 	return r, nil
 }
 
@@ -155,7 +195,8 @@ func (c *compiler) choice(key, value string, choices ...string) string {
 			return choice
 		}
 	}
-	c.fail(key, value, strings.Join(choices, " or "), choices[1])
+	last := len(choices) - 1
+	c.fail(key, value, strings.Join(choices[:last], ", ")+" or "+choices[last], choices[1])
 	return ""
 }
 
@@ -164,6 +205,7 @@ func (c *compiler) noMapping(o Options) {
 	c.leftOut("nothing, because payload record ships the log record as it is", "(leave it out, or set payload meter)", [][2]string{
 		{"customer_id", o.CustomerID}, {"meter_api_name", o.MeterAPIName}, {"meter_value", o.MeterValue}, {"meters", o.Meters},
 		{"meter_time", o.MeterTime}, {"meter_time_format", o.MeterTimeFormat}, {"unique_id", o.UniqueID}, {"dimensions", o.Dimensions}, {"unmatched", o.Unmatched},
+		{"negative_values", o.NegativeValues}, {"long_dimensions", o.LongDimensions}, {"meter_time_window", o.MeterTimeWindow}, {"meter_time_outside", o.MeterTimeOutside},
 	})
 }
 
@@ -176,56 +218,87 @@ func (c *compiler) leftOut(want, instead string, options [][2]string) {
 	}
 }
 
-// operand compiles one literal or one accessor.
-func (c *compiler) operand(key, value, example string) (operand, bool) {
+// text compiles a list of accessors of which the first that finds something counts, a literal, or a list that ends with one.
+func (c *compiler) text(key, value, example string) (t text) {
 	s := &scanner{s: value}
-	o, err := s.operand(&c.rules.fields, false)
-	if err == nil && !s.done() {
-		err = s.fail(wantOne)
+	for {
+		s.blanks()
+		at := s.i
+		o, err := s.operand(&c.rules.fields, len(t.list) > 0)
+		if err == nil && !s.done() && (o.from == nil || !s.accept(',')) {
+			err = s.fail(wantOne)
+		}
+		if err == nil && o.from == nil {
+			t.literal, err = c.literal(o.plain, at)
+		}
+		if err != nil {
+			c.failAt(key, value, example, err)
+			return text{}
+		}
+		if o.from == nil {
+			return t
+		}
+		if t.list = append(t.list, o.from); s.done() && !strings.HasSuffix(strings.TrimRight(value, " \t\r\n"), ",") {
+			return t
+		}
 	}
-	if err != nil {
-		c.failAt(key, value, example, err)
-	}
-	return o, err == nil
 }
 
-// text compiles a literal or an accessor of a text.
-func (c *compiler) text(key, value, example string) text {
-	o, ok := c.operand(key, value, example)
-	if ok && o.from == nil && strings.TrimSpace(o.plain) == "" {
-		c.failAt(key, value, example, &syntaxError{want: "a text that is not empty"})
-		ok = false
+const (
+	wantOne              = "one literal, or accessors parted by commas (a literal with blanks or commas needs quotes behind them)"
+	wantNoQuotedAccessor = "no quotes around an accessor: in quotes it is a text, the same for all records"
+)
+
+// literal renders a literal that begins at byte at of its option.
+func (c *compiler) literal(plain string, at int) ([]byte, *syntaxError) {
+	b, ok := appendString(nil, []byte(plain))
+	switch {
+	case strings.TrimSpace(plain) == "":
+		return nil, &syntaxError{want: "a text that is not empty", at: at}
+	case !ok:
+		return nil, &syntaxError{want: "UTF-8", at: at}
+	case strings.ContainsFunc(plain, unicode.IsControl): // such as the line break behind a secret that echo wrote
+		return nil, &syntaxError{want: "a text without line breaks and other control characters", at: at}
+	case looksLikeAccessor(plain):
+		return nil, &syntaxError{want: wantNoQuotedAccessor, at: at}
+	case c.rules.absent.hasText([]byte(plain)):
+		return nil, &syntaxError{want: "a text that is none of absent", at: at}
 	}
-	if !ok {
-		return text{}
-	}
-	return c.literal(key, value, example, o)
+	return b, nil
 }
 
-const wantOne = "one literal or one accessor (in quotes if the rest belongs to the literal)"
-
-func (c *compiler) literal(key, value, example string, o operand) text {
-	if o.from != nil {
-		return text{from: o.from}
-	}
-	b, ok := appendString(nil, []byte(o.plain))
-	if !ok {
-		c.fail(key, value, "UTF-8", example)
-	} else if strings.ContainsFunc(o.plain, unicode.IsControl) { // such as the line break behind a secret that echo wrote
-		c.fail(key, value, "a text without line breaks and other control characters", example)
-	}
-	return text{literal: b}
+// looksLikeAccessor tells if a text begins as an accessor does.
+func looksLikeAccessor(text string) bool {
+	text = strings.Trim(text, " \"'")
+	return len(text) > 1 && text[0] == '$' && (isLetter(text[1]) || text[1] == '[' || text[1] == '{')
 }
 
-func (c *compiler) number(key, value, example string, at int, o operand) text {
-	if o.from != nil {
-		return text{from: o.from}
+// number renders the literal of a value that begins at byte at of its option.
+func (c *compiler) number(plain string, at int) ([]byte, *syntaxError) {
+	b, ok := appendNumberText(nil, []byte(plain))
+	switch {
+	case looksLikeAccessor(plain):
+		return nil, &syntaxError{want: wantNoQuotedAccessor, at: at}
+	case !ok:
+		return nil, &syntaxError{want: "a number, an accessor such as $bytes, or a function of one such as ms($latency)", at: at}
+	case isNegative(b) && !c.rules.negative:
+		return nil, &syntaxError{want: wantNoNegative, at: at}
 	}
-	b, ok := appendNumberText(nil, []byte(o.plain))
-	if !ok {
-		c.failAt(key, value, example, &syntaxError{want: "a number or an accessor", at: at})
+	return b, nil
+}
+
+// value takes the value of a meter, and the blanks behind it.
+func (c *compiler) value(s *scanner, inList bool) (v value, err *syntaxError) {
+	if s.atTerms() {
+		v.terms, err = s.terms(&c.rules.fields)
+		return v, err
 	}
-	return text{literal: b}
+	at := s.i
+	o, err := s.operand(&c.rules.fields, inList)
+	if err == nil {
+		v.literal, err = c.number(o.plain, at)
+	}
+	return v, err
 }
 
 const metersExample = "ApiCalls=1, BytesOut=$bytes"
@@ -235,33 +308,40 @@ func (c *compiler) meters(o Options) {
 	if o.Meters == "" {
 		c.rules.valueOption = "meter_value"
 		m := meter{name: c.text("meter_api_name", cmp.Or(o.MeterAPIName, "$meterApiName"), "ApiCalls")}
-		value := cmp.Or(o.MeterValue, "$meterValue")
-		if v, ok := c.operand("meter_value", value, "$bytes"); ok {
-			m.value = c.number("meter_value", value, "$bytes", 0, v)
+		s := &scanner{s: cmp.Or(o.MeterValue, "$meterValue")}
+		var err *syntaxError
+		if m.value, err = c.value(s, false); err == nil && !s.done() {
+			err = s.fail("one number, or accessors joined by +")
+		}
+		if err != nil {
+			c.failAt("meter_value", s.s, "$bytes", err)
 		}
 		c.rules.meters = []meter{m}
 		return
 	}
 	c.leftOut("nothing beside meters, which replaces it", "(leave it out)", [][2]string{{"meter_api_name", o.MeterAPIName}, {"meter_value", o.MeterValue}})
-	pairs, err := pairs(o.Meters, &c.rules.fields)
+	err := (&scanner{s: o.Meters}).pairs(func(s *scanner, p pair) (err *syntaxError) {
+		if !p.hasValue {
+			return &syntaxError{want: "name=value", at: p.at}
+		}
+		m := meter{}
+		if m.name.literal, err = c.literal(p.name, p.at); err == nil {
+			m.value, err = c.value(s, true)
+		}
+		c.rules.meters = append(c.rules.meters, m)
+		return err
+	})
 	if err != nil {
 		c.failAt("meters", o.Meters, metersExample, err)
-		return
-	}
-	for _, p := range pairs {
-		if !p.hasValue {
-			c.failAt("meters", o.Meters, metersExample, &syntaxError{want: "name=value", at: p.at})
-			return
-		}
-		c.rules.meters = append(c.rules.meters, meter{
-			name:  c.literal("meters", o.Meters, metersExample, operand{plain: p.name}),
-			value: c.number("meters", o.Meters, metersExample, p.valueAt, p.value),
-		})
 	}
 }
 
 func (c *compiler) time(value, format string) {
-	c.rules.times, c.rules.timeFallback = c.alternatives("meter_time", cmp.Or(value, "$meterTimeInMillis, event"), "$time", "event")
+	c.rules.timeFallback = c.alternatives("meter_time", cmp.Or(value, defaultTime), "$time, event", "event", func(s *scanner) *syntaxError {
+		a, err := s.accessor(&c.rules.fields)
+		c.rules.times = append(c.rules.times, a)
+		return err
+	})
 	if s := (&scanner{s: format}); s.peek() == '"' || s.peek() == '\'' {
 		if text, err := s.quoted(); err == nil && s.done() {
 			format = text
@@ -274,36 +354,65 @@ func (c *compiler) time(value, format string) {
 	c.rules.format = f
 }
 
-// alternatives compiles a list of accessors of which the first that finds something counts. The word fallback may stand
-// at its end.
-func (c *compiler) alternatives(key, value, example, fallback string) (list []*accessor, hasFallback bool) {
+// window compiles how far a meter time may be from now.
+func (c *compiler) window(value, outside string) {
+	r := c.rules
+	back, ahead, both := strings.Cut(value, ",")
+	var ok, okAhead bool
+	r.windowBack, ok = ParseDuration(strings.TrimSpace(back))
+	r.windowAhead, okAhead = ParseDuration(strings.TrimSpace(ahead))
+	if !both || !ok || !okAhead {
+		c.fail("meter_time_window", value, "how far back and how far ahead of now, with a comma between", "60d, 1d")
+	}
+	r.window = strings.TrimSpace(back) + " back and " + strings.TrimSpace(ahead) + " ahead of now"
+	r.rejectOutside = c.choice("meter_time_outside", outside, "warn", "reject") == "reject"
+}
+
+func (c *compiler) ids(value string) {
+	c.rules.idFallback = c.alternatives("unique_id", value, "$request_id, generate", "generate", func(s *scanner) (err *syntaxError) {
+		id := idSource{}
+		if s.peek() == '$' {
+			id.from, err = s.accessor(&c.rules.fields)
+		} else {
+			s.i += len("hash")
+			id.hash, err = s.hash(&c.rules.fields)
+		}
+		c.rules.ids = append(c.rules.ids, id)
+		return err
+	})
+}
+
+// alternatives compiles a list of which the first that finds something counts: accessors, and for unique_id also hash(…),
+// which take takes. The word fallback may stand at its end.
+func (c *compiler) alternatives(key, value, example, fallback string, take func(s *scanner) *syntaxError) (hasFallback bool) {
 	s := &scanner{s: value}
-	fail := func(err *syntaxError) { c.failAt(key, value, example+", "+fallback, err) }
+	fail := func(err *syntaxError) bool {
+		c.failAt(key, value, example, err)
+		return false
+	}
 	for {
 		s.blanks()
-		if s.peek() != '$' {
-			at := s.i
-			if word := s.while(func(c byte) bool { return isLetter(c) }); !strings.EqualFold(word, fallback) {
-				fail(&syntaxError{want: "an accessor such as $key, or the word " + fallback, at: at})
-				return nil, false
+		if at := s.i; s.peek() != '$' && !(key == "unique_id" && strings.HasPrefix(s.s[at:], "hash(")) {
+			if word := s.while(isLetter); !strings.EqualFold(word, fallback) {
+				want := "an accessor such as $key, or the word " + fallback
+				if key == "unique_id" {
+					want = "an accessor such as $key, hash($key, $other), or the word " + fallback
+				}
+				return fail(&syntaxError{want: want, at: at})
 			}
 			if s.blanks(); !s.done() {
-				fail(s.fail("the end behind " + fallback))
+				return fail(s.fail("the end behind " + fallback))
 			}
-			return list, true
+			return true
 		}
-		a, err := s.accessor(&c.rules.fields)
-		if err != nil {
-			fail(err)
-			return nil, false
+		if err := take(s); err != nil {
+			return fail(err)
 		}
-		list = append(list, a)
 		if s.blanks(); s.done() {
-			return list, false
+			return false
 		}
 		if !s.accept(',') {
-			fail(s.fail("a comma or the end"))
-			return nil, false
+			return fail(s.fail("a comma or the end"))
 		}
 	}
 }
@@ -327,16 +436,37 @@ func (c *compiler) dimensions(value string) {
 		r.dimensionMap = a
 		return
 	}
-	pairs, err := pairs(value, &r.fields)
+	err := (&scanner{s: value}).pairs(func(s *scanner, p pair) (err *syntaxError) {
+		d := dimension{}
+		if d.key, err = c.literal(p.name, p.at); err != nil {
+			return err
+		}
+		d.key = append(d.key, ':')
+		if p.hasValue {
+			err = c.dimensionValue(s, &d)
+		} else {
+			d.from = fieldAccessor(p.name, &r.fields)
+		}
+		r.dimensions = append(r.dimensions, d)
+		return err
+	})
 	if err != nil {
 		c.failAt("dimensions", value, dimensionsExample, err)
-		return
 	}
-	for _, p := range pairs {
-		if !p.hasValue {
-			p.value = operand{from: fieldAccessor(p.name, &r.fields)}
-		}
-		key := c.literal("dimensions", value, dimensionsExample, operand{plain: p.name})
-		r.dimensions = append(r.dimensions, dimension{key: append(key.literal, ':'), value: c.literal("dimensions", value, dimensionsExample, p.value)})
+}
+
+func (c *compiler) dimensionValue(s *scanner, d *dimension) *syntaxError {
+	at := s.i
+	o, err := s.operand(&c.rules.fields, true)
+	switch {
+	case err != nil:
+		return err
+	case o.from != nil:
+		d.from = o.from
+	case utf8.RuneCountInString(o.plain) > longestDimension:
+		return &syntaxError{want: "a text of at most 200 characters", at: at}
+	default:
+		d.literal, err = c.literal(o.plain, at)
 	}
+	return err
 }

@@ -47,7 +47,7 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		{"a template", Options{CustomerID: "acct-$id"}, `customer_id: want no $ inside a literal: a value is one accessor, or a literal in quotes, got "$id", for example: customer_id $tenant
     acct-$id
          ^`},
-		{"text behind an accessor", Options{CustomerID: "$a-b c"}, `customer_id: want one literal or one accessor (in quotes if the rest belongs to the literal), got "c", for example: customer_id $tenant
+		{"text behind an accessor", Options{CustomerID: "$a-b c"}, `customer_id: want one literal, or accessors parted by commas (a literal with blanks or commas needs quotes behind them), got "c", for example: customer_id $tenant
     $a-b c
          ^`},
 		{"a position behind letters of several bytes", Options{CustomerID: "Zürich $a"}, `customer_id: want no $ inside a literal: a value is one accessor, or a literal in quotes, got "$a", for example: customer_id $tenant
@@ -56,14 +56,16 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		{"an empty literal", Options{CustomerID: `""`}, `customer_id: want a text that is not empty, got "\"\"", for example: customer_id $tenant
     ""
     ^`},
-		{"a literal that is no UTF-8", Options{CustomerID: "a\xff"}, `customer_id: want UTF-8, got "a\xff", for example: customer_id $tenant`},
-		{"a value that is no number", Options{MeterValue: "one"}, `meter_value: want a number or an accessor, got "one", for example: meter_value $bytes
+		{"a literal that is no UTF-8", Options{CustomerID: "a\xff"}, `customer_id: want UTF-8, got "a\xff", for example: customer_id $tenant
+    a�
+    ^`},
+		{"a value that is no number", Options{MeterValue: "one"}, `meter_value: want a number, an accessor such as $bytes, or a function of one such as ms($latency), got "one", for example: meter_value $bytes
     one
     ^`},
 		{"meters without a value", Options{Meters: "ApiCalls=1, Bytes"}, `meters: want name=value, got "Bytes", for example: meters ApiCalls=1, BytesOut=$bytes
     ApiCalls=1, Bytes
                 ^`},
-		{"meters with a value that is no number", Options{Meters: "ApiCalls=1, Bytes=many"}, `meters: want a number or an accessor, got "many", for example: meters ApiCalls=1, BytesOut=$bytes
+		{"meters with a value that is no number", Options{Meters: "ApiCalls=1, Bytes=many"}, `meters: want a number, an accessor such as $bytes, or a function of one such as ms($latency), got "many", for example: meters ApiCalls=1, BytesOut=$bytes
     ApiCalls=1, Bytes=many
                       ^`},
 		{"meters with one name twice", Options{Meters: "a=1, a=2"}, `meters: want each name once, got "a=2", for example: meters ApiCalls=1, BytesOut=$bytes
@@ -91,20 +93,24 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		{"a layout with month and minute in each other's place", Options{MeterTimeFormat: "%Y-%M-%d %H:%m:%S"}, `meter_time_format: want a strptime layout with the minute, %M, behind the hour (%m is the month), got "%Y-%M-%d %H:%m:%S", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout with seconds for the minutes", Options{MeterTimeFormat: "%F %H:%S"}, `meter_time_format: want a strptime layout with %M, the minute, beside %S, got "%F %H:%S", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout with two days", Options{MeterTimeFormat: "%-d %e.%m.%Y"}, `meter_time_format: want a strptime layout with the day once (%m is the month, %M the minute), got "%-d %e.%m.%Y", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
-		{"a line break in a literal", Options{CustomerID: "acme\n-eu"}, `customer_id: want a text without line breaks and other control characters, got "acme\n-eu", for example: customer_id $tenant`},
-		{"a line break in a quoted name", Options{Dimensions: "'a\nb'=c"}, `dimensions: want a text without line breaks and other control characters, got "'a\nb'=c", for example: dimensions region, plan=$account['plan'], source=edge`},
+		{"a line break in a literal", Options{CustomerID: "acme\n-eu"}, `customer_id: want a text without line breaks and other control characters, got "acme\n-eu", for example: customer_id $tenant
+    acme -eu
+    ^`},
+		{"a line break in a quoted name", Options{Dimensions: "'a\nb'=c"}, `dimensions: want a text without line breaks and other control characters, got "'a\nb'=c", for example: dimensions region, plan=$account['plan'], source=edge
+    'a b'=c
+    ^`},
 		{"a comment behind a name with a #", Options{CustomerID: "C#corp   # the payer"}, `customer_id: want no comment behind a value, or quotes around a text with a #, got "# the payer", for example: customer_id $tenant
     C#corp   # the payer
              ^`},
 		{"a comment", Options{MeterAPIName: "ApiCalls # one per request"}, `meter_api_name: want no comment behind a value, or quotes around a text with a #, got "# one per request", for example: meter_api_name ApiCalls
     ApiCalls # one per request
              ^`},
-		{"a mistake in the second of two lines", Options{Meters: "a=1,\nb=x"}, `meters: want a number or an accessor, got "x", for example: meters ApiCalls=1, BytesOut=$bytes
+		{"a mistake in the second of two lines", Options{Meters: "a=1,\nb=x"}, `meters: want a number, an accessor such as $bytes, or a function of one such as ms($latency), got "x", for example: meters ApiCalls=1, BytesOut=$bytes
     a=1, b=x
            ^`},
 		{"a layout with the name of a zone", Options{MeterTimeFormat: "%Y-%m-%d %Z"}, `meter_time_format: want a layout with %z instead of %Z, because the name of a zone does not tell its offset (UTC can stand in the layout as it is), got "%Y-%m-%d %Z", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout with a fraction of nothing", Options{MeterTimeFormat: "%Y-%m-%d %S%L"}, `meter_time_format: want the fraction of a second once and behind a point or comma, such as %S.%L, got "%Y-%m-%d %S%L", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
-		{"an id that is a literal", Options{UniqueID: "abc"}, `unique_id: want an accessor such as $key, or the word generate, got "abc", for example: unique_id $request_id, generate
+		{"an id that is a literal", Options{UniqueID: "abc"}, `unique_id: want an accessor such as $key, hash($key, $other), or the word generate, got "abc", for example: unique_id $request_id, generate
     abc
     ^`},
 		{"a dimension as an accessor in a list", Options{Dimensions: "region, $plan"}, `dimensions: want a name: write key for the field $key, or name=$key, got "$plan", for example: dimensions region, plan=$account['plan'], source=edge
@@ -128,7 +134,7 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		{"a dimension without its value", Options{Dimensions: "a=, b"}, `dimensions: want a value, got ", b", for example: dimensions region, plan=$account['plan'], source=edge
     a=, b
       ^`},
-		{"a dimension with an empty value", Options{Dimensions: "a=''"}, `dimensions: want a value that is not empty, got "''", for example: dimensions region, plan=$account['plan'], source=edge
+		{"a dimension with an empty value", Options{Dimensions: "a=''"}, `dimensions: want a text that is not empty, got "''", for example: dimensions region, plan=$account['plan'], source=edge
     a=''
       ^`},
 		{"a forgotten comma", Options{Dimensions: "region plan"}, `dimensions: want a comma, or quotes around a text with blanks, got "plan", for example: dimensions region, plan=$account['plan'], source=edge
@@ -138,7 +144,7 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
     $TAG
     ^`},
 		{"an unknown payload", Options{Payload: "records"}, `payload: want meter or record, got "records", for example: payload record`},
-		{"an unknown way with the unmatched", Options{Unmatched: "drop"}, `unmatched: want reject or ignore, got "drop", for example: unmatched ignore`},
+		{"an unknown way with the unmatched", Options{Unmatched: "drop"}, `unmatched: want reject, ignore, ignore_any or ignore_all, got "drop", for example: unmatched ignore`},
 		{"a mapping of what is shipped as it is", Options{Payload: "record", CustomerID: "$a"}, `customer_id: want nothing, because payload record ships the log record as it is, got "$a", for example: customer_id (leave it out, or set payload meter)`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -180,7 +186,7 @@ func TestLiteralsMayBeQuoted(t *testing.T) {
 }
 
 func TestALiteralValueKeepsItsDigits(t *testing.T) {
-	for value, want := range map[string]string{"1": "1", "0.10": "0.10", "+2": "2", "-1e3": "-1e3", "'7'": "7"} {
+	for value, want := range map[string]string{"1": "1", "0.10": "0.10", "+2": "2", "1e3": "1e3", "'7'": "7"} {
 		got := mapRecord(t, with(func(o *Options) { o.MeterValue = value }), `{}`)
 		if want := strings.Replace(counted, `"meterValue":1`, `"meterValue":`+want, 1) + "}"; got != want {
 			t.Errorf("%s: got %s, want %s", value, got, want)
@@ -204,5 +210,76 @@ func TestAQuotedTextIsTakenAsItStands(t *testing.T) {
 	want := `{"customerId":"Team #1 # a","meterApiName":"Calls#2","meterValue":1,"meterTimeInMillis":1795219200000,"uniqueId":"<id>"}`
 	if got := mapRecord(t, o, `{"t":"2026-11-21"}`); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// CASES B2, and the mistakes that each new form invites.
+func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
+	const noQuotes = "no quotes around an accessor: in quotes it is a text, the same for all records"
+	const function = "sum(…), or one of the units s, ms, us, ns, B, KB, MB, GB, TB, KiB, MiB, GiB and TiB as a function, such as ms($latency)"
+	for _, tt := range []struct {
+		name    string
+		options Options
+		key     string
+		want    string
+		at      int // the caret's column; -1 for none
+	}{
+		{"an accessor in double quotes", Options{CustomerID: `"$tenant"`}, "customer_id", noQuotes, 0},
+		{"an accessor in single quotes", Options{CustomerID: `'$tenant'`}, "customer_id", noQuotes, 0},
+		{"quotes in quotes", Options{CustomerID: `"'$tenant'"`}, "customer_id", noQuotes, 0},
+		{"a variable that was not replaced", Options{CustomerID: `"${TENANT}"`}, "customer_id", noQuotes, 0},
+		{"a quoted accessor behind another", Options{MeterAPIName: `$m, '$n'`}, "meter_api_name", noQuotes, 4},
+		{"a quoted accessor as a value", Options{MeterValue: `"$bytes"`}, "meter_value", noQuotes, 0},
+		{"a quoted accessor as a value of meters", Options{Meters: `A=1, B='$bytes'`}, "meters", noQuotes, 7},
+		{"a quoted accessor as a dimension", Options{Dimensions: `a, b="$b"`}, "dimensions", noQuotes, 5},
+		{"a quoted accessor to compare with", Options{OnlyIf: `$a == "$b"`}, "only_if", noQuotes, 6},
+		{"customers without a comma", Options{CustomerID: "$a $b"}, "customer_id", wantOne, 3},
+		{"a comma at the end", Options{CustomerID: "$a,"}, "customer_id", "a value", 3},
+		{"an accessor behind a literal", Options{CustomerID: "acme, $b"}, "customer_id", "no $ inside a literal: a value is one accessor, or a literal in quotes", 6},
+		{"something behind the literal", Options{CustomerID: "$a, b, $c"}, "customer_id", wantOne, 5},
+		{"a customer that says nothing", Options{CustomerID: "-"}, "customer_id", "a text that is none of absent", 0},
+		{"an unknown function", Options{MeterValue: "hours($a)"}, "meter_value", function, 0},
+		{"a function twice", Options{MeterValue: "ms(s($a))"}, "meter_value", function, 3},
+		{"a unit of another kind", Options{MeterValue: "ms($a KB)"}, "meter_value", "a unit that ms can be made of, or a closing )", 6},
+		{"a function of a number", Options{Meters: "A=ms(5)"}, "meters", "an accessor such as $bytes, or a function of one such as ms($latency)", 5},
+		{"a function without its end", Options{Meters: "A=ms($a, B=1"}, "meters", "a closing )", 7},
+		{"a sum without its second part", Options{MeterValue: "$a+"}, "meter_value", "an accessor such as $bytes, or a function of one such as ms($latency)", 3},
+		{"a difference", Options{MeterValue: "$a -$b"}, "meter_value", "one number, or accessors joined by +", 3},
+		{"a negative number", Options{MeterValue: "-1"}, "meter_value", wantNoNegative, 0},
+		{"a negative number of meters", Options{Meters: "A=1, B=-2"}, "meters", wantNoNegative, 7},
+		{"one =", Options{OnlyIf: "$a = 1"}, "only_if", "==, !=, <, <=, >, >=, in (…), not in (…), is present or is absent", 3},
+		{"no field", Options{OnlyIf: "status == 200"}, "only_if", "an accessor such as $status", 0},
+		{"a field to compare with", Options{OnlyIf: "$a == $b"}, "only_if", "a text or a number, not a field", 6},
+		{"a text that has no order", Options{OnlyIf: "$a < ten"}, "only_if", "a number behind <", 5},
+		{"or", Options{OnlyIf: "$a == 1 or $a == 2"}, "only_if", "and, or the end (for or, write in (…))", 8},
+		{"a list without parentheses", Options{OnlyIf: "$a in 1, 2"}, "only_if", "a list in parentheses, such as (200, 201)", 6},
+		{"a list without its end", Options{OnlyIf: "$a in (1, 2"}, "only_if", "a comma or a closing )", 11},
+		{"is and something else", Options{OnlyIf: "$a is null"}, "only_if", "is present or is absent", 3},
+		{"a hash of a text", Options{UniqueID: "hash(a)"}, "unique_id", "an accessor such as $path", 5},
+		{"a hash without its end", Options{UniqueID: "hash($a, $b"}, "unique_id", "a comma or a closing )", 11},
+		{"a hash as a time", Options{MeterTime: "hash($a)"}, "meter_time", "an accessor such as $key, or the word event", 0},
+		{"a field as a text for nothing", Options{Absent: "-, $a"}, "absent", "texts, not fields", 3},
+		{"no text for nothing", Options{Absent: "-,,x"}, "absent", `a text such as -, or "" for none`, 2},
+		{"a window of one end", Options{MeterTimeWindow: "60d"}, "meter_time_window", "how far back and how far ahead of now, with a comma between", -1},
+		{"a window without a unit", Options{MeterTimeWindow: "60, 1"}, "meter_time_window", "how far back and how far ahead of now, with a comma between", -1},
+		{"an unknown way with negative values", Options{NegativeValues: "ignore"}, "negative_values", "reject or accept", -1},
+		{"an unknown way with long dimensions", Options{LongDimensions: "trim"}, "long_dimensions", "reject or cut", -1},
+		{"an unknown way with times outside", Options{MeterTimeOutside: "drop"}, "meter_time_outside", "warn or reject", -1},
+		{"a long literal", Options{Dimensions: "a=" + strings.Repeat("x", 201)}, "dimensions", "a text of at most 200 characters", 2},
+		{"values of what is shipped as it is", Options{Payload: "record", NegativeValues: "accept"}, "negative_values", "nothing, because payload record ships the log record as it is", -1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rules, errs := Compile(tt.options)
+			if rules != nil || len(errs) != 1 {
+				t.Fatalf("got %v, want one error", errs)
+			}
+			caret := -1
+			if at := strings.LastIndexByte(errs[0].Caret, '\n'); at >= 0 {
+				caret = len(errs[0].Caret) - at - len("\n^")
+			}
+			if e := errs[0]; e.Key != tt.key || e.Want != tt.want || caret != tt.at || e.Example == "" {
+				t.Errorf("got\n%v\nwant %s: %s, the caret at %d", e, tt.key, tt.want, tt.at)
+			}
+		})
 	}
 }

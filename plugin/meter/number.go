@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/tinylib/msgp/msgp"
+
+	"out_amberflo/plugin/decimal"
 )
 
 // appendNumber appends the number v as JSON: integers to the last digit, floats as the shortest text that reads back
@@ -75,7 +77,7 @@ func appendFloat(dst []byte, f float64, bits int) (out []byte, ok bool) {
 // appendNumberText appends the number that text holds as a JSON number with the digits as they are written. Blanks
 // around it, a leading +, leading zeros (decimal, never octal) and a bare point, as in .5 or 1., are put into JSON's
 // form without a change of value. It returns ok false, and dst unchanged, for anything else: no digits, hexadecimal,
-// separators, words, units, or a magnitude beyond float64.
+// separators, words, units, a magnitude beyond float64, or more digits or a larger exponent than decimal takes.
 func appendNumberText(dst, text []byte) (out []byte, ok bool) {
 	start := len(dst)
 	s := bytes.Trim(text, " \t\r\n")
@@ -90,7 +92,7 @@ func appendNumberText(dst, text []byte) (out []byte, ok bool) {
 	if len(s) > 0 && s[0] == '.' {
 		fraction, s = cutDigits(s[1:])
 	}
-	if len(whole)+len(fraction) == 0 {
+	if digits := len(whole) + len(fraction); digits == 0 || digits > decimal.MaxDigits {
 		return dst[:start], false
 	}
 	if whole = bytes.TrimLeft(whole, "0"); len(whole) == 0 {
@@ -100,19 +102,13 @@ func appendNumberText(dst, text []byte) (out []byte, ok bool) {
 	if len(fraction) > 0 {
 		dst = append(append(dst, '.'), fraction...)
 	}
-	if len(s) == 0 && len(whole) <= 300 {
+	if len(s) == 0 {
 		return dst, true
 	}
-	if len(s) > 0 {
-		digits := s[1:]
-		if len(digits) > 0 && (digits[0] == '-' || digits[0] == '+') {
-			digits = digits[1:]
-		}
-		if exponent, rest := cutDigits(digits); s[0]|0x20 != 'e' || len(exponent) == 0 || len(rest) > 0 {
-			return dst[:start], false
-		}
-		dst = append(dst, s...)
+	if exponent, err := strconv.Atoi(string(s[1:])); s[0]|0x20 != 'e' || err != nil || max(exponent, -exponent) > decimal.MaxExponent {
+		return dst[:start], false
 	}
+	dst = append(dst, s...)
 	if f, err := strconv.ParseFloat(string(dst[start:]), 64); err != nil || math.IsInf(f, 0) {
 		return dst[:start], false
 	}
@@ -125,4 +121,31 @@ func cutDigits(s []byte) (digits, rest []byte) {
 		n++
 	}
 	return s[:n], s[n:]
+}
+
+// isNegative tells if the JSON number is less than 0.
+func isNegative(number []byte) bool {
+	if number[0] != '-' {
+		return false
+	}
+	for _, c := range number[1:] {
+		if c >= '1' && c <= '9' {
+			return true
+		}
+		if c|0x20 == 'e' {
+			break
+		}
+	}
+	return false
+}
+
+// isBeyondDouble tells if the JSON number becomes another one in a reader with doubles, as most have.
+func isBeyondDouble(number []byte) bool {
+	f, err := strconv.ParseFloat(string(number), 64)
+	exact, ok := decimal.Parse(number)
+	if err != nil || !ok {
+		return true
+	}
+	near, ok := decimal.Parse(strconv.AppendFloat(nil, f, 'e', -1, 64))
+	return !ok || near.Cmp(exact) != 0
 }

@@ -352,3 +352,15 @@ func number(s string, i int) (digits string, count int) {
 	}
 	return digits, count
 }
+
+// ParseDuration reads 30s, 5m, 1h, 2d and Go's forms such as 1m30s: more than nothing, and at most ten years.
+func ParseDuration(v string) (d time.Duration, ok bool) {
+	v = strings.ToLower(v)
+	if days, is := strings.CutSuffix(v, "d"); is {
+		n, err := strconv.ParseFloat(days, 64)
+		d, ok = time.Duration(n*24*float64(time.Hour)), err == nil && n > 0 && n <= 3650
+		return d, ok
+	}
+	d, err := time.ParseDuration(v)
+	return d, err == nil && d > 0
+}

@@ -26,10 +26,10 @@ func TestEveryWrongOptionIsNamedInOneErrorAtStart(t *testing.T) {
 		{"store_dir_limit_size", "0", "a size such as", "10G"},
 		{"shutdown_timeout", "never", "a duration such as", "10s"},
 		{"customer_id", "$", "a key behind the $", "$tenant"},
-		{"meter_value", "12abc", "a number or an accessor", "$bytes"},
+		{"meter_value", "12abc", "a number, an accessor such as $bytes, or a function", "$bytes"},
 		{"meter_time_format", "noon", "auto, unix", "%d/%b/%Y"},
 		{"dimensions", "a=,b", "a value", "region"},
-		{"unmatched", "drop", "reject or ignore", "ignore"},
+		{"unmatched", "drop", "reject, ignore, ignore_any or ignore_all", "ignore"},
 	}
 	both(t, func(t *testing.T, b *bench) {
 		b.env = []string{"AWS_REGION="}

@@ -1,0 +1,113 @@
+/*
+ * The table of options, for hosts that take one: Fluent Bit 5.1.1 and later refuse then an unknown key, a key that is set
+ * twice and a list, at the start, in --dry-run and at a hot reload, and -h lists them.
+ *
+ * The definition that a host lets a plugin fill has grown over its versions (flb_plugin_proxy.h): 32 bytes, 40 with
+ * event_type, 48 with config_map. And the entries of the table have (flb_config_map.h): 96 bytes, 104 with raw. No version
+ * is asked for; both are found out, and where either is in doubt nothing is offered:
+ *
+ * - The block that the definition lies in has room for the pointer, says the allocator that it comes from.
+ * - An entry is as long as the step by which the host itself goes from one to the next.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host.h"
+
+/* The part of struct flb_config_map that a plugin fills in. Zeros stand for "nothing of it". */
+struct entry {
+    int type;
+    const char *name;
+    const char *default_value;
+    int flags;
+    int set_property;
+    size_t offset;
+    const char *description;
+};
+
+/* struct flb_plugin_proxy_def, as it is from 5.1.1 on. */
+struct definition {
+    int type, proxy, flags;
+    char *name, *description;
+    int event_type;
+    void *config_map;
+};
+
+/* struct mk_list, whose two pointers go round in either direction. */
+struct list {
+    struct list *a, *b;
+};
+
+enum { LEAST_ENTRY = 88, LARGEST_ENTRY = 192 };
+
+static void *symbol(const char *name)
+{
+    return dlsym(RTLD_DEFAULT, name);
+}
+
+static int has_room(void *definition)
+{
+    size_t (*usable)(void *) = symbol("malloc_usable_size");
+    void *allocate = symbol("calloc");
+    Dl_info of_usable, of_allocate;
+
+    return usable != NULL && allocate != NULL && dladdr((void *) usable, &of_usable) != 0 && dladdr(allocate, &of_allocate) != 0 &&
+           of_usable.dli_fbase == of_allocate.dli_fbase && usable(definition) >= sizeof(struct definition);
+}
+
+/* How many entries the host finds in a table whose second one is size bytes behind the first. */
+static int entries_found(size_t size)
+{
+    struct list *(*create)(void *, void *) = symbol("flb_config_map_create");
+    void (*destroy)(struct list *) = symbol("flb_config_map_destroy");
+    char table[3 * LARGEST_ENTRY] = {0};
+    struct list *all;
+    int n = 0;
+
+    ((struct entry *) table)->name = "a";
+    memcpy(table + size + offsetof(struct entry, name), &(const char *) {"b"}, sizeof(char *));
+    if (create == NULL || destroy == NULL || (all = create(NULL, table)) == NULL) {
+        return 0;
+    }
+    for (struct list *at = all->b; at != all; at = at->b) {
+        n++;
+    }
+    destroy(all);
+    return n;
+}
+
+/* The size of an entry, or 0. */
+static size_t entry_size(void)
+{
+    for (size_t size = LEAST_ENTRY; size <= LARGEST_ENTRY; size += sizeof(void *)) {
+        if (entries_found(size) == 2) {
+            return size;
+        }
+    }
+    return 0;
+}
+
+int amberflo_offer_options(void *definition, const struct amberflo_option *options, int n)
+{
+    static char *table; /* for good: the host keeps pointers into it */
+    size_t size;
+
+    if (!has_room(definition)) {
+        return 0;
+    }
+    if (table == NULL) {
+        if ((size = entry_size()) == 0 || (table = calloc(n + 1, size)) == NULL) {
+            return 0;
+        }
+        for (int i = 0; i < n; i++) {
+            struct entry e = {options[i].kind, options[i].name, options[i].default_value, 0, 0, 0, options[i].description};
+
+            memcpy(table + i * size, &e, sizeof e);
+        }
+    }
+    ((struct definition *) definition)->config_map = table;
+    return 1;
+}

@@ -1,0 +1,78 @@
+package meter
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+)
+
+// idSource is one alternative of unique_id: a field, or a hash of several.
+type idSource struct {
+	from *accessor
+	hash []*accessor
+}
+
+func (s *idSource) String() string {
+	if s.hash == nil {
+		return s.from.source
+	}
+	var sources []string
+	for _, a := range s.hash {
+		sources = append(sources, a.source)
+	}
+	return "hash(" + strings.Join(sources, ", ") + ")"
+}
+
+// hash takes the fields of hash(…), which begins here behind its name.
+func (s *scanner) hash(fields *fieldSet) (list []*accessor, err *syntaxError) {
+	for s.accept('('); ; s.i++ {
+		if s.blanks(); s.peek() != '$' {
+			return nil, s.fail("an accessor such as $path")
+		}
+		a, err := s.accessor(fields)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, a)
+		switch s.blanks(); s.peek() {
+		case ')':
+			s.i++
+			return list, nil
+		case ',':
+		default:
+			return nil, s.fail("a comma or a closing )")
+		}
+	}
+}
+
+// appendHash appends the hash of all fields in quotes. It returns ok false, and dst unchanged, if one of them is absent:
+// without it, ids of different lines could be equal, and Amberflo would take one for the other.
+//
+// The hash never changes, or what is read a second time after an upgrade counts twice: the first 128 bits of the SHA-256 of
+// each field's length in bytes, 64 bits in little endian, and the field: texts as they are, all else as JSON. It is
+// SHA-256 because lines hold what customers send: nobody can make two that look equal.
+func (m *Mapper) appendHash(dst []byte, fields []*accessor) (out []byte, ok bool) {
+	b := m.scratch[:0]
+	for _, a := range fields {
+		v := m.find(a)
+		if len(v) == 0 {
+			return dst[:len(dst)-len(idKey)], false
+		}
+		at := len(b)
+		b = append(b, "length__"...)
+		if text, size := readText(v); size != 0 {
+			b = append(b, text...)
+		} else if number, ok := appendNumber(b, v); ok {
+			b = number
+		} else if json, err := AppendJSON(b, v); err == nil {
+			b = json
+		} else {
+			return dst[:len(dst)-len(idKey)], false
+		}
+		binary.LittleEndian.PutUint64(b[at:], uint64(len(b)-at-8))
+	}
+	m.scratch = b
+	sum := sha256.Sum256(b)
+	return append(hex.AppendEncode(append(dst, '"'), sum[:16]), '"'), true
+}

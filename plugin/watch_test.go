@@ -1,0 +1,219 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"out_amberflo/plugin/chunk"
+	"out_amberflo/plugin/meter"
+)
+
+// watched is a watch over counters that a test moves.
+func watched(t *testing.T, c *capture) *watch {
+	t.Helper()
+	rules, errs := meter.Compile(meter.Options{})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	return newWatch(newLogger(c.host()), newCounts(), rules)
+}
+
+func (c *capture) count(text string) int { return strings.Count(c.log(), text) }
+
+// CASES B7.
+func TestAnOutputThatNothingReachesSaysSoAfterAMinuteAndAtDoublings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &capture{}
+		w := watched(t, c)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go w.run(ctx)
+		for _, step := range []struct {
+			wait  time.Duration
+			lines int
+		}{{59 * time.Second, 0}, {6 * time.Second, 1}, {50 * time.Second, 1}, {10 * time.Second, 2}, {time.Hour, 6}} {
+			time.Sleep(step.wait)
+			synctest.Wait()
+			if got := c.count("WARN [output:amberflo:amberflo.0] nothing has arrived: does Match fit the tag of an input"); got != step.lines {
+				t.Fatalf("%d lines, want %d:\n%s", got, step.lines, c.log())
+			}
+		}
+		w.counts.bytes.Add(1)
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if got := c.count("nothing has arrived"); got != 6 {
+			t.Errorf("%d lines after something arrived, want 6", got)
+		}
+	})
+}
+
+// CASES A6, A7, B6.
+func TestABillOfNothingIsSaidWithTheFieldsOfTheFirstRecord(t *testing.T) {
+	event := func(record map[string]any) *chunk.Event {
+		r := chunk.NewReader(events(t, record), nil)
+		r.Next()
+		return r.Event()
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := &capture{}
+		w := watched(t, c)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go w.run(ctx)
+		wait := func(d time.Duration) {
+			time.Sleep(d)
+			synctest.Wait()
+		}
+		const line = "nothing is metered: all that came was passed over or rejected"
+		w.counts.bytes.Add(1)
+		w.unmeteredEvent(event(map[string]any{"log": "secret line"}))
+		w.unmeteredEvent(event(map[string]any{"other": 1}))
+		w.counts.ignored.Add(7)
+		if wait(55 * time.Second); c.count(line) != 0 {
+			t.Fatalf("too early:\n%s", c.log())
+		}
+		w.counts.rejected[meter.NoValue].Add(3)
+		wait(10 * time.Second)
+		if c.count(line) != 1 || c.count(`ignored=7 rejected=3 fields=log hint="the line was not parsed: does the input have a Parser`) != 1 {
+			t.Fatalf("want the line with its hint:\n%s", c.log())
+		}
+		if wait(time.Hour); c.count(line) != 6 {
+			t.Fatalf("%d lines after an hour, want them at doublings:\n%s", c.count(line), c.log())
+		}
+		w.counts.records.Add(1)
+		if wait(10 * time.Second); c.count("INFO [output:amberflo:amberflo.0] records are metered again") != 1 {
+			t.Fatalf("want its end said:\n%s", c.log())
+		}
+		// Days later, an application renames its fields.
+		if wait(100 * time.Hour); c.count(line) != 6 {
+			t.Fatalf("an idle night is no news:\n%s", c.log())
+		}
+		many := map[string]any{"\x1b[31m\n" + strings.Repeat("x", 50): 1}
+		w.unmeteredEvent(event(many))
+		w.counts.ignored.Add(1)
+		if wait(70 * time.Second); c.count(line) != 7 {
+			t.Fatalf("want it said again within a minute or so:\n%s", c.log())
+		}
+		if said := c.log(); strings.Contains(said, "secret") || strings.ContainsAny(said, "\x1b") || !strings.Contains(said, "xxxx…") {
+			t.Errorf("a value, a control character or a long name is in the log:\n%q", said)
+		}
+	})
+}
+
+func TestTheNamesOfFieldsAreBounded(t *testing.T) {
+	c := &capture{}
+	w := watched(t, c)
+	record := map[string]any{}
+	for i := range 50 {
+		record[fmt.Sprint("field", i)] = i
+	}
+	r := chunk.NewReader(events(t, record), nil)
+	r.Next()
+	w.unmeteredEvent(r.Event())
+	if strings.Count(w.names, "field") != mostNames || !strings.HasSuffix(w.names, " and 38 more") {
+		t.Errorf("got %s", w.names)
+	}
+}
+
+// CASES A12, A14.
+func TestDoubtsAreCountedAndToldAtDoublings(t *testing.T) {
+	c := &capture{}
+	p := started(t, c, "store_dir", t.TempDir())
+	old := map[string]any{"customerId": "a", "meterApiName": "m", "meterValue": uint64(1<<53 + 1), "meterTimeInMillis": 1619445706909}
+	for range 9 {
+		if err := p.Flush("app", events(t, old)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Stop()
+	for _, kind := range []string{meter.OutsideWindow, meter.BeyondDouble} {
+		if n := p.counts.doubtful[kind].Load(); n != 9 {
+			t.Errorf("%s: %d counted, want 9", kind, n)
+		}
+		if n := c.count("metered, but doubtful kind=" + kind); n != 4 { // 1, 2, 4, 8
+			t.Errorf("%s: %d lines, want 4:\n%s", kind, n, c.log())
+		}
+	}
+	if c.count("option=meter_time field=$meterTimeInMillis") == 0 {
+		t.Errorf("want the option and its field:\n%s", c.log())
+	}
+}
+
+// CASES B1.
+func TestALiteralThatIsAFieldIsToldOnce(t *testing.T) {
+	c := &capture{}
+	p := started(t, c, "store_dir", t.TempDir(), "customer_id", "tenant", "meter_api_name", "Calls", "meter_value", "1", "dimensions", "region, plan=$plna")
+	line := map[string]any{"tenant": "acme", "region": "eu", "plan": "pro"}
+	for range 3 {
+		if err := p.Flush("app", events(t, line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.count(`WARN [output:amberflo:amberflo.0] the mapping may not say what is meant option=customer_id finding="\"tenant\" is one text for all records`) != 1 || c.count("plna: is it") != 0 {
+		t.Errorf("want the literal told once, after the first record:\n%s", c.log())
+	}
+	many := make([]any, surveyRecords)
+	for i := range many {
+		many[i] = line
+	}
+	if err := p.Flush("app", events(t, many...)); err != nil {
+		t.Fatal(err)
+	}
+	if c.count("none of 1000 records had $plna") != 1 || c.count("did you mean $tenant") != 1 || p.watch.surveying.Load() {
+		t.Errorf("want the misspelt field told after %d records:\n%s", surveyRecords, c.log())
+	}
+	p.Stop()
+}
+
+// CASES B3.
+func TestAKeyThatIsNearlyAnOptionIsRefused(t *testing.T) {
+	for key, meant := range map[string]string{"dimension": "dimensions", "dimenions": "dimensions", "dimesnions": "dimensions", "dimensionss": "dimensions",
+		"customer-id": "customer_id", "meter_apiname": "meter_api_name", "meter": "meters", "bucket_name": "bucket", "unmatchd": "unmatched", "absemt": "absent"} {
+		_, _, err := Load(t.Context(), section("bucket", "b", "region", "r", "endpoint", "http://127.0.0.1:1", key, "x"))
+		if want := key + ": want an option of amberflo (did you mean " + meant + "?), got a key that is none"; err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+	if _, b, err := Load(t.Context(), section("bucket", "b", "region", "r", "endpoint", "http://127.0.0.1:1", "match", "*", "alias", "a", "name", "amberflo", "workers", "1",
+		"retry_limit", "no_limits", "host", "h", "port", "1", "log_level", "info", "tls", "on")); err != nil {
+		t.Error(err)
+	} else {
+		b.Close()
+	}
+}
+
+func TestWhatWasNotMeteredIsInALineEveryTenMinutesInAnyHost(t *testing.T) {
+	c := &capture{}
+	p := started(t, c, "store_dir", t.TempDir())
+	defer p.Stop()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go p.logChanges(ctx)
+		for _, step := range []struct {
+			change func()
+			lines  int
+		}{
+			{func() { p.counts.records.Add(5) }, 0},
+			{func() { p.counts.ignored.Add(1) }, 1},
+			{func() {}, 1},
+			{func() { p.counts.rejected[meter.BadTime].Add(1) }, 2},
+			{func() { p.counts.deferred.Add(1) }, 3},
+		} {
+			synctest.Wait()
+			step.change()
+			time.Sleep(logCounts)
+			synctest.Wait()
+			if got := c.count("counters"); got != step.lines {
+				t.Fatalf("%d lines, want %d; log:\n%s", got, step.lines, c.log())
+			}
+		}
+	})
+	if c.count(" ignored_records_total=1 ") == 0 {
+		t.Errorf("want the counter in the line:\n%s", c.log())
+	}
+}

@@ -1,0 +1,95 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"out_amberflo/plugin"
+)
+
+// CASES B3, B4, and a key that stands twice.
+func TestFluentBitRefusesWhatIsNoOption(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, classic, yaml, want string }{
+		{"an unknown key", "dimension plan=$plan", "dimension: plan=$plan", "unknown configuration property 'dimension'"},
+		{"a key that is nothing like one", "colour red", "colour: red", "unknown configuration property 'colour'"},
+		{"a key twice", "customer_id a\n    customer_id b", "", "configuration property 'customer_id' is set 2 times"},
+		{"a list", "", "dimensions: [region, plan=$plan]", "configuration property 'dimensions' is set 2 times"},
+	} {
+		for form, text := range map[string]string{"classic": test.classic, "yaml": test.yaml} {
+			if text == "" {
+				continue
+			}
+			t.Run(test.name+", "+form, func(t *testing.T) {
+				t.Parallel()
+				b := newBench(t, realFluentBit)
+				name, conf := "conf.conf", "[INPUT]\n    Name dummy\n"+b.section(text)
+				if form == "yaml" {
+					name, conf = "conf.yaml", fmt.Sprintf("pipeline:\n  inputs:\n    - name: dummy\n  outputs:\n    - name: amberflo\n      match: '*'\n      bucket: %s\n      region: us-east-1\n      endpoint: %s\n      store_dir: %s\n      %s\n",
+						b.server.Bucket, b.endpoint, b.path("spool"), text)
+				}
+				for _, more := range [][]string{nil, {"--dry-run"}} {
+					p := b.execute("log", nil, append([]string{fluentBit, "-e", b.plugin, "-c", b.write(name, []byte(conf))}, more...)...)
+					if code := p.wait(); code == 0 || code == -1 {
+						t.Errorf("%q: exit status %d, want it not to start", more, code)
+					}
+					b.wantLog(p.log.String(), test.want)
+				}
+			})
+		}
+	}
+}
+
+func TestAHotReloadWithAnUnknownKeyLeavesTheOldPipelineRunning(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, realFluentBit)
+	b.service = []string{"Hot_Reload On"}
+	p := b.start(oneRecord, b.section())
+	p.await("started", "bucket=")
+	b.write("run1.conf", []byte("[SERVICE]\n    Hot_Reload On\n[INPUT]\n    Name dummy\n"+b.section("dimension plan=$plan")))
+	p.signal(syscall.SIGHUP)
+	p.await("unknown configuration property 'dimension'")
+	b.until("the record of the old pipeline", func() bool { return b.opened() > 0 || len(b.objects()) > 0 })
+	p.stop()
+	b.wantDelivered()
+}
+
+func TestFluentBitsHelpExplainsEveryOption(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, realFluentBit)
+	out, err := exec.Command(fluentBit, "-e", b.plugin, "-o", "amberflo", "-h").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out = bytes.ReplaceAll(out, []byte("\x1b[0m"), nil)
+	for _, o := range plugin.Options() {
+		if !strings.Contains(string(out), "\n"+o.Key+" ") {
+			t.Errorf("-h does not list %s", o.Key)
+		}
+	}
+}
+
+// CASES B5. Without the limit lifted, Fluent Bit gives a chunk up after its second try.
+func TestNoChunkIsDroppedThoughRetryLimitIsNotSet(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, realFluentBit)
+	b.inputs = []string{"Name dummy", "Tag app", `Dummy {"customerId":"a","meterApiName":"m","meterValue":1}`, "Rate 5"}
+	p := b.start(input{}, b.section("Retry_Limit", "store_dir_limit_size 1"))
+	p.await("started", "Retry_Limit=no_limits")
+	p.await("a chunk cannot be accepted now", "times=32")
+	if log := p.stop(); lines(log, "cannot be retried") > 0 {
+		t.Errorf("a chunk was given up:\n%s", log)
+	}
+}
+
+// A definition as short as those of Fluent Bit 2.1 and 4.2.3, in a host that has no table of options: nothing is written behind it.
+func TestNothingIsOfferedToAHostWithoutATable(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bundledHost)
+	log := b.run(oneRecord, b.section())
+	b.wantLog(log, "[ warn]", "Retry_Limit cannot be set from here")
+}
