@@ -1,16 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"time"
 
 	"out_amberflo/cmd/meterctl/pipeline"
 	"out_amberflo/cmd/meterctl/preflight"
+	"out_amberflo/plugin"
 )
 
 // checkConfig looks at a whole pipeline: for every output of amberflo, what would lose, double or misbill records.
@@ -40,15 +40,6 @@ func checkConfig(out io.Writer, args []string) error {
 		return fmt.Errorf("check-config: %w", err)
 	}
 	findings := preflight.All(p)
-	if *sample != "" {
-		for _, section := range p.Mine() {
-			more, err := surveyed(p, section, *input, *sample)
-			if err != nil {
-				return fmt.Errorf("check-config: %w", err)
-			}
-			findings = append(findings, more...)
-		}
-	}
 	errs := 0
 	for _, f := range findings {
 		fmt.Fprintln(out, f)
@@ -57,50 +48,45 @@ func checkConfig(out io.Writer, args []string) error {
 		}
 	}
 	fmt.Fprintf(out, "%s: %s, %s\n", number(len(p.Mine()), "output"), number(errs, "error"), number(len(findings)-errs, "warning"))
+	if *sample != "" {
+		for _, section := range p.Mine() {
+			err := tryOn(out, p, section, *input, *sample)
+			if err != nil && !errors.Is(err, errProblems) {
+				return fmt.Errorf("check-config: %w", err)
+			}
+			if err != nil {
+				errs++
+			}
+		}
+	}
 	if errs > 0 {
 		return errProblems
 	}
 	return nil
 }
 
-// surveyed compares the mapping of an output with the records of a sample.
-func surveyed(p *pipeline.Pipeline, section *pipeline.Section, input, sample string) ([]pipeline.Finding, error) {
+// tryOn maps a sample as an output would, and says all but the meter records.
+func tryOn(out io.Writer, p *pipeline.Pipeline, section *pipeline.Section, input, sample string) error {
+	config, _ := plugin.Check(section.Get)
+	if config.Rules == nil {
+		return errProblems // which is said already
+	}
 	f, err := os.Open(sample)
 	if err != nil {
-		return nil, fmt.Errorf("want a file of samples: %w", err)
+		return fmt.Errorf("want a file of samples: %w", err)
 	}
 	defer f.Close()
 	s, err := newSampler(p, section, input)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.setName(sample)
-	survey := preflight.NewSurvey(section)
-	lines := bufio.NewReaderSize(f, 1<<20)
-	var findings []pipeline.Finding
-	for number, end := 1, false; !end; number++ {
-		line, err := lines.ReadString('\n')
-		if end = errors.Is(err, io.EOF); err != nil && !end {
-			return nil, err
-		}
-		if strings.TrimSpace(line) == "" {
-			continue
-		}
-		record, _, note, err := s.read([]byte(line))
-		if err != nil {
-			note = err.Error()
-		}
-		if note != "" {
-			findings = append(findings, pipeline.Finding{Place: pipeline.Place{File: sample, Line: number}, Error: err != nil, Section: section, Key: "sample", Text: note})
-			if err != nil {
-				continue
-			}
-		}
-		survey.Look(keysOf(record))
+	fmt.Fprintf(out, "%s on %s:\n", section.ID, sample)
+	r := newMapRun(config.Rules, s, io.Discard, out)
+	r.tellWhatIsNotApplied(p, section)
+	if err := r.lines(f, &mapFlags{at: time.Now()}); err != nil {
+		return err
 	}
-	if s.failed > 0 && s.parsed == 0 {
-		findings = append(findings, pipeline.Finding{Place: s.input.PlaceOf("parser"), Error: true, Section: s.input, Key: "parser",
-			Text: fmt.Sprintf("want a parser that matches the lines, got %q, which matches none of the samples", s.parser.Name)})
-	}
-	return append(findings, survey.Findings(false)...), nil
+	failed := r.tellDoubts(section)
+	return errors.Join(r.sum(), r.verdict(failed))
 }

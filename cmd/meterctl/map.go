@@ -97,8 +97,7 @@ func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
 	}
 	s.raw, s.records = flags.raw, flags.records
 	s.setName(flags.sample)
-	r := &mapRun{mapping: newMapping(config.Rules), sampler: s, survey: preflight.NewSurvey(section), out: out, notes: notes}
-	r.mapper.StartIDs("<uuid>-", 0)
+	r := newMapRun(config.Rules, s, out, notes)
 	if flags.through {
 		err = r.through(p, section, flags, in)
 	} else {
@@ -108,21 +107,24 @@ func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
 	if err != nil {
 		return fmt.Errorf("map: %w", err)
 	}
-	for _, f := range r.survey.Findings(flags.metadata != nil) {
-		fmt.Fprintln(notes, f)
-		findings = append(findings, f)
-	}
-	return errors.Join(r.sum(), r.verdict(preflight.Failed(findings)))
+	failed := r.tellDoubts(section)
+	return errors.Join(r.sum(), r.verdict(failed || preflight.Failed(findings)))
 }
 
 // mapRun is one call of map.
 type mapRun struct {
 	*mapping
 	sampler             *sampler
-	survey              *preflight.Survey
+	survey              *meter.Survey
 	out, notes          io.Writer
 	samples, unreadable int
 	records             int
+}
+
+func newMapRun(rules *meter.Rules, s *sampler, out, notes io.Writer) *mapRun {
+	r := &mapRun{mapping: newMapping(rules), sampler: s, survey: rules.NewSurvey(), out: out, notes: notes}
+	r.mapper.StartIDs("<uuid>-", 0)
+	return r
 }
 
 func (r *mapRun) tellWhatIsNotApplied(p *pipeline.Pipeline, section *pipeline.Section) {
@@ -165,11 +167,10 @@ func (r *mapRun) lines(in io.Reader, flags *mapFlags) error {
 		if at.IsZero() {
 			at = flags.at
 		}
-		r.survey.Look(keysOf(record))
 		b, err := appendSample(nil, at, flags.metadata, flags.group, record)
 		if err == nil {
 			_, err = r.each(tag, b, func(_ int, refusal *meter.Refusal) error {
-				return r.write(fmt.Sprintf("line %d", number), refusal)
+				return r.write(fmt.Sprintf("line %d", number), tag, refusal)
 			})
 		}
 		if err != nil {
@@ -179,24 +180,36 @@ func (r *mapRun) lines(in io.Reader, flags *mapFlags) error {
 	return nil
 }
 
-func keysOf(record parser.Map) (keys []string) {
-	for i := 0; i < len(record); i += 2 {
-		if key, ok := record[i].(string); ok {
-			keys = append(keys, key)
-		}
-	}
-	return keys
-}
-
 // write gives out what became of one event.
-func (r *mapRun) write(name string, refusal *meter.Refusal) error {
+func (r *mapRun) write(name, tag string, refusal *meter.Refusal) error {
 	r.samples++
 	if refusal != nil {
 		fmt.Fprintf(r.notes, "%s: %s: %s\n", name, refusal.Reason, refusal.Detail)
+	} else if len(r.mapping.lines) > 0 {
+		r.survey.Look(tag, r.reader.Event())
 	}
 	r.records += bytes.Count(r.mapping.lines, []byte{'\n'})
 	_, err := r.out.Write(r.mapping.lines)
 	return err
+}
+
+// tellDoubts says what of the mapping may not be meant, and what of the records. It is true if all of them are billed to a
+// text, or as one, that is the name of a field.
+func (r *mapRun) tellDoubts(section *pipeline.Section) (failed bool) {
+	tell := func(isError bool, of meter.Finding) {
+		fmt.Fprintln(r.notes, pipeline.Finding{Place: section.PlaceOf(of.Option), Error: isError, Key: of.Option, Text: of.Text})
+		failed = failed || isError
+	}
+	for _, f := range r.survey.Findings(false) { // literals
+		tell(f.Option != "dimensions", f)
+	}
+	for _, f := range r.survey.Findings(true) {
+		tell(false, f)
+	}
+	for _, d := range r.mapper.TakeDoubts() {
+		fmt.Fprintf(r.notes, "%s: %s (%s)\n", number(d.Records, "record"), d.Kind, strings.TrimSpace(d.Option+" "+d.Source))
+	}
+	return failed
 }
 
 // sum is the last line.
@@ -218,6 +231,10 @@ func (r *mapRun) verdict(failed bool) error {
 		fmt.Fprintln(r.notes, errNoSamples)
 	}
 	unparsed := r.sampler.failed > 0 && r.sampler.parsed == 0
+	if unparsed {
+		fmt.Fprintln(r.notes, pipeline.Finding{Place: r.sampler.input.PlaceOf("parser"), Error: true, Key: "parser",
+			Text: fmt.Sprintf("want a parser that matches the lines, got %q, which matches none of the samples", r.sampler.parser.Name)})
+	}
 	if failed || unparsed || r.samples == 0 || r.unreadable > 0 || len(r.refused) > 0 {
 		return errProblems
 	}

@@ -18,9 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"out_amberflo/cmd/meterctl/parser"
 	"out_amberflo/cmd/meterctl/pipeline"
-	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/meter"
 )
 
@@ -47,11 +45,8 @@ func (r *mapRun) through(p *pipeline.Pipeline, section *pipeline.Section, flags 
 		return err
 	}
 	for _, tag := range slices.Sorted(maps.Keys(chunks)) {
-		if err := r.lookAt(chunks[tag]); err != nil {
-			return err
-		}
 		_, err := r.each(tag, chunks[tag], func(n int, refusal *meter.Refusal) error {
-			return r.write(fmt.Sprintf("%s, record %d", tag, n), refusal)
+			return r.write(fmt.Sprintf("%s, record %d", tag, n), tag, refusal)
 		})
 		if err != nil {
 			return err
@@ -119,21 +114,6 @@ func readChunks(dir string) (map[string][]byte, error) {
 		return err
 	})
 	return chunks, err
-}
-
-// lookAt shows the survey the fields of a chunk's records.
-func (r *mapRun) lookAt(b []byte) error {
-	reader := chunk.NewReader(b, nil)
-	for reader.Next() {
-		said, err := meter.AppendJSON(nil, reader.Event().Record)
-		if err != nil {
-			continue // the mapper says what is wrong with it
-		}
-		if record, err := parser.Object(said); err == nil {
-			r.survey.Look(keysOf(record))
-		}
-	}
-	return reader.Err()
 }
 
 // runFluentBit runs a configuration until nothing has come into dir for a while, and stops it.

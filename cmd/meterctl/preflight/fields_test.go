@@ -85,9 +85,6 @@ func FuzzChecks(f *testing.F) {
 		All(p)
 		for _, out := range p.Mine() {
 			NotApplied(p, out)
-			s := NewSurvey(out)
-			s.Look([]string{"a", "metadata"})
-			s.Findings(false)
 		}
 	})
 }

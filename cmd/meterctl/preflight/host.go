@@ -10,7 +10,7 @@ import (
 // host looks at what Fluent Bit does with chunks that the output has not accepted, and how it calls it.
 func host(v *view) {
 	if limit := strings.ToLower(v.out.Get("retry_limit")); !slices.Contains([]string{"no_limits", "false", "off"}, limit) {
-		v.fail(v.out, "retry_limit", "want no_limits, got %s: Fluent Bit drops a chunk that could not be accepted in time, for example: Retry_Limit no_limits", got(limit))
+		v.warn(v.out, "retry_limit", "want no_limits, got %s: where a host does not let the output set it by itself, a chunk that could not be accepted in time is dropped, for example: Retry_Limit no_limits", got(limit))
 	}
 	if workers := v.out.Get("workers"); workers == "" || strings.Trim(workers, "0") == "" {
 		v.warn(v.out, "workers", "want 1 or more, got %s: flushes run in the thread that reads the inputs, for example: Workers 1", got(workers))

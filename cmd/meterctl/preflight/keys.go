@@ -29,7 +29,7 @@ func keys(v *view) {
 		if near := nearest(p.Key, known); near != "" {
 			example = "; did you mean " + near + "?"
 		}
-		v.failAt(p, "want an option of amberflo or of Fluent Bit, got one that neither has, and neither may say so%s", example)
+		v.failAt(p, "want an option of amberflo or of Fluent Bit, got one that neither has, with which Fluent Bit 5.1.1 does not start, and which older ones may pass over%s", example)
 	}
 	for _, g := range v.out.Groups {
 		v.failAt(pipeline.Property{Place: g.Place, Key: "[" + g.Name + "]"}, "want all options directly below [OUTPUT], got a group: Fluent Bit passes over what stands in it")
@@ -41,7 +41,7 @@ func (v *view) stoodBefore(p, before pipeline.Property) {
 	if p.Place == before.Place {
 		return
 	}
-	counts := "the first one counts"
+	counts := "Fluent Bit 5.1.1 does not start with that, and in older ones the first counts"
 	if v.out.LastCounts(p.Key) {
 		counts = "the last one counts"
 	}
@@ -79,11 +79,11 @@ func forms(v *view) {
 		items := v.out.All(p.Key)
 		switch {
 		case p.Form == pipeline.List && len(items) > 1:
-			of := "the first item"
+			counts := "with which Fluent Bit 5.1.1 does not start, and of which older ones take the first item"
 			if v.out.LastCounts(p.Key) {
-				of = "the last item"
+				counts = "of which the last item counts"
 			}
-			v.failAt(p, "want one text, got a list, of which only %s counts, for example: %s", of, p.Key+": "+strings.Join(items, ", "))
+			v.failAt(p, "want one text, got a list, %s, for example: %s: %s", counts, p.Key, strings.Join(items, ", "))
 		case p.Form == pipeline.Text && p.Value == "" && !v.unset(p):
 			v.failAt(p, "want a text, got an empty one: the default would count instead; leave the line out if that is meant")
 		}
