@@ -114,7 +114,7 @@ func newView(p *pipeline.Pipeline, out *pipeline.Section) *view {
 		}
 		v.inputs = appendNew(v.inputs, s.inputs...)
 		for _, f := range p.Filters {
-			if slices.Contains(s.through, f) || overlaps(f, s) {
+			if slices.Contains(s.through, f) || overlaps(f, s) && (s.known() || meet(f, out)) {
 				v.filters = appendNew(v.filters, f)
 			}
 		}

@@ -119,6 +119,9 @@ func (v *view) kept(f *pipeline.Section) {
 		}
 		for _, s := range v.streams {
 			tag, ok := newTag(rule, s.tag)
+			if s.tag == "*" && v.out.Get("match") != "*" {
+				continue // nobody knows what it becomes
+			}
 			if ok && overlaps(f, s) && reaches(v.out, s) && intersect(v.out.Get("match"), tag) {
 				v.fail(f, "rule", "want an output that matches the old tag or the new one, got %s with true at its end and %s, which matches %s and %s: these records are billed twice",
 					got(rule), got(v.out.Get(matchKey(v.out))), s.tag, tag)

@@ -8,10 +8,13 @@ import (
 	"out_amberflo/plugin"
 )
 
-// readTwice looks for two tail inputs that read one file.
+// readTwice looks for two tail inputs that read one file, or forget where the other was.
 func readTwice(v *view) {
 	for i, in := range v.inputs {
 		for _, other := range v.inputs[i+1:] {
+			if db := in.Get("db"); db != "" && db == other.Get("db") && in.Name == "tail" && other.Name == "tail" {
+				v.fail(other, "db", "want a file that no other input uses, got %q, which the input at %s has: at a start each deletes the positions of the other, whose lines are then read again", db, in.Place)
+			}
 			path := sharedPath(in.Get("path"), other.Get("path"))
 			if in.Name == "tail" && other.Name == "tail" && path != "" {
 				report := v.fail

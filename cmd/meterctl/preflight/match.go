@@ -21,6 +21,11 @@ func match(v *view) {
 		v.fail(v.out, matchKey(v.out), "want a pattern that matches one of the tags %s, got %s: no record would come, for example: Match %s",
 			tags(v.streams), got(pattern+regex), exampleMatch(v.streams[0].tag))
 	}
+	for _, in := range v.inputs {
+		if tag := in.Get("tag"); in.Name == "http" && tag != "" && in.Get("tag_key") == "" && !overlaps(v.out, stream{tag: tag}) {
+			v.warn(v.out, matchKey(v.out), "want a pattern that matches the tag %s of the input %s, got %s: only requests whose path says so would come", tag, in.ID, got(pattern+regex))
+		}
+	}
 	for _, in := range v.p.Inputs {
 		if first := slices.Index(in.Routes, v.out.ID); first >= 0 && slices.Contains(in.Routes[first+1:], v.out.ID) ||
 			v.out.Get("alias") != "" && count(in.Routes, v.out.Get("alias")) > 1 {
@@ -71,7 +76,9 @@ func twice(v *view) {
 		if other.Get("bucket")+other.Get("endpoint") != v.out.Get("bucket")+v.out.Get("endpoint") {
 			continue
 		}
-		shared := slices.IndexFunc(v.streams, func(s stream) bool { return reaches(v.out, s) && reaches(other, s) })
+		shared := slices.IndexFunc(v.streams, func(s stream) bool {
+			return reaches(v.out, s) && reaches(other, s) && (s.known() || meet(v.out, other))
+		})
 		meter := sharedMeter(mine, mapping(other.Get))
 		if shared < 0 || meter == "" {
 			continue

@@ -59,26 +59,27 @@ func through(p *pipeline.Pipeline, s stream) []*pipeline.Section {
 }
 
 // ofSenders are inputs whose senders choose the tag, or may.
-var ofSenders = []string{"forward", "mqtt", "splunk", "elasticsearch", "calyptia_fleet", "lib", "storage_backlog"}
+var ofSenders = []string{"splunk", "elasticsearch", "calyptia_fleet", "lib", "storage_backlog"}
 
 var placeholder = regexp.MustCompile(`<[^<>]*>`)
 
 // inputTags gives the patterns of tags that an input's records may have.
 func inputTags(in *pipeline.Section) []string {
 	tag := in.Get("tag")
+	own := gotOr(tag, in.ID)
 	switch {
-	case in.Get("tag_key") != "":
+	case in.Get("tag_key") != "", slices.Contains(ofSenders, in.Name):
 		return []string{"*"}
-	case in.Name == "forward" && tag == "" && in.Get("tag_prefix") != "":
+	case in.Name == "forward" && in.Get("tag_prefix") != "":
 		return []string{in.Get("tag_prefix") + "*"}
-	case slices.Contains(ofSenders, in.Name) && (tag == "" || in.Name != "forward"):
+	case in.Name == "forward" && tag == "":
 		return []string{"*"}
-	case in.Name == "opentelemetry" && !slices.Contains([]string{"off", "false", "no"}, strings.ToLower(in.Get("tag_from_uri"))):
+	case in.Name == "opentelemetry" && tag == "" && !slices.Contains([]string{"off", "false", "no"}, strings.ToLower(in.Get("tag_from_uri"))):
 		return []string{"*"} // v1_logs, or what the path is
-	case in.Name == "http" && tag == "":
-		return []string{"*"} // of the path
+	case in.Name == "http":
+		return []string{own, "*"} // what the path is, if there is one
 	case tag == "":
-		return []string{in.ID}
+		return []string{own}
 	}
 	if in.Get("tag_regex") != "" {
 		tag = placeholder.ReplaceAllString(tag, "*")
@@ -146,6 +147,11 @@ func overlaps(s *pipeline.Section, of stream) bool {
 		}
 	}
 	return intersect(s.Get("match"), of.tag)
+}
+
+// meet tells if two sections may match one tag.
+func meet(a, b *pipeline.Section) bool {
+	return a.Get("match_regex")+b.Get("match_regex") != "" || intersect(a.Get("match"), b.Get("match"))
 }
 
 // intersect tells if there is a text that both patterns match. Of patterns beyond all reason it says so without looking.
