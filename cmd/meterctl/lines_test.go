@@ -53,6 +53,9 @@ func TestMapReadsTheLinesOfALogThroughTheParserOfTheInput(t *testing.T) {
 			`{"customerId":"x","meterApiName":"M","meterValue":1,"meterTimeInMillis":1795168800000,"uniqueId":"x"}` + "\n",
 			"line 1: the parser nginx does not match: the line is one text in the field log\n", errProblems,
 		},
+		"an object that is no line": {
+			[]string{"Parser nginx"}, object, `{"user":"a"}` + "\n", nil, "", "the line is one text in the field log; -records takes it for a record\n", errProblems,
+		},
 		"a record behind a parser": {
 			[]string{"Parser nginx"}, object, `{"user":"a"}` + "\n", []string{"-records"}, fromObject, "1 sample: 1 meter record\n", nil,
 		},

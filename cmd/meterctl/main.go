@@ -1,5 +1,6 @@
 // Command meterctl is the operator's tool for the spool of out_amberflo: what waits, whether it is
-// whole, what is in it, and what to do with what Amberflo refused. It works beside a running Fluent Bit.
+// whole, what is in it, and what to do with what Amberflo refused. It works beside a running Fluent Bit. Before that, it looks
+// at a pipeline, and shows what bills a configuration makes of the lines of a log.
 package main
 
 import (

@@ -119,6 +119,7 @@ type mapRun struct {
 	out, notes          io.Writer
 	samples, unreadable int
 	records             int
+	unbilled            []string // the fields of the first record that is passed over
 }
 
 func newMapRun(rules *meter.Rules, s *sampler, out, notes io.Writer) *mapRun {
@@ -187,6 +188,8 @@ func (r *mapRun) write(name, tag string, refusal *meter.Refusal) error {
 		fmt.Fprintf(r.notes, "%s: %s: %s\n", name, refusal.Reason, refusal.Detail)
 	} else if len(r.mapping.lines) > 0 {
 		r.survey.Look(tag, r.reader.Event())
+	} else if r.unbilled == nil {
+		r.unbilled, _ = meter.Keys(r.reader.Event(), 12)
 	}
 	r.records += bytes.Count(r.mapping.lines, []byte{'\n'})
 	_, err := r.out.Write(r.mapping.lines)
@@ -229,6 +232,9 @@ func (r *mapRun) sum() error {
 func (r *mapRun) verdict(failed bool) error {
 	if r.samples+r.unreadable == 0 {
 		fmt.Fprintln(r.notes, errNoSamples)
+	}
+	if r.records == 0 && r.ignored > 0 {
+		fmt.Fprintf(r.notes, "no sample is billed; the first that is passed over has the fields %s\n", cmp.Or(strings.Join(r.unbilled, ", "), "(none)"))
 	}
 	unparsed := r.sampler.failed > 0 && r.sampler.parsed == 0
 	if unparsed {

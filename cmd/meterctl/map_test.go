@@ -111,7 +111,7 @@ func TestMapFailsOverAMistakeAndOverAVariableThatIsNotSet(t *testing.T) {
 
 func TestMapCountsWhatIsIgnored(t *testing.T) {
 	out, notes, err := mapped(t, "unmatched ignore", "{\"a\":1}\n")
-	if err != nil || out != "" || !strings.HasSuffix(notes, "1 sample: 0 meter records, 1 ignored\n") {
+	if err != nil || out != "" || !strings.HasSuffix(notes, "1 sample: 0 meter records, 1 ignored\nno sample is billed; the first that is passed over has the fields a\n") {
 		t.Errorf("got %v, %q, %q", err, out, notes)
 	}
 }

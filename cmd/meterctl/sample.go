@@ -131,6 +131,9 @@ func (s *sampler) read(line []byte) (record parser.Map, at time.Time, note strin
 		}
 		s.failed++
 		note = fmt.Sprintf("the parser %s does not match: the line is one text in the field %s", s.parser.Name, s.logKey())
+		if _, err := parser.Object(line); err == nil {
+			note += "; -records takes it for a record"
+		}
 		record = s.asLog(text)
 	}
 	return s.withPlace(record, offset), at, note, nil

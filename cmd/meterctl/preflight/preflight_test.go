@@ -166,6 +166,10 @@ var rows = []row{
 	{"a YAML list of nothing", inYAML, []string{yamlLast, yamlLast + "      dimensions: []\n"}, "error: dimensions: want one text, got a map or a list of nothing, with which Fluent Bit does not start"},
 	{"a YAML map", inYAML, []string{yamlLast, yamlLast + "      dimensions: {a: $b}\n"}, "error: dimensions: want one text, got a map"},
 	{"a YAML list of one", inYAML, []string{"$tenant", "[$tenant]"}, ""},
+	// CASES B2
+	{"an accessor in quotes", "", []string{"$tenant", `"$tenant"`}, "main.conf:19: error: customer_id: want "},
+	{"an accessor in quotes within those of YAML", inYAML, []string{"$tenant", `"'$tenant'"`}, "main.yaml:10: error: customer_id: want "},
+	{"a condition and functions of values", "", []string{"meters ApiCalls=1, BytesOut=$bytes", "meters ApiCalls=1, Seconds=sum(ms($spent)), Bytes=$in+$out\n    only_if $status in (200, 201) and $user is present\n    absent -, none\n    unique_id hash($path, $offset, $log), generate"}, ""},
 	// CASES B4
 	{"a YAML list", inYAML, []string{yamlLast, yamlLast + "      dimensions: [region, plan=$plan]\n"}, "main.yaml:15: error: dimensions: want one text, got a list, with which Fluent Bit 5.1.1 does not start, and of which older ones take the first item, for example: dimensions: region, plan=$plan"},
 	{"a value that the plugin refuses", "", []string{"$tenant", "$tenant.id"}, "main.conf:19: error: customer_id: want "},
