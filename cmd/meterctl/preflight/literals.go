@@ -30,18 +30,34 @@ var fieldNames = map[string][]string{
 // literals looks for texts that were meant as fields: one text bills all records to one customer, or as one meter.
 func literals(v *view) {
 	texts := mapping(v.out.Get)
+	for _, option := range []string{"customer_id", "meter_api_name"} {
+		list := items(texts[option])
+		text, ok := literal(list[0])
+		switch {
+		case !ok || len(list) > 1:
+		case strings.ContainsAny(text, "{}<>"):
+			v.fail(v.out, option, "want an accessor such as $tenant, or a name, got the text %q for all records, which reads as a template of another program", text)
+		case v.fieldLike(option, text):
+			v.warn(v.out, option, "want an accessor such as $%s if that is a field, got the text %q for all records, for example: %s $%s", text, text, option, text)
+		}
+	}
+	for _, item := range items(texts["dimensions"]) {
+		name, value, pair := strings.Cut(item, "=")
+		if pair && strings.TrimSpace(name) == strings.TrimSpace(value) {
+			v.warn(v.out, "dimensions", "want %[1]s, or %[1]s=$field, got %[2]q, which is the text %[1]q for all records", strings.TrimSpace(name), item)
+		}
+	}
+}
+
+// fieldLike tells if a text, or a part of it that points part, is what a field is called here, or often.
+func (v *view) fieldLike(option, text string) bool {
 	named := v.parsed()
 	for _, f := range v.fields {
 		named = append(named, f.Key)
 	}
-	for _, option := range []string{"customer_id", "meter_api_name"} {
-		list := items(texts[option])
-		text, ok := literal(list[0])
-		plain := strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(text))
-		if ok && len(list) == 1 && (slices.Contains(fieldNames[option], plain) || slices.Contains(named, text)) {
-			v.warn(v.out, option, "want an accessor such as $%s if that is a field, got the text %q for all records, for example: %s $%s", text, text, option, text)
-		}
-	}
+	return slices.Contains(named, text) || slices.ContainsFunc(strings.Split(text, "."), func(part string) bool {
+		return slices.Contains(fieldNames[option], strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(part)))
+	})
 }
 
 var group = regexp.MustCompile(`\(\?<(\w+)>`)

@@ -296,6 +296,9 @@ var rows = []row{
 	// CASES B1
 	{"a customer that looks like a field", "", []string{"$tenant", "tenant_id"}, `main.conf:19: warning: customer_id: want an accessor such as $tenant_id if that is a field, got the text "tenant_id" for all records`},
 	{"a customer by the name of a field of the parser", "", []string{"$tenant", "size", "Parser lines", "Parser access", "meter_time $time", "meter_time event"}, "warning: customer_id: want an accessor such as $size"},
+	{"a customer by a path", "", []string{"$tenant", "record.tenant"}, "warning: customer_id: want an accessor such as $record.tenant"},
+	{"a customer by a template of another program", "", []string{"$tenant", "%{tenant}"}, "error: customer_id: want an accessor such as $tenant, or a name"},
+	{"a dimension that is its own name", "", []string{lastLine, lastLine + "    dimensions plan=plan, region=eu\n"}, `warning: dimensions: want plan, or plan=$field, got "plan=plan"`},
 	{"a customer by a name of its own", "", []string{"$tenant", "acme-prod"}, ""},
 	{"a meter that looks like a field", "", []string{"meters ApiCalls=1, BytesOut=$bytes", "meter_api_name method\n    meter_value 1"}, "warning: meter_api_name: want an accessor such as $method"},
 	{"an id that lasts and a time that does not", "", []string{"    meter_time $time\n", "    unique_id $request_id\n"}, "warning: meter_time: want a field of the line, since unique_id names one, got nothing"},
