@@ -86,11 +86,20 @@ func (r *reader) readClassic(file string) error {
 			continue
 		}
 		current.Properties = append(current.Properties, Property{Place: at, Key: strings.ToLower(strings.TrimSpace(key)), Value: value})
-		if strings.Contains(value, " #") && current.Kind == OutputKind {
-			r.fail(at, current, key, "want a comment on a line of its own, got one behind a value: the value goes on to the end of the line, # and all")
-		}
+		r.comment(at, current, key, value)
 	}
 	return nil
+}
+
+// comment looks for one behind a value. In an expression of another section it may be meant.
+func (r *reader) comment(at Place, s *Section, key, value string) {
+	const text = "want a comment on a line of its own, got one behind a value: the value goes on to the end of the line, # and all"
+	switch {
+	case s.Kind == OutputKind && strings.Contains(value, " #"):
+		r.fail(at, s, key, text)
+	case strings.Contains(value, " # ") && slices.Contains([]string{"tag", "path", "db", "parser", "match", "storage.type", "storage.path", "parsers_file", "key_name"}, strings.ToLower(key)):
+		r.fail(at, s, key, text)
+	}
 }
 
 // classicSection begins a section, or goes on with SERVICE, of which Fluent Bit makes one.

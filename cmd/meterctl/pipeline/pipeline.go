@@ -129,7 +129,7 @@ func (s *Section) LastCounts(key string) bool {
 	case Parser, MultilineParser:
 		return false
 	}
-	return true
+	return key != "name"
 }
 
 // hostKeys are the properties that Fluent Bit keeps for itself in any [OUTPUT] (flb_output.c). Those

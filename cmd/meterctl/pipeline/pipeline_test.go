@@ -220,7 +220,7 @@ func TestIncludesAreFoundAsFluentBitFindsThem(t *testing.T) {
 }
 
 func TestOfAKeyThatStandsTwiceTheOneCountsThatFluentBitTakes(t *testing.T) {
-	dir := write(t, map[string]string{"c.conf": "[OUTPUTS]\n Name amberflo\n alias one\n alias two\n customer_id $a\n customer_id $b\n"})
+	dir := write(t, map[string]string{"c.conf": "[OUTPUTS]\n Name amberflo\n Name null\n alias one\n alias two\n customer_id $a\n customer_id $b\n"})
 	c, err := Read(filepath.Join(dir, "c.conf"))
 	if err != nil || len(c.Mine()) != 1 {
 		t.Fatalf("got %v, want one output", err)

@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"out_amberflo/cmd/meterctl/pipeline"
@@ -12,7 +13,8 @@ func host(v *view) {
 	if limit := strings.ToLower(v.out.Get("retry_limit")); !slices.Contains([]string{"no_limits", "false", "off"}, limit) {
 		v.warn(v.out, "retry_limit", "want no_limits, got %s: where a host does not let the output set it by itself, a chunk that could not be accepted in time is dropped, for example: Retry_Limit no_limits", got(limit))
 	}
-	if workers := v.out.Get("workers"); workers == "" || strings.Trim(workers, "0") == "" {
+	workers := v.out.Get("workers")
+	if n, err := strconv.Atoi(workers); err != nil || n < 1 {
 		v.warn(v.out, "workers", "want 1 or more, got %s: flushes run in the thread that reads the inputs, for example: Workers 1", got(workers))
 	}
 	if limit := v.out.Get("storage.total_limit_size"); limit != "" {

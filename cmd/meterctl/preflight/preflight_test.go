@@ -176,6 +176,9 @@ var rows = []row{
 	{"options that cannot be right together", "", []string{lastLine, lastLine + "    meter_value 1\n"}, "error: meter_value: want "},
 	{"a comment behind a value", "", []string{"Match app.*", "Match app.* # all"}, "main.conf:16: error: Match: want a comment on a line of its own"},
 
+	{"a comment behind a tag", "", []string{"Tag app.log", "Tag app.log # of the application"}, "main.conf:9: error: Tag: want a comment on a line of its own"},
+	{"Workers in words", "", []string{"Workers 1", "Workers one"}, `warning: workers: want 1 or more, got "one"`},
+
 	// CASES B9
 	{"a variable that is not set", "", []string{"bucket b", "bucket ${AMBERFLO_TEST_UNSET}"}, "main.conf:17: error: bucket: want a value for ${AMBERFLO_TEST_UNSET}, got none: it is not set here"},
 	{"a variable of the input that is not set", "", []string{"/var/log/a.log", "${AMBERFLO_TEST_UNSET}/a.log"}, "main.conf:8: error: path: want a value for ${AMBERFLO_TEST_UNSET}"},
