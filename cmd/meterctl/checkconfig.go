@@ -24,7 +24,7 @@ func checkConfig(out io.Writer, args []string) error {
 		return fmt.Errorf("check-config: %w; it takes -c, -sample and -input", err)
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("check-config: want -c CONF and nothing behind it, got %q", flags.Args())
+		return fmt.Errorf("check-config: want -c CONF and nothing after it, got %q", flags.Args())
 	}
 	if *file != "" {
 		if _, err := os.Stat(*file); err != nil {

@@ -51,10 +51,10 @@ func TestMapReadsTheLinesOfALogThroughTheParserOfTheInput(t *testing.T) {
 		"a line that the parser does not match": {
 			[]string{"Parser nginx"}, []string{"customer_id $log", "meter_api_name M", "meter_value 1", "unique_id $log"}, "x\n", nil,
 			`{"customerId":"x","meterApiName":"M","meterValue":1,"meterTimeInMillis":1795168800000,"uniqueId":"x"}` + "\n",
-			"line 1: the parser nginx does not match: the line is one text in the field log\n", errProblems,
+			"line 1: the parser nginx does not match: the line is one string in the field log\n", errProblems,
 		},
 		"an object that is no line": {
-			[]string{"Parser nginx"}, object, `{"user":"a"}` + "\n", nil, "", "the line is one text in the field log; -records takes it for a record\n", errProblems,
+			[]string{"Parser nginx"}, object, `{"user":"a"}` + "\n", nil, "", "the line is one string in the field log; -records takes it for a record\n", errProblems,
 		},
 		"a record behind a parser": {
 			[]string{"Parser nginx"}, object, `{"user":"a"}` + "\n", []string{"-records"}, fromObject, "1 sample: 1 meter record\n", nil,
@@ -182,7 +182,7 @@ func TestCheckConfigLooksAtASample(t *testing.T) {
 		"":                              "want -c",
 		"-c /nowhere.conf":              "want -c with a configuration that can be read",
 		"-x":                            "it takes -c, -sample and -input",
-		"-c " + dir + "/main.conf more": "nothing behind it",
+		"-c " + dir + "/main.conf more": "nothing after it",
 		"-c " + dir + "/main.conf -sample /nowhere.log": "want a file of samples",
 	} {
 		if _, err := meterctl(t, append([]string{"check-config"}, strings.Fields(args)...)...); err == nil || errors.Is(err, errProblems) || !strings.Contains(err.Error(), want) {

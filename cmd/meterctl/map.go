@@ -234,7 +234,7 @@ func (r *mapRun) verdict(failed bool) error {
 		fmt.Fprintln(r.notes, errNoSamples)
 	}
 	if r.records == 0 && r.ignored > 0 {
-		fmt.Fprintf(r.notes, "no sample is billed; the first that is passed over has the fields %s\n", cmp.Or(strings.Join(r.unbilled, ", "), "(none)"))
+		fmt.Fprintf(r.notes, "no sample is billed; the first that is skipped has the fields %s\n", cmp.Or(strings.Join(r.unbilled, ", "), "(none)"))
 	}
 	unparsed := r.sampler.failed > 0 && r.sampler.parsed == 0
 	if unparsed {

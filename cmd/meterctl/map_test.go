@@ -79,7 +79,7 @@ func TestMapTellsWhatIsRejectedAndWhy(t *testing.T) {
 	for _, want := range []string{
 		"line 2: no_customer: customer_id: want ", `line 3: bad_value: meter_value: want a finite number at $n, got "12abc"`,
 		"line 5: want a JSON object on one line, got one that breaks off", "line 6: want a JSON object on one line, got [1]",
-		"line 7: want a JSON object on one line, got something behind it",
+		"line 7: want a JSON object on one line, got something after it",
 		"3 samples: 1 meter record, 2 rejected (bad_value 1, no_customer 1); 3 lines are no samples",
 	} {
 		if !strings.Contains(notes, want) {
@@ -111,7 +111,7 @@ func TestMapFailsOverAMistakeAndOverAVariableThatIsNotSet(t *testing.T) {
 
 func TestMapCountsWhatIsIgnored(t *testing.T) {
 	out, notes, err := mapped(t, "unmatched ignore", "{\"a\":1}\n")
-	if err != nil || out != "" || !strings.HasSuffix(notes, "1 sample: 0 meter records, 1 ignored\nno sample is billed; the first that is passed over has the fields a\n") {
+	if err != nil || out != "" || !strings.HasSuffix(notes, "1 sample: 0 meter records, 1 ignored\nno sample is billed; the first that is skipped has the fields a\n") {
 		t.Errorf("got %v, %q, %q", err, out, notes)
 	}
 }

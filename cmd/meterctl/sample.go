@@ -130,7 +130,7 @@ func (s *sampler) read(line []byte) (record parser.Map, at time.Time, note strin
 			break
 		}
 		s.failed++
-		note = fmt.Sprintf("the parser %s does not match: the line is one text in the field %s", s.parser.Name, s.logKey())
+		note = fmt.Sprintf("the parser %s does not match: the line is one string in the field %s", s.parser.Name, s.logKey())
 		if _, err := parser.Object(line); err == nil {
 			note += "; -records takes it for a record"
 		}

@@ -16,7 +16,7 @@ import (
 func Object(text []byte) (Map, error) {
 	object, rest, err := read(text, false)
 	if err == nil && len(bytes.TrimSpace(rest)) > 0 {
-		err = errors.New("something behind it")
+		err = errors.New("something after it")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("want a JSON object on one line, got %w", err)

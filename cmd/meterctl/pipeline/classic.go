@@ -93,7 +93,7 @@ func (r *reader) readClassic(file string) error {
 
 // comment looks for one behind a value. In an expression of another section it may be meant.
 func (r *reader) comment(at Place, s *Section, key, value string) {
-	const text = "want a comment on a line of its own, got one behind a value: the value goes on to the end of the line, # and all"
+	const text = "want a comment on a line of its own, got one after a value: the value goes on to the end of the line, # and all"
 	switch {
 	case s.Kind == OutputKind && strings.Contains(value, " #"):
 		r.fail(at, s, key, text)
@@ -109,7 +109,7 @@ func (r *reader) classicSection(at Place, name string) *Section {
 	case s.Kind == Service && !r.parsers && len(r.Service.Properties) > 0:
 		return r.Service
 	case s.Kind == Other && !known(name):
-		r.fail(at, nil, "["+name+"]", "want SERVICE, INPUT, FILTER, OUTPUT or another section that Fluent Bit has, got one over which it passes, with all that stands in it")
+		r.fail(at, nil, "["+name+"]", "want SERVICE, INPUT, FILTER, OUTPUT or another section that Fluent Bit has, got one that it skips, with all that is in it")
 	case (s.Kind == Parser || s.Kind == MultilineParser) && !r.parsers:
 		r.fail(at, nil, strings.ToLower(name), "want parsers in a file that Parsers_File of [SERVICE] names, got one in the main configuration, with which Fluent Bit does not start")
 	}
@@ -158,7 +158,7 @@ func (r *reader) meta(at Place, line string) error {
 	case !spaced:
 		return fmt.Errorf("%s: want @SET NAME=value or @INCLUDE file, got %q", at, line)
 	case !strings.EqualFold(command, "@SET") || !ok:
-		r.fail(at, nil, command, "want @SET NAME=value or @INCLUDE file, got %q, over which Fluent Bit passes", line)
+		r.fail(at, nil, command, "want @SET NAME=value or @INCLUDE file, got %q, which Fluent Bit skips", line)
 		return nil
 	}
 	return r.setVariable(at, name, value)

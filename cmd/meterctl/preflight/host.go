@@ -143,7 +143,7 @@ func lossy(v *view) {
 			v.warn(f, "name", "want no bound on how many records come, got %s: what is above its rate is not billed", f.Name)
 		case "lua":
 			if money {
-				v.warn(f, "name", "want integers below 10^15 behind a Lua filter, or texts: Fluent Bit 5.1.1 changes the digits of longer ones")
+				v.warn(f, "name", "want integers below 10^15 after a Lua filter, or strings: Fluent Bit 5.1.1 changes the digits of longer ones")
 			}
 		case "rewrite_tag":
 			if group {

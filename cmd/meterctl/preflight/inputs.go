@@ -47,7 +47,7 @@ func unparsed(v *view) {
 			continue
 		}
 		if in.Get("parser") != "" && in.Get("multiline.parser") != "" {
-			v.fail(in, "parser", "want either Parser or multiline.parser, got both, of which Fluent Bit applies multiline.parser alone: lines stay one text; put the parser into a [FILTER] parser")
+			v.fail(in, "parser", "want either Parser or multiline.parser, got both, of which Fluent Bit applies multiline.parser alone: lines stay one string; put the parser into a [FILTER] parser")
 		}
 		if strings.Contains(in.Get("path"), "/containers/") && in.Get("parser")+in.Get("multiline.parser")+in.Get("docker_mode") == "" {
 			v.warn(in, "multiline.parser", "want docker, cri for the logs of containers, got nothing: their lines begin with a time and a stream, for example: multiline.parser docker, cri")

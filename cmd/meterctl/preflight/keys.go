@@ -29,10 +29,10 @@ func keys(v *view) {
 		if near := nearest(p.Key, known); near != "" {
 			example = "; did you mean " + near + "?"
 		}
-		v.failAt(p, "want an option of amberflo or of Fluent Bit, got one that neither has, with which Fluent Bit 5.1.1 does not start, and which older ones may pass over%s", example)
+		v.failAt(p, "want an option of amberflo or of Fluent Bit, got one that neither has, with which Fluent Bit 5.1.1 does not start, and which older ones may skip%s", example)
 	}
 	for _, g := range v.out.Groups {
-		v.failAt(pipeline.Property{Place: g.Place, Key: "[" + g.Name + "]"}, "want all options directly below [OUTPUT], got a group: Fluent Bit passes over what stands in it")
+		v.failAt(pipeline.Property{Place: g.Place, Key: "[" + g.Name + "]"}, "want all options directly below [OUTPUT], got a group: Fluent Bit skips what is in it")
 	}
 }
 
@@ -65,9 +65,9 @@ func forms(v *view) {
 		for _, p := range s.Properties {
 			switch {
 			case p.Form == pipeline.Blank:
-				v.fail(s, p.Key, "want a text, got one of spaces alone, with which Fluent Bit does not start")
+				v.fail(s, p.Key, "want a string, got only spaces, with which Fluent Bit does not start")
 			case p.Form == pipeline.Map && p.Key != "telemetry" && p.Key != "routes", p.Form == pipeline.Empty:
-				v.fail(s, p.Key, "want one text, got a map or a list of nothing, with which Fluent Bit does not start")
+				v.fail(s, p.Key, "want one string, got a map or an empty list, with which Fluent Bit does not start")
 			}
 		}
 	}
@@ -83,9 +83,9 @@ func forms(v *view) {
 			if v.out.LastCounts(p.Key) {
 				counts = "of which the last item counts"
 			}
-			v.failAt(p, "want one text, got a list, %s, for example: %s: %s", counts, p.Key, strings.Join(items, ", "))
+			v.failAt(p, "want one string, got a list, %s, for example: %s: %s", counts, p.Key, strings.Join(items, ", "))
 		case p.Form == pipeline.Text && p.Value == "" && !v.unset(p):
-			v.failAt(p, "want a text, got an empty one: the default would count instead; leave the line out if that is meant")
+			v.failAt(p, "want a string, got an empty one: the default would count instead; leave the line out if that is meant")
 		}
 		told[p.Place] = true
 	}

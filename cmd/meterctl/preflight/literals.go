@@ -13,7 +13,7 @@ func openTelemetry(v *view) {
 	for _, in := range v.inputs {
 		i := slices.IndexFunc(v.fields, Field.Money)
 		if in.Name == "opentelemetry" && i >= 0 {
-			v.warn(in, "name", "want texts, or numbers below 2^31, for %s, which %s names: of integer attributes over protobuf Fluent Bit 5.1.1 keeps the last 32 bits, so that 5368709120 is billed as 1073741824",
+			v.warn(in, "name", "want strings, or numbers below 2^31, for %s, which %s names: of integer attributes over protobuf Fluent Bit 5.1.1 keeps the last 32 bits, so that 5368709120 is billed as 1073741824",
 				v.fields[i].Text, v.fields[i].Option)
 		}
 	}
@@ -36,15 +36,15 @@ func literals(v *view) {
 		switch {
 		case !ok || len(list) > 1:
 		case strings.ContainsAny(text, "{}<>"):
-			v.fail(v.out, option, "want an accessor such as $tenant, or a name, got the text %q for all records, which reads as a template of another program", text)
+			v.fail(v.out, option, "want an accessor such as $tenant, or a name, got the string %q for all records, which reads as a template of another program", text)
 		case v.fieldLike(option, text):
-			v.warn(v.out, option, "want an accessor such as $%s if that is a field, got the text %q for all records, for example: %s $%s", text, text, option, text)
+			v.warn(v.out, option, "want an accessor such as $%s if that is a field, got the string %q for all records, for example: %s $%s", text, text, option, text)
 		}
 	}
 	for _, item := range items(texts["dimensions"]) {
 		name, value, pair := strings.Cut(item, "=")
 		if pair && strings.TrimSpace(name) == strings.TrimSpace(value) {
-			v.warn(v.out, "dimensions", "want %[1]s, or %[1]s=$field, got %[2]q, which is the text %[1]q for all records", strings.TrimSpace(name), item)
+			v.warn(v.out, "dimensions", "want %[1]s, or %[1]s=$field, got %[2]q, which is the string %[1]q for all records", strings.TrimSpace(name), item)
 		}
 	}
 }

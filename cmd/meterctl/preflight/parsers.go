@@ -43,7 +43,7 @@ func (v *view) uses() (all []use) {
 func parserNames(v *view) {
 	for _, u := range v.uses() {
 		if u.parser == nil && v.p.Complete {
-			v.fail(u.by, u.key, "want a parser of Parsers_File, got %q, which no file defines: lines stay one text in the field log, or Fluent Bit does not start", u.name)
+			v.fail(u.by, u.key, "want a parser of Parsers_File, got %q, which no file defines: lines stay one string in the field log, or Fluent Bit does not start", u.name)
 		}
 	}
 }
@@ -163,7 +163,7 @@ func onlyLog(v *view) {
 		}
 		for _, f := range v.fields {
 			if f.Root == "record" && f.Money() && f.Option != "unique_id" && !slices.Contains(has, f.Key) {
-				v.fail(in, "parser", "want a parser, or a filter that makes fields, since %s names %s, got nothing: each line is one text in the field %s, and that is not found, for example: Parser json_lines", f.Option, f.Text, has[0])
+				v.fail(in, "parser", "want a parser, or a filter that makes fields, since %s names %s, got nothing: each line is one string in the field %s, and that is not found, for example: Parser json_lines", f.Option, f.Text, has[0])
 				break
 			}
 		}

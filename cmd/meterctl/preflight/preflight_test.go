@@ -152,7 +152,7 @@ func shared(first, second string) []string {
 // CASES B1 to B14 and A18 to A24, as far as a configuration tells them.
 var rows = []row{
 	// CASES B3
-	{"a key with a letter too few", "", []string{lastLine, lastLine + "    dimension plan=$plan\n"}, "main.conf:24: error: dimension: want an option of amberflo or of Fluent Bit, got one that neither has, with which Fluent Bit 5.1.1 does not start, and which older ones may pass over; did you mean dimensions?"},
+	{"a key with a letter too few", "", []string{lastLine, lastLine + "    dimension plan=$plan\n"}, "main.conf:24: error: dimension: want an option of amberflo or of Fluent Bit, got one that neither has, with which Fluent Bit 5.1.1 does not start, and which older ones may skip; did you mean dimensions?"},
 	{"a key of another output", "", []string{lastLine, lastLine + "    use_put_object on\n"}, "error: use_put_object: want an option"},
 	{"Fluent Bit's own keys", "", []string{lastLine, lastLine + "    net.keepalive on\n    tls.verify off\n    Log_Level warn\n    Alias x\n"}, ""},
 	{"an option twice", "", []string{lastLine, lastLine + "    bucket c\n"}, "main.conf:24: error: bucket: want it once, got it in line 17 already: Fluent Bit 5.1.1 does not start with that"},
@@ -160,18 +160,18 @@ var rows = []row{
 	{"Match twice", "", []string{lastLine, lastLine + "    Match *\n"}, "error: match: want it once, got it in line 16 already: the last one counts"},
 	{"an alias twice", "", []string{lastLine, lastLine + "    alias a\n    alias b\n"}, "warning: alias: want it once"},
 	{"a group inside of the output", "", []string{lastLine, lastLine + "    [X y]\n        unmatched ignore\n"}, "main.conf:24: error: [X y]: want all options directly below [OUTPUT], got a group"},
-	{"a YAML text of spaces", inYAML, []string{yamlLast, yamlLast + "      profile: '  '\n"}, "error: profile: want a text, got one of spaces alone, with which Fluent Bit does not start"},
-	{"a YAML text of nothing", inYAML, []string{"$tenant", "''"}, "main.yaml:10: error: customer_id: want a text, got an empty one: the default would count"},
-	{"a YAML key without a value", inYAML, []string{"$tenant", ""}, "error: customer_id: want a text, got an empty one"},
-	{"a YAML list of nothing", inYAML, []string{yamlLast, yamlLast + "      dimensions: []\n"}, "error: dimensions: want one text, got a map or a list of nothing, with which Fluent Bit does not start"},
-	{"a YAML map", inYAML, []string{yamlLast, yamlLast + "      dimensions: {a: $b}\n"}, "error: dimensions: want one text, got a map"},
+	{"a YAML text of spaces", inYAML, []string{yamlLast, yamlLast + "      profile: '  '\n"}, "error: profile: want a string, got only spaces, with which Fluent Bit does not start"},
+	{"a YAML text of nothing", inYAML, []string{"$tenant", "''"}, "main.yaml:10: error: customer_id: want a string, got an empty one: the default would count"},
+	{"a YAML key without a value", inYAML, []string{"$tenant", ""}, "error: customer_id: want a string, got an empty one"},
+	{"a YAML list of nothing", inYAML, []string{yamlLast, yamlLast + "      dimensions: []\n"}, "error: dimensions: want one string, got a map or an empty list, with which Fluent Bit does not start"},
+	{"a YAML map", inYAML, []string{yamlLast, yamlLast + "      dimensions: {a: $b}\n"}, "error: dimensions: want one string, got a map"},
 	{"a YAML list of one", inYAML, []string{"$tenant", "[$tenant]"}, ""},
 	// CASES B2
 	{"an accessor in quotes", "", []string{"$tenant", `"$tenant"`}, "main.conf:19: error: customer_id: want "},
 	{"an accessor in quotes within those of YAML", inYAML, []string{"$tenant", `"'$tenant'"`}, "main.yaml:10: error: customer_id: want "},
 	{"a condition and functions of values", "", []string{"meters ApiCalls=1, BytesOut=$bytes", "meters ApiCalls=1, Seconds=sum(ms($spent)), Bytes=$in+$out\n    only_if $status in (200, 201) and $user is present\n    absent -, none\n    unique_id hash($path, $offset, $log), generate"}, ""},
 	// CASES B4
-	{"a YAML list", inYAML, []string{yamlLast, yamlLast + "      dimensions: [region, plan=$plan]\n"}, "main.yaml:15: error: dimensions: want one text, got a list, with which Fluent Bit 5.1.1 does not start, and of which older ones take the first item, for example: dimensions: region, plan=$plan"},
+	{"a YAML list", inYAML, []string{yamlLast, yamlLast + "      dimensions: [region, plan=$plan]\n"}, "main.yaml:15: error: dimensions: want one string, got a list, with which Fluent Bit 5.1.1 does not start, and of which older ones take the first item, for example: dimensions: region, plan=$plan"},
 	{"a value that the plugin refuses", "", []string{"$tenant", "$tenant.id"}, "main.conf:19: error: customer_id: want "},
 	{"options that cannot be right together", "", []string{lastLine, lastLine + "    meter_value 1\n"}, "error: meter_value: want "},
 	{"a comment behind a value", "", []string{"Match app.*", "Match app.* # all"}, "main.conf:16: error: Match: want a comment on a line of its own"},
@@ -240,10 +240,10 @@ var rows = []row{
 	{"rewrite_tag that keeps what it moves", "", filter("Name rewrite_tag", "Rule $kind ^api$ app.api true", emitter[4:]), "error: rule: want an output that matches the old tag or the new one, got"},
 	{"rewrite_tag that keeps what it moves elsewhere", "", filter("Name rewrite_tag", "Rule $kind ^api$ api.log true", emitter[4:]), ""},
 	{"a filter that drops", "", filter("Name throttle", "Rate 10"), "warning: name: want no bound on how many records come, got throttle"},
-	{"a filter in Lua", "", filter("Name lua", "script a.lua", "call f"), "warning: name: want integers below 10^15 behind a Lua filter"},
+	{"a filter in Lua", "", filter("Name lua", "script a.lua", "call f"), "warning: name: want integers below 10^15 after a Lua filter"},
 
 	// CASES B6
-	{"no parser", "", []string{"    Parser lines\n", ""}, "main.conf:6: error: parser: want a parser, or a filter that makes fields, since customer_id names $tenant, got nothing: each line is one text in the field log"},
+	{"no parser", "", []string{"    Parser lines\n", ""}, "main.conf:6: error: parser: want a parser, or a filter that makes fields, since customer_id names $tenant, got nothing: each line is one string in the field log"},
 	{"no parser and containers' lines", "", []string{"Parser lines", "multiline.parser docker, cri"}, "error: parser: want a parser, or"},
 	{"no parser but a filter with one", "", append(filter("Name parser", "Key_Name log", "Parser lines"), "    Parser lines\n    DB", "    DB"), ""},
 	{"no parser and a mapping of the line's place", "", []string{"    Parser lines\n", "    Path_Key file\n", "$tenant", "$file", "BytesOut=$bytes", "Lines=1", "meter_time $time", "meter_time event"}, ""},
@@ -267,7 +267,7 @@ var rows = []row{
 	// CASES A19
 	{"lines in parts", "", append(filter("Name parser", "Key_Name log", "Parser lines"), "Name tail", "Name forward", "    Parser lines\n    DB", "    DB"), "warning: name: want a filter multiline with Mode partial_message in front of it"},
 	{"lines in parts that are joined", "", append(filter("Name multiline", "multiline.key_content log", "Mode partial_message", "Emitter_Storage.type filesystem", "[FILTER]", "Match *", "Name parser", "Key_Name log", "Parser lines"), "Name tail", "Name forward", "    Parser lines\n    DB", "    DB", "    [FILTER]", "[FILTER]"), ""},
-	{"a YAML map of an input", inYAML, []string{"tag: app.log", "tag: {a: b}", "app.*", "'*'"}, "main.yaml:4: error: tag: want one text, got a map or a list of nothing, with which Fluent Bit does not start"},
+	{"a YAML map of an input", inYAML, []string{"tag: app.log", "tag: {a: b}", "app.*", "'*'"}, "main.yaml:4: error: tag: want one string, got a map or an empty list, with which Fluent Bit does not start"},
 	{"a DB that two inputs use", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/x/b.log\n    Parser lines\n    DB /var/lib/x/tail.db\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, "main.conf:19: error: db: want a file that no other input uses"},
 	{"no store_dir", "", []string{"    store_dir /var/lib/x/amberflo\n", ""}, "main.conf:14: warning: store_dir: want a directory that outlives the machine's restarts, got nothing"},
 	{"a store_dir among Fluent Bit's chunks", "", []string{"store_dir /var/lib/x/amberflo", "store_dir /var/lib/x/chunks/amberflo"}, "main.conf:18: error: store_dir: want a directory beside storage.path"},
@@ -289,15 +289,15 @@ var rows = []row{
 	{"a processor that adds a uuid", inYAML, []string{yamlLast, yamlLast + "      processors: {logs: [{name: record_modifier, uuid_key: id}]}\n"}, "error: name: want processors of an output that make the same"},
 	{"a processor that is not known", inYAML, []string{yamlLast, yamlLast + "      processors: {logs: [{name: new_one}]}\n"}, "warning: name: want processors of an output that make the same of a record each time, got new_one, of which that is not known"},
 	// CASES B12
-	{"a processor that rewrites", inYAML, []string{yamlLast, yamlLast + "      processors: {logs: [{name: content_modifier, action: upsert, key: tenant, value: x}]}\n"}, "warning: name: want samples as records are behind content_modifier: meterctl map does not apply processors"},
+	{"a processor that rewrites", inYAML, []string{yamlLast, yamlLast + "      processors: {logs: [{name: content_modifier, action: upsert, key: tenant, value: x}]}\n"}, "warning: name: want samples as records are after content_modifier: meterctl map does not apply processors"},
 	{"a processor that changes nothing", inYAML, []string{yamlLast, yamlLast + "      processors: {logs: [{name: stdout}]}\n"}, ""},
 
 	// CASES A20
-	{"numbers of OpenTelemetry", "", []string{"Name tail", "Name opentelemetry", "    Parser lines\n", ""}, "warning: name: want texts, or numbers below 2^31, for $tenant, which customer_id names"},
+	{"numbers of OpenTelemetry", "", []string{"Name tail", "Name opentelemetry", "    Parser lines\n", ""}, "warning: name: want strings, or numbers below 2^31, for $tenant, which customer_id names"},
 	// CASES A21
 	{"rewrite_tag and a group", "", append(filter("Name rewrite_tag", "Rule $kind ^api$ app.api false", emitter[4:]), "$tenant", "$group['resource']['tenant']"), "error: name: want no rewrite_tag where the mapping names $group"},
 	// CASES B1
-	{"a customer that looks like a field", "", []string{"$tenant", "tenant_id"}, `main.conf:19: warning: customer_id: want an accessor such as $tenant_id if that is a field, got the text "tenant_id" for all records`},
+	{"a customer that looks like a field", "", []string{"$tenant", "tenant_id"}, `main.conf:19: warning: customer_id: want an accessor such as $tenant_id if that is a field, got the string "tenant_id" for all records`},
 	{"a customer by the name of a field of the parser", "", []string{"$tenant", "size", "Parser lines", "Parser access", "meter_time $time", "meter_time event"}, "warning: customer_id: want an accessor such as $size"},
 	{"a customer by a path", "", []string{"$tenant", "record.tenant"}, "warning: customer_id: want an accessor such as $record.tenant"},
 	{"a customer by a template of another program", "", []string{"$tenant", "%{tenant}"}, "error: customer_id: want an accessor such as $tenant, or a name"},
