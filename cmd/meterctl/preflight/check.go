@@ -13,36 +13,33 @@ import (
 )
 
 // checks run in this order. Each looks at one output of the plugin and at the way of records to it.
-var checks = []struct {
-	name string
-	run  func(*view)
-}{
-	{"keys of the output", keys},
-	{"how a value is written", forms},
-	{"values that the plugin refuses", values},
-	{"variables", variables},
-	{"what has a tag that the output matches", match},
-	{"two outputs that bill the same", twice},
-	{"where accepted records wait", spool},
-	{"what Fluent Bit does with chunks", host},
-	{"where inputs keep their chunks", storage},
-	{"the tail input", tail},
-	{"files that are read twice", readTwice},
-	{"lines that no parser comes to", unparsed},
-	{"lines that come in parts", inParts},
-	{"filters that nothing comes to", idle},
-	{"filters that send records on under a new tag, or hold them back", emitters},
-	{"filters that lose or change records", lossy},
-	{"filters that take fields away", removed},
-	{"parsers that are named", parserNames},
-	{"what parsers are told", parserOptions},
-	{"parsers that change what is metered", types},
-	{"parsers that take the time away", timeKeys},
-	{"fields that nobody makes", onlyLog},
-	{"processors of the output", processors},
-	{"OpenTelemetry", openTelemetry},
-	{"literals that look like fields", literals},
-	{"ids and times of a second reading", secondReading},
+var checks = []func(*view){
+	keys,          // keys of the output
+	forms,         // how a value is written
+	values,        // values that the plugin refuses
+	variables,     // variables
+	match,         // what has a tag that the output matches
+	twice,         // two outputs that bill the same
+	spool,         // where accepted records wait
+	host,          // what Fluent Bit does with chunks
+	storage,       // where inputs keep their chunks
+	tail,          // the tail input
+	readTwice,     // files that are read twice
+	unparsed,      // lines that no parser comes to
+	inParts,       // lines that come in parts
+	idle,          // filters that nothing comes to
+	emitters,      // filters that send records on under a new tag, or hold them back
+	lossy,         // filters that lose or change records
+	removed,       // filters that take fields away
+	parserNames,   // parsers that are named
+	parserOptions, // what parsers are told
+	types,         // parsers that change what is metered
+	timeKeys,      // parsers that take the time away
+	onlyLog,       // fields that nobody makes
+	processors,    // processors of the output
+	openTelemetry, // OpenTelemetry
+	literals,      // literals that look like fields
+	secondReading, // ids and times of a second reading
 }
 
 // Output gives the findings for one output of p, in the order of the files.
@@ -56,8 +53,8 @@ func find(v *view) []pipeline.Finding {
 			v.found = append(v.found, f)
 		}
 	}
-	for _, c := range checks {
-		c.run(v)
+	for _, check := range checks {
+		check(v)
 	}
 	slices.SortStableFunc(v.found, func(a, b pipeline.Finding) int {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
