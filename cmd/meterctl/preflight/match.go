@@ -12,8 +12,8 @@ func match(v *view) {
 	pattern, regex := v.out.Get("match"), v.out.Get("match_regex")
 	routed := slices.ContainsFunc(v.inputs, func(in *pipeline.Section) bool { return len(in.Routes) > 0 })
 	switch {
-	case len(v.p.Inputs) == 0:
-		v.warn(v.p.Service, "input", "want inputs, so that they can be looked at too, got none in this configuration")
+	case len(v.streams) == 0:
+		v.warn(v.p.Service, "input", "want inputs of logs, so that they can be looked at too, got none in this configuration")
 	case routed:
 	case pattern == "" && regex == "":
 		v.fail(v.out, "match", "want the tags whose records it takes, got nothing: no record would come, for example: Match %s", v.streams[0].tag)

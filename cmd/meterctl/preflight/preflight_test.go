@@ -227,6 +227,8 @@ var rows = []row{
 	{"chunks in memory", "", []string{"    storage.type filesystem\n", ""}, "main.conf:6: error: storage.type: want filesystem for the input tail.0, got nothing"},
 	{"chunks on disk for all inputs", "", []string{"    storage.type filesystem\n", "", "    Flush 1\n", "    storage.type filesystem\n    storage.inherit on\n"}, ""},
 	{"chunks on disk for all inputs that does not reach them", "", []string{"    storage.type filesystem\n", "", "    Flush 1\n", "    storage.type filesystem\n"}, "error: storage.type: want filesystem for the input tail.0"},
+	{"metrics, which come to no output in Go", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name fluentbit_metrics\n    Tag app.metrics\n[OUTPUT]\n"}, ""},
+	{"metrics alone", "", []string{"Name tail", "Name node_exporter_metrics"}, "warning: input: want inputs of logs"},
 	{"a ring in memory", "", []string{"storage.type filesystem", "storage.type memrb"}, "the oldest chunks are dropped"},
 	{"a bound of the memory of what is sent", "", []string{"Name tail", "Name tcp", "storage.type filesystem", "Mem_Buf_Limit 5M", "    Parser lines\n", ""}, "beyond Mem_Buf_Limit 5M what is sent is not taken"},
 	{"chunks on disk without a directory", "", []string{"    storage.path /var/lib/x/chunks\n", ""}, "main.conf:1: error: storage.path: want a directory for chunks on disk, got nothing, with which Fluent Bit does not start"},

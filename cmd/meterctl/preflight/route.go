@@ -23,6 +23,9 @@ func (s stream) known() bool { return !strings.Contains(s.tag, "*") }
 // streams finds the tags of all inputs, and what rewrite_tag makes of them.
 func streams(p *pipeline.Pipeline) (all []stream) {
 	for _, in := range p.Inputs {
+		if strings.HasSuffix(in.Name, "_metrics") || strings.HasPrefix(in.Name, "prometheus_") {
+			continue // no logs, and nothing that comes to an output in Go
+		}
 		for _, tag := range inputTags(in) {
 			all = append(all, stream{tag: tag, source: in, inputs: []*pipeline.Section{in}})
 		}
