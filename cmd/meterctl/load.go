@@ -35,7 +35,7 @@ func readPipeline(file string) (*pipeline.Pipeline, error) {
 }
 
 // load reads the chosen output of a configuration and checks it. The error names every mistake in the mapping and in the
-// options in needs; what else is wrong with the output is written to notes.
+// options in needs, and variables in them that are not set; what else is wrong with the output is written to notes.
 func load(file, choice string, needs []string, notes io.Writer) (*pipeline.Section, *plugin.Config, error) {
 	p, out, err := choose(file, choice)
 	if err != nil {
@@ -43,16 +43,23 @@ func load(file, choice string, needs []string, notes io.Writer) (*pipeline.Secti
 	}
 	_, ofMapping := plugin.Keys()
 	needed := slices.Concat(needs, ofMapping)
+	config, mistakes := plugin.Check(out.Get)
+	doubtful := map[string]bool{}
+	for _, m := range mistakes {
+		doubtful[m.Key] = true
+	}
+	for _, u := range p.Unset {
+		doubtful[u.Key] = doubtful[u.Key] || u.Section == out
+	}
 	var errs []error
 	for _, f := range preflight.Output(p, out) {
-		if f.Error && f.Section == out && slices.Contains(needed, f.Key) {
+		switch {
+		case f.Section != out:
+		case f.Error && doubtful[f.Key] && slices.Contains(needed, f.Key):
 			errs = append(errs, fmt.Errorf("%s: %s: %s", f.Place, f.Key, f.Text))
-			continue
-		}
-		if f.Section == out {
+		default:
 			fmt.Fprintln(notes, f)
 		}
 	}
-	config, _ := plugin.Check(out.Get)
 	return out, config, errors.Join(errs...)
 }

@@ -386,3 +386,15 @@ func TestRetryRejectedRefusesADoubtfulConfiguration(t *testing.T) {
 		})
 	}
 }
+
+// What is wrong with the pipeline around an output does not keep its rejects from being mapped again.
+func TestRetryRejectedNeedsNoPipeline(t *testing.T) {
+	dir := write(t, map[string]string{"c.conf": "[INPUT]\n    Name dummy\n    Tag other\n[OUTPUT]\n    Name amberflo\n    Match app.*\n    bucket b\n    customer_id $t\n"})
+	var notes strings.Builder
+	if _, _, err := load(filepath.Join(dir, "c.conf"), "", []string{"match"}, &notes); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(notes.String(), "error: match: want a pattern that matches one of the tags other") {
+		t.Errorf("got %s", notes.String())
+	}
+}
