@@ -24,7 +24,7 @@ help: ## this list
 out_amberflo.so: $(CODE)
 	@$(ALIVE) "building $@" env CGO_ENABLED=1 $(GO) build $(TAGS) -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
 
-bin/meterctl: $(CODE) $(wildcard cmd/meterctl/*.go)
+bin/meterctl: $(CODE) $(shell find cmd/meterctl -name "*.go")
 	@$(ALIVE) "building $@" env CGO_ENABLED=0 $(GO) build $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/meterctl
 
 bin/amberflo-host: $(wildcard test/host/*.c test/host/*.h)
@@ -73,7 +73,7 @@ build/%/out_amberflo.so: $(CODE)
 	@command -v $(firstword $(TOOLS_$*)) >/dev/null || { echo "want $(firstword $(TOOLS_$*)): apt-get install $(wordlist 2,3,$(TOOLS_$*))" >&2; exit 1; }
 	@$(ALIVE) "building $@" env CGO_ENABLED=1 GOARCH=$* CC=$(firstword $(TOOLS_$*)) $(GO) build $(TAGS) -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
 
-build/%/meterctl: $(CODE) $(wildcard cmd/meterctl/*.go)
+build/%/meterctl: $(CODE) $(shell find cmd/meterctl -name "*.go")
 	@$(ALIVE) "building $@" env CGO_ENABLED=0 GOARCH=$* $(GO) build $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/meterctl
 
 arm64: build/arm64/out_amberflo.so build/arm64/meterctl ## cross-compile; .ci/arm64 also runs the result under emulation

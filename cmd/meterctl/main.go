@@ -1,5 +1,6 @@
 // Command meterctl is the operator's tool for the spool of out_amberflo: what waits, whether it is
-// whole, what is in it, and what to do with what Amberflo refused. It works beside a running Fluent Bit.
+// whole, what is in it, and what to do with what Amberflo refused. It works beside a running Fluent Bit. Before that, it looks
+// at a pipeline, and shows what bills a configuration makes of the lines of a log.
 package main
 
 import (
@@ -34,10 +35,18 @@ All of it works beside a running Fluent Bit, but for split.
     meterctl [-store-dir DIR] split KEY [-size SIZE]   divide an object that is too large for the server, in halves or
                                               to SIZE of text each; Fluent Bit has to be stopped
 
-    meterctl map -c CONF [-output N] [-tag TAG] [-time RFC3339] [-metadata JSON] [-group JSON] [FILE]
-                                              the meter records that CONF makes of sample records (one
-                                              JSON object a line, from FILE or standard input); also
-                                              names keys that are no options
+    meterctl check-config -c CONF [-sample FILE [-input I]]
+                                              what in the whole pipeline of CONF would lose, double or
+                                              misbill records, with FILE also what of it fits the log
+    meterctl map -c CONF [-output N] [-input I] [-raw | -records] [-through-fluent-bit]
+                 [-tag TAG] [-time RFC3339] [-metadata JSON] [-group JSON] [FILE]
+                                              what check-config says of the output, then the meter records
+                                              that CONF makes of the lines of a log (from FILE or standard
+                                              input). They go through the parser of the input; where that
+                                              is json, or there is none, a line is a record in JSON.
+                                              -records says that all are, -raw that none is. Filters are
+                                              applied by -through-fluent-bit only, which runs the pipeline
+                                              of CONF in the fluent-bit of the PATH or of $FLUENT_BIT
     meterctl [-store-dir DIR] retry-rejected -c CONF [-output N] [-from NAME] [-since YYYY-MM-DD]
                                               map what is in rejected/ again, by CONF as it is now; what maps
                                               is delivered, the rest stays. It takes what that output has
@@ -48,10 +57,11 @@ All of it works beside a running Fluent Bit, but for split.
 DIR is the output's store_dir (default $AMBERFLO_STORE_DIR, or that of the output).
 FILE is a path as ls -l prints it, or an object key. ls -n does not count records, which
 for compressed objects means reading them. CONF is a configuration of Fluent Bit, classic or YAML;
-N is the number of one of its amberflo outputs, from 0, its name as in the log (amberflo.2), or its alias.
+N is the number of one of its amberflo outputs, from 0, its name as in the log (amberflo.2), or its alias;
+I likewise of the inputs whose records reach it. CONF is read with the environment that Fluent Bit would have here.
 
-Exit status: 0 all is well, 1 ls, check or cat found a problem, a record was rejected or map warned of a mistake in CONF,
-2 the command could not be carried out.
+Exit status: 0 all is well (warnings alone are), 1 ls, check or cat found a problem, a record was rejected, CONF has an
+error or map got no samples, 2 the command could not be carried out.
 `
 
 // errProblems ends a command that found something, and said so.
@@ -104,10 +114,12 @@ func run(args []string, out io.Writer) error {
 		err = split(w, dir, rest)
 	case "map":
 		err = mapSamples(os.Stdin, w, os.Stderr, rest)
+	case "check-config":
+		err = checkConfig(w, rest)
 	case "retry-rejected":
 		err = retryRejected(w, os.Stderr, *given, rest)
 	default:
-		err = fmt.Errorf("want ls, check, cat, resend, drop, rescue, split, map or retry-rejected, got %q; meterctl -h explains them", verb)
+		err = fmt.Errorf("want ls, check, cat, resend, drop, rescue, split, check-config, map or retry-rejected, got %q; meterctl -h explains them", verb)
 	}
 	return errors.Join(err, w.Flush())
 }
