@@ -45,8 +45,15 @@ func watch(ctx context.Context, size int64) (watched context.Context, done func(
 		},
 		WroteRequest: func(httptrace.WroteRequestInfo) { a.sent.Store(true); a.steps.Add(1) },
 	}))
-	go a.run(watched, cancel)
-	return watched, func() { cancel(nil) }
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		a.run(watched, cancel)
+	}()
+	return watched, func() {
+		cancel(nil)
+		<-ended
+	}
 }
 
 // ours finds the connection below TLS.

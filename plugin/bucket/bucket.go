@@ -137,6 +137,7 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	}
 	if stalled := context.Cause(watched); errors.Is(stalled, ErrStalled) && statusOf(err) == 0 {
 		err = &smithyhttp.RequestSendError{Err: stalled}
+		b.wire.transport.Load().CloseIdleConnections() // which may be as dead
 	}
 	return b.explain(ctx, "put", key, err)
 }

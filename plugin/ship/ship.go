@@ -56,13 +56,19 @@ type Shipper struct {
 	last     time.Time  // of the latest of them
 	until    time.Time  // no attempt before
 	opened   chan struct{}
-	refused  map[string]int   // failures of single objects, by key
-	denied   map[string]int64 // of objects that were denied, how many had been uploaded then
-	going    int              // attempts
-	atOnce   int              // as many attempts may go at once; see stalled
-	left     chan struct{}    // closed when one has ended
-	singles  alarm.Alarm      // of those failures, of all keys
+	refused  map[string]int    // failures of single objects, by key
+	behind   map[string]behind // of objects whose attempts failed for a reason that concerns all
+	going    int               // attempts
+	atOnce   int               // as many attempts may go at once; see stalled
+	left     chan struct{}     // closed when one has ended
+	singles  alarm.Alarm       // of those failures, of all keys
 	stats    Stats
+}
+
+// behind is an object that others overtake.
+type behind struct {
+	uploaded int64 // others, at its latest failure
+	times    int   // that some were between two failures
 }
 
 // Stats counts since the start.
@@ -84,7 +90,7 @@ func (s *Shipper) Stats() Stats {
 
 // New makes a Shipper; Run sets it going.
 func New(o Options) *Shipper {
-	return &Shipper{opt: o, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}), refused: make(map[string]int), denied: make(map[string]int64), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
+	return &Shipper{opt: o, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}), refused: make(map[string]int), behind: make(map[string]behind), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
 }
 
 // Hurry ends a wait after failures, so that a stop makes at least one attempt.
@@ -232,10 +238,14 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 		s.stalled()
 	}
 	alone := !e.Kind.ConcernsAll()
-	if e.Kind == bucket.Denied { // again, though others were taken meanwhile: this one's prefix is not allowed
-		before, again := s.denied[key]
-		alone = again && s.stats.Uploaded > before
-		s.denied[key] = s.stats.Uploaded
+	if !alone { // again and again, though others are taken: it does not concern all, such as a prefix that is not allowed
+		b, again := s.behind[key]
+		if again && s.stats.Uploaded > b.uploaded {
+			b.times++
+		}
+		b.uploaded = s.stats.Uploaded
+		s.behind[key] = b
+		alone = e.Kind.NeedsYou() && b.times > 0 || b.times >= patience
 	}
 	var again time.Time // when this one may be tried
 	if alone {
@@ -287,7 +297,7 @@ func (s *Shipper) succeeded(obj spool.Object) {
 
 // forget drops what is known of an object that has left the outbox. The caller holds s.mu.
 func (s *Shipper) forget(key string) {
-	delete(s.denied, key)
+	delete(s.behind, key)
 	if _, was := s.refused[key]; !was {
 		return
 	}

@@ -369,6 +369,28 @@ func TestAnObjectThatIsDeniedForItselfDoesNotAlternateWithOthers(t *testing.T) {
 	})
 }
 
+func TestAnObjectThatAlwaysFailsDoesNotTakeEverySecondTurn(t *testing.T) {
+	for _, kind := range []bucket.Kind{bucket.Unreachable, bucket.Unavailable, bucket.Unproven} {
+		synctest.Test(t, func(t *testing.T) {
+			log := slog.New(slog.DiscardHandler)
+			s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
+			tries := 0
+			var next time.Time
+			for range 2000 { // an upload that works every second
+				if !time.Now().Before(next) && s.wait(t.Context()) {
+					next = s.failed("large", time.Now(), &bucket.Error{Kind: kind, Err: errors.New("reset")})
+					tries++
+				}
+				s.succeeded(spool.Object{Key: "new"})
+				time.Sleep(time.Second)
+			}
+			if tries > 40 {
+				t.Errorf("%s: %d tries in half an hour", kind, tries)
+			}
+		})
+	}
+}
+
 // TestEveryFaultEndsInOneObjectUnderItsKey goes through the real SDK to the real server, with a proxy
 // between them that breaks things.
 func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
