@@ -20,6 +20,7 @@ func (Map) MapBySlice() {}
 type Parser struct {
 	Name       string
 	NotApplied []string // options of it that this package does not know
+	BadTimes   int      // values of its time key that its time format does not fit, so far
 
 	parse     func(line string) (Map, time.Time, bool)
 	times     *timeFormat // nil: records have no time
@@ -85,8 +86,13 @@ func (p *Parser) field(record Map, key, value string) Map {
 	return append(record, key, typed(p.types[key], value))
 }
 
-// time reads the value of the time key; an error leaves the time out.
-func (p *Parser) time(value string) (time.Time, bool) { return p.times.read(value, p.now()) }
+// time reads the value of the time key.
+func (p *Parser) time(value string) (at time.Time, ok bool) {
+	if at, ok = p.times.read(value, p.now()); !ok {
+		p.BadTimes++
+	}
+	return at, ok
+}
 
 func isOn(v string) bool {
 	v = strings.ToLower(v)
