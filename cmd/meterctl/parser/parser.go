@@ -70,13 +70,6 @@ func New(s *pipeline.Section) (*Parser, error) {
 	return p, nil
 }
 
-// JSON is the parser of that format without any option.
-func JSON() *Parser {
-	p := &Parser{Name: "json"}
-	p.parse = p.json
-	return p
-}
-
 // Parse reads one line. The time is zero where the line has none: the record then has the time of its reading. It is false
 // where the parser does not match, and Fluent Bit keeps the line as one text.
 func (p *Parser) Parse(line string) (record Map, at time.Time, ok bool) { return p.parse(line) }
