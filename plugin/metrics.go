@@ -35,7 +35,7 @@ var Metrics = []Metric{
 	{"damaged_chunks_total", "Chunks with bytes that could not be decoded, kept in damaged/.", true, "", nil},
 	{"panics_total", "Mistakes in the plugin that were caught.", true, "", nil},
 	{"lost_records_total", "Records in logs that somebody removed from open/.", true, "", nil},
-	{"damaged_objects_total", "Objects that the disk has damaged: not sent, kept in damaged/outbox/.", true, "", nil},
+	{"damaged_objects_total", "Objects that the disk has damaged: not sent, kept in damaged/outbox/, at the start too.", true, "", nil},
 	{"sealed_objects_total", "Objects put into the outbox.", true, "", nil},
 	{"uploaded_objects_total", "Objects stored in the bucket.", true, "", nil},
 	{"uploaded_bytes_total", "Bytes of them, as stored.", true, "", nil},

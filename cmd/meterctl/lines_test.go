@@ -56,6 +56,12 @@ func TestMapReadsTheLinesOfALogThroughTheParserOfTheInput(t *testing.T) {
 		"an object that is no line": {
 			[]string{"Parser nginx"}, object, `{"user":"a"}` + "\n", nil, "", "the line is one string in the field log; -records takes it for a record\n", errProblems,
 		},
+		"a time in another format": {
+			[]string{"Parser nginx"}, []string{"customer_id $user", "meter_api_name M", "meter_value 1", "unique_id $user"},
+			strings.Replace(line, "20/Nov/2026:12:30:00 +0200", "2026-11-20T12:30:00Z", 1), nil,
+			`{"customerId":"acme","meterApiName":"M","meterValue":1,"meterTimeInMillis":1795168800000,"uniqueId":"acme"}` + "\n",
+			`parsers.conf:6: warning: time_format: want what the times of the log look like, got "%d/%b/%Y:%H:%M:%S %z", which 1 line does not fit`, nil,
+		},
 		"a record behind a parser": {
 			[]string{"Parser nginx"}, object, `{"user":"a"}` + "\n", []string{"-records"}, fromObject, "1 sample: 1 meter record\n", nil,
 		},

@@ -209,6 +209,10 @@ func (r *mapRun) tellDoubts(section *pipeline.Section) (failed bool) {
 	for _, f := range r.survey.Findings(true) {
 		tell(false, f)
 	}
+	if s := r.sampler; s.parser != nil && s.parser.BadTimes > 0 {
+		fmt.Fprintln(r.notes, pipeline.Finding{Place: s.of.PlaceOf("time_format"), Key: "time_format",
+			Text: fmt.Sprintf("want what the times of the log look like, got %q, which %s not fit: such a line has no time but that of its reading", s.of.Get("time_format"), number(s.parser.BadTimes, "line", " does", " do"))})
+	}
 	for _, d := range r.mapper.TakeDoubts() {
 		fmt.Fprintf(r.notes, "%s: %s (%s)\n", number(d.Records, "record"), d.Kind, strings.TrimSpace(d.Option+" "+d.Source))
 	}

@@ -89,7 +89,20 @@ var formats = map[string]struct {
 	"ltsv": {"    Format ltsv\n    Types size:integer\n", []string{
 		"time:20/Nov\ttenant:acme\tsize:-\turi:http://x/y", "a:1\tb\tc:2", "a:\tb:", "ä:1", "no pair", "a:1\t\tb:2",
 	}},
-	"ltsv with a time": {"    Format ltsv\n    Time_Key t\n    Time_Format %Y %b %e %T\n    Time_Keep on\n", []string{"t:2026 Nov  5 10:00:00\ta:1", "t:x\ta:1", "a:1"}},
+	"a time without a year": {"    Format ltsv\n    Time_Key t\n    Time_Format %b %e %H:%M:%S\n", []string{"t:Jan  2 03:04:05\ta:1", "t:January 12 03:04:05\ta:1", "t:Foo 1 00:00:00\ta:1"}},
+	"a time of half a day": {"    Format ltsv\n    Time_Key t\n    Time_Format %y%m%d %I:%M:%S %p\n", []string{
+		"t:261120 12:00:01 AM\ta:1", "t:261120 12:00:01 pm\ta:1", "t:991120 01:00:01 PM\ta:1", "t:261120 13:00:01 PM\ta:1", "t:261120 01:00:01\ta:1",
+	}},
+	"a time in words": {"    Format ltsv\n    Time_Key t\n    Time_Format %A, %d %B %Y %R %Z\n", []string{
+		"t:Friday, 20 November 2026 10:11 UTC\ta:1", "t:Fri, 20 Nov 2026 10:11 EST\ta:1", "t:Fri, 20 Nov 2026 10:11 CEST\ta:1", "t:Fri, 20 Nov 2026 10:11 JST\ta:1", "t:Fri, 20 Nov 2026 10:11 NPT\ta:1", "t:Fri, 20 Nov 2026 10:11 XYZ\ta:1", "t:Fri, 20 Nov 2026 10:11\ta:1",
+	}},
+	"a time with offsets": {"    Format ltsv\n    Time_Key t\n    Time_Format %FT%T.%L%z\n    Time_Offset +0500\n", []string{
+		"t:2026-11-20T10:00:00.1Z\ta:1", "t:2026-11-20T10:00:00.123456789123+02\ta:1", "t:2026-11-20T10:00:00.5-02:30\ta:1", "t:2026-11-20T10:00:00.5 GMT\ta:1", "t:2026-11-20T10:00:00.5EST\ta:1", "t:2026-11-20T10:00:00.5CET\ta:1",
+		"t:2026-11-20T10:00:00.5\ta:1", "t:2026-11-20T10:00:00.xZ\ta:1", "t:2026-11-31T24:00:00.5Z\ta:1", "t:2026-11-31T23:00:60.5Z and more\ta:1",
+	}},
+	"a time by the day of the year": {"    Format ltsv\n    Time_Key t\n    Time_Format %Y %j %H\n", []string{"t:2026 324 10\ta:1", "t:2024 366 0\ta:1", "t:2026 0 1\ta:1"}},
+	"a time that need not fit":      {"    Format json\n    Time_Key t\n    Time_Strict off\n    Time_Format %Y-%m-%dT%H:%M:%S.%L\n", []string{`{"t":"2026-11-20T10:00:00","a":1}`, `{"t":"2026-11-20","a":1}`}},
+	"ltsv with a time":              {"    Format ltsv\n    Time_Key t\n    Time_Format %Y %b %e %T\n    Time_Keep on\n", []string{"t:2026 Nov  5 10:00:00\ta:1", "t:x\ta:1", "a:1"}},
 }
 
 // event is a record and its time as text; times of the reading are all the same.

@@ -53,6 +53,7 @@ func appendSample(dst []byte, at time.Time, metadata, group, record parser.Map) 
 type sampler struct {
 	input          *pipeline.Section // nil: none is known, and samples are records
 	parser         *parser.Parser    // nil: none
+	of             *pipeline.Section // of the parser
 	name           string            // of the sample, for Path_Key
 	raw, records   bool              // what the user says of the lines
 	offset         int
@@ -89,6 +90,7 @@ func newSampler(p *pipeline.Pipeline, out *pipeline.Section, choice string) (*sa
 		return s, nil // a finding says so
 	}
 	var err error
+	s.of = section
 	s.parser, err = parser.New(section)
 	return s, err
 }

@@ -1,6 +1,7 @@
 package bucket
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,13 +91,7 @@ func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cache, ok := cfg.Credentials.(*aws.CredentialsCache); ok && cache.IsCredentialsProvider((*processcreds.Provider)(nil)) {
-		for _, source := range cfg.ConfigSources {
-			if shared, ok := source.(config.SharedConfig); ok {
-				cfg.Credentials = aws.NewCredentialsCache(&helper{shared.CredentialProcess, c}, cacheFor)
-			}
-		}
-	}
+	c.useHelper(&cfg)
 	if o.RoleARN == "" {
 		return cfg.Credentials, nil
 	}
@@ -113,6 +108,39 @@ func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 		}
 	})
 	return aws.NewCredentialsCache(role, cacheFor), nil
+}
+
+// useHelper puts a helper of this package in the place of the SDK's where the chain ends in a credential_process: that of the
+// profile, or of the one that its role is assumed with.
+func (c *chain) useHelper(cfg *aws.Config) {
+	cache, ok := cfg.Credentials.(*aws.CredentialsCache)
+	if !ok {
+		return
+	}
+	for _, source := range cfg.ConfigSources {
+		profile, ok := source.(config.SharedConfig)
+		switch {
+		case !ok:
+		case cache.IsCredentialsProvider((*processcreds.Provider)(nil)):
+			cfg.Credentials = aws.NewCredentialsCache(&helper{profile.CredentialProcess, c}, cacheFor)
+		case cache.IsCredentialsProvider((*stscreds.AssumeRoleProvider)(nil)) && profile.MFASerial == "" && isHelped(profile.Source):
+			from := cfg.Copy()
+			from.Credentials = aws.NewCredentialsCache(&helper{profile.Source.CredentialProcess, c}, cacheFor)
+			role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(from), profile.RoleARN, func(r *stscreds.AssumeRoleOptions) {
+				r.RoleSessionName = cmp.Or(profile.RoleSessionName, "out_amberflo")
+				if profile.ExternalID != "" {
+					r.ExternalID = &profile.ExternalID
+				}
+			})
+			cfg.Credentials = aws.NewCredentialsCache(role, cacheFor)
+		}
+	}
+}
+
+// isHelped tells if a profile has its credentials of a credential_process, by the order in which the SDK looks.
+func isHelped(p *config.SharedConfig) bool {
+	return p != nil && p.CredentialProcess != "" && p.Source == nil && !p.Credentials.HasKeys() && p.CredentialSource == "" &&
+		p.WebIdentityTokenFile == "" && p.SSOSessionName == "" && p.SSOAccountID == "" && p.LoginSession == "" && p.RoleARN == ""
 }
 
 // stsHost is how AWS names its regional STS, also behind a VPC endpoint.

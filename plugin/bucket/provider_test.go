@@ -79,6 +79,24 @@ echo '{"Version":1,"AccessKeyId":"HELPED","SecretAccessKey":"s"}'
 	}
 }
 
+func TestTheHelperOfASourceProfileIsEndedToo(t *testing.T) {
+	dir := t.TempDir()
+	process(t, "sleep 1000 & echo $! >"+dir+"/pid; wait\n")
+	config, err := os.ReadFile(os.Getenv("AWS_CONFIG_FILE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, os.Getenv("AWS_CONFIG_FILE"), strings.Replace(string(config), "[default]", "[profile base]", 1)+
+		"[default]\nrole_arn = arn:aws:iam::123456789012:role/put\nsource_profile = base\n")
+	bucket.SetHelperTimeout(300 * time.Millisecond)
+	defer bucket.SetHelperTimeout(30 * time.Second)
+	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
+	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "credential_process: it was ended after 300ms") {
+		t.Errorf("got %s: %v", e.Kind, e)
+	}
+	ended(t, dir+"/pid")
+}
+
 func TestAHelperDoesNotOutliveThePlugin(t *testing.T) {
 	dir := t.TempDir()
 	process(t, "sleep 1000 & echo $! >"+dir+"/pid.tmp; mv "+dir+"/pid.tmp "+dir+"/pid; wait\n")

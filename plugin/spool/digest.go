@@ -172,10 +172,10 @@ func (s *Spool) SetAside(obj Object) error {
 	return nil
 }
 
-// hasAside tells if there is a damaged object that meterctl could rescue.
-func (s *Spool) hasAside() bool {
-	objects, _ := s.listObjects(asideDir)
-	return slices.ContainsFunc(objects, func(obj Object) bool { return !strings.HasSuffix(obj.Key, RescuedSuffix) })
+// aside lists the damaged objects that meterctl could rescue.
+func (s *Spool) aside() []Object {
+	objects, _ := s.listObjects(asideDir) // mostly there is no such folder
+	return slices.DeleteFunc(objects, func(obj Object) bool { return strings.HasSuffix(obj.Key, RescuedSuffix) })
 }
 
 // Refused is the file of an object that [Spool.Refuse] has moved.

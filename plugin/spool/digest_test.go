@@ -144,7 +144,7 @@ func TestADamagedObjectIsSetAsideWithItsPlaceAndAllAgreeOnIt(t *testing.T) {
 				}
 			}
 			s := mustOpen(t, o)
-			defer s.Close()
+			defer func() { _ = s.Close() }()
 			obj := taken(t, s)
 			agree(obj.in(outboxDir))
 			used := s.Stats().UsedBytes
@@ -160,6 +160,12 @@ func TestADamagedObjectIsSetAsideWithItsPlaceAndAllAgreeOnIt(t *testing.T) {
 				t.Errorf("%s has other bytes, %v", aside, err)
 			}
 			agree(File{Room: damagedDir, Path: asideDir + "/" + obj.file()})
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if s = mustOpen(t, o); s.Stats().Damaged != 1 || s.Waiting() != 0 {
+				t.Errorf("after a start: got %+v", s.Stats())
+			}
 		})
 	}
 }

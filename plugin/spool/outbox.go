@@ -29,7 +29,7 @@ type outbox struct {
 	taken   map[string]Object // handed out, by key
 	bytes   int64             // of both
 	sealed  int64             // objects that came in since the start
-	damaged int64             // objects that were set aside since the start
+	damaged int64             // objects that were set aside since the start, or lay there then
 	arrived chan struct{}     // closed when waiting grows; nil if nobody waits
 
 	keepSent bool

@@ -174,6 +174,7 @@ func (s *Spool) recoverObjects() error {
 	if err != nil {
 		return err
 	}
+	s.outbox.damaged = int64(len(s.aside())) // nobody has seen to them yet
 	s.outbox.bytes = sizeOf(s.outbox.waiting)
 	s.objects, s.sent = s.outbox.bytes, sizeOf(sent)
 	if len(sent) > 0 {

@@ -6,7 +6,7 @@ import "time"
 type Stats struct {
 	LostRecords    int64     // since the start, in logs that somebody removed
 	Sealed         int64     // objects put into the outbox since the start
-	Damaged        int64     // objects that were set aside since the start
+	Damaged        int64     // objects that were set aside since the start, or lay there then
 	WaitingObjects int       // in the outbox, those being sent included
 	WaitingBytes   int64     // of them, as stored
 	WaitingRecords int       // accepted and not sealed

@@ -168,7 +168,7 @@ func (s *Spool) lookAside() {
 	defer s.outbox.mu.Unlock()
 	refused, err1 := Refused(s.opt.Dir)
 	days, err2 := s.listObjects(rejectedDir)
-	aside := s.hasAside()
+	aside := len(s.aside()) > 0
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err1 == nil {

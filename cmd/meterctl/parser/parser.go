@@ -20,6 +20,7 @@ func (Map) MapBySlice() {}
 type Parser struct {
 	Name       string
 	NotApplied []string // options of it that this package does not know
+	BadTimes   int      // values of its time key that its time format does not fit, so far
 
 	parse     func(line string) (Map, time.Time, bool)
 	times     *timeFormat // nil: records have no time
@@ -69,13 +70,6 @@ func New(s *pipeline.Section) (*Parser, error) {
 	return p, nil
 }
 
-// JSON is the parser of that format without any option.
-func JSON() *Parser {
-	p := &Parser{Name: "json"}
-	p.parse = p.json
-	return p
-}
-
 // Parse reads one line. The time is zero where the line has none: the record then has the time of its reading. It is false
 // where the parser does not match, and Fluent Bit keeps the line as one text.
 func (p *Parser) Parse(line string) (record Map, at time.Time, ok bool) { return p.parse(line) }
@@ -85,8 +79,13 @@ func (p *Parser) field(record Map, key, value string) Map {
 	return append(record, key, typed(p.types[key], value))
 }
 
-// time reads the value of the time key; an error leaves the time out.
-func (p *Parser) time(value string) (time.Time, bool) { return p.times.read(value, p.now()) }
+// time reads the value of the time key.
+func (p *Parser) time(value string) (at time.Time, ok bool) {
+	if at, ok = p.times.read(value, p.now()); !ok {
+		p.BadTimes++
+	}
+	return at, ok
+}
 
 func isOn(v string) bool {
 	v = strings.ToLower(v)

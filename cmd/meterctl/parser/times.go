@@ -196,7 +196,7 @@ func (r *timeReader) verb(c byte) bool {
 	case 'y':
 		return r.shortYear()
 	case 'Z':
-		return r.abbreviation()
+		return r.abbreviation(len(zones))
 	case 'z':
 		return r.offset()
 	}
@@ -272,25 +272,38 @@ func (r *timeReader) shortYear() bool {
 	return true
 }
 
-// zones are the abbreviations that do not depend on who reads them, in seconds.
-var zones = map[string]int{"GMT": 0, "UTC": 0, "UT": 0, "Z": 0, "EST": -5 * 3600, "EDT": -4 * 3600, "CST": -6 * 3600, "CDT": -5 * 3600,
-	"MST": -7 * 3600, "MDT": -6 * 3600, "PST": -8 * 3600, "PDT": -7 * 3600, "CET": 3600, "CEST": 2 * 3600, "JST": 9 * 3600}
+// zones are the abbreviations that %Z knows wherever it is read, in minutes; %z knows the first twelve.
+var zones = []struct {
+	name    string
+	minutes int
+}{
+	{"GMT", 0}, {"UTC", 0}, {"UT", 0}, {"Z", 0}, {"EST", -300}, {"EDT", -240}, {"CST", -360}, {"CDT", -300}, {"MST", -420}, {"MDT", -360}, {"PST", -480}, {"PDT", -420},
+	{"AKST", -540}, {"AKDT", -480}, {"HST", -600}, {"HADT", -540}, {"AST", -240}, {"ADT", -180}, {"NST", -210}, {"NDT", -150}, {"WET", 0}, {"WEST", 60},
+	{"CET", 60}, {"CEST", 120}, {"EET", 120}, {"EEST", 180}, {"MSK", 180}, {"MSD", 240}, {"ART", -180}, {"BRT", -180}, {"BRST", -120}, {"CLT", -240}, {"CLST", -180},
+	{"AEST", 600}, {"AEDT", 660}, {"ACST", 570}, {"ACDT", 630}, {"AWST", 480}, {"NZST", 720}, {"NZDT", 780}, {"JST", 540}, {"KST", 540}, {"SGT", 480}, {"IST", 330},
+	{"GST", 240}, {"ICT", 420}, {"WIB", 420}, {"WITA", 480}, {"WIT", 540}, {"MYT", 480}, {"BDT", 360}, {"NPT", 345}, {"WAT", 60}, {"CAT", 120}, {"EAT", 180}, {"SAST", 120},
+}
 
-func (r *timeReader) abbreviation() bool {
+// abbreviation reads one of the first zones, or of all.
+func (r *timeReader) abbreviation(most int) bool {
 	letters := 0
 	for letters < len(r.rest) && (r.rest[letters]|0x20 >= 'a' && r.rest[letters]|0x20 <= 'z') {
 		letters++
 	}
-	offset, ok := zones[strings.ToUpper(r.rest[:letters])]
-	r.zone, r.rest = time.FixedZone("", offset), r.rest[letters:]
-	return ok
+	for _, zone := range zones[:most] {
+		if strings.EqualFold(zone.name, r.rest[:letters]) {
+			r.zone, r.rest = time.FixedZone("", zone.minutes*60), r.rest[letters:]
+			return true
+		}
+	}
+	return false
 }
 
 // offset reads Z, +hh, +hhmm, +hh:mm and the abbreviations.
 func (r *timeReader) offset() bool {
 	r.spaces()
 	if r.rest == "" || r.rest[0] != '+' && r.rest[0] != '-' {
-		return r.rest != "" && r.abbreviation()
+		return r.rest != "" && r.abbreviation(12)
 	}
 	sign := 1
 	if r.rest[0] == '-' {
