@@ -120,6 +120,9 @@ var doubtAdvice = map[string]string{
 	meter.CutDimension:   "a value of more than 200 characters was cut, as long_dimensions says",
 }
 
+// Advice says what to do about a kind of doubt.
+func Advice(kind string) string { return doubtAdvice[kind] }
+
 // doubtful counts what there was to doubt in a chunk, and tells of the first and at doublings.
 func (w *watch) doubtful(list []meter.Doubt) {
 	w.mu.Lock()

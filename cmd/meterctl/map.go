@@ -98,6 +98,7 @@ func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
 	s.raw, s.records = flags.raw, flags.records
 	s.setName(flags.sample)
 	r := newMapRun(config.Rules, s, out, notes)
+	r.mapper.StartClock(flags.at)
 	if flags.through {
 		err = r.through(p, section, flags, in)
 	} else {
@@ -125,6 +126,7 @@ type mapRun struct {
 func newMapRun(rules *meter.Rules, s *sampler, out, notes io.Writer) *mapRun {
 	r := &mapRun{mapping: newMapping(rules), sampler: s, survey: rules.NewSurvey(), out: out, notes: notes}
 	r.mapper.StartIDs("<uuid>-", 0)
+	r.mapper.StartClock(time.Now())
 	return r
 }
 
@@ -214,7 +216,7 @@ func (r *mapRun) tellDoubts(section *pipeline.Section) (failed bool) {
 			Text: fmt.Sprintf("want what the times of the log look like, got %q, which %s not fit: such a line has no time but that of its reading", s.of.Get("time_format"), number(s.parser.BadTimes, "line", " does", " do"))})
 	}
 	for _, d := range r.mapper.TakeDoubts() {
-		fmt.Fprintf(r.notes, "%s: %s (%s)\n", number(d.Records, "record"), d.Kind, strings.TrimSpace(d.Option+" "+d.Source))
+		fmt.Fprintf(r.notes, "%s metered, but doubtful: %s (%s): %s\n", number(d.Records, "record"), d.Kind, strings.TrimSpace(d.Option+" "+d.Source), plugin.Advice(d.Kind))
 	}
 	return failed
 }

@@ -123,6 +123,7 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 	r.lines++
 	// The ids are the same whenever the line is mapped, so that no crash makes Amberflo count twice.
 	r.mapper.StartIDs(what.ID+"-", 0)
+	r.mapper.StartClock(time.Now())
 	refusal, err := r.run(tag, what.Chunk)
 	if err != nil {
 		r.lines--
