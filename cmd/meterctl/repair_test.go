@@ -32,7 +32,7 @@ func damagedOutbox(t *testing.T) (dir, key string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b[len(b)-3] ^= 1 // what it says of its length
+		b[len(b)-6] ^= 1 // of the checksum
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -302,6 +302,33 @@ func TestWholeSegmentsOfADamagedObjectAreRescued(t *testing.T) {
 	}
 }
 
+func TestWhereOnlyTheFrameIsDamagedAllIsRescued(t *testing.T) {
+	for _, array := range []bool{false, true} {
+		o := testOptions(t.TempDir())
+		o.JSONArray = array
+		file, _ := sealedOnce(t, o, 2)
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[4] ^= 1 // the time in gzip's header
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := mustOpen(t, o)
+		obj := taken(t, s)
+		if err := s.SetAside(obj); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := Rescue(o.Dir, obj.Key, false); n != 40 || err != nil || len(recordsIn(t, s)) != 40 {
+			t.Errorf("array %v: got %d, %v", array, n, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestADigitThatIsAnotherDigitIsRescuedOnTheOperatorsWordOnly(t *testing.T) {
 	o := forms(t.TempDir())["not compressed"]
 	file, _ := sealedOnce(t, o, 1)

@@ -2,8 +2,10 @@ package spool
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"unicode/utf8"
@@ -16,22 +18,27 @@ import (
 // made of whole records. Of an object that is not compressed, each line is a segment.
 //
 // A segment has no checksum of its own. What spoils neither the compression nor the JSON, such as a digit that is another
-// digit, cannot be placed: if all segments look whole, one of them is not, and nobody can say which.
+// digit, cannot be placed: if all segments look whole, one of them is not, and nobody can say which; unless gzip's own checksum
+// of the text says that only its frame is damaged.
 
 // salvaged is what can be read of a damaged object.
 type salvaged struct {
 	whole   [][]byte // the records of the whole segments, a line each
 	records int
 	lost    []stretch // what is not whole
+	proven  bool      // all records are there, and what they were
 }
 
 // stretch is a part of an object's file.
 type stretch struct{ from, to int64 }
 
 // located tells if it is known which part is damaged.
-func (s *salvaged) located() bool { return len(s.lost) > 0 }
+func (s *salvaged) located() bool { return len(s.lost) > 0 || s.proven }
 
 func (s *salvaged) problems(path string) (all []Problem) {
+	if s.proven {
+		return []Problem{{path, 0, fmt.Sprintf("all %d records can be read, and are right by gzip's own checksum", s.records)}}
+	}
 	if !s.located() {
 		return []Problem{{path, 0, fmt.Sprintf("all %d records can be read, and in at least one of them something is wrong", s.records)}}
 	}
@@ -112,36 +119,40 @@ var flushed = []byte{0, 0, 0xff, 0xff}
 
 func (s *salvaged) segments(b []byte) {
 	const trailer = 8
+	sum := uint32(0)
 	for at := len(gzipHeader); at < len(b); {
 		if rest := b[at:]; len(rest) == len(lastBlock)+trailer && bytes.HasPrefix(rest, lastBlock) {
+			s.proven = len(s.lost) == 0 && sum == binary.LittleEndian.Uint32(rest[len(lastBlock):])
 			return
 		}
 		next := len(b)
 		if i := bytes.Index(b[at:], flushed); i >= 0 {
 			next = at + i + len(flushed)
 		}
-		lines, ok := inflated(b[at:next])
+		text, lines, ok := inflated(b[at:next])
+		sum = crc32.Update(sum, crc32.IEEETable, text)
 		s.add(at, next, lines, ok)
 		at = next
 	}
 }
 
-// inflated gives the records in a segment, or false if it is not whole.
-func inflated(segment []byte) ([]byte, bool) {
+// inflated gives the text of a segment and the records in it, or false if it is not whole.
+func inflated(segment []byte) (text, lines []byte, ok bool) {
 	in := bytes.NewReader(append(segment[:len(segment):len(segment)], lastBlock...))
 	text, err := io.ReadAll(flate.NewReader(in))
 	if err != nil || in.Len() > 0 {
-		return nil, false
+		return nil, nil, false
 	}
 	if len(text) > 0 && (text[0] == '[' || text[0] == ',' || text[0] == ']') {
-		return ofArray(text)
+		lines, ok = ofArray(text)
+		return text, lines, ok
 	}
 	for line := range bytes.Lines(text) {
 		if !isRecord(line) || line[0] != '{' {
-			return nil, false
+			return nil, nil, false
 		}
 	}
-	return text, true
+	return text, text, true
 }
 
 // ofArray makes lines of a part of a JSON array that begins and ends at a record.
