@@ -52,6 +52,8 @@ type Bucket struct {
 	credentials *chain
 	wire        *wire
 	noExpect    atomic.Bool // the server answered 417
+	// The ETag does not prove what is stored: a checksum is sent too, which S3 then gives back.
+	checksums atomic.Bool
 }
 
 // Open reads the SDK's environment and files for options that Check has passed; it makes no request, so that a server or
@@ -87,6 +89,7 @@ func Open(ctx context.Context, opts Options) (*Bucket, error) {
 		b.credentials.close()
 		return nil, err
 	}
+	b.checksums.Store(opts.isKMS(&s3.PutObjectOutput{}))
 	b.warnings = opts.warnings()
 	return b, nil
 }
@@ -144,6 +147,9 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 
 // putObject is one request. Its answer counts as one only if it proves that sum is stored.
 func (b *Bucket) putObject(ctx context.Context, in *s3.PutObjectInput, sum digest) error {
+	if b.checksums.Load() && in.ContentLength != nil {
+		in.ChecksumSHA256 = base64Of(sum.sha256)
+	}
 	out, err := b.client.PutObject(ctx, in, func(o *s3.Options) {
 		o.APIOptions = append(o.APIOptions, signed(sum.sha256))
 		if b.noExpect.Load() {
@@ -152,6 +158,9 @@ func (b *Bucket) putObject(ctx context.Context, in *s3.PutObjectInput, sum diges
 	})
 	if err == nil {
 		err = b.opts.prove(out, sum)
+		if err != nil || b.opts.isKMS(out) {
+			b.checksums.Store(true)
+		}
 	}
 	return err
 }

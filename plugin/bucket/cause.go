@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -50,6 +51,15 @@ func hasNoCode(f *fault) bool {
 	return f.Code == "" || f.Code == "UnknownError" || f.Code == strings.ReplaceAll(http.StatusText(f.Status), " ", "")
 }
 
+func isBare4xx(f *fault) bool { return f.Status >= 400 && f.Status < 500 && hasNoCode(f) }
+
+// leadsElsewhere: a redirect that is not S3's, which is a 307, or names a region or leads to a host of AWS.
+func leadsElsewhere(f *fault) bool {
+	location, err := url.Parse(f.header.Get("Location"))
+	return f.Status >= 300 && f.Status < 400 && f.Status != 307 && hasNoCode(f) && f.header.Get("X-Amz-Bucket-Region") == "" &&
+		err == nil && location.Host != "" && !isAWS(location.Hostname())
+}
+
 // samePlace: the redirect leads to the region that is set already.
 func samePlace(f *fault) bool {
 	location := f.header.Get("Location")
@@ -76,11 +86,13 @@ var causes = []cause{
 	// Throttling.
 	{code: "SlowDown", kind: Throttled}, {code: "Throttling", kind: Throttled}, {code: "ThrottlingException", kind: Throttled},
 	{code: "RequestLimitExceeded", kind: Throttled}, {code: "TooManyRequests", kind: Throttled},
+	{code: "KMS.ThrottlingException", kind: Throttled}, {code: "KMS.RequestLimitExceeded", kind: Throttled},
 	{code: "TooManyRequestsException", kind: Throttled}, {code: "BandwidthLimitExceeded", kind: Throttled},
 	{status: 429, kind: Throttled},
 
 	// Bucket and region.
 	{status: 307, when: samePlace, kind: Unavailable, hint: "nothing to do: the bucket is new, and its name is still on its way through the DNS"},
+	{when: leadsElsewhere, kind: NoBucket, hint: "it redirects to {location}, as S3 does not: check endpoint, and what stands between here and it"},
 	{code: "AuthorizationHeaderMalformed", kind: WrongRegion, hint: "{region}"},
 	{code: "PermanentRedirect", kind: WrongRegion, hint: "{region}"},
 	{code: "TemporaryRedirect", kind: WrongRegion, hint: "{region}"},
@@ -99,6 +111,8 @@ var causes = []cause{
 	{status: 501, when: withExtras, kind: Denied, hint: "the server does not know something that is asked of it: leave out{extras}"},
 	{status: 501, kind: Denied, hint: "the server does not know this request: check endpoint, is it S3?"},
 	{code: "InvalidStorageClass", kind: Denied, hint: "change storage_class"},
+	{code: "KMS.KeyUnavailableException", kind: Unavailable}, {code: "KMS.InternalException", kind: Unavailable},
+	{code: "KMS.KMSInternalException", kind: Unavailable}, {code: "KMS.DependencyTimeoutException", kind: Unavailable},
 	{code: "KMS.NotFoundException", when: withKMSKey, kind: Denied, hint: kmsOfOurs},
 	{code: "KMS.DisabledException", when: withKMSKey, kind: Denied, hint: kmsOfOurs},
 	{code: "KMS.KMSInvalidStateException", when: withKMSKey, kind: Denied, hint: kmsOfOurs},
@@ -145,12 +159,12 @@ var causes = []cause{
 	{code: "KeyTooLongError", kind: Refused, hint: "shorten s3_key_format for new objects"},
 
 	// By the status alone.
+	{status: 408, kind: Unavailable}, {status: 409, kind: Unavailable}, {status: 425, kind: Unavailable},
 	{status: 401, kind: Denied, hint: "grant {grants}{acl}"},
 	{status: 403, kind: Denied, hint: "grant {grants}{acl}"},
 	{status: 404, kind: NoBucket, hint: noBucket},
 	{status: 405, when: hasNoCode, kind: NoBucket, hint: "check endpoint: what answers there takes no objects"},
-	{status: 400, when: hasNoCode, kind: Refused, hint: "these are not S3's words: check endpoint (http or https?), and what stands between here and it"},
-	{status: 408, kind: Unavailable}, {status: 409, kind: Unavailable}, {status: 425, kind: Unavailable},
+	{when: isBare4xx, kind: Refused, hint: "these are not S3's words: check endpoint (http or https?), and what stands between here and it"},
 }
 
 const (

@@ -40,6 +40,9 @@ func TestWhoseFaultAnAnswerIs(t *testing.T) {
 		{"the key's policy denies it", kms, 403, "AccessDenied", who + "kms:GenerateDataKey on resource: arn:aws:kms:us-west-2:222222222222:key/1a because no resource-based policy allows", bucket.Denied, "grant kms:GenerateDataKey on arn:aws:kms:us-west-2:222222222222:key/1a"},
 		{"the key is not there", kms, 400, "KMS.NotFoundException", "Key does not exist", bucket.Denied, "change ssekms_key_id: the key alias/bill"},
 		{"the bucket's own key is disabled", plain, 400, "KMS.DisabledException", "is disabled", bucket.Denied, "its owner has to mend that"},
+		{"KMS is asked too often", kms, 400, "KMS.ThrottlingException", "Rate exceeded", bucket.Throttled, ""},
+		{"KMS is out of order", kms, 400, "KMS.KeyUnavailableException", "try later", bucket.Unavailable, ""},
+		{"a proxy that wants a length", plain, 411, "", "", bucket.Refused, "these are not S3's words"},
 		{"a quota", plain, 403, "QuotaExceeded", "The bucket quota is exceeded", bucket.Quota, "no permission is missing"},
 		{"a quota in words", plain, 403, "AccessDenied", "Bucket quota exceeded", bucket.Quota, "no permission is missing"},
 		{"a full server", plain, 507, "XMinioStorageFull", "Storage backend has reached its minimum free drive threshold", bucket.Quota, "used up"},
@@ -95,6 +98,31 @@ func TestARedirectOfANewBucketPassesByItself(t *testing.T) {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
 		})
+	}
+}
+
+func TestARedirectSaysWhither(t *testing.T) {
+	environment(t)
+	for _, tt := range []struct {
+		name  string
+		reply http.HandlerFunc
+		kind  bucket.Kind
+		hint  string
+	}{
+		{"to a login", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://login.example.com/sso?token=secret")
+			w.WriteHeader(302)
+		}, bucket.NoBucket, "it redirects to https://login.example.com/sso"},
+		{"to another region, by its host", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://b.s3-eu-west-1.amazonaws.com/")
+			w.WriteHeader(307)
+		}, bucket.WrongRegion, "the bucket is in eu-west-1: set region eu-west-1"},
+	} {
+		s := newStore(t, tt.reply, (*httptest.Server).Start)
+		e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
+		if e.Kind != tt.kind || !strings.Contains(e.Hint, tt.hint) || strings.Contains(e.Error(), "secret") {
+			t.Errorf("%s: got %s: %v", tt.name, e.Kind, e)
+		}
 	}
 }
 

@@ -1,11 +1,14 @@
 package bucket
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -38,8 +41,15 @@ func (o Options) Check() (errs []*OptionError) {
 	switch point := strings.Contains(o.Bucket, ":accesspoint/") || strings.Contains(o.Bucket, ":accesspoint:"); {
 	case isARN && !point:
 		fail("bucket", "the name of the bucket that Amberflo supplied, or the ARN of an access point to it", o.Bucket, "183-amberflo")
-	case o.Bucket == "", !isARN && strings.ContainsAny(o.Bucket, "/: \t"):
+	case o.Bucket == "", !isARN && !bucketName.MatchString(o.Bucket):
 		fail("bucket", "the name of the bucket that Amberflo supplied", o.Bucket, "183-amberflo")
+	case !isARN && o.Endpoint == "" && strings.ToLower(o.Bucket) != o.Bucket:
+		fail("bucket", "a name in small letters, as those of S3 are", o.Bucket, strings.ToLower(o.Bucket))
+	case strings.HasSuffix(o.Bucket, "--x-s3"):
+		fail("bucket", "no directory bucket, whose answers do not prove what it holds", o.Bucket, "183-amberflo")
+	}
+	if zone.MatchString(o.Region) {
+		fail("region", "a region's code, without the letter of a zone", o.Region, o.Region[:len(o.Region)-1])
 	}
 	if strings.ContainsFunc(o.Region, func(c rune) bool { return c != '-' && !('a' <= c|0x20 && c|0x20 <= 'z') && !('0' <= c && c <= '9') }) {
 		fail("region", "a region's code", o.Region, "us-west-2")
@@ -78,6 +88,8 @@ func (o Options) Check() (errs []*OptionError) {
 		switch {
 		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 			fail(e.option, "a URL that begins with http:// or https://", e.got, e.example)
+		case u.Port() != "" && !isPort(u.Port()):
+			fail(e.option, "a port from 1 to 65535", e.got, e.example)
 		case u.User != nil:
 			fail(e.option, "a URL without credentials in it", e.got, e.example)
 		case u.RawQuery != "":
@@ -91,22 +103,68 @@ func (o Options) Check() (errs []*OptionError) {
 	return errs
 }
 
+var (
+	bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	zone       = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d[a-z]$`)
+	regionName = regexp.MustCompile(`[a-z]{2}(?:-[a-z]+)+-\d`)
+)
+
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
+}
+
+// isAWS tells if a host is one of AWS.
+func isAWS(host string) bool {
+	host = strings.ToLower(host)
+	return strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn") || strings.HasSuffix(host, ".aws.amazon.com")
+}
+
 // namesBucket refuses an endpoint that has the bucket's name in it: put in once more, all objects would be stored outside of
 // their prefix, or in no bucket, and nobody would be told.
 func (o Options) namesBucket(option string, endpoint *url.URL) *OptionError {
 	without := *endpoint
-	if rest, ok := strings.CutPrefix(endpoint.Host, o.Bucket+"."); ok {
-		without.Host = rest
-	} else {
-		elements := strings.Split(strings.Trim(endpoint.Path, "/"), "/")
+	host, name := strings.ToLower(endpoint.Hostname()), strings.ToLower(o.Bucket) // names of hosts know no case
+	example := ""
+	switch elements := strings.Split(strings.Trim(endpoint.Path, "/"), "/"); {
+	case name == "":
+		return nil
+	case host == name:
+		example = "(the server's own name, or its address)"
+	case strings.HasPrefix(host, name+"."):
+		without.Host = endpoint.Host[len(name)+1:]
+	default:
 		at := slices.Index(elements, o.Bucket)
 		if at < 0 {
 			return nil
 		}
 		without.Path = strings.TrimSuffix("/"+strings.Join(elements[:at], "/"), "/")
 	}
-	return &OptionError{Option: option, Want: "a URL without the bucket's name, which is put in by force_path_style or before the host",
-		Got: endpoint.String(), Example: without.String()}
+	if isAWS(host) {
+		example = "(leave it out: the region says where S3 is)"
+	}
+	return &OptionError{Option: option, Want: "a URL without the bucket's name, which is put in by force_path_style or before the host (a server that is itself called so is reached by another of its names, or by its address)",
+		Got: endpoint.String(), Example: cmp.Or(example, without.String())}
+}
+
+// ofAWS refuses an endpoint at AWS that is not the bucket's: with a path or another name in front it would be another bucket.
+func (o Options) ofAWS(option string, endpoint *url.URL, region string) *OptionError {
+	host := strings.ToLower(endpoint.Hostname())
+	if !isAWS(host) || strings.Contains(host, ".vpce.") {
+		return nil
+	}
+	fail := func(want string) *OptionError {
+		return &OptionError{Option: option, Want: want, Got: endpoint.String(), Example: "(leave it out: the region says where S3 is)"}
+	}
+	switch named := regionName.FindString(host); {
+	case strings.Trim(endpoint.Path, "/") != "":
+		return fail("a URL of S3 without a path, which would be another bucket")
+	case !strings.HasPrefix(host, "s3.") && !strings.HasPrefix(host, "s3-"):
+		return fail("a URL of S3 without another bucket's name")
+	case named != "" && named != region:
+		return fail("S3 in " + region + ", the bucket's region")
+	}
+	return nil
 }
 
 // place is where requests go: the URL in effect, without the bucket's name where that is in the path. What cannot work
@@ -116,11 +174,21 @@ func (o Options) place(ctx context.Context, client s3.Options) (string, error) {
 	option := "endpoint"
 	if given != o.Endpoint {
 		option = "AWS_ENDPOINT_URL"
+		if os.Getenv("AWS_ENDPOINT_URL_S3") == given {
+			option = "AWS_ENDPOINT_URL_S3"
+		} else if os.Getenv("AWS_ENDPOINT_URL") != given {
+			option = "endpoint_url of the profile"
+		}
 		u, err := url.Parse(given)
 		if err != nil || u.Host == "" {
 			return "", &OptionError{Option: option, Want: "a URL that begins with http:// or https://", Got: withoutQueries(given), Example: "https://s3.example.com"}
 		}
 		if wrong := o.namesBucket(option, u); wrong != nil {
+			return "", wrong
+		}
+	}
+	if u, err := url.Parse(given); err == nil && given != "" {
+		if wrong := o.ofAWS(option, u, client.Region); wrong != nil {
 			return "", wrong
 		}
 	}

@@ -18,7 +18,7 @@ func (f *fault) fill(hint string) string {
 	return strings.NewReplacer(
 		"{bucket}", f.opts.Bucket, "{endpoint}", f.Endpoint, "{host}", f.host(),
 		"{container}", f.container(), "{objects}", f.objects(), "{grants}", f.grants(), "{acl}", f.missingACL(),
-		"{extras}", f.extras(), "{kms}", f.kms(), "{clock}", f.clock(), "{region}", f.wrongRegion(),
+		"{extras}", f.extras(), "{kms}", f.kms(), "{clock}", f.clock(), "{region}", f.wrongRegion(), "{location}", withoutQueries(f.header.Get("Location")),
 	).Replace(hint)
 }
 
@@ -122,13 +122,22 @@ func (f *fault) clock() string {
 // expecting is how AuthorizationHeaderMalformed names the bucket's region; the quotes differ between servers.
 var expecting = regexp.MustCompile(`expecting ['"]([a-z0-9-]+)['"]`)
 
+// inHost is the region in a name of S3's hosts.
+var inHost = regexp.MustCompile(`[./]s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com`)
+
 func (f *fault) wrongRegion() string {
 	region := f.header.Get("X-Amz-Bucket-Region")
 	if m := expecting.FindStringSubmatch(f.said()); m != nil {
 		region = m[1]
 	}
+	if m := inHost.FindStringSubmatch(f.header.Get("Location")); m != nil && region == "" {
+		region = m[1]
+	}
 	if region != "" {
 		return "the bucket is in " + region + ": set region " + region
+	}
+	if location := f.header.Get("Location"); location != "" {
+		return "set region to the bucket's own; it redirects to " + withoutQueries(location)
 	}
 	return "set region to the bucket's own"
 }
@@ -137,6 +146,9 @@ func (f *fault) unreachable() string {
 	hint := "check network and DNS, and that bucket and region are right"
 	if f.opts.Endpoint != "" || !strings.Contains(f.Endpoint, ".amazonaws.com") {
 		hint = f.fill(reach)
+		if strings.HasPrefix(f.host(), f.opts.Bucket+".") {
+			hint += " (its name has the bucket's in front: force_path_style on puts that into the path)"
+		}
 	}
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
 		switch v := os.Getenv(name); {

@@ -77,11 +77,16 @@ func (o Options) prove(out *s3.PutObjectOutput, sent digest) error {
 		return errNotS3
 	case strings.HasPrefix(etag, "W/"):
 		return unproven{"its ETag " + etag + " is a weak one, which S3 never gives"}
-	case strings.Contains(o.SSE+string(out.ServerSideEncryption), "aws:kms"), aws.ToString(out.SSECustomerAlgorithm) != "":
+	case o.isKMS(out), aws.ToString(out.SSECustomerAlgorithm) != "":
 		return nil
 	}
 	if got, err := hex.DecodeString(plain); err != nil || !bytes.Equal(got, sent.md5) {
 		return unproven{fmt.Sprintf("its ETag %s is not the MD5 of what was sent, %x", etag, sent.md5)}
 	}
 	return nil
+}
+
+// isKMS tells if an object is encrypted with KMS, so that its ETag is not its MD5.
+func (o Options) isKMS(out *s3.PutObjectOutput) bool {
+	return strings.Contains(o.SSE+string(out.ServerSideEncryption), "aws:kms")
 }

@@ -68,6 +68,24 @@ func TestAPutCountsWhenItsAnswerProvesIt(t *testing.T) {
 	}
 }
 
+// Of a server whose ETag is no MD5 the first answer proves nothing; a checksum, sent and given back, does.
+func TestAServerWithOtherETagsIsAskedForAChecksum(t *testing.T) {
+	environment(t)
+	s := newStore(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"5fabc-1"`)
+		if sum := r.Header.Get("X-Amz-Checksum-Sha256"); sum != "" {
+			w.Header().Set("X-Amz-Checksum-Sha256", sum)
+		}
+	}, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.Unproven {
+		t.Errorf("got %s: %v", e.Kind, e)
+	}
+	if err := put(b, t.Context(), "x"); err != nil {
+		t.Errorf("with a checksum: %v", err)
+	}
+}
+
 // One that answers before it has read the body, with all that an answer of S3 has.
 func TestAGatewayThatReadsAPartIsNotBelieved(t *testing.T) {
 	environment(t)
