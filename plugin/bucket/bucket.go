@@ -52,6 +52,7 @@ type Bucket struct {
 	credentials *chain
 	wire        *wire
 	noExpect    atomic.Bool // the server answered 417
+	checksum    atomic.Bool // its ETag was no MD5: perhaps it knows checksums
 }
 
 // Open reads the SDK's environment and files for options that Check has passed; it makes no request, so that a server or
@@ -144,14 +145,20 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 
 // putObject is one request. Its answer counts as one only if it proves that sum is stored.
 func (b *Bucket) putObject(ctx context.Context, in *s3.PutObjectInput, sum digest) error {
+	if b.checksum.Load() {
+		in.ChecksumSHA256 = base64Of(sum.sha256)
+	}
 	out, err := b.client.PutObject(ctx, in, func(o *s3.Options) {
 		o.APIOptions = append(o.APIOptions, signed(sum.sha256))
 		if b.noExpect.Load() {
 			o.ContinueHeaderThresholdBytes = -1
 		}
 	})
-	if err == nil {
-		err = b.opts.prove(out, sum)
+	if err != nil {
+		return err
+	}
+	if err = b.opts.prove(out, sum); errors.As(err, new(unproven)) {
+		b.checksum.Store(true)
 	}
 	return err
 }

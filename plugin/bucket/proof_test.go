@@ -96,7 +96,23 @@ func TestAGatewayThatReadsAPartIsNotBelieved(t *testing.T) {
 	}
 }
 
-// ObjectLock answers as a bucket with Object Lock does.
+// There are servers whose ETag is something else; they may give back the checksum that they got.
+func TestAServerWhoseETagIsNoMD5IsAskedForAChecksum(t *testing.T) {
+	environment(t)
+	s := newStore(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"0x8DC1234"`)
+		w.Header().Set("X-Amz-Checksum-Sha256", r.Header.Get("X-Amz-Checksum-Sha256"))
+	}, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.Unproven {
+		t.Errorf("got %v", e)
+	}
+	if err := put(b, t.Context(), "x"); err != nil {
+		t.Error(err)
+	}
+}
+
+// objectLock answers as a bucket with Object Lock does.
 func objectLock(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Content-Md5") == "" && r.Header.Get("X-Amz-Checksum-Sha256") == "" {
 		xml(400, "InvalidRequest", "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters")(w, r)
