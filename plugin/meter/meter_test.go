@@ -233,6 +233,8 @@ func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
 		{"a quoted accessor as a value of meters", Options{Meters: `A=1, B='$bytes'`}, "meters", noQuotes, 7},
 		{"a quoted accessor as a dimension", Options{Dimensions: `a, b="$b"`}, "dimensions", noQuotes, 5},
 		{"a quoted accessor to compare with", Options{OnlyIf: `$a == "$b"`}, "only_if", noQuotes, 6},
+		{"a template of another program", Options{CustomerID: "%{tenant}"}, "customer_id", "no template of another program: a field is written $key", 0},
+		{"a template behind an accessor", Options{CustomerID: "$a, {{b}}"}, "customer_id", "no template of another program: a field is written $key", 4},
 		{"customers without a comma", Options{CustomerID: "$a $b"}, "customer_id", wantOne, 3},
 		{"a comma at the end", Options{CustomerID: "$a,"}, "customer_id", "a value", 3},
 		{"an accessor behind a literal", Options{CustomerID: "acme, $b"}, "customer_id", "no $ inside a literal: a value is one accessor, or a literal in quotes", 6},
