@@ -232,6 +232,9 @@ func (c *compiler) text(key, value, example string) (t text) {
 		}
 		if err == nil && o.from == nil {
 			t.literal, err = c.literal(o.plain, at)
+			if err == nil && len(t.list) == 0 && isNoName([]byte(o.plain)) { // such as the null of YAML
+				err = &syntaxError{want: "a name, or a field such as " + example, at: at}
+			}
 		}
 		if err != nil {
 			c.failAt(key, value, example, err)

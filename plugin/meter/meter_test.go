@@ -233,6 +233,8 @@ func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
 		{"a quoted accessor as a value of meters", Options{Meters: `A=1, B='$bytes'`}, "meters", noQuotes, 7},
 		{"a quoted accessor as a dimension", Options{Dimensions: `a, b="$b"`}, "dimensions", noQuotes, 5},
 		{"a quoted accessor to compare with", Options{OnlyIf: `$a == "$b"`}, "only_if", noQuotes, 6},
+		{"the null of YAML", Options{CustomerID: "null"}, "customer_id", "a name, or a field such as $tenant", 0},
+		{"the other null of YAML", Options{MeterAPIName: "~"}, "meter_api_name", "a name, or a field such as ApiCalls", 0},
 		{"a template of another program", Options{CustomerID: "%{tenant}"}, "customer_id", "no template of another program: a field is written $key", 0},
 		{"a template behind an accessor", Options{CustomerID: "$a, {{b}}"}, "customer_id", "no template of another program: a field is written $key", 4},
 		{"customers without a comma", Options{CustomerID: "$a $b"}, "customer_id", wantOne, 3},
