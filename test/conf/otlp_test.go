@@ -45,3 +45,39 @@ func TestQuantitiesOverProtobufHaveToBeTexts(t *testing.T) {
 		t.Errorf("records\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// CASES A21: rewrite_tag takes one record out of each of two groups. Behind it, nobody can tell whose they are, nor whose those
+// are that stay.
+func TestRecordsOfTornGroupsAreBilledToNobody(t *testing.T) {
+	fluentBit(t)
+	t.Parallel()
+	s := newSite(t)
+	s.install("opentelemetry.conf")
+	const filter = "[FILTER]\n    Name rewrite_tag\n    Match otlp.logs\n    Rule $kind ^move$ otlp.moved false\n    Emitter_Storage.type filesystem\n\n[OUTPUT]"
+	s.adapt("torn.conf", strings.Replace(string(read(t, root, "conf/opentelemetry.conf")), "[OUTPUT]", filter, 1))
+	log := func(kind string) string {
+		return `{"timeUnixNano":"1795168800123000000","body":{"kvlistValue":{"values":[{"key":"kind","value":{"stringValue":"` + kind + `"}}]}},` +
+			`"attributes":[{"key":"http.response.body.size","value":{"stringValue":"7"}}]}`
+	}
+	resource := func(tenant string, logs ...string) string {
+		return `{"resource":{"attributes":[{"key":"tenant.id","value":{"stringValue":"` + tenant + `"}}]},"scopeLogs":[{"logRecords":[` + strings.Join(logs, ",") + `]}]}`
+	}
+	post := func(resources ...string) error {
+		return s.post("4318/v1/logs", []byte(`{"resourceLogs":[`+strings.Join(resources, ",")+`]}`))
+	}
+	s.viaFluentBit("torn.conf", 1, func() error {
+		if err := post(resource("whole", log("stay"))); err != nil {
+			return err
+		}
+		return post(resource("a", log("move"), log("stay")), resource("b", log("stay"), log("move")))
+	})
+	want := []string{`{"customerId":"whole","meterApiName":"BytesOut","meterValue":7,"meterTimeInMillis":1795168800123,"uniqueId":"(generated)"}`}
+	if got := s.records(); !slices.Equal(got, want) {
+		t.Errorf("records\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	reasons := s.rejected()
+	slices.Sort(reasons)
+	if want := []string{"no_customer", "no_customer", "torn_group", "torn_group"}; !slices.Equal(reasons, want) {
+		t.Errorf("rejected for %q, want %q", reasons, want)
+	}
+}
