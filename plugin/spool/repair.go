@@ -33,6 +33,7 @@ const (
 // has the spool.
 func Rescue(dir, key string, all bool) (records int, err error) {
 	s := offline(dir)
+	key, _ = parseFile(key)
 	if err := asOwner(dir); err != nil {
 		return 0, err
 	}
@@ -75,6 +76,7 @@ func Split(dir, key string, most int64) (objects int, err error) {
 
 func (s *Spool) split(key string, most int64) (objects int, err error) {
 	dir := s.opt.Dir
+	key, _ = parseFile(key)
 	if err := asOwner(dir); err != nil {
 		return 0, err
 	}
