@@ -226,15 +226,26 @@ func (s *Spool) lockRepairs() (*os.File, error) {
 	return room, nil
 }
 
+// taken are the names of the objects in damaged/ that repairs have taken, by the beginning of their names.
+func (s *Spool) taken(prefix string) (names []string, err error) {
+	entries, err := os.ReadDir(s.path(damagedDir))
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
 // undoRepairs removes what was made of objects that are still there, and puts those back.
 func (s *Spool) undoRepairs() error {
 	for kind, room := range map[string]string{rescueOf: asideDir, splitOf: outboxDir} {
-		taken, err := filepath.Glob(s.path(damagedDir, "."+kind+"*=*"))
+		taken, err := s.taken("." + kind)
 		if err != nil {
 			return err
 		}
-		for _, path := range taken {
-			from, file, ok := parseSealed(strings.TrimPrefix(filepath.Base(path), "."))
+		for _, name := range taken {
+			from, file, ok := parseSealed(strings.TrimPrefix(name, "."))
 			if !ok {
 				continue
 			}
@@ -246,7 +257,7 @@ func (s *Spool) undoRepairs() error {
 				err = s.mkdirAll(filepath.Dir(s.path(room, file)))
 			}
 			if err == nil {
-				err = s.rename(path, s.path(room, file))
+				err = s.rename(s.path(damagedDir, name), s.path(room, file))
 			}
 			if err != nil {
 				return err
