@@ -198,7 +198,7 @@ func (o origin) path(s *Spool) string {
 		return s.path(rejectedDir, leftPrefix+id)
 	case rescueOf, splitOf:
 		name := "." + string(o) + "="
-		if taken, err := s.taken(name); err != nil || len(taken) > 0 {
+		if taken, err := s.named(damagedDir, name); err != nil || len(taken) > 0 {
 			name = append(taken, "")[0] // on an error the folder: that is there, and nothing counts
 		}
 		return s.path(damagedDir, name)

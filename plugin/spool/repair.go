@@ -226,9 +226,9 @@ func (s *Spool) lockRepairs() (*os.File, error) {
 	return room, nil
 }
 
-// taken are the names of the objects in damaged/ that repairs have taken, by the beginning of their names.
-func (s *Spool) taken(prefix string) (names []string, err error) {
-	entries, err := os.ReadDir(s.path(damagedDir))
+// named are the files of a room, by the beginning of their names.
+func (s *Spool) named(room, prefix string) (names []string, err error) {
+	entries, err := os.ReadDir(s.path(room))
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), prefix) {
 			names = append(names, e.Name())
@@ -240,7 +240,7 @@ func (s *Spool) taken(prefix string) (names []string, err error) {
 // undoRepairs removes what was made of objects that are still there, and puts those back.
 func (s *Spool) undoRepairs() error {
 	for kind, room := range map[string]string{rescueOf: asideDir, splitOf: outboxDir} {
-		taken, err := s.taken("." + kind)
+		taken, err := s.named(damagedDir, "."+kind)
 		if err != nil {
 			return err
 		}
