@@ -78,7 +78,7 @@ func TestRescueAndSplitSayWhatTheyDid(t *testing.T) {
 	if _, err := meterctl(t, "-store-dir", dir, "rescue", key); err == nil || !strings.Contains(err.Error(), "-all sends them as they are") {
 		t.Errorf("without -all: got %v", err)
 	}
-	if out, err := meterctl(t, "-store-dir", dir, "rescue", "-all", "damaged/outbox/"+key); err != nil || !strings.Contains(out, "2 records go out") {
+	if out, err := meterctl(t, "-store-dir", dir, "rescue", "-all", "damaged/outbox/ingest/"+filepath.Base(files[0])); err != nil || !strings.Contains(out, "2 records go out") {
 		t.Errorf("got %v %s", err, out)
 	}
 	if out, err := meterctl(t, "-store-dir", dir, "check"); err != nil {
@@ -95,7 +95,7 @@ func TestRescueAndSplitSayWhatTheyDid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := meterctl(t, "-store-dir", dir, "split", "ingest/"+name[strings.IndexByte(name, '=')+1:], "-size", "1"); err != nil || !strings.Contains(out, "is 2 objects now") {
+	if out, err := meterctl(t, "-store-dir", dir, "split", "outbox/ingest/"+name, "-size", "1"); err != nil || !strings.Contains(out, "is 2 objects now") {
 		t.Errorf("got %v %s", err, out)
 	}
 	var now []string

@@ -197,8 +197,11 @@ func (o origin) path(s *Spool) string {
 	case retryOf:
 		return s.path(rejectedDir, leftPrefix+id)
 	case rescueOf, splitOf:
-		found, _ := filepath.Glob(s.path(damagedDir, "."+string(o)+"=*"))
-		return append(found, s.path(damagedDir, "."+string(o)+"="))[0]
+		name := "." + string(o) + "="
+		if taken, err := s.named(damagedDir, name); err != nil || len(taken) > 0 {
+			name = append(taken, "")[0] // on an error the folder: that is there, and nothing counts
+		}
+		return s.path(damagedDir, name)
 	}
 	return s.path(openDir, string(o)+".log")
 }

@@ -33,6 +33,7 @@ const (
 // has the spool.
 func Rescue(dir, key string, all bool) (records int, err error) {
 	s := offline(dir)
+	key, _ = parseFile(key)
 	if err := asOwner(dir); err != nil {
 		return 0, err
 	}
@@ -75,6 +76,7 @@ func Split(dir, key string, most int64) (objects int, err error) {
 
 func (s *Spool) split(key string, most int64) (objects int, err error) {
 	dir := s.opt.Dir
+	key, _ = parseFile(key)
 	if err := asOwner(dir); err != nil {
 		return 0, err
 	}
@@ -224,15 +226,26 @@ func (s *Spool) lockRepairs() (*os.File, error) {
 	return room, nil
 }
 
+// named are the files of a room, by the beginning of their names.
+func (s *Spool) named(room, prefix string) (names []string, err error) {
+	entries, err := os.ReadDir(s.path(room))
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
 // undoRepairs removes what was made of objects that are still there, and puts those back.
 func (s *Spool) undoRepairs() error {
 	for kind, room := range map[string]string{rescueOf: asideDir, splitOf: outboxDir} {
-		taken, err := filepath.Glob(s.path(damagedDir, "."+kind+"*=*"))
+		taken, err := s.named(damagedDir, "."+kind)
 		if err != nil {
 			return err
 		}
-		for _, path := range taken {
-			from, file, ok := parseSealed(strings.TrimPrefix(filepath.Base(path), "."))
+		for _, name := range taken {
+			from, file, ok := parseSealed(strings.TrimPrefix(name, "."))
 			if !ok {
 				continue
 			}
@@ -244,7 +257,7 @@ func (s *Spool) undoRepairs() error {
 				err = s.mkdirAll(filepath.Dir(s.path(room, file)))
 			}
 			if err == nil {
-				err = s.rename(path, s.path(room, file))
+				err = s.rename(s.path(damagedDir, name), s.path(room, file))
 			}
 			if err != nil {
 				return err

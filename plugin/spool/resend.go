@@ -28,11 +28,12 @@ func Refused(dir string) ([]Object, error) {
 	return slices.DeleteFunc(all, func(o Object) bool { return failedDir+"/"+o.Key == journal }), err
 }
 
-// Resend hands a refused object back for delivery under a fresh key, which it returns. Its bytes stay as
+// Resend hands a refused object, named by its key or its file, back for delivery under a fresh key, which it returns. Its bytes stay as
 // they are, and so do the unique ids in them: what Amberflo had taken of it is not billed again. A running
 // plugin takes it up within seconds, and otherwise the next start.
 func Resend(dir, key string) (string, error) {
 	s := offline(dir)
+	key, _ = parseFile(key)
 	if err := asOwner(dir); err != nil {
 		return "", err
 	}
@@ -68,6 +69,7 @@ func Drop(dir, key, why string) error {
 		return errors.New("drop: want a reason for whoever asks later, got none")
 	}
 	s := offline(dir)
+	key, _ = parseFile(key)
 	obj, err := s.refused(key)
 	if err := errors.Join(asOwner(dir), err); err != nil {
 		return fmt.Errorf("drop: %w", err)
