@@ -7,7 +7,9 @@ LDFLAGS := -s -w -X out_amberflo/plugin.Version=$(VERSION)
 # go run ./test/bench/size. The tests are built the same way.
 TAGS    := -tags codec.notfastpath
 ALIVE   := test/tools/alive.sh
-CODE    := $(shell find out_amberflo plugin -name '*.go' -o -name '*.c') go.mod go.sum Makefile
+# The host exports what a plugin looks up in Fluent Bit.
+HOSTFLAGS := -ldl -pthread -Wl,--export-dynamic-symbol='flb_*'
+CODE    := $(shell find out_amberflo plugin -name '*.go' -o -name '*.[ch]') go.mod go.sum Makefile
 
 # A recipe that failed leaves nothing that looks made.
 .DELETE_ON_ERROR:
@@ -29,7 +31,7 @@ bin/meterctl: $(CODE) $(wildcard cmd/meterctl/*.go)
 
 bin/amberflo-host: $(wildcard test/host/*.c test/host/*.h)
 	@mkdir -p bin
-	@$(ALIVE) "building $@" gcc -O2 -Wall -Wextra -Werror -o $@ $(wildcard test/host/*.c) -ldl -pthread
+	@$(ALIVE) "building $@" gcc -O2 -Wall -Wextra -Werror -o $@ $(wildcard test/host/*.c) $(HOSTFLAGS)
 
 bin/versitygw: test/tools/versitygw/go.mod test/tools/versitygw/go.sum
 	@mkdir -p bin
@@ -75,6 +77,10 @@ build/%/out_amberflo.so: $(CODE)
 
 build/%/meterctl: $(CODE) $(wildcard cmd/meterctl/*.go)
 	@$(ALIVE) "building $@" env CGO_ENABLED=0 GOARCH=$* $(GO) build $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/meterctl
+
+build/arm64/amberflo-host: $(wildcard test/host/*.c test/host/*.h)
+	@mkdir -p build/arm64
+	@$(ALIVE) "building $@" $(firstword $(TOOLS_arm64)) -O2 -Wall -Wextra -Werror -o $@ $(wildcard test/host/*.c) $(HOSTFLAGS)
 
 arm64: build/arm64/out_amberflo.so build/arm64/meterctl ## cross-compile; .ci/arm64 also runs the result under emulation
 

@@ -64,11 +64,12 @@ static int entries_found(size_t size)
     struct list *(*create)(void *, void *) = symbol("flb_config_map_create");
     void (*destroy)(struct list *) = symbol("flb_config_map_destroy");
     char table[3 * LARGEST_ENTRY] = {0};
+    const char *second = "b";
     struct list *all;
     int n = 0;
 
     ((struct entry *) table)->name = "a";
-    memcpy(table + size + offsetof(struct entry, name), &(const char *) {"b"}, sizeof(char *));
+    memcpy(table + size + offsetof(struct entry, name), &second, sizeof second);
     if (create == NULL || destroy == NULL || (all = create(NULL, table)) == NULL) {
         return 0;
     }
