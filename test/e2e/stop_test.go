@@ -114,15 +114,15 @@ func TestReloadedUnderLoadNothingIsLostOrDoubled(t *testing.T) {
 			poster.await(b, 15)
 			p.signal(syscall.SIGHUP)
 			b.until(fmt.Sprintf("reload %d", n+1), func() bool { return lines(p.log.String(), "successful reload done") == n+1 })
-			b.until("its four workers alone", func() bool { return p.threads("flb-out-amberfl") == workers })
+			b.until("its workers", func() bool { return p.workers() == workers })
 			if n == 0 {
-				first = p.eventLoops()
+				first = p.workerFiles()
 			}
+			b.until("the descriptors to be those after the first reload", func() bool { return p.workerFiles() == first })
 		}
 		poster.await(b, 30)
 		stop()
 		b.handedOver()
-		b.until("the descriptors to be those after the first reload", func() bool { return p.eventLoops() == first })
 		p.stop()
 		p = b.start(input{}, b.section())
 		b.emptied()
