@@ -41,6 +41,9 @@ int amberflo_offer_options(void *definition, const struct amberflo_option *optio
 /* Has the host offer a chunk again as often as it takes; 1 if it does. */
 int amberflo_retry_without_limit(void *instance);
 
+/* Whether a chunk is a file's, and not in the host's memory alone; 1 where that cannot be told. */
+int amberflo_is_stored(const void *chunk);
+
 /* How many bytes a block of the host's allocator has; NULL if that cannot be told. */
 size_t (*amberflo_usable_size(void))(void *);
 
