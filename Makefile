@@ -68,7 +68,7 @@ bench: all bin/amberflo-host bin/versitygw ## what it costs: benchmarks per room
 sbom: out_amberflo.so.cdx.json bin/meterctl.cdx.json ## what is inside the plugin and meterctl, as CycloneDX
 
 %.cdx.json: % $(wildcard test/tools/sbom/*.go)
-	$(GO) run -C test/tools/sbom . $(VERSION) $(CURDIR)/$* >$@
+	$(GO) run -C test/tools/sbom . $(CURDIR) $(VERSION) $(CURDIR)/$* >$@
 
 TOOLS_amd64 := x86_64-linux-gnu-gcc gcc-x86-64-linux-gnu libc6-dev-amd64-cross
 TOOLS_arm64 := aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
