@@ -72,6 +72,11 @@ sbom: out_amberflo.so.cdx.json bin/meterctl.cdx.json ## what is inside the plugi
 
 TOOLS_amd64 := x86_64-linux-gnu-gcc gcc-x86-64-linux-gnu libc6-dev-amd64-cross
 TOOLS_arm64 := aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+# Beyond Debian, the machine's own compiler has another name.
+ifneq ($(shell command -v $(firstword $(TOOLS_$(shell $(GO) env GOHOSTARCH)))),)
+else ifneq ($(shell command -v gcc),)
+TOOLS_$(shell $(GO) env GOHOSTARCH) := gcc
+endif
 
 build/%/out_amberflo.so: $(CODE)
 	@command -v $(firstword $(TOOLS_$*)) >/dev/null || { echo "want $(firstword $(TOOLS_$*)): apt-get install $(wordlist 2,3,$(TOOLS_$*))" >&2; exit 1; }
@@ -86,10 +91,22 @@ build/arm64/amberflo-host: $(wildcard test/host/*.c test/host/*.h)
 
 arm64: build/arm64/out_amberflo.so build/arm64/meterctl ## cross-compile; .ci/arm64 also runs the result under emulation
 
-release: ## an archive for each architecture, with checksums, in dist/
-	@rm -rf build/amd64 build/arm64
-	@$(MAKE) --no-print-directory $(foreach arch,amd64 arm64,$(foreach file,out_amberflo.so meterctl,build/$(arch)/$(file) build/$(arch)/$(file).cdx.json))
-	test/tools/release.sh $(VERSION) amd64 arm64
+build/%/THIRD-PARTY-LICENCES: build/%/out_amberflo.so build/%/meterctl $(wildcard test/tools/sbom/*.go)
+	$(GO) run -C test/tools/sbom . -licences $(CURDIR) $(CURDIR)/build/$*/out_amberflo.so $(CURDIR)/build/$*/meterctl >$@
+
+bin/nfpm: test/tools/nfpm/go.mod test/tools/nfpm/go.sum
+	@mkdir -p bin
+	@$(ALIVE) "building $@, which makes packages" $(GO) build -C test/tools/nfpm -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/goreleaser/nfpm/v2/cmd/nfpm
+
+# The architectures of a release: those for which there is a compiler.
+RELEASED := $(foreach arch,amd64 arm64,$(if $(shell command -v $(firstword $(TOOLS_$(arch)))),$(arch)))
+
+release: bin/nfpm ## an archive and packages for each architecture that has its tools, with checksums, in dist/
+	@$(foreach arch,$(filter-out $(RELEASED),amd64 arm64),echo "left out: linux/$(arch): want $(firstword $(TOOLS_$(arch))): apt-get install $(wordlist 2,3,$(TOOLS_$(arch)))";)
+	@test -n "$(RELEASED)" || { echo "want a compiler for amd64 or arm64, got none" >&2; exit 1; }
+	@rm -rf $(addprefix build/,$(RELEASED))
+	@$(MAKE) --no-print-directory $(foreach arch,$(RELEASED),build/$(arch)/THIRD-PARTY-LICENCES $(foreach file,out_amberflo.so meterctl,build/$(arch)/$(file) build/$(arch)/$(file).cdx.json))
+	test/tools/release.sh $(VERSION) $(RELEASED)
 
 clean: ## remove what was built
 	rm -rf out_amberflo.so out_amberflo.so.cdx.json out_amberflo.h bin build dist
