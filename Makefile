@@ -4,10 +4,14 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X out_amberflo/plugin.Version=$(VERSION)
 # ugorji/go comes without its code for each pair of common types, which is of use on a hot path and takes 6 MB: see
-# go run ./test/bench/size. The tests are built the same way.
-TAGS    := -tags codec.notfastpath
+# go run ./test/bench/size. netgo: Go's own resolver, since glibc's needs a newer glibc. The tests are built the same way.
+TAGS    := -tags codec.notfastpath,netgo
+# What makes the plugin load from glibc 2.17 on; .ci/glibc looks.
+OLD     := CGO_CFLAGS='-O2 -g -include $(CURDIR)/out_amberflo/glibc.h'
 ALIVE   := test/tools/alive.sh
-CODE    := $(shell find out_amberflo plugin -name '*.go' -o -name '*.c') go.mod go.sum Makefile
+# The host exports what a plugin looks up in Fluent Bit.
+HOSTFLAGS := -ldl -pthread -Wl,--export-dynamic-symbol='flb_*'
+CODE    := $(shell find out_amberflo plugin -name '*.go' -o -name '*.[ch]') go.mod go.sum Makefile
 
 # A recipe that failed leaves nothing that looks made.
 .DELETE_ON_ERROR:
@@ -22,14 +26,14 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9_./-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 20
 
 out_amberflo.so: $(CODE)
-	@$(ALIVE) "building $@" env CGO_ENABLED=1 $(GO) build $(TAGS) -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
+	@$(ALIVE) "building $@" env CGO_ENABLED=1 $(OLD) $(GO) build $(TAGS) -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
 
 bin/meterctl: $(CODE) $(shell find cmd/meterctl -name "*.go")
 	@$(ALIVE) "building $@" env CGO_ENABLED=0 $(GO) build $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/meterctl
 
 bin/amberflo-host: $(wildcard test/host/*.c test/host/*.h)
 	@mkdir -p bin
-	@$(ALIVE) "building $@" gcc -O2 -Wall -Wextra -Werror -o $@ $(wildcard test/host/*.c) -ldl -pthread
+	@$(ALIVE) "building $@" gcc -O2 -Wall -Wextra -Werror -o $@ $(wildcard test/host/*.c) $(HOSTFLAGS)
 
 bin/versitygw: test/tools/versitygw/go.mod test/tools/versitygw/go.sum
 	@mkdir -p bin
@@ -64,24 +68,45 @@ bench: all bin/amberflo-host bin/versitygw ## what it costs: benchmarks per room
 sbom: out_amberflo.so.cdx.json bin/meterctl.cdx.json ## what is inside the plugin and meterctl, as CycloneDX
 
 %.cdx.json: % $(wildcard test/tools/sbom/*.go)
-	$(GO) run -C test/tools/sbom . $(VERSION) $(CURDIR)/$* >$@
+	$(GO) run -C test/tools/sbom . $(CURDIR) $(VERSION) $(CURDIR)/$* >$@
 
 TOOLS_amd64 := x86_64-linux-gnu-gcc gcc-x86-64-linux-gnu libc6-dev-amd64-cross
 TOOLS_arm64 := aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+# Beyond Debian, the machine's own compiler has another name.
+ifneq ($(shell command -v $(firstword $(TOOLS_$(shell $(GO) env GOHOSTARCH)))),)
+else ifneq ($(shell command -v gcc),)
+TOOLS_$(shell $(GO) env GOHOSTARCH) := gcc
+endif
 
 build/%/out_amberflo.so: $(CODE)
 	@command -v $(firstword $(TOOLS_$*)) >/dev/null || { echo "want $(firstword $(TOOLS_$*)): apt-get install $(wordlist 2,3,$(TOOLS_$*))" >&2; exit 1; }
-	@$(ALIVE) "building $@" env CGO_ENABLED=1 GOARCH=$* CC=$(firstword $(TOOLS_$*)) $(GO) build $(TAGS) -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
+	@$(ALIVE) "building $@" env CGO_ENABLED=1 $(OLD) GOARCH=$* CC=$(firstword $(TOOLS_$*)) $(GO) build $(TAGS) -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
 
 build/%/meterctl: $(CODE) $(shell find cmd/meterctl -name "*.go")
 	@$(ALIVE) "building $@" env CGO_ENABLED=0 GOARCH=$* $(GO) build $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/meterctl
 
+build/arm64/amberflo-host: $(wildcard test/host/*.c test/host/*.h)
+	@mkdir -p build/arm64
+	@$(ALIVE) "building $@" $(firstword $(TOOLS_arm64)) -O2 -Wall -Wextra -Werror -o $@ $(wildcard test/host/*.c) $(HOSTFLAGS)
+
 arm64: build/arm64/out_amberflo.so build/arm64/meterctl ## cross-compile; .ci/arm64 also runs the result under emulation
 
-release: ## an archive for each architecture, with checksums, in dist/
-	@rm -rf build/amd64 build/arm64
-	@$(MAKE) --no-print-directory $(foreach arch,amd64 arm64,$(foreach file,out_amberflo.so meterctl,build/$(arch)/$(file) build/$(arch)/$(file).cdx.json))
-	test/tools/release.sh $(VERSION) amd64 arm64
+build/%/THIRD-PARTY-LICENCES: build/%/out_amberflo.so build/%/meterctl $(wildcard test/tools/sbom/*.go)
+	$(GO) run -C test/tools/sbom . -licences $(CURDIR) $(CURDIR)/build/$*/out_amberflo.so $(CURDIR)/build/$*/meterctl >$@
+
+bin/nfpm: test/tools/nfpm/go.mod test/tools/nfpm/go.sum
+	@mkdir -p bin
+	@$(ALIVE) "building $@, which makes packages" $(GO) build -C test/tools/nfpm -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/goreleaser/nfpm/v2/cmd/nfpm
+
+# The architectures of a release: those for which there is a compiler.
+RELEASED := $(foreach arch,amd64 arm64,$(if $(shell command -v $(firstword $(TOOLS_$(arch)))),$(arch)))
+
+release: bin/nfpm ## an archive and packages for each architecture that has its tools, with checksums, in dist/
+	@$(foreach arch,$(filter-out $(RELEASED),amd64 arm64),echo "left out: linux/$(arch): want $(firstword $(TOOLS_$(arch))): apt-get install $(wordlist 2,3,$(TOOLS_$(arch)))";)
+	@test -n "$(RELEASED)" || { echo "want a compiler for amd64 or arm64, got none" >&2; exit 1; }
+	@rm -rf $(addprefix build/,$(RELEASED))
+	@$(MAKE) --no-print-directory $(foreach arch,$(RELEASED),build/$(arch)/THIRD-PARTY-LICENCES $(foreach file,out_amberflo.so meterctl,build/$(arch)/$(file) build/$(arch)/$(file).cdx.json))
+	test/tools/release.sh $(VERSION) $(RELEASED)
 
 clean: ## remove what was built
 	rm -rf out_amberflo.so out_amberflo.so.cdx.json out_amberflo.h bin build dist

@@ -5,6 +5,8 @@
 #ifndef AMBERFLO_HOST_H
 #define AMBERFLO_HOST_H
 
+#include <stddef.h>
+
 /* Whether what FLBPluginInit got is enough to start on; 1 or 0. */
 int amberflo_host_suffices(void *plugin);
 
@@ -39,7 +41,25 @@ int amberflo_offer_options(void *definition, const struct amberflo_option *optio
 /* Has the host offer a chunk again as often as it takes; 1 if it does. */
 int amberflo_retry_without_limit(void *instance);
 
-/* To be called before the instance goes; see workers.c. */
+/* Whether a chunk is a file's, and not in the host's memory alone; 1 where that cannot be told. */
+int amberflo_is_stored(const void *chunk);
+
+/* How many bytes a block of the host's allocator has; NULL if that cannot be told. */
+size_t (*amberflo_usable_size(void))(void *);
+
+/* Keeps the host from starting the workers of an instance, in its Init; see pool.c. */
+void amberflo_hold_workers(void *instance);
+
+/* Starts those of the engine of this thread, before it runs. */
+void amberflo_start_workers(void);
+
+/* Drops what was held and never started, because the host gave up before it ran. */
+void amberflo_forget_workers(void);
+
+/* Whether workers.c is needed: the host started some by itself. */
+int amberflo_host_starts_workers(void);
+
+/* To be called before such an instance goes; see workers.c. */
 void amberflo_quiet_workers(void);
 
 #endif

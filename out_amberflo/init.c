@@ -56,7 +56,11 @@ static int refuse(const char *why)
 
 int FLBPluginRegister(void *def)
 {
-    return forked() ? -1 : goRegister(def);
+    if (forked()) {
+        return -1;
+    }
+    amberflo_forget_workers();
+    return goRegister(def);
 }
 
 int FLBPluginInit(void *plugin)
@@ -70,7 +74,17 @@ int FLBPluginInit(void *plugin)
         return refuse("want a program with Fluent Bit's interface for outputs written in Go (2.1 or later), got "
                       "one without output_get_property or a context. Load it with -e in Fluent Bit.");
     }
+    amberflo_hold_workers(amberflo_instance(plugin));
     return goInit(plugin);
+}
+
+int FLBPluginOutputPreRun(int hot_reload)
+{
+    (void) hot_reload;
+    if (!forked()) {
+        amberflo_start_workers();
+    }
+    return FLB_OK;
 }
 
 int FLBPluginFlushCtx(void *context, void *data, int length, char *tag)
@@ -81,7 +95,7 @@ int FLBPluginFlushCtx(void *context, void *data, int length, char *tag)
 void FLBPluginOutputPreExit(int by_reload)
 {
     (void) by_reload;
-    if (!forked()) {
+    if (!forked() && amberflo_host_starts_workers()) {
         amberflo_quiet_workers();
     }
 }

@@ -48,14 +48,21 @@ static void *symbol(const char *name)
     return dlsym(RTLD_DEFAULT, name);
 }
 
-static int has_room(void *definition)
+size_t (*amberflo_usable_size(void))(void *)
 {
     size_t (*usable)(void *) = symbol("malloc_usable_size");
     void *allocate = symbol("calloc");
     Dl_info of_usable, of_allocate;
 
     return usable != NULL && allocate != NULL && dladdr((void *) usable, &of_usable) != 0 && dladdr(allocate, &of_allocate) != 0 &&
-           of_usable.dli_fbase == of_allocate.dli_fbase && usable(definition) >= sizeof(struct definition);
+           of_usable.dli_fbase == of_allocate.dli_fbase ? usable : NULL;
+}
+
+static int has_room(void *definition)
+{
+    size_t (*usable)(void *) = amberflo_usable_size();
+
+    return usable != NULL && usable(definition) >= sizeof(struct definition);
 }
 
 /* How many entries the host finds in a table whose second one is size bytes behind the first. */
@@ -64,11 +71,12 @@ static int entries_found(size_t size)
     struct list *(*create)(void *, void *) = symbol("flb_config_map_create");
     void (*destroy)(struct list *) = symbol("flb_config_map_destroy");
     char table[3 * LARGEST_ENTRY] = {0};
+    const char *second = "b";
     struct list *all;
     int n = 0;
 
     ((struct entry *) table)->name = "a";
-    memcpy(table + size + offsetof(struct entry, name), &(const char *) {"b"}, sizeof(char *));
+    memcpy(table + size + offsetof(struct entry, name), &second, sizeof second);
     if (create == NULL || destroy == NULL || (all = create(NULL, table)) == NULL) {
         return 0;
     }

@@ -1,7 +1,7 @@
 /*
- * Fluent Bit starts the worker threads of an output written in Go twice and, at a stop or a hot reload, ends
- * those that it started last (5.1.1: flb_plugin_proxy.c:588, flb_output.c:1809). The others stay in their
- * event loop for ever. A timer wakes them every 1.5 s to look for connections of the output instance, which
+ * For hosts with which pool.c does not work: Fluent Bit starts the worker threads of an output written in Go
+ * twice and, at a stop or a hot reload, ends those that it started last. The others stay in their event loop
+ * for ever. A timer wakes them every 1.5 s to look for connections of the output instance, which
  * is freed by then, and Fluent Bit aborts within seconds.
  *
  * So their timers are disarmed: an output written in Go has no connections that Fluent Bit knows. A thread is

@@ -117,6 +117,12 @@ func (p *Instance) Stop() {
 	}
 }
 
+// NotStored tells that a chunk with a tag lies in the host's memory alone while it waits to be flushed.
+func (p *Instance) NotStored(tag string) {
+	p.log.Warn("chunks wait in memory: what Fluent Bit has not handed over is lost when it is killed. Set storage.path in [SERVICE] and "+
+		"storage.type filesystem in [INPUT], and Emitter_Storage.type filesystem in rewrite_tag and multiline; take processors away from this output", "tag", tag)
+}
+
 // flush is the scratch of one flush.
 type flush struct {
 	reader  *chunk.Reader

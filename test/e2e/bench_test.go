@@ -51,6 +51,7 @@ type bench struct {
 	credentials s3server.Credentials
 	env         []string // beyond the credentials
 	plugin      string
+	fluentBit   string
 	args        []string      // of the bundled host
 	pace        time.Duration // between chunks that the bundled host has not acknowledged yet
 	service     []string      // lines of Fluent Bit's [SERVICE]
@@ -80,7 +81,7 @@ func newBench(t *testing.T, program string) *bench {
 			t.Error(err)
 		}
 	})
-	return &bench{T: t, program: program, dir: dir, server: server, endpoint: server.Endpoint, credentials: server.Writer, plugin: pluginFile}
+	return &bench{T: t, program: program, dir: dir, server: server, endpoint: server.Endpoint, credentials: server.Writer, plugin: pluginFile, fluentBit: fluentBit}
 }
 
 func (b *bench) path(elem ...string) string {
@@ -173,7 +174,7 @@ func (b *bench) launch(in input, stay bool, sections []string) *process {
 	service := append([]string{"Flush 0.2", "Grace 5", "Parsers_File " + b.write("parsers.conf", []byte(parser)),
 		"scheduler.base 1", "scheduler.cap 1"}, b.service...)
 	conf = "[SERVICE]\n    " + strings.Join(service, "\n    ") + "\n\n[INPUT]\n    " + strings.Join(inputs, "\n    ") + "\n\n" + conf
-	return b.execute(name("log"), nil, fluentBit, "-e", b.plugin, "-c", b.write(name("conf"), []byte(conf)))
+	return b.execute(name("log"), nil, b.fluentBit, "-e", b.plugin, "-c", b.write(name("conf"), []byte(conf)))
 }
 
 // spool lists the files below a folder of store_dir, objects by their key, with their content.

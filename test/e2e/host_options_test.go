@@ -86,10 +86,35 @@ func TestNoChunkIsDroppedThoughRetryLimitIsNotSet(t *testing.T) {
 	}
 }
 
-// A definition as short as those of Fluent Bit 2.1 and 4.2.3, in a host that has no table of options: nothing is written behind it.
-func TestNothingIsOfferedToAHostWithoutATable(t *testing.T) {
+// What a host does not export for Retry_Limit is told.
+func TestWhereRetryLimitCannotBeSetIsTold(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bundledHost)
 	log := b.run(oneRecord, b.section())
 	b.wantLog(log, "[ warn]", "Retry_Limit cannot be set from here")
+}
+
+// test/host has the same with valgrind, without Go.
+func TestOptionsAreOfferedToAHostThatHasRoomForThem(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		abi, entries string
+		n            int
+	}{{"2.1", "96", 0}, {"4.2.3", "96", 0}, {"5.1.1", "0", 0}, {"5.1.1", "96", len(plugin.Options())}, {"5.1.1", "104", len(plugin.Options())}} {
+		t.Run(test.abi+" with entries of "+test.entries, func(t *testing.T) {
+			t.Parallel()
+			out, err := exec.Command(hostProgram, "-e", pluginFile, "--abi", test.abi, "--entries", test.entries, "--options").Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := bytes.Count(out, []byte("\n")); got != test.n {
+				t.Errorf("%d options, want %d:\n%s", got, test.n, out)
+			}
+			for _, o := range plugin.Options() {
+				if test.n > 0 && !bytes.Contains(out, []byte(" "+o.Key+" = "+o.Default+": "+o.Help+"\n")) {
+					t.Errorf("want %s with its default and help, got\n%s", o.Key, out)
+				}
+			}
+		})
+	}
 }

@@ -108,10 +108,17 @@ func TestReloadedUnderLoadNothingIsLostOrDoubled(t *testing.T) {
 		b.service = append(b.service, "Hot_Reload On")
 		b.behind(fault.Options{Rate: 0.3, Seed: *seed})
 		p := b.start(input{}, b.section("Workers 4", "total_file_size 30K", "upload_timeout 200ms", "upload_concurrency 4", "shutdown_timeout 500ms"))
-		for n := range 10 {
-			poster.await(b, 30)
+		const reloads, workers = 20, 4
+		var first int
+		for n := range reloads {
+			poster.await(b, 15)
 			p.signal(syscall.SIGHUP)
-			b.until(fmt.Sprintf("reload %d", n+1), func() bool { return lines(p.log.String(), "started", "bucket=") == n+2 })
+			b.until(fmt.Sprintf("reload %d", n+1), func() bool { return lines(p.log.String(), "successful reload done") == n+1 })
+			b.until("its workers", func() bool { return p.workers() == workers })
+			if n == 0 {
+				first = p.workerFiles()
+			}
+			b.until("the descriptors to be those after the first reload", func() bool { return p.workerFiles() == first })
 		}
 		poster.await(b, 30)
 		stop()

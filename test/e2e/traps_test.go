@@ -84,7 +84,7 @@ func TestEveryFluentBitsEventsAndDefinitionsAreUnderstood(t *testing.T) {
 		{"a whole number as time", event([]byte{0x92, 0xce, 0x69, 0xa7, 0xc0, 0x2c})},
 		{"a float as time", event([]byte{0x92}, appendMsgpack(nil, 1772535852.089))},
 	}
-	for _, abi := range []string{"2.1", "4.1", "5.1"} {
+	for _, abi := range []string{"2.1", "4.2.3", "5.1.1"} {
 		for _, threads := range []string{"1", "4"} {
 			t.Run("of "+abi+" with "+threads+" threads", func(t *testing.T) {
 				t.Parallel()

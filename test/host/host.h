@@ -1,5 +1,5 @@
 /* The parts of amberflo-host: conf.c reads a configuration, plugin.c speaks the
- * interface of Fluent Bit's Go proxy, run.c delivers chunks, options.c and feed.c
+ * interface of Fluent Bit's Go proxy, with definition.c for its registration, run.c delivers chunks, options.c and feed.c
  * read the command line and the chunks, main.c ties them together. */
 #ifndef AMBERFLO_HOST_H
 #define AMBERFLO_HOST_H
@@ -35,6 +35,38 @@ const char *section_get(const struct section *section, const char *key);
 /* Whether a Match pattern takes a tag: * stands for any characters, also for none. */
 bool tag_matches(const char *tag, const char *match);
 
+/* ---- definition.c ---- */
+
+/* struct flb_plugin_proxy_def of 5.1.1 (include/fluent-bit/flb_plugin_proxy.h). */
+struct proxy_def {
+    int type;
+    int proxy;
+    int flags;
+    char *name;
+    char *description;
+    int event_type;   /* since 4.2.3 */
+    void *config_map; /* since 5.1.1 */
+};
+
+struct definition {
+    struct proxy_def *def;
+    size_t size; /* of it in the version that the host is */
+    unsigned char *wall, *behind;
+    size_t behind_size;
+    bool overwritten;
+};
+
+/* Whether abi is a version that the host can be: 2.1, 4.2.3 or 5.1.1. */
+bool definition_known(const char *abi);
+void definition_make(struct definition *d, const char *abi);
+/* Notes, and says once, that something was written behind the definition. */
+void definition_check(struct definition *d, const char *after);
+void definition_free(struct definition *d);
+/* One line for each option that the plugin offered. */
+void definition_print_options(const struct definition *d);
+/* Makes the entries of a table of options size bytes long, 96 or 104; with 0 the host can make none. False for another. */
+bool entries_are(size_t size);
+
 /* ---- plugin.c ---- */
 
 enum { FLB_ERROR = 0, FLB_OK = 1, FLB_RETRY = 2 };
@@ -52,11 +84,11 @@ struct instance {
 
 struct plugin;
 
-/* Loads and registers. abi is "5.1", "4.1" or "2.1": how long the definition is that the
- * plugin may fill. NULL after an error, which it has printed. */
+/* Loads and registers, with the definition of abi. NULL after an error, which it has printed. */
 struct plugin *plugin_open(const char *path, const char *abi, bool hot_reload);
 /* Initialises one instance per section that names this plugin. */
 bool plugin_init(struct plugin *plugin, const struct section *sections, bool may_reload);
+void plugin_print_options(const struct plugin *plugin);
 size_t plugin_instances(const struct plugin *plugin);
 const char *plugin_match(const struct plugin *plugin, size_t instance);
 /* Safe from several threads. The answer is the plugin's, whatever it is. */
@@ -134,7 +166,7 @@ struct options {
     struct section overrides;
     size_t repeat, reloads, reload_every;
     double seconds, wait, daemon;
-    bool json;
+    bool json, list;
     char **files;
     size_t file_count;
 };

@@ -19,14 +19,14 @@ import (
 	"time"
 )
 
-var hostProgram, toyPlugin string
+var hostProgram, toyPlugin, offeringPlugin string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "amberflo-host")
 	if err != nil {
 		panic(err)
 	}
-	hostProgram, toyPlugin = filepath.Join(dir, "amberflo-host"), filepath.Join(dir, "toy.so")
+	hostProgram, toyPlugin, offeringPlugin = filepath.Join(dir, "amberflo-host"), filepath.Join(dir, "toy.so"), filepath.Join(dir, "offers.so")
 	sources, _ := filepath.Glob("*.c")
 	strict := []string{"-O2", "-Wall", "-Wextra", "-Werror"}
 	build := func(args ...string) {
@@ -35,8 +35,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	build(append(append([]string{"-o", hostProgram}, sources...), "-ldl", "-pthread")...)
+	build(append(append([]string{"-o", hostProgram}, sources...), "-ldl", "-pthread", "-Wl,--export-dynamic-symbol=flb_*")...)
 	build("-shared", "-fPIC", "-o", toyPlugin, "testdata/plugin.c")
+	build("-shared", "-fPIC", "-o", offeringPlugin, "testdata/offers.c", "../../out_amberflo/options.c")
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
@@ -314,7 +315,7 @@ func TestWritingPastTheDefinitionIsAnError(t *testing.T) {
 	for _, test := range []struct {
 		abi  string
 		exit int
-	}{{"2.1", 2}, {"4.1", 0}, {"5.1", 0}} {
+	}{{"2.1", 2}, {"4.2.3", 0}, {"5.1.1", 0}} {
 		t.Run("a plugin that sets event_type on "+test.abi, func(t *testing.T) {
 			b := newBench(t, "TOY_WIDE=1")
 			r := b.run("--abi", test.abi, b.write("chunk", "c"))
@@ -328,6 +329,22 @@ func TestWritingPastTheDefinitionIsAnError(t *testing.T) {
 		b := newBench(t)
 		b.run("--abi", "2.1", b.write("chunk", "c")).want(t, 0, map[string]float64{"ok": 1})
 	})
+}
+
+func TestWritingATableWhereNoneFitsIsAnError(t *testing.T) {
+	for _, test := range []struct {
+		abi  string
+		exit int
+	}{{"2.1", 2}, {"4.2.3", 2}, {"5.1.1", 0}} {
+		t.Run("on "+test.abi, func(t *testing.T) {
+			b := newBench(t, "TOY_TABLE=1")
+			r := b.run("--abi", test.abi, b.write("chunk", "c"))
+			r.want(t, test.exit, map[string]float64{"ok": 1})
+			if got := strings.Contains(r.stderr, "FLBPluginRegister wrote at byte 4"); got != (test.exit == 2) {
+				t.Errorf("stderr %q", r.stderr)
+			}
+		})
+	}
 }
 
 func TestDaemon(t *testing.T) {

@@ -184,7 +184,7 @@ int main(int argc, char **argv)
 {
     static struct host host = {
         .start = 0,
-        .options = {.tag = "app.log", .abi = "5.1", .repeat = 1},
+        .options = {.tag = "app.log", .abi = "5.1.1", .repeat = 1},
         .run = {.threads = 1, .retry_delay = 0.2, .retry_limit = -1, .ack_fd = -1},
     };
     host.start = now();
@@ -212,5 +212,9 @@ int main(int argc, char **argv)
 
     if (!load(&host))
         return 1;
+    if (host.options.list) {
+        plugin_print_options(host.run.plugin);
+        return plugin_close(host.run.plugin, false) ? 0 : 2;
+    }
     return host.options.daemon > 0 ? work_as_daemon(&host) : work(&host);
 }

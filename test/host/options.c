@@ -36,8 +36,11 @@ static const char help[] =
     "  --ack-file FILE      append \"NUMBER TAG LENGTH\" when a chunk is answered FLB_OK (by\n"
     "                       every output it goes to); chunks are numbered from 0\n"
     "  --skip-acked FILE    leave out the chunks that FILE names (may be the ack file)\n"
-    "  --abi VERSION        the Fluent Bit to be: 5.1 (default), 4.1 or 2.1. They differ in\n"
+    "  --abi VERSION        the Fluent Bit to be: 5.1.1 (default), 4.2.3 or 2.1. They differ in\n"
     "                       the length of the definition; writing past it is an error\n"
+    "  --entries BYTES      how long an entry of a table of options is: 104 (default) or 96;\n"
+    "                       0 for a host that can make none\n"
+    "  --options            print the options that the plugin offers, and end\n"
     "  --daemon[=TIME]      fork after loading, as fluent-bit -d does; a child that is not\n"
     "                       initialised after TIME (10s) is ended. The parent waits for it\n"
     "  --scribble           overwrite a chunk's memory once its flush has returned\n"
@@ -85,7 +88,7 @@ static bool parse_property(const char *text, struct section *overrides)
     return true;
 }
 
-enum { THREADS = 256, REPEAT, RETRY_DELAY, RETRY_LIMIT, SECONDS, WAIT, RELOAD, RELOAD_EVERY, ACK, SKIP, ABI, DAEMON, SCRIBBLE, JSON };
+enum { THREADS = 256, REPEAT, RETRY_DELAY, RETRY_LIMIT, SECONDS, WAIT, RELOAD, RELOAD_EVERY, ACK, SKIP, ABI, ENTRIES, LIST, DAEMON, SCRIBBLE, JSON };
 
 static bool parse_option(int option, const char *arg, struct options *o, struct run *run)
 {
@@ -114,7 +117,9 @@ static bool parse_option(int option, const char *arg, struct options *o, struct 
     case SKIP: o->skip = arg; return true;
     case ABI:
         o->abi = arg;
-        return strcmp(arg, "5.1") == 0 || strcmp(arg, "4.1") == 0 || strcmp(arg, "2.1") == 0;
+        return definition_known(arg);
+    case ENTRIES: return (strcmp(arg, "0") == 0 && entries_are(0)) || (parse_count(arg, &n) && entries_are(n));
+    case LIST: o->list = true; return true;
     case DAEMON:
         o->daemon = 10;
         return !arg || (parse_time(arg, &o->daemon) && o->daemon >= 1);
@@ -128,7 +133,7 @@ static const struct option names[] = {
     {"threads", 1, 0, THREADS}, {"repeat", 1, 0, REPEAT}, {"retry-delay", 1, 0, RETRY_DELAY},
     {"retry-limit", 1, 0, RETRY_LIMIT}, {"seconds", 1, 0, SECONDS}, {"wait", 1, 0, WAIT},
     {"reload", 1, 0, RELOAD}, {"reload-every", 1, 0, RELOAD_EVERY}, {"ack-file", 1, 0, ACK},
-    {"skip-acked", 1, 0, SKIP}, {"abi", 1, 0, ABI}, {"daemon", 2, 0, DAEMON},
+    {"skip-acked", 1, 0, SKIP}, {"abi", 1, 0, ABI}, {"entries", 1, 0, ENTRIES}, {"options", 0, 0, LIST}, {"daemon", 2, 0, DAEMON},
     {"scribble", 0, 0, SCRIBBLE}, {"json", 0, 0, JSON}, {"help", 0, 0, 'h'}, {0, 0, 0, 0},
 };
 
@@ -150,7 +155,7 @@ bool parse_command_line(int argc, char **argv, struct options *o, struct run *ru
     }
     o->files = argv + optind;
     o->file_count = (size_t)(argc - optind);
-    if (!o->plugin || o->file_count == 0) {
+    if (!o->plugin || (o->file_count == 0 && !o->list)) {
         fprintf(stderr, "want a plugin (-e) and at least one chunk file or -; see -h\n");
         return false;
     }

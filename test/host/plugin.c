@@ -12,20 +12,10 @@
 #include <sys/time.h>
 #include <time.h>
 
-/* The layouts below are Fluent Bit's: include/fluent-bit/flb_plugin_proxy.h, flb_api.h and
- * src/proxy/go/go.h of 5.1.1. Fields are only ever added at the end. */
+/* The layouts below are Fluent Bit's: include/fluent-bit/flb_api.h and src/proxy/go/go.h of 5.1.1. Fields are only
+ * ever added at the end. */
 
 enum { OUTPUT_PLUGIN = 2, PROXY_GOLANG = 11 };
-
-struct proxy_def {
-    int type;
-    int proxy;
-    int flags;
-    char *name;
-    char *description;
-    int event_type;   /* since 4.1 */
-    void *config_map; /* since 5.1.1 */
-};
 
 struct api {
     const char *(*output_get_property)(const char *, struct instance *);
@@ -53,16 +43,12 @@ struct go_plugin {
 
 struct plugin {
     void *library;
-    struct proxy_def *def; /* def_size bytes, then the guard */
-    size_t def_size;
+    struct definition definition;
     struct api api;
     struct go_plugin go;
     struct instance *instances;
     size_t count;
-    bool overwritten;
 };
-
-enum { GUARD_BYTES = 64, GUARD = 0xA5 };
 
 static void log_line(const char *level, const char *format, va_list args)
 {
@@ -143,17 +129,6 @@ static int output_log_check(struct instance *ins, int level)
     return log_check(ins, level);
 }
 
-static void check_guard(struct plugin *plugin, const char *after)
-{
-    const unsigned char *guard = (const unsigned char *)plugin->def + plugin->def_size;
-    for (size_t i = 0; i < GUARD_BYTES && !plugin->overwritten; i++) {
-        if (guard[i] != GUARD) {
-            plugin->overwritten = true;
-            host_log("error", "[host] %s wrote at byte %zu of the plugin definition, which has %zu in this version", after, plugin->def_size + i, plugin->def_size);
-        }
-    }
-}
-
 /* ISO C has no cast from an object pointer to a function pointer; POSIX wants this copy. */
 static void symbol(struct plugin *plugin, const char *name, void *function)
 {
@@ -175,14 +150,14 @@ static bool register_plugin(struct plugin *plugin, const char *path, bool hot_re
         host_log("error", "[host] %s exports no FLBPluginRegister: want a plugin built with -buildmode=c-shared", path);
         return false;
     }
-    int answer = cb_register(plugin->def);
-    check_guard(plugin, "FLBPluginRegister");
+    int answer = cb_register(plugin->definition.def);
+    definition_check(&plugin->definition, "FLBPluginRegister");
     if (answer == -1) {
         host_log("error", "[host] %s: FLBPluginRegister answered -1", path);
         return false;
     }
-    if (plugin->def->type != OUTPUT_PLUGIN || plugin->def->proxy != PROXY_GOLANG || !plugin->def->name) {
-        host_log("error", "[host] %s: want an output plugin of the Go proxy, got type %d, proxy %d", path, plugin->def->type, plugin->def->proxy);
+    if (plugin->definition.def->type != OUTPUT_PLUGIN || plugin->definition.def->proxy != PROXY_GOLANG || !plugin->definition.def->name) {
+        host_log("error", "[host] %s: want an output plugin of the Go proxy, got type %d, proxy %d", path, plugin->definition.def->type, plugin->definition.def->proxy);
         return false;
     }
     symbol(plugin, "FLBPluginInit", &plugin->go.cb_init);
@@ -194,7 +169,7 @@ static bool register_plugin(struct plugin *plugin, const char *path, bool hot_re
         host_log("error", "[host] %s: want the symbols FLBPluginInit and FLBPluginFlushCtx", path);
         return false;
     }
-    plugin->go.name = must(strdup(plugin->def->name));
+    plugin->go.name = must(strdup(plugin->definition.def->name));
     return true;
 }
 
@@ -202,15 +177,7 @@ struct plugin *plugin_open(const char *path, const char *abi, bool hot_reload)
 {
     struct plugin *plugin = must(calloc(1, sizeof *plugin));
 
-    if (strcmp(abi, "5.1") == 0)
-        plugin->def_size = sizeof(struct proxy_def);
-    else if (strcmp(abi, "4.1") == 0)
-        plugin->def_size = offsetof(struct proxy_def, config_map);
-    else
-        plugin->def_size = offsetof(struct proxy_def, event_type);
-    plugin->def = must(calloc(1, plugin->def_size + GUARD_BYTES));
-    memset((unsigned char *)plugin->def + plugin->def_size, GUARD, GUARD_BYTES);
-
+    definition_make(&plugin->definition, abi);
     plugin->api = (struct api){
         .output_get_property = output_get_property,
         .input_get_property = no_property,
@@ -232,7 +199,7 @@ struct plugin *plugin_open(const char *path, const char *abi, bool hot_reload)
     } else {
         dlclose(plugin->library);
     }
-    free(plugin->def);
+    definition_free(&plugin->definition);
     free(plugin);
     return NULL;
 }
@@ -259,7 +226,7 @@ bool plugin_init(struct plugin *plugin, const struct section *sections, bool may
         plugin->go.o_ins = &plugin->instances[i];
         plugin->go.context = plugin->instances[i].context;
         int answer = plugin->go.cb_init(&plugin->go);
-        check_guard(plugin, "FLBPluginInit");
+        definition_check(&plugin->definition, "FLBPluginInit");
         if (answer <= 0) {
             host_log("error", "[go proxy]: plugin '%s' failed to initialize (instance %zu answered %d)", plugin->go.name, i, answer);
             /* As measured with 5.1.1: the failed one is never exited, those after it are,
@@ -273,6 +240,11 @@ bool plugin_init(struct plugin *plugin, const struct section *sections, bool may
     for (size_t i = 0; cb_pre_run && i < plugin->count; i++)
         cb_pre_run(may_reload);
     return true;
+}
+
+void plugin_print_options(const struct plugin *plugin)
+{
+    definition_print_options(&plugin->definition);
 }
 
 size_t plugin_instances(const struct plugin *plugin)
@@ -311,17 +283,17 @@ bool plugin_close(struct plugin *plugin, bool by_reload)
             plugin->go.cb_exit();
         free(plugin->instances[i].context);
     }
-    check_guard(plugin, "FLBPluginExitCtx");
+    definition_check(&plugin->definition, "FLBPluginExitCtx");
     symbol(plugin, "FLBPluginUnregister", &cb_unregister);
     if (cb_unregister)
-        cb_unregister(plugin->def);
-    check_guard(plugin, "FLBPluginUnregister");
+        cb_unregister(plugin->definition.def);
+    definition_check(&plugin->definition, "FLBPluginUnregister");
 
-    bool good = !plugin->overwritten;
+    bool good = !plugin->definition.overwritten;
     dlclose(plugin->library);
     free(plugin->instances);
     free(plugin->go.name);
-    free(plugin->def);
+    definition_free(&plugin->definition);
     free(plugin);
     return good;
 }

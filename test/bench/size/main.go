@@ -31,7 +31,7 @@ func run() error {
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "out_amberflo.so")
-	build := exec.Command("go", "build", "-tags", "codec.notfastpath", "-trimpath", "-buildmode=c-shared", "-o", file, "./out_amberflo")
+	build := exec.Command("go", "build", "-tags", "codec.notfastpath,netgo", "-trimpath", "-buildmode=c-shared", "-o", file, "./out_amberflo")
 	build.Env = append(os.Environ(), "CGO_ENABLED=1")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {

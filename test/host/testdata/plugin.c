@@ -63,6 +63,8 @@ int FLBPluginRegister(struct def *def)
     def->description = strdup("writes down what its host does");
     if (getenv("TOY_WIDE"))
         def->event_type = 1;
+    if (getenv("TOY_TABLE"))
+        def->config_map = def;
     note("register\n");
     return 0;
 }
