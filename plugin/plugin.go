@@ -285,7 +285,7 @@ func (p *Instance) setAside(w *flush) (dropped bool, err error) {
 
 // source identifies a chunk: the spool and the output it is for, its tag, its bytes.
 func (p *Instance) source(salt uint64, tag string, data []byte) spool.Source {
-	return spool.Source{Length: uint32(len(data)), Hash: xxh3.HashSeed(data, xxh3.HashStringSeed(tag, salt+uint64(p.number)))}
+	return spool.Source{Length: uint32(len(data)), Hash: xxh3.HashSeed(data, xxh3.HashStringSeed(tag, xxh3.HashStringSeed(p.name, salt)))}
 }
 
 // Reject is one line of rejected/<day>.ndjson.

@@ -363,7 +363,7 @@ func TestEqualRejectsOfTwoSpoolsHaveTwoIDs(t *testing.T) {
 }
 
 func TestAChunkIsKnownByItsOutputItsTagAndItsBytes(t *testing.T) {
-	p, other := &Instance{number: 0}, &Instance{number: 1}
+	p, other := &Instance{name: "amberflo.0"}, &Instance{name: "bill"}
 	same := p.source(7, "app", []byte("chunk"))
 	if same != p.source(7, "app", []byte("chunk")) {
 		t.Error("the same chunk has two identities")

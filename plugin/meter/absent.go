@@ -50,14 +50,14 @@ func (c *compiler) absent(value string) (a absence) {
 		var err *syntaxError
 		if q := s.peek(); q == '"' || q == '\'' {
 			text, err = s.quoted()
-		} else if text = strings.TrimSpace(s.while(func(c byte) bool { return c != ',' && c != '$' })); s.peek() == '$' {
+		} else if text = s.while(func(c byte) bool { return !isSpace(c) && strings.IndexByte(",;|$", c) < 0 }); s.peek() == '$' {
 			err = s.fail("texts, not fields")
 		} else if text == "" {
 			err = &syntaxError{want: `a text such as -, or "" for none`, at: at}
 		}
 		s.blanks()
 		if err == nil && !s.done() && s.peek() != ',' {
-			err = s.fail("a comma or the end")
+			err = s.fail("a comma, or quotes around a text with blanks")
 		}
 		if err != nil {
 			c.failAt("absent", value, example, err)
@@ -141,7 +141,7 @@ func (a *absence) hasNumber(v []byte) bool {
 var nothingWords = []string{
 	"null", "(null)", "<null>", "[null]", "nil", "<nil>", "%!s(<nil>)", "none", "(none)", "<none>", "n/a", "na", "#n/a", "nan", `\n`, "undefined", "unknown",
 	"(unknown)", "<unknown>", "(not set)", "not set", "not_set", "(empty)", "<empty>", "empty", "missing", "<no value>", "[object object]", "{}", "[]",
-	"--", "-, -", "- : -", "-/-", `"-"`, `""`, "''", "00000000-0000-0000-0000-000000000000",
+	"-", "--", "-, -", "- : -", "-/-", `"-"`, `""`, "''", "00000000-0000-0000-0000-000000000000",
 }
 
 // nothingByLength are nothingWords by their length.

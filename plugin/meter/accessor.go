@@ -24,6 +24,7 @@ import (
 // nothing.
 type accessor struct {
 	source string // as the user wrote it
+	name   string // behind its $, without quotes; "" for $['…']
 	root   root
 	field  int // fromRecord: index of Event.Field; fromTag: index into Mapper.tags
 	steps  []step
@@ -130,7 +131,7 @@ func (s *scanner) accessor(fields *fieldSet) (*accessor, *syntaxError) {
 	from := s.i
 	s.i++
 	a := &accessor{}
-	var name string
+	name := ""
 	switch {
 	case isLetter(s.peek()):
 		name = s.while(inIdentifier)
@@ -157,7 +158,7 @@ func (s *scanner) accessor(fields *fieldSet) (*accessor, *syntaxError) {
 		}
 		a.steps = append(a.steps, step)
 	}
-	a.source = s.s[from:s.i]
+	a.source, a.name = s.s[from:s.i], name
 
 	switch {
 	case name == "TAG":

@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -125,6 +126,9 @@ func (s *scanner) condition(fields *fieldSet) (c condition, err *syntaxError) {
 	}
 }
 
+// ranges are what people write for several numbers: 400-499, 4xx, 4*.
+var ranges = regexp.MustCompile(`^\d+(-\d+|[xX]+|\*)$`)
+
 // comparand takes a literal, and the blanks around it.
 func (s *scanner) comparand() (o operandOf, err *syntaxError) {
 	s.blanks()
@@ -136,6 +140,10 @@ func (s *scanner) comparand() (o operandOf, err *syntaxError) {
 		}
 	} else if o.text = s.while(inBareWord); o.text == "" || s.peek() == '$' {
 		err = &syntaxError{want: "a text or a number, not a field", at: at}
+	} else if strings.EqualFold(o.text, "null") || strings.EqualFold(o.text, "nil") {
+		err = &syntaxError{want: "is present or is absent: nothing is no text (quotes make one of it)", at: at}
+	} else if ranges.MatchString(o.text) {
+		err = &syntaxError{want: "a number; a range is >= 400 and <= 499 (quotes make a text of it)", at: at}
 	}
 	if err != nil {
 		return o, err

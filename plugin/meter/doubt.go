@@ -2,14 +2,15 @@ package meter
 
 // Kinds of doubts. They are stable: people and counters go by them, as by the reasons of refusals.
 const (
-	BeyondDouble   = "beyond_double"    // a value with more digits than a double keeps: most readers see another number
-	WordForNothing = "word_for_nothing" // a customer, meter, id or dimension such as null or N/A, which absent does not have
-	NoName         = "no_name"          // a dimension without a name was left out
-	CutDimension   = "cut_dimension"    // long_dimensions cut: a value was cut to 200 characters
+	BeyondDouble    = "beyond_double"    // a value with more digits than a double keeps: most readers see another number
+	WordForNothing  = "word_for_nothing" // a customer, meter, id or dimension such as null or N/A, which absent does not have
+	HiddenCharacter = "hidden_character" // a customer, meter or id with a character that nobody sees, such as a colour's
+	NoName          = "no_name"          // a dimension without a name was left out
+	CutDimension    = "cut_dimension"    // long_dimensions cut: a value was cut to 200 characters
 )
 
 // Doubts are all kinds of them. OutsideWindow is one too, if it is not refused.
-var Doubts = []string{OutsideWindow, BeyondDouble, WordForNothing, NoName, CutDimension}
+var Doubts = []string{OutsideWindow, BeyondDouble, WordForNothing, HiddenCharacter, NoName, CutDimension}
 
 // Doubt is something about records that were metered all the same, which somebody should know of.
 type Doubt struct {

@@ -23,6 +23,9 @@ func (s *scanner) operand(fields *fieldSet, inList bool) (o operand, err *syntax
 			o.plain = s.while(inBareWord)
 		} else {
 			o.plain = strings.TrimSpace(s.while(func(c byte) bool { return c != '$' }))
+			if comma := strings.IndexByte(o.plain, ','); comma >= 0 {
+				return o, &syntaxError{want: "one text, or quotes around one with a comma", at: from + comma}
+			}
 			for i := from + 1; i < s.i; i++ { // Fluent Bit has no comments behind a value
 				if s.s[i] == '#' && isSpace(s.s[i-1]) {
 					return o, &syntaxError{want: "no comment behind a value, or quotes around a text with a #", at: i}

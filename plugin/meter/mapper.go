@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
@@ -302,27 +303,44 @@ func (m *Mapper) appendFound(dst, v []byte, from *accessor, list []*accessor, ru
 		}
 		return append(dst, '"'), nil
 	}
+	start := len(dst)
 	dst, ok := appendTextOf(dst, v, text)
 	if !ok {
 		return dst, refuse(BadUTF8, rule.option, "UTF-8", from, v)
 	}
-	if hasReplacement(text) {
-		return dst, refuse(BadUTF8, rule.option, "a text without U+FFFD, which a broken one has become on its way,", from, v)
+	if mayBeOdd(dst[start:], text) {
+		if bytes.Contains(text, []byte("\ufffd")) {
+			return dst, refuse(BadUTF8, rule.option, "a text without U+FFFD, which a broken one has become on its way,", from, v)
+		}
+		if bytes.IndexFunc(text, isHidden) >= 0 {
+			m.doubts.add(HiddenCharacter, rule.option, from)
+		}
 	}
-	if isNoName(text) {
+	if isNoName(text) || rule == &idText && isZeros(text) {
 		m.doubts.add(WordForNothing, rule.option, from)
 	}
 	return dst, nil
 }
 
-// hasReplacement tells if text holds U+FFFD, which stands where a decoder found what was no text.
-func hasReplacement(text []byte) bool {
+// mayBeOdd tells if a text may hold a character that nobody sees, or U+FFFD: in JSON it got longer, or has bytes of those.
+func mayBeOdd(json, text []byte) bool {
+	if len(json) != len(text)+2 {
+		return true
+	}
 	for _, c := range text {
-		if c == 0xef { // which few texts have
-			return bytes.Contains(text, []byte("\ufffd"))
+		if c == 0xe2 || c == 0xef || c == 0xc2 { // which few texts have
+			return true
 		}
 	}
 	return false
+}
+
+// isHidden tells if nobody sees a character: one that controls a terminal or the direction of text, or has no width.
+func isHidden(r rune) bool { return unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) }
+
+// isZeros tells if an id is one that says that there is none.
+func isZeros(text []byte) bool {
+	return text[0] == '0' && len(bytes.Trim(text, "0-")) == 0
 }
 
 func (m *Mapper) appendName(dst []byte, mt *meter) ([]byte, *Refusal) {

@@ -367,6 +367,9 @@ func (c *compiler) time(value, format string) {
 		}
 	}
 	f, want := compileTimeFormat(format)
+	if want == "" && f.kind != timeAuto && value == "" {
+		want = "meter_time beside it, which names the field that has this format"
+	}
 	if want != "" {
 		c.fail("meter_time_format", format, want, "%d/%b/%Y:%H:%M:%S %z")
 	}

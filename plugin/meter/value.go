@@ -83,7 +83,12 @@ func (s *scanner) terms(fields *fieldSet) (list []term, err *syntaxError) {
 
 func (s *scanner) term(t *term, fields *fieldSet) (err *syntaxError) {
 	if s.peek() == '$' {
-		if t.from, err = s.accessor(fields); err == nil && t.unit != nil {
+		at := s.i
+		switch t.from, err = s.accessor(fields); {
+		case err != nil:
+		case strings.ContainsAny(t.from.name, "/*"):
+			err = &syntaxError{want: "no calculation but + (a field with a / in its name is written $['a/b'])", at: at + 1 + strings.IndexAny(t.from.name, "/*")}
+		case t.unit != nil:
 			err = s.bareUnit(t)
 		}
 		return err
