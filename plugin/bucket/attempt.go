@@ -13,8 +13,9 @@ import (
 // An attempt at a put ends for want of progress, not for the time that it takes in all: on a slow link, attempts that are
 // bounded in total time are begun again and again, and none ends.
 //
-// Progress is a byte that the other side has acknowledged, or one that came from it. Once all bytes are there, who took them
-// may have to carry them on as slowly: the answer has time for each of them. Tests shorten stallTimeout.
+// Progress is a byte that the other side has acknowledged. Bytes that come from it are none: an answer is short, and one that
+// trickles would never end. Once all bytes are there, who took them may have to carry them on as slowly: the answer as a whole
+// has time for each of them. Tests shorten stallTimeout.
 var stallTimeout = 30 * time.Second
 
 // slowestServer is what a server is waited for, in bytes a second, once it has all of them.
@@ -92,7 +93,7 @@ func (a *attempt) run(ctx context.Context, cancel context.CancelCauseFunc) {
 		if time.Since(since) >= limit {
 			where := "while it was being sent"
 			if gone {
-				where = "after all of it had gone out: no answer"
+				where = "after all of it had gone out: no whole answer"
 			}
 			cancel(fmt.Errorf("%w for %s, %s (%d bytes)", ErrStalled, limit, where, a.size))
 			return
@@ -100,13 +101,13 @@ func (a *attempt) run(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 }
 
-// moved is a number that grows with each step and each byte, 0 before the request has begun; gone tells if the other side has
+// moved is a number that grows with each step and each byte sent, 0 before the request has begun; gone tells if the other side has
 // all of it.
 func (a *attempt) moved() (n int64, gone bool) {
 	n = a.steps.Load()
 	if c := a.conn.Load(); c != nil {
 		unsent := c.unsent()
-		n += c.written.Load() - unsent + c.read.Load()
+		n += c.written.Load() - unsent
 		gone = a.sent.Load() && unsent == 0
 	}
 	return n, gone

@@ -138,7 +138,7 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 			err = b.putObject(watched, in, sum)
 		}
 	}
-	if stalled := context.Cause(watched); errors.Is(stalled, ErrStalled) && statusOf(err) == 0 {
+	if stalled := context.Cause(watched); errors.Is(stalled, ErrStalled) && err != nil && statusOf(err) < 300 {
 		err = &smithyhttp.RequestSendError{Err: stalled}
 		b.wire.transport.Load().CloseIdleConnections() // which may be as dead
 	}
@@ -174,7 +174,7 @@ func (b *Bucket) Probe(ctx context.Context, key string) error {
 	for range 3 { // an answer that is cut off does not tell why
 		in := b.object(key, strings.NewReader("[]\n"))
 		in.ContentMD5 = aws.String("1B2M2Y8AsgTpgAmY7PhCfg==") // of no bytes at all
-		if err = b.putObject(ctx, in, sum); !cutOff(err) {
+		if err = b.putObject(ctx, in, sum); !cutOff(err) || ctx.Err() != nil {
 			break
 		}
 	}

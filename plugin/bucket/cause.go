@@ -237,14 +237,14 @@ func (b *Bucket) explain(ctx context.Context, op, key string, err error) error {
 		e.Kind, e.Hint = credentials.judge(ctx, f)
 	case errors.As(err, &body):
 		e.Kind, e.Hint = Unreadable, "check the disk that holds it"
-	case errors.As(err, &proof), errors.Is(err, errNotS3):
+	case errors.As(err, &proof), errors.Is(err, errNotS3), errors.Is(err, errTooLong) && e.Status < 300:
 		e.Kind, e.Hint = Unproven, f.fill("check endpoint, {endpoint}, and what stands between here and it, such as a proxy or a gateway")
 	case errors.As(err, &proxy):
 		e.Kind, e.Hint = Proxy, f.fill(proxyHint)
 	case errors.As(err, &untrusted):
 		b.renewTransport(ctx)
 		e.Kind, e.Hint = Unreachable, f.fill("who answers for {endpoint} has a certificate that is not trusted here: set AWS_CA_BUNDLE to a file with its issuer, which is read again after each such failure; or check what stands between")
-	case cutOff(err):
+	case e.Status >= 300 && cutOff(err):
 		e.Kind, _ = f.judge()
 	case e.Status >= 300:
 		e.Kind, e.Hint = f.judge()
@@ -279,12 +279,12 @@ func statusOf(err error) int {
 	return answer.Response.StatusCode
 }
 
-// cutOff tells if S3 answered with a status, and the connection broke before the reason had come. That happens where a
-// server closes it with a body unread.
+// cutOff tells if S3 answered with a status, and the reason did not come to its end. That happens where a server closes the
+// connection with a body unread.
 func cutOff(err error) bool {
 	var read *smithy.DeserializationError
 	var broke *net.OpError
-	return errors.As(err, &read) && (errors.As(read, &broke) || errors.Is(read, io.ErrUnexpectedEOF))
+	return errors.As(err, &read) && (errors.As(read, &broke) || errors.Is(read, io.ErrUnexpectedEOF) || errors.Is(read, ErrStalled) || errors.Is(read, context.DeadlineExceeded))
 }
 
 // retryAfter reads seconds or an HTTP date, RFC 9110 section 10.2.3.

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // renewBefore is how long before their end credentials are renewed.
@@ -58,6 +59,7 @@ func (o Options) read(ctx context.Context, more ...func(*config.LoadOptions) err
 		config.WithLogger(logging.Nop{}),
 		config.WithDefaultsMode(aws.DefaultsModeStandard),
 		config.WithRetryer(noRetries),
+		config.WithAPIOptions([]func(*middleware.Stack) error{bounded}),
 	)
 	if o.Profile != "" {
 		options = append(options, config.WithSharedConfigProfile(o.Profile))
@@ -80,12 +82,13 @@ func cacheFor(c *aws.CredentialsCacheOptions) { c.ExpiryWindow = renewBefore }
 // gives: a pod's STS is there, and not where the bucket is.
 func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 	o := c.opts
-	cfg, err := o.read(ctx, config.WithDefaultRegion(o.Region),
+	cfg, err := o.read(ctx, config.WithDefaultRegion(o.Region), config.WithAPIOptions([]func(*middleware.Stack) error{quoted}),
 		config.WithCredentialsCacheOptions(cacheFor),
 		config.WithEndpointCredentialOptions(func(e *endpointcreds.Options) { e.HTTPClient = newClient() }),
 		config.WithWebIdentityRoleCredentialOptions(func(w *stscreds.WebIdentityRoleOptions) {
 			if o.STSEndpoint != "" {
-				w.Client = sts.New(sts.Options{Region: o.stsRegion(o.Region), BaseEndpoint: &o.STSEndpoint, HTTPClient: newClient(), Retryer: noRetries()})
+				w.Client = sts.New(sts.Options{Region: o.stsRegion(o.Region), BaseEndpoint: &o.STSEndpoint, HTTPClient: newClient(), Retryer: noRetries(),
+					APIOptions: []func(*middleware.Stack) error{bounded, quoted}})
 			}
 		}))
 	if err != nil {
