@@ -192,15 +192,19 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		ev := w.reader.Event()
 		var n int
 		var refusal *meter.Refusal
+		from := len(buf)
 		if buf, n, refusal = w.mapper.Append(buf, tag, ev); refusal != nil {
 			w.rejects = appendReject(w.rejects, Reject{
 				ID: fmt.Sprintf("%016x-%d", source.Hash, events), Reason: refusal.Reason, Detail: refusal.Detail, Output: p.name, Tag: tag,
 			}, ev)
 			w.refused = append(w.refused, refusal)
-		} else if n == 0 {
-			ignored++
-		} else if surveying {
-			p.watch.look(tag, ev)
+		} else {
+			if n == 0 {
+				ignored++
+			}
+			if surveying {
+				p.watch.look(tag, ev, buf[from:])
+			}
 		}
 		if n == 0 && p.watch.wantsNames.Load() {
 			p.watch.unmeteredEvent(ev)

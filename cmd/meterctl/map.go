@@ -188,10 +188,11 @@ func (r *mapRun) write(name, tag string, refusal *meter.Refusal) error {
 	r.samples++
 	if refusal != nil {
 		fmt.Fprintf(r.notes, "%s: %s: %s\n", name, refusal.Reason, refusal.Detail)
-	} else if len(r.mapping.lines) > 0 {
-		r.survey.Look(tag, r.reader.Event())
-	} else if r.unbilled == nil {
-		r.unbilled, _ = meter.Keys(r.reader.Event(), 12)
+	} else {
+		r.survey.Look(tag, r.reader.Event(), r.mapping.lines)
+		if len(r.mapping.lines) == 0 && r.unbilled == nil {
+			r.unbilled, _ = meter.Keys(r.reader.Event(), 12)
+		}
 	}
 	r.records += bytes.Count(r.mapping.lines, []byte{'\n'})
 	_, err := r.out.Write(r.mapping.lines)

@@ -52,7 +52,7 @@ var formats = map[string]struct {
 }{
 	"json": {"    Format json\n", []string{
 		`{"a":1e309}`, `{"a":18446744073709551616}`, `{"a":-9223372036854775809,"b":-0,"c":1.0,"d":1e2}`, `{"a":"\ud83dA","c":"\u0000x"}`,
-		`{"a":1,"a":2}`, `{"a":NaN}`, `{"a":1} x`, `{"a":1}{"a":2}`, `[{"a":1}]`, `5`, `{"a":1,}`, `{}`, ` {"a": 1e-400}`, "{\"a\":\"caf\xe9\"}", "\ufeff{\"a\":1}",
+		`{"a":1,"a":2}`, `{"a":NaN}`, `{"a":1} x`, `{"a":1} trailing`, `{"a":1} true`, `{"a":1} nope`, `{"a":1}{"a":2}`, `[{"a":1}]`, `5`, `{"a":1,}`, `{}`, ` {"a": 1e-400}`, "{\"a\":\"caf\xe9\"}", "\ufeff{\"a\":1}",
 		`{"a":{"b":[1,"x",null,true,{}]}}`, `{"a":1} {"a":2}`, `{"a":1} 5`, `{"a":1} "x"`, `not json`,
 	}},
 	"json with a time": {"    Format json\n    Time_Key time\n    Time_Format %Y-%m-%dT%H:%M:%S.%L%z\n", []string{

@@ -309,7 +309,7 @@ func (m *Mapper) appendFound(dst, v []byte, from *accessor, list []*accessor, ru
 	if hasReplacement(text) {
 		return dst, refuse(BadUTF8, rule.option, "a text without U+FFFD, which a broken one has become on its way,", from, v)
 	}
-	if isNothingWord(text) {
+	if isNoName(text) {
 		m.doubts.add(WordForNothing, rule.option, from)
 	}
 	return dst, nil

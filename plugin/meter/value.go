@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -215,7 +214,9 @@ func (m *Mapper) addItem(total *decimal.Number, t *term, v []byte) (want string)
 		if !ok {
 			return wantNumber
 		}
-		text = n
+		if text = n; !isExact(v) {
+			m.doubts.add(BeyondDouble, m.rules.valueOption, t.from)
+		}
 	}
 	n, want := readItem(t, text)
 	switch {
@@ -295,8 +296,8 @@ func (u *unit) read(text []byte) (total decimal.Number, want string) {
 	return total, ""
 }
 
-// addItems adds the numbers of a list: one of msgpack, or a text in which they are parted by blanks, or by a comma, colon
-// or semicolon with a blank behind it, as nginx does it. Without the blank, 1,234 is no list.
+// addItems adds the numbers of a list: one of msgpack, or a text in which they are parted by a comma, colon or semicolon
+// with a blank behind it, as nginx does it. Without either, 1,234 and 1 234 are no lists.
 func (m *Mapper) addItems(total *decimal.Number, t *term, v []byte) (want string) {
 	m.eachItem(v, func(item []byte, packed bool) bool {
 		if packed {
@@ -320,7 +321,7 @@ func (m *Mapper) addItems(total *decimal.Number, t *term, v []byte) (want string
 		return want == ""
 	})
 	if want == wantNumber {
-		want = "numbers, parted by blanks, or by a comma, colon or semicolon and a blank"
+		want = "numbers, parted by a comma, colon or semicolon and a blank"
 	}
 	return want
 }
@@ -359,22 +360,12 @@ func (m *Mapper) eachItem(v []byte, do func(item []byte, packed bool) bool) {
 	}
 	for len(text) > 0 {
 		end := 0
-		for end < len(text) && !isSpace(text[end]) {
+		for end < len(text) && !(strings.IndexByte(",:;", text[end]) >= 0 && end+1 < len(text) && isSpace(text[end+1])) {
 			end++
 		}
-		item := text[:end]
-		text = bytes.TrimLeft(text[end:], " \t\r\n")
-		// The blank between a number and its unit belongs to both.
-		if len(item) > 0 && isDigit(item[len(item)-1]) && len(text) > 0 && (isLetter(text[0]) || text[0] >= utf8.RuneSelf) {
-			end = 0
-			for end < len(text) && !isSpace(text[end]) {
-				end++
-			}
-			item = append(slices.Clone(item), text[:end]...)
-			text = bytes.TrimLeft(text[end:], " \t\r\n")
-		}
-		if len(text) > 0 { // behind the last one, a comma has nothing to part
-			item = bytes.TrimRight(item, ",:;")
+		item := bytes.TrimSpace(text[:end])
+		if text = text[end:]; len(text) > 0 {
+			text = bytes.TrimSpace(text[1:])
 		}
 		if len(item) > 0 && !do(item, false) {
 			return

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -24,12 +25,15 @@ func Object(text []byte) (Map, error) {
 	return object, nil
 }
 
+// secondValue is what begins like another value of JSON, and not just with some text.
+var secondValue = regexp.MustCompile(`^(?:[{["0-9-]|true|false|null)`)
+
 // lineObject is Object as the json parser has it: a number beyond the range of a double is no JSON, and what stands behind the
 // object does not count unless it is another one.
 func lineObject(text []byte) (Map, error) {
 	object, rest, err := read(text, true)
 	if err == nil {
-		if rest = bytes.TrimSpace(rest); len(rest) > 0 && strings.IndexByte(`{["-0123456789tfn`, rest[0]) >= 0 {
+		if rest = bytes.TrimSpace(rest); secondValue.Match(rest) {
 			err = errors.New("a second value")
 		}
 	}

@@ -44,6 +44,8 @@ func TestFormats(t *testing.T) {
 		"json":                               {"Format json", `{"a":1,"b":"x","a":2.5}`, `["a" '\x01' "b" "x" "a" %!q(float64=2.5)]`},
 		"json beyond a double":               {"Format json", `{"a":1e309}`, "no"},
 		"json with something behind it":      {"Format json", `{"a":true} x`, `["a" %!q(bool=true)]`},
+		"json with a word behind it":         {"Format json", `{"a":true} trailing`, `["a" %!q(bool=true)]`},
+		"json with null behind it":           {"Format json", `{"a":true} null`, "no"},
 		"two objects":                        {"Format json", `{"a":true}{"a":false}`, "no"},
 		"json with a byte that is no UTF-8":  {"Format json", "{\"a\":\"\xff\"}", `["a" "\xff"]`},
 		"regex":                              {access, "acme 12", `["user" "acme" "size" "12"]`},
