@@ -120,6 +120,9 @@ func TestAnAttemptEndsWhenNothingMoves(t *testing.T) {
 	}
 }
 
+// unhurried is what a long answer begins after: net/http breaks one off that begins before it knows that the request is sent.
+const unhurried = 50 * time.Millisecond
+
 // serve answers each connection with what says writes once the request is there.
 func serve(t *testing.T, says func(net.Conn)) string {
 	t.Helper()
@@ -137,6 +140,7 @@ func serve(t *testing.T, says func(net.Conn)) string {
 			go func() {
 				defer c.Close()
 				_, _ = c.Read(make([]byte, 64<<10))
+				time.Sleep(unhurried)
 				says(c)
 			}()
 		}

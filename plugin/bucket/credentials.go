@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -167,6 +168,7 @@ type chain struct {
 	open    context.Context // until close
 	shut    context.CancelFunc
 	helpers sync.WaitGroup // that run
+	running atomic.Int32   // as many
 
 	mu      sync.Mutex
 	current aws.CredentialsProvider // nil: to be loaded; guarded by mu
@@ -193,6 +195,9 @@ func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	}
 	if err == nil {
 		return found, nil
+	}
+	if bounded.Err() != nil && c.running.Load() > 0 { // whose own error goes to nobody then
+		return aws.Credentials{}, credentialsError{helperError{err: fmt.Errorf("no answer yet, it is given %s", helperTimeout)}}
 	}
 	if bounded.Err() != nil && ctx.Err() == nil { // asked anew next time, and not joined to what hangs
 		c.forget(0)
