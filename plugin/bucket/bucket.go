@@ -60,7 +60,7 @@ type Bucket struct {
 // credentials which are missing today do not keep the host from starting. The error is an [*OptionError] where an option
 // is at fault, or a variable of the environment.
 func Open(ctx context.Context, opts Options) (*Bucket, error) {
-	ignoreRetrySettings()
+	ignoreUnused()
 	cfg, err := opts.load(ctx)
 	if err != nil {
 		return nil, err
