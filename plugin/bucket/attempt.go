@@ -15,8 +15,12 @@ import (
 //
 // Progress is a byte that the other side has acknowledged. Bytes that come from it are none: an answer is short, and one that
 // trickles would never end. Once all bytes are there, who took them may have to carry them on as slowly: the answer as a whole
-// has time for each of them. Tests shorten stallTimeout.
+// has time for each of them. A server that needs longer gets it: each attempt that ended there doubles the time of the next, up
+// to maxAnswer times. Tests shorten stallTimeout.
 var stallTimeout = 30 * time.Second
+
+// maxAnswer times stallTimeout is the most that an answer is waited for.
+const maxAnswer = 16
 
 // slowestServer is what a server is waited for, in bytes a second, once it has all of them.
 const slowestServer = 32 << 10
@@ -26,17 +30,18 @@ var ErrStalled = errors.New("nothing moved any more")
 
 // attempt watches one request.
 type attempt struct {
-	size int64
+	size   int64
+	answer time.Duration // that an answer may take, besides what its size asks for
+	slow   atomic.Bool   // the answer took longer than stallTimeout
 
 	steps atomic.Int64 // that the request has taken; 0: it has not begun, credentials are being asked for
 	conn  atomic.Pointer[conn]
 	sent  atomic.Bool // the kernel has taken the whole request
 }
 
-// watch gives a context that ends, with ErrStalled as its cause, when a request of that size made with it stalls. The caller
-// has to call done.
-func watch(ctx context.Context, size int64) (watched context.Context, done func()) {
-	a := &attempt{size: size}
+// watch gives a context that ends, with ErrStalled as its cause, when a request made with it stalls. The caller has to call
+// done.
+func (a *attempt) watch(ctx context.Context) (watched context.Context, done func()) {
 	watched, cancel := context.WithCancelCause(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { a.steps.Add(1) },
 		GotConn: func(info httptrace.GotConnInfo) {
@@ -88,7 +93,9 @@ func (a *attempt) run(ctx context.Context, cancel context.CancelCauseFunc) {
 		}
 		limit := stallTimeout
 		if gone {
-			limit += time.Duration(a.size/slowestServer) * time.Second
+			carried := time.Duration(a.size/slowestServer) * time.Second
+			limit = a.answer + carried
+			a.slow.Store(a.slow.Load() || time.Since(since) >= stallTimeout+carried)
 		}
 		if time.Since(since) >= limit {
 			where := "while it was being sent"

@@ -120,6 +120,27 @@ func TestAnAttemptEndsWhenNothingMoves(t *testing.T) {
 	}
 }
 
+// The store has each of them; the first attempts end before it says so.
+func TestAServerThatNeedsLongIsGivenTheTimeInTheEnd(t *testing.T) {
+	environment(t)
+	bucket.SetStallTimeout(200 * time.Millisecond)
+	defer bucket.SetStallTimeout(30 * time.Second)
+	s := newStore(t, func(http.ResponseWriter, *http.Request) { time.Sleep(500 * time.Millisecond) }, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	for n := 1; ; n++ {
+		err := put(b, t.Context(), "x")
+		if err == nil {
+			break
+		}
+		if e := failure(t, err); !errors.Is(e, bucket.ErrStalled) || n == 4 {
+			t.Fatalf("attempt %d: %v", n, e)
+		}
+	}
+	if err := put(b, t.Context(), "x"); err != nil {
+		t.Errorf("the next object: %v", err)
+	}
+}
+
 // unhurried is what a long answer begins after: net/http breaks one off that begins before it knows that the request is sent.
 const unhurried = 50 * time.Millisecond
 

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -51,7 +52,8 @@ type Bucket struct {
 	warnings    []string
 	credentials *chain
 	wire        *wire
-	noExpect    atomic.Bool // the server answered 417
+	noExpect    atomic.Bool  // the server answered 417
+	answer      atomic.Int64 // the time that an answer may take; 0: stallTimeout
 	// The ETag does not prove what is stored: a checksum is sent too, which S3 then gives back.
 	checksums atomic.Bool
 }
@@ -128,7 +130,8 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	}
 	in := b.object(key, source{body})
 	in.ContentLength, in.ContentType, in.ContentMD5 = &size, &contentType, base64Of(sum.md5)
-	watched, done := watch(ctx, size)
+	a := &attempt{size: size, answer: max(stallTimeout, time.Duration(b.answer.Load()))}
+	watched, done := a.watch(ctx)
 	defer done()
 	expects := !b.noExpect.Load()
 	err = b.putObject(watched, in, sum)
@@ -137,6 +140,12 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 		if _, seek := body.Seek(0, io.SeekStart); seek == nil {
 			err = b.putObject(watched, in, sum)
 		}
+	}
+	switch {
+	case err != nil && a.slow.Load():
+		b.answer.Store(int64(min(2*a.answer, maxAnswer*stallTimeout)))
+	case err == nil && !a.slow.Load():
+		b.answer.Store(0)
 	}
 	if stalled := context.Cause(watched); errors.Is(stalled, ErrStalled) && err != nil && statusOf(err) < 300 {
 		err = &smithyhttp.RequestSendError{Err: stalled}
