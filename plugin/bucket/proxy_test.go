@@ -3,6 +3,7 @@ package bucket_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -24,6 +25,9 @@ func TestMain(m *testing.M) {
 	}
 	bucket.SetLookupTimeout(time.Second)
 	if os.Getenv("NO_FILES") != "" {
+		if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // so that the runtime has the files that it needs itself
+			_ = l.Close()
+		}
 		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 64, Max: 64})
 		for err := error(nil); err == nil; {
 			_, err = syscall.Open(os.DevNull, syscall.O_RDONLY, 0)
