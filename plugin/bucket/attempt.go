@@ -13,9 +13,14 @@ import (
 // An attempt at a put ends for want of progress, not for the time that it takes in all: on a slow link, attempts that are
 // bounded in total time are begun again and again, and none ends.
 //
-// Progress is a byte that the other side has acknowledged, or one that came from it. Once all bytes are there, who took them
-// may have to carry them on as slowly: the answer has time for each of them. Tests shorten stallTimeout.
+// Progress is a byte that the other side has acknowledged. Bytes that come from it are none: an answer is short, and one that
+// trickles would never end. Once all bytes are there, who took them may have to carry them on as slowly: the answer as a whole
+// has time for each of them. A server that needs longer gets it: each attempt that ended there doubles the time of the next, up
+// to maxAnswer times. Tests shorten stallTimeout.
 var stallTimeout = 30 * time.Second
+
+// maxAnswer times stallTimeout is the most that an answer is waited for.
+const maxAnswer = 16
 
 // slowestServer is what a server is waited for, in bytes a second, once it has all of them.
 const slowestServer = 32 << 10
@@ -25,17 +30,18 @@ var ErrStalled = errors.New("nothing moved any more")
 
 // attempt watches one request.
 type attempt struct {
-	size int64
+	size   int64
+	answer time.Duration // that an answer may take, besides what its size asks for
+	slow   atomic.Bool   // the answer took longer than stallTimeout
 
 	steps atomic.Int64 // that the request has taken; 0: it has not begun, credentials are being asked for
 	conn  atomic.Pointer[conn]
 	sent  atomic.Bool // the kernel has taken the whole request
 }
 
-// watch gives a context that ends, with ErrStalled as its cause, when a request of that size made with it stalls. The caller
-// has to call done.
-func watch(ctx context.Context, size int64) (watched context.Context, done func()) {
-	a := &attempt{size: size}
+// watch gives a context that ends, with ErrStalled as its cause, when a request made with it stalls. The caller has to call
+// done.
+func (a *attempt) watch(ctx context.Context) (watched context.Context, done func()) {
 	watched, cancel := context.WithCancelCause(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { a.steps.Add(1) },
 		GotConn: func(info httptrace.GotConnInfo) {
@@ -87,12 +93,14 @@ func (a *attempt) run(ctx context.Context, cancel context.CancelCauseFunc) {
 		}
 		limit := stallTimeout
 		if gone {
-			limit += time.Duration(a.size/slowestServer) * time.Second
+			carried := time.Duration(a.size/slowestServer) * time.Second
+			limit = a.answer + carried
+			a.slow.Store(a.slow.Load() || time.Since(since) >= stallTimeout+carried)
 		}
 		if time.Since(since) >= limit {
 			where := "while it was being sent"
 			if gone {
-				where = "after all of it had gone out: no answer"
+				where = "after all of it had gone out: no whole answer"
 			}
 			cancel(fmt.Errorf("%w for %s, %s (%d bytes)", ErrStalled, limit, where, a.size))
 			return
@@ -100,13 +108,13 @@ func (a *attempt) run(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 }
 
-// moved is a number that grows with each step and each byte, 0 before the request has begun; gone tells if the other side has
+// moved is a number that grows with each step and each byte sent, 0 before the request has begun; gone tells if the other side has
 // all of it.
 func (a *attempt) moved() (n int64, gone bool) {
 	n = a.steps.Load()
 	if c := a.conn.Load(); c != nil {
 		unsent := c.unsent()
-		n += c.written.Load() - unsent + c.read.Load()
+		n += c.written.Load() - unsent
 		gone = a.sent.Load() && unsent == 0
 	}
 	return n, gone

@@ -120,6 +120,128 @@ func TestAnAttemptEndsWhenNothingMoves(t *testing.T) {
 	}
 }
 
+// The store has each of them; the first attempts end before it says so.
+func TestAServerThatNeedsLongIsGivenTheTimeInTheEnd(t *testing.T) {
+	environment(t)
+	bucket.SetStallTimeout(200 * time.Millisecond)
+	defer bucket.SetStallTimeout(30 * time.Second)
+	s := newStore(t, func(http.ResponseWriter, *http.Request) { time.Sleep(500 * time.Millisecond) }, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	for n := 1; ; n++ {
+		err := put(b, t.Context(), "x")
+		if err == nil {
+			break
+		}
+		if e := failure(t, err); !errors.Is(e, bucket.ErrStalled) || n == 4 {
+			t.Fatalf("attempt %d: %v", n, e)
+		}
+	}
+	if err := put(b, t.Context(), "x"); err != nil {
+		t.Errorf("the next object: %v", err)
+	}
+}
+
+// unhurried is what a long answer begins after: net/http breaks one off that begins before it knows that the request is sent.
+const unhurried = 50 * time.Millisecond
+
+// serve answers each connection with what says writes once the request is there.
+func serve(t *testing.T, says func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_, _ = c.Read(make([]byte, 64<<10))
+				time.Sleep(unhurried)
+				says(c)
+			}()
+		}
+	}()
+	return "http://" + l.Addr().String()
+}
+
+// writeForEver writes until the other side has gone.
+func writeForEver(c net.Conn, begin, more string, pause time.Duration) {
+	_, err := io.WriteString(c, begin)
+	for err == nil {
+		time.Sleep(pause)
+		_, err = io.WriteString(c, more)
+	}
+}
+
+// etag is the ETag of an object that is "x".
+const etag = "ETag: \"9dd4e461268c8034f5c8564e155c67a6\"\r\n"
+
+func TestAnAnswerThatTricklesEndsTheAttempt(t *testing.T) {
+	environment(t)
+	bucket.SetStallTimeout(300 * time.Millisecond)
+	defer bucket.SetStallTimeout(30 * time.Second)
+	for _, tt := range []struct {
+		name, begin, more string
+		kind              bucket.Kind
+		says              string
+	}{
+		{"before its first line", "", "H", bucket.Unreachable, "no whole answer"},
+		{"in its header", "HTTP/1.1 200 OK\r\nX: ", "y", bucket.Unreachable, "no whole answer"},
+		{"in the body of a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 100000\r\n\r\n", " ", bucket.Unreachable, "no whole answer"},
+		{"in the body of a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 100000\r\n\r\n<Error>", " ", bucket.Denied, "Forbidden, and then"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			url := serve(t, func(c net.Conn) { writeForEver(c, tt.begin, tt.more, 10*time.Millisecond) })
+			e := failure(t, put(open(t, bucket.Options{Endpoint: url}), t.Context(), "x"))
+			if e.Kind != tt.kind || !errors.Is(e, bucket.ErrStalled) || !strings.Contains(e.Error(), tt.says) {
+				t.Errorf("got %s: %v", e.Kind, e)
+			}
+		})
+	}
+}
+
+func TestOfAnAnswerThatDoesNotEndOnlySoMuchIsRead(t *testing.T) {
+	const much = 64 << 20
+	for _, tt := range []struct {
+		name, begin, more string
+		kind              bucket.Kind
+		says              string
+	}{
+		{"a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 40000000000\r\n\r\n", " ", bucket.Unproven, "check endpoint"},
+		{"a yes in pieces", "HTTP/1.1 200 OK\r\n" + etag + "Transfer-Encoding: chunked\r\n\r\n", "4\r\n    \r\n", bucket.Unproven, "check endpoint"},
+		{"a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 40000000000\r\n\r\n<Error><Code>AccessDenied</Code><Message>", "x", bucket.Denied, "not S3's"},
+		{"an outage", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 40000000000\r\n\r\n", "x", bucket.Unavailable, "not S3's"},
+		{"a header", "HTTP/1.1 200 OK\r\n", "X: y\r\n", bucket.Unreachable, "header"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			environment(t)
+			var written atomic.Int64
+			answer := func(c net.Conn) {
+				n, err := io.WriteString(c, tt.begin)
+				for more := strings.Repeat(tt.more, 1000); err == nil && written.Add(int64(n)) < much; {
+					n, err = io.WriteString(c, more)
+				}
+			}
+			b := open(t, bucket.Options{Endpoint: serve(t, answer)})
+			e := failure(t, put(b, t.Context(), "x"))
+			if e.Kind != tt.kind || !strings.Contains(e.Error(), tt.says) {
+				t.Errorf("got %s: %v", e.Kind, e)
+			}
+			if err := b.List(t.Context(), "f/", func([]string) error { return nil }); err == nil {
+				t.Error("taken for a listing")
+			}
+			if n := written.Load(); n >= much {
+				t.Errorf("%d bytes were read", n)
+			}
+		})
+	}
+}
+
 func TestAnAttemptThatIsCanceledHasNotStalled(t *testing.T) {
 	environment(t)
 	stop := make(chan struct{})

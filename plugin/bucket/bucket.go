@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -51,7 +52,8 @@ type Bucket struct {
 	warnings    []string
 	credentials *chain
 	wire        *wire
-	noExpect    atomic.Bool // the server answered 417
+	noExpect    atomic.Bool  // the server answered 417
+	answer      atomic.Int64 // the time that an answer may take; 0: stallTimeout
 	// The ETag does not prove what is stored: a checksum is sent too, which S3 then gives back.
 	checksums atomic.Bool
 }
@@ -60,7 +62,7 @@ type Bucket struct {
 // credentials which are missing today do not keep the host from starting. The error is an [*OptionError] where an option
 // is at fault, or a variable of the environment.
 func Open(ctx context.Context, opts Options) (*Bucket, error) {
-	ignoreRetrySettings()
+	ignoreUnused()
 	cfg, err := opts.load(ctx)
 	if err != nil {
 		return nil, err
@@ -128,7 +130,8 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	}
 	in := b.object(key, source{body})
 	in.ContentLength, in.ContentType, in.ContentMD5 = &size, &contentType, base64Of(sum.md5)
-	watched, done := watch(ctx, size)
+	a := &attempt{size: size, answer: max(stallTimeout, time.Duration(b.answer.Load()))}
+	watched, done := a.watch(ctx)
 	defer done()
 	expects := !b.noExpect.Load()
 	err = b.putObject(watched, in, sum)
@@ -138,7 +141,13 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 			err = b.putObject(watched, in, sum)
 		}
 	}
-	if stalled := context.Cause(watched); errors.Is(stalled, ErrStalled) && statusOf(err) == 0 {
+	switch {
+	case err != nil && a.slow.Load():
+		b.answer.Store(int64(min(2*a.answer, maxAnswer*stallTimeout)))
+	case err == nil && !a.slow.Load():
+		b.answer.Store(0)
+	}
+	if stalled := context.Cause(watched); errors.Is(stalled, ErrStalled) && err != nil && statusOf(err) < 300 {
 		err = &smithyhttp.RequestSendError{Err: stalled}
 		b.wire.transport.Load().CloseIdleConnections() // which may be as dead
 	}
@@ -174,7 +183,7 @@ func (b *Bucket) Probe(ctx context.Context, key string) error {
 	for range 3 { // an answer that is cut off does not tell why
 		in := b.object(key, strings.NewReader("[]\n"))
 		in.ContentMD5 = aws.String("1B2M2Y8AsgTpgAmY7PhCfg==") // of no bytes at all
-		if err = b.putObject(ctx, in, sum); !cutOff(err) {
+		if err = b.putObject(ctx, in, sum); !cutOff(err) || ctx.Err() != nil {
 			break
 		}
 	}

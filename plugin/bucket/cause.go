@@ -3,6 +3,7 @@ package bucket
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -50,6 +51,9 @@ func gets(f *fault) bool       { return f.Op == "get" }
 func hasNoCode(f *fault) bool {
 	return f.Code == "" || f.Code == "UnknownError" || f.Code == strings.ReplaceAll(http.StatusText(f.Status), " ", "")
 }
+
+// isOfProxy: a proxy's own words, such as Squid's.
+func isOfProxy(f *fault) bool { return hasNoCode(f) && f.header.Get("X-Squid-Error") != "" }
 
 func isBare4xx(f *fault) bool { return f.Status >= 400 && f.Status < 500 && hasNoCode(f) }
 
@@ -141,6 +145,14 @@ var causes = []cause{
 	{status: 403, says: "no resource-based policy allows", kind: Denied, hint: "the bucket's policy, its owner's, has to allow these credentials {grants}{acl}"},
 	{status: 403, says: "no identity-based policy allows", when: puts, kind: Denied, hint: "a policy of these credentials' user or role has to allow {grants}{acl}"},
 
+	// Not S3's words: a proxy, a firewall or a web server refuses it.
+	{status: 502, when: isOfProxy, kind: Unavailable, hint: ofProxy},
+	{status: 503, when: isOfProxy, kind: Unavailable, hint: ofProxy},
+	{status: 504, when: isOfProxy, kind: Unavailable, hint: ofProxy},
+	{when: isOfProxy, kind: Proxy, hint: ofProxy},
+	{status: 401, when: hasNoCode, kind: Denied, hint: notS3},
+	{status: 403, when: hasNoCode, kind: Denied, hint: notS3},
+
 	// Reading.
 	{status: 403, when: lists, kind: Denied, hint: "grant s3:ListBucket on {container}"},
 	{status: 401, when: lists, kind: Denied, hint: "grant s3:ListBucket on {container}"},
@@ -176,6 +188,8 @@ const (
 	changed     = "what arrived is not what was sent, which was checked here: look for what changes requests on the way, such as a proxy"
 	tooLarge    = "it is larger than this server takes: set a smaller total_file_size for new objects, and raise the server's bound for this one, or divide it with meterctl split while Fluent Bit is stopped"
 	proxyHint   = "the proxy of HTTPS_PROXY or HTTP_PROXY does not let it through: give it name and password in that URL, or except {host} with NO_PROXY"
+	ofProxy     = "a proxy{proxy} answered by itself, and not S3, it says {squid}: have it let requests to {host} through, or except {host} with NO_PROXY"
+	notS3       = "these are not S3's words: check endpoint, and what stands between here and it, such as a firewall or a proxy{proxy}; if it is S3 after all, grant {grants}{acl}"
 	reach       = "check that {endpoint} can be reached from here"
 )
 
@@ -237,19 +251,19 @@ func (b *Bucket) explain(ctx context.Context, op, key string, err error) error {
 		e.Kind, e.Hint = credentials.judge(ctx, f)
 	case errors.As(err, &body):
 		e.Kind, e.Hint = Unreadable, "check the disk that holds it"
-	case errors.As(err, &proof), errors.Is(err, errNotS3):
+	case errors.As(err, &proof), errors.Is(err, errNotS3), errors.Is(err, errTooLong) && e.Status < 300:
 		e.Kind, e.Hint = Unproven, f.fill("check endpoint, {endpoint}, and what stands between here and it, such as a proxy or a gateway")
 	case errors.As(err, &proxy):
 		e.Kind, e.Hint = Proxy, f.fill(proxyHint)
 	case errors.As(err, &untrusted):
 		b.renewTransport(ctx)
-		e.Kind, e.Hint = Unreachable, f.fill("who answers for {endpoint} has a certificate that is not trusted here: set AWS_CA_BUNDLE to a file with its issuer, which is read again after each such failure; or check what stands between")
-	case cutOff(err):
+		e.Kind, e.Hint = Unreachable, f.fill(untrustedHint(untrusted.Err))
+	case e.Status >= 300 && cutOff(err):
 		e.Kind, _ = f.judge()
 	case e.Status >= 300:
 		e.Kind, e.Hint = f.judge()
 	case e.Status != 0, ctx.Err() != nil, errors.As(err, &send): // of an answer that all is well, the rest did not come
-		e.Kind, e.Hint = Unreachable, f.unreachable()
+		e.Kind, e.Hint = Unreachable, f.unreachable(err)
 	default:
 		e.Kind = Refused
 	}
@@ -260,6 +274,21 @@ func (b *Bucket) explain(ctx context.Context, op, key string, err error) error {
 		b.credentials.forget(deniedAge)
 	}
 	return e
+}
+
+// untrustedHint tells a certificate that is another's or too old from one of an unknown issuer.
+func untrustedHint(err error) string {
+	var (
+		name    x509.HostnameError
+		invalid x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &name):
+		return "who answers for {endpoint} has a certificate for another name: write endpoint with a name that is in it{dots}, or check what stands between"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "the certificate of {endpoint} is too old or too new by this machine's clock: who runs that server has to renew it, or set the clock (NTP)"
+	}
+	return "who answers for {endpoint} has a certificate that is not trusted here: set AWS_CA_BUNDLE to a file with its issuer, which is read again after each such failure; or check what stands between"
 }
 
 // renewTransport reads certificates again, which somebody may have replaced.
@@ -279,12 +308,12 @@ func statusOf(err error) int {
 	return answer.Response.StatusCode
 }
 
-// cutOff tells if S3 answered with a status, and the connection broke before the reason had come. That happens where a
-// server closes it with a body unread.
+// cutOff tells if S3 answered with a status, and the reason did not come to its end. That happens where a server closes the
+// connection with a body unread.
 func cutOff(err error) bool {
 	var read *smithy.DeserializationError
 	var broke *net.OpError
-	return errors.As(err, &read) && (errors.As(read, &broke) || errors.Is(read, io.ErrUnexpectedEOF))
+	return errors.As(err, &read) && (errors.As(read, &broke) || errors.Is(read, io.ErrUnexpectedEOF) || errors.Is(read, ErrStalled) || errors.Is(read, context.DeadlineExceeded))
 }
 
 // retryAfter reads seconds or an HTTP date, RFC 9110 section 10.2.3.

@@ -126,6 +126,42 @@ func TestARedirectSaysWhither(t *testing.T) {
 	}
 }
 
+func TestWhoStandsBetweenIsTold(t *testing.T) {
+	page := func(status int, header ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			for i := 0; i < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			w.WriteHeader(status)
+			fmt.Fprint(w, "<html><h1>Access denied</h1>")
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		reply  http.HandlerFunc
+		proxy  string
+		kind   bucket.Kind
+		hint   string
+		unsaid string
+	}{
+		{"Squid does not let it through", page(403, "X-Squid-Error", "ERR_ACCESS_DENIED 0"), "http://127.0.0.1:1", bucket.Proxy, "a proxy (HTTP_PROXY is set) answered by itself, and not S3, it says ERR_ACCESS_DENIED 0", "grant"},
+		{"Squid finds no name", page(503, "X-Squid-Error", "ERR_DNS_FAIL 0"), "", bucket.Unavailable, "it says ERR_DNS_FAIL 0", "grant"},
+		{"a firewall", page(403), "", bucket.Denied, "these are not S3's words: check endpoint", "HTTP_PROXY"},
+		{"a firewall or a proxy", page(403), "http://127.0.0.1:1", bucket.Denied, "a proxy (HTTP_PROXY is set)", "HTTPS_PROXY"},
+		{"a web server that wants a login", page(401), "", bucket.Denied, "these are not S3's words: check endpoint", "HTTP_PROXY"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			environment(t)
+			t.Setenv("HTTP_PROXY", tt.proxy) // which net/http does not ask for what is on this machine
+			s := newStore(t, tt.reply, (*httptest.Server).Start)
+			e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
+			if e.Kind != tt.kind || !strings.Contains(e.Hint, tt.hint) || strings.Contains(e.Hint, tt.unsaid) {
+				t.Errorf("got %s: %v", e.Kind, e)
+			}
+		})
+	}
+}
+
 func TestAHintNamesTheResourceInItsPartition(t *testing.T) {
 	environment(t)
 	s := newStore(t, xml(403, "AccessDenied", "Access Denied"), (*httptest.Server).Start)

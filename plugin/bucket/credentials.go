@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -19,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // renewBefore is how long before their end credentials are renewed.
@@ -31,17 +35,32 @@ var deniedAge = time.Minute
 // shorten it.
 var lookupTimeout = 45 * time.Second
 
-// ignoreRetrySettings takes settings that this package does not use out of the environment where they would keep the SDK
-// from reading the rest of it.
-func ignoreRetrySettings() {
-	if v := os.Getenv("AWS_MAX_ATTEMPTS"); v != "" {
-		if _, err := strconv.Atoi(v); err != nil {
-			_ = os.Unsetenv("AWS_MAX_ATTEMPTS")
-		}
-	}
-	if v := os.Getenv("AWS_RETRY_MODE"); v != "" {
-		if _, err := aws.ParseRetryMode(v); err != nil {
-			_ = os.Unsetenv("AWS_RETRY_MODE")
+// unused are settings of the environment that this package does not use, and what the SDK takes for their values.
+var unused = map[string]func(string) bool{
+	"AWS_MAX_ATTEMPTS":                       isNumber,
+	"AWS_RETRY_MODE":                         func(v string) bool { _, err := aws.ParseRetryMode(v); return err == nil },
+	"AWS_DEFAULTS_MODE":                      func(v string) bool { mode := aws.DefaultsMode(""); return mode.SetFromString(v) },
+	"AWS_REQUEST_CHECKSUM_CALCULATION":       oneOf("when_supported", "when_required"),
+	"AWS_RESPONSE_CHECKSUM_VALIDATION":       oneOf("when_supported", "when_required"),
+	"AWS_ACCOUNT_ID_ENDPOINT_MODE":           oneOf("preferred", "required", "disabled"),
+	"AWS_ENABLE_ENDPOINT_DISCOVERY":          oneOf("true", "false", "auto"),
+	"AWS_DISABLE_REQUEST_COMPRESSION":        oneOf("true", "false"),
+	"AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES": func(v string) bool { n, err := strconv.Atoi(v); return err == nil && n >= 0 && n <= 10<<20 },
+	"AWS_S3_DISABLE_EXPRESS_SESSION_AUTH":    oneOf("true", "false"),
+}
+
+func isNumber(v string) bool { _, err := strconv.Atoi(v); return err == nil }
+
+func oneOf(values ...string) func(string) bool {
+	return func(v string) bool { return slices.Contains(values, strings.ToLower(v)) }
+}
+
+// ignoreUnused takes settings that this package does not use out of the environment where they would keep the SDK from reading
+// the rest of it.
+func ignoreUnused() {
+	for name, valid := range unused {
+		if v := os.Getenv(name); v != "" && !valid(v) {
+			_ = os.Unsetenv(name)
 		}
 	}
 }
@@ -58,18 +77,48 @@ func (o Options) read(ctx context.Context, more ...func(*config.LoadOptions) err
 		config.WithLogger(logging.Nop{}),
 		config.WithDefaultsMode(aws.DefaultsModeStandard),
 		config.WithRetryer(noRetries),
+		config.WithAPIOptions([]func(*middleware.Stack) error{bounded}),
 	)
 	if o.Profile != "" {
 		options = append(options, config.WithSharedConfigProfile(o.Profile))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
-	if missing := (config.SharedConfigProfileNotExistError{}); errors.As(err, &missing) {
-		return cfg, &OptionError{Option: "profile", Want: "a profile of the shared AWS configuration files", Got: missing.Profile, Example: "default"}
-	}
 	if err != nil {
-		return cfg, fmt.Errorf("read the AWS configuration from environment and files: %s", withoutQueries(err.Error()))
+		return cfg, o.unread(err)
 	}
 	return cfg, nil
+}
+
+// unread names the setting that keeps the SDK from reading environment and files, where it is known.
+func (o Options) unread(err error) error {
+	var (
+		source  config.SharedConfigAssumeRoleError
+		missing config.SharedConfigProfileNotExistError
+		path    = &fs.PathError{}
+		bundle  = os.Getenv("AWS_CA_BUNDLE")
+	)
+	const certificates = "a file of certificates in PEM that Fluent Bit's user can read"
+	badBundle := strings.Contains(err.Error(), "custom CA bundle")
+	profile := func(option, name string) error {
+		return &OptionError{Option: option, Want: "a profile of the shared AWS configuration files", Got: name, Example: "default"}
+	}
+	switch {
+	case errors.As(err, &source):
+		return &OptionError{Option: "source_profile of the profile " + o.profileInUse(), Want: "a profile with credentials in the shared AWS configuration files", Got: source.Profile, Example: "default"}
+	case errors.As(err, &missing) && o.Profile != "":
+		return profile("profile", missing.Profile)
+	case errors.As(err, &missing):
+		return profile("AWS_PROFILE", missing.Profile)
+	case bundle != "" && (badBundle || errors.As(err, &path) && path.Path == bundle):
+		return &OptionError{Option: "AWS_CA_BUNDLE", Want: certificates, Got: bundle, Example: "/etc/ssl/certs/own-ca.pem"}
+	case badBundle, errors.As(err, &path) && !strings.Contains(err.Error(), "shared config"):
+		return &OptionError{Option: "ca_bundle of the profile " + o.profileInUse(), Want: certificates, Got: path.Path, Example: "/etc/ssl/certs/own-ca.pem"}
+	}
+	return fmt.Errorf("read the AWS configuration from environment and files: %s", withoutQueries(err.Error()))
+}
+
+func (o Options) profileInUse() string {
+	return cmp.Or(o.Profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE"), "default")
 }
 
 func noRetries() aws.Retryer { return aws.NopRetryer{} }
@@ -80,12 +129,13 @@ func cacheFor(c *aws.CredentialsCacheOptions) { c.ExpiryWindow = renewBefore }
 // gives: a pod's STS is there, and not where the bucket is.
 func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 	o := c.opts
-	cfg, err := o.read(ctx, config.WithDefaultRegion(o.Region),
+	cfg, err := o.read(ctx, config.WithDefaultRegion(o.Region), config.WithAPIOptions([]func(*middleware.Stack) error{quoted}),
 		config.WithCredentialsCacheOptions(cacheFor),
 		config.WithEndpointCredentialOptions(func(e *endpointcreds.Options) { e.HTTPClient = newClient() }),
 		config.WithWebIdentityRoleCredentialOptions(func(w *stscreds.WebIdentityRoleOptions) {
 			if o.STSEndpoint != "" {
-				w.Client = sts.New(sts.Options{Region: o.stsRegion(o.Region), BaseEndpoint: &o.STSEndpoint, HTTPClient: newClient(), Retryer: noRetries()})
+				w.Client = sts.New(sts.Options{Region: o.stsRegion(o.Region), BaseEndpoint: &o.STSEndpoint, HTTPClient: newClient(), Retryer: noRetries(),
+					APIOptions: []func(*middleware.Stack) error{bounded, quoted}})
 			}
 		}))
 	if err != nil {
@@ -164,6 +214,7 @@ type chain struct {
 	open    context.Context // until close
 	shut    context.CancelFunc
 	helpers sync.WaitGroup // that run
+	running atomic.Int32   // as many
 
 	mu      sync.Mutex
 	current aws.CredentialsProvider // nil: to be loaded; guarded by mu
@@ -190,6 +241,9 @@ func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	}
 	if err == nil {
 		return found, nil
+	}
+	if bounded.Err() != nil && c.running.Load() > 0 { // whose own error goes to nobody then
+		return aws.Credentials{}, credentialsError{helperError{err: fmt.Errorf("no answer yet, it is given %s", helperTimeout)}}
 	}
 	if bounded.Err() != nil && ctx.Err() == nil { // asked anew next time, and not joined to what hangs
 		c.forget(0)

@@ -54,6 +54,36 @@ func TestCheckOrOpenRefuses(t *testing.T) {
 	}
 }
 
+func TestASettingThatCannotBeReadIsNamed(t *testing.T) {
+	bundle := t.TempDir() + "/ca.pem"
+	write(t, bundle, "root:x:0:0")
+	for _, tt := range []struct {
+		name, file string
+		env        map[string]string
+		option     string
+		got        string
+	}{
+		{"a profile of the environment that is not there", "", map[string]string{"AWS_PROFILE": "billing"}, "AWS_PROFILE", "billing"},
+		{"a profile that another one needs", "[profile r]\nrole_arn = arn:aws:iam::1:role/x\nsource_profile = nope\n", map[string]string{"AWS_PROFILE": "r"}, "source_profile of the profile r", "nope"},
+		{"certificates that are none", "", map[string]string{"AWS_CA_BUNDLE": bundle}, "AWS_CA_BUNDLE", bundle},
+		{"certificates that are not there", "", map[string]string{"AWS_CA_BUNDLE": "/nope/ca.pem"}, "AWS_CA_BUNDLE", "/nope/ca.pem"},
+		{"certificates of a profile that are not there", "[default]\nca_bundle = /nope/ca.pem\n", nil, "ca_bundle of the profile default", "/nope/ca.pem"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			environment(t)
+			write(t, os.Getenv("AWS_CONFIG_FILE"), tt.file)
+			for name, value := range tt.env {
+				t.Setenv(name, value)
+			}
+			_, err := bucket.Open(t.Context(), bucket.Options{Bucket: "b", Region: "us-west-2"})
+			var e *bucket.OptionError
+			if !errors.As(err, &e) || e.Option != tt.option || e.Got != tt.got {
+				t.Errorf("got %v, want %s: … %q", err, tt.option, tt.got)
+			}
+		})
+	}
+}
+
 func TestTheRegionComesFrom(t *testing.T) {
 	for _, tt := range []struct {
 		name, option, file string

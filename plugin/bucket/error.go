@@ -158,8 +158,12 @@ func (e *Error) said() string {
 		text = body.Error()
 	case isAPI && api.ErrorMessage() != "":
 		text = api.ErrorMessage()
-	case cutOff(e.Err):
-		text = http.StatusText(e.Status) + ", and then the connection broke: the next answer may say why"
+	case e.Status >= 300 && errors.Is(e.Err, errTooLong):
+		text = http.StatusText(e.Status) + ", in words that are not S3's: " + errTooLong.Error()
+	case errors.Is(e.Err, errTooLong):
+		text = "all is well, says " + e.Endpoint + ", and is not S3: " + errTooLong.Error()
+	case e.Status >= 300 && cutOff(e.Err):
+		text = http.StatusText(e.Status) + ", and then the connection broke or no more came: the next answer may say why"
 	case e.Status != 0:
 		text = http.StatusText(e.Status) + ", in words that are not S3's"
 	case errors.As(e.Err, &canceled):

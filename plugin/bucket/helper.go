@@ -50,7 +50,7 @@ func (h *helper) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	}
 	e := helperError{err: err, said: firstWords(said.String())}
 	if ctx.Err() != nil {
-		e.err = fmt.Errorf("it was ended after %s, with all that it had started", helperTimeout)
+		e.err = fmt.Errorf("it was ended after %s, with its process group", helperTimeout)
 	}
 	return aws.Credentials{}, e
 }
@@ -63,8 +63,9 @@ func (c *chain) begun(stop func()) (done func(), err error) {
 		return nil, err
 	}
 	c.helpers.Add(1)
+	c.running.Add(1)
 	forget := context.AfterFunc(c.open, stop)
-	return func() { forget(); c.helpers.Done() }, nil
+	return func() { forget(); c.running.Add(-1); c.helpers.Done() }, nil
 }
 
 // close ends the helpers, and waits for that: they are not to outlive the plugin.

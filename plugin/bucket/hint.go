@@ -1,12 +1,17 @@
 package bucket
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -18,7 +23,8 @@ func (f *fault) fill(hint string) string {
 	return strings.NewReplacer(
 		"{bucket}", f.opts.Bucket, "{endpoint}", f.Endpoint, "{host}", f.host(),
 		"{container}", f.container(), "{objects}", f.objects(), "{grants}", f.grants(), "{acl}", f.missingACL(),
-		"{extras}", f.extras(), "{kms}", f.kms(), "{clock}", f.clock(), "{region}", f.wrongRegion(), "{location}", withoutQueries(f.header.Get("Location")),
+		"{extras}", f.extras(), "{kms}", f.kms(), "{clock}", f.clock(), "{region}", f.wrongRegion(), "{location}", withoutQueries(printable(f.header.Get("Location"))),
+		"{proxy}", f.proxy(), "{squid}", firstWords(f.header.Get("X-Squid-Error")), "{dots}", f.dots(),
 	).Replace(hint)
 }
 
@@ -142,12 +148,52 @@ func (f *fault) wrongRegion() string {
 	return "set region to the bucket's own"
 }
 
-func (f *fault) unreachable() string {
+// proxy names the variable whose proxy requests go through, if there is one.
+func (f *fault) proxy() string {
+	name := "HTTPS_PROXY"
+	if strings.HasPrefix(f.Endpoint, "http:") {
+		name = "HTTP_PROXY"
+	}
+	for _, name := range []string{name, strings.ToLower(name)} {
+		if os.Getenv(name) != "" {
+			return " (" + name + " is set)"
+		}
+	}
+	return ""
+}
+
+// dots is about a bucket whose name makes more labels before the host than a certificate for *.host has.
+func (f *fault) dots() string {
+	if strings.Contains(f.opts.Bucket, ".") && !f.opts.PathStyle {
+		return " (the bucket's name has dots: force_path_style on puts it into the path)"
+	}
+	return ""
+}
+
+// hungUp: somebody answered the connection and not the request, as a server does that wants TLS.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || strings.Contains(err.Error(), "malformed HTTP response")
+}
+
+func (f *fault) unreachable(err error) string {
+	var plain tls.RecordHeaderError
+	secure := strings.HasPrefix(f.Endpoint, "https:")
+	switch {
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "too many files are open here: raise the limit of Fluent Bit's (ulimit -n, LimitNOFILE), or set a smaller upload_concurrency"
+	case secure && errors.As(err, &plain) && string(plain.RecordHeader[:]) == "HTTP/":
+		return f.fill("what answers at {endpoint} speaks http, not https: write http:// in endpoint, or its https port")
+	case secure && errors.As(err, &plain):
+		return f.fill("what answers at {endpoint} does not speak https: check its port")
+	}
 	hint := "check network and DNS, and that bucket and region are right"
 	if f.opts.Endpoint != "" || !strings.Contains(f.Endpoint, ".amazonaws.com") {
 		hint = f.fill(reach)
 		if strings.HasPrefix(f.host(), f.opts.Bucket+".") {
 			hint += " (its name has the bucket's in front: force_path_style on puts that into the path)"
+		}
+		if !secure && hungUp(err) {
+			hint += ", and whether it speaks https: then write https:// in endpoint"
 		}
 	}
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {

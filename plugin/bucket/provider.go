@@ -64,7 +64,11 @@ func (e credentialsError) answer() (status int, code, message string) {
 	var (
 		answer interface{ HTTPStatusCode() int } // of STS and SSO, or of the endpoint of a container
 		api    smithy.APIError
+		other  foreign
 	)
+	if errors.As(e.error, &other) {
+		return other.status, "", ""
+	}
 	if errors.As(e.error, &answer) {
 		status = answer.HTTPStatusCode()
 	}
@@ -80,6 +84,7 @@ var credentialCauses = []struct {
 	status int
 	code   string
 	says   string
+	when   func(credentialsError) bool
 
 	kind Kind
 	hint string
@@ -93,14 +98,22 @@ var credentialCauses = []struct {
 	{status: 429, kind: Throttled},
 	{status: 500, kind: Unavailable}, {status: 502, kind: Unavailable}, {status: 503, kind: Unavailable}, {status: 504, kind: Unavailable},
 
+	{when: isForeign, kind: Credentials, hint: another}, {says: "did not contain credentials", kind: Credentials, hint: another},
+
 	{from: processProvider, kind: Credentials, hint: "run the credential_process of the profile by hand, as Fluent Bit's user and with its environment"},
 	{from: ssoProvider, kind: Credentials, hint: "the login has ended: aws sso login, as Fluent Bit's user; a service wants a role instead"},
 	{from: webProvider, says: "no openidconnect provider", kind: Credentials, hint: "the account of {role} has no IAM OIDC provider for this cluster: make one"},
+	{from: webProvider, says: "audience", kind: Credentials, hint: "the token in AWS_WEB_IDENTITY_TOKEN_FILE is for another audience (aud) than the IAM OIDC provider in the account of {role} has among its client ids"},
 	{from: webProvider, code: "InvalidIdentityToken", kind: Credentials, hint: "the account of {role} does not know who issued the token of AWS_WEB_IDENTITY_TOKEN_FILE: check its IAM OIDC provider"},
 	{from: webProvider, code: "ExpiredTokenException", kind: Credentials, hint: "the token in AWS_WEB_IDENTITY_TOKEN_FILE is too old: who renews that file?"},
 	{from: webProvider, says: "expired", kind: Credentials, hint: "the token in AWS_WEB_IDENTITY_TOKEN_FILE is too old: who renews that file?"},
 	{from: webProvider, says: "failed to retrieve jwt", kind: Credentials, hint: "AWS_WEB_IDENTITY_TOKEN_FILE cannot be read by Fluent Bit's user"},
 	{from: webProvider, kind: Credentials, hint: "the trust policy of {role} has to allow sts:AssumeRoleWithWebIdentity for this cluster's OIDC provider and this service account (sub and aud)"},
+	{code: "RegionDisabledException", kind: Credentials, hint: "STS is not active in that region for the account: its owner has to activate it, or set sts_endpoint to another region's"},
+	{from: roleProvider, code: "InvalidClientTokenId", kind: Credentials, hint: renew},
+	{from: roleProvider, code: "UnrecognizedClientException", kind: Credentials, hint: renew},
+	{from: roleProvider, code: "ExpiredToken", kind: Credentials, hint: renew},
+	{from: roleProvider, code: "ExpiredTokenException", kind: Credentials, hint: renew},
 	{from: roleProvider, says: "signature", kind: Credentials, hint: "the secret key is not the access key's"},
 	{from: roleProvider, kind: Credentials, hint: "check that these credentials may assume {role} (sts:AssumeRole, its trust policy, external_id)"},
 	{from: containerProvider, status: 404, kind: Credentials, hint: "no role is tied to this container: an EKS Pod Identity association of its service account, or the task's role on ECS"},
@@ -108,6 +121,10 @@ var credentialCauses = []struct {
 	{from: metadataProvider, kind: Credentials, hint: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, profile or role_arn, or run where a role is attached; in a container, the instance's metadata service needs a hop limit of 2 (HttpPutResponseHopLimit)"},
 	{kind: Credentials, hint: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, profile or role_arn, or run where a role is attached"},
 }
+
+const another = "what answered is not {who}: check its address (sts_endpoint, endpoint URLs of environment and profile), and what stands between, such as a proxy or a login page"
+
+func isForeign(e credentialsError) bool { return errors.As(e.error, new(foreign)) }
 
 // judge gives kind and hint. Who does not answer at all is unreachable, unless it is the last of the chain: then there are no
 // credentials.
@@ -122,8 +139,8 @@ func (e credentialsError) judge(ctx context.Context, f *fault) (Kind, string) {
 	text := strings.ToLower(message + " " + e.Error())
 	for _, c := range credentialCauses {
 		if (c.from == "" || c.from == from) && (c.status == 0 || c.status == status) && (c.code == "" || c.code == code) &&
-			(c.says == "" || strings.Contains(text, c.says)) {
-			return c.kind, strings.ReplaceAll(c.hint, "{role}", cmp.Or(f.opts.RoleARN, os.Getenv("AWS_ROLE_ARN"), "the role"))
+			(c.says == "" || strings.Contains(text, c.says)) && (c.when == nil || c.when(e)) {
+			return c.kind, strings.NewReplacer("{role}", cmp.Or(f.opts.RoleARN, os.Getenv("AWS_ROLE_ARN"), "the role"), "{who}", string(from)).Replace(c.hint)
 		}
 	}
 	return Credentials, ""
@@ -141,7 +158,10 @@ func (e credentialsError) said() string {
 			who += " 169.254.170.2"
 		}
 	}
+	var other foreign
 	switch {
+	case errors.As(e.error, &other):
+		return other.said(who)
 	case from == metadataProvider:
 		return tried(e.error)
 	case from == processProvider, status == 0:

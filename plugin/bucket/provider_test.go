@@ -1,6 +1,7 @@
 package bucket_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -76,6 +77,17 @@ echo '{"Version":1,"AccessKeyId":"HELPED","SecretAccessKey":"s"}'
 	}
 	if got := signer(s.requests()[0]); got != "HELPED" {
 		t.Errorf("signed by %s", got)
+	}
+}
+
+func TestAHelperThatIsNotWaitedForIsNamed(t *testing.T) {
+	process(t, "sleep 1000\n")
+	b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	e := failure(t, b.Probe(ctx, "ingest/p.gz"))
+	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "credential_process: no answer yet, it is given 30s") || !strings.Contains(e.Hint, "by hand") {
+		t.Errorf("got %s: %v", e.Kind, e)
 	}
 }
 
@@ -182,6 +194,7 @@ func TestWebIdentityIsAboutTheTrustPolicyAndAskedInItsRegion(t *testing.T) {
 		kind                bucket.Kind
 		hint                string
 	}{
+		{"another audience", "InvalidIdentityToken", "Incorrect token audience", bucket.Credentials, "for another audience (aud)"},
 		{"not trusted", "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity", bucket.Credentials, "the trust policy of arn:aws:iam::1:role/pod"},
 		{"no provider", "InvalidIdentityToken", "No OpenIDConnect provider found in your account for https://oidc.eks", bucket.Credentials, "OIDC provider"},
 		{"too old", "ExpiredTokenException", "Token expired: current date/time 1 must be before the expiration date/time 0", bucket.Credentials, "who renews that file"},
@@ -227,6 +240,90 @@ func TestSTSHasARegionOfItsOwn(t *testing.T) {
 				t.Errorf("put %s", got)
 			}
 		})
+	}
+}
+
+func TestWhyARoleIsNotAssumedIsTold(t *testing.T) {
+	environment(t)
+	for _, tt := range []struct {
+		name, code, message, hint string
+	}{
+		{"not allowed", "AccessDenied", "is not authorized to perform: sts:AssumeRole", "may assume arn:aws:iam::1:role/r"},
+		{"keys that are gone", "InvalidClientTokenId", "The security token included in the request is invalid.", "renew the credentials"},
+		{"keys that have ended", "ExpiredToken", "The security token included in the request is expired", "renew the credentials"},
+		{"a region without STS", "RegionDisabledException", "STS is not activated in this region", "set sts_endpoint"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sts := newStore(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(403)
+				fmt.Fprintf(w, `<ErrorResponse><Error><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>`, tt.code, tt.message)
+			}, (*httptest.Server).Start)
+			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1", STSEndpoint: sts.URL, RoleARN: "arn:aws:iam::1:role/r"}), t.Context(), "x"))
+			if e.Kind != bucket.Credentials || !strings.Contains(e.Hint, tt.hint) {
+				t.Errorf("got %s: %v", e.Kind, e)
+			}
+		})
+	}
+}
+
+// What answers in the place of who hands out credentials is told: a captive portal, a proxy, a page, a download.
+func TestWhatIsNotInTheWordsOfWhoWasAskedIsToldFromIt(t *testing.T) {
+	const page = "<html><body>Please sign in"
+	text := func(status int, text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status); fmt.Fprint(w, text) }
+	}
+	endless := func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(unhurried)
+		for err := error(nil); err == nil; {
+			_, err = fmt.Fprint(w, strings.Repeat(" ", 64<<10))
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		reply  http.HandlerFunc
+		kind   bucket.Kind
+		says   string
+		unsaid string
+	}{
+		{"a page", text(200, page), bucket.Credentials, " answered 200 OK, in words that are not its own: " + page, "trust policy"},
+		{"a page that says no", text(403, page), bucket.Credentials, "403", "trust policy"},
+		{"an outage of a proxy", text(502, page), bucket.Unavailable, "502", "trust policy"},
+		{"an answer of another form, which may be secret", text(200, "{'AccessKeyId': 'hush'"), bucket.Credentials, "what answered is not", "hush"},
+		{"one that does not end", endless, bucket.Credentials, "its answer goes on after 4 MiB", "trust policy"},
+		{"one that breaks off", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			fmt.Fprint(w, "<AssumeRole")
+		}, bucket.Unreachable, "can be reached", "trust policy"},
+	} {
+		agent := newStore(t, tt.reply, (*httptest.Server).Start)
+		for who, setenv := range map[string]func(*testing.T) bucket.Options{
+			"the container's credentials endpoint": func(t *testing.T) bucket.Options {
+				t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.URL+"/v1/credentials?key=hush")
+				return bucket.Options{}
+			},
+			"STS (AssumeRoleWithWebIdentity)": func(t *testing.T) bucket.Options {
+				token := filepath.Join(t.TempDir(), "token")
+				write(t, token, "jwt")
+				t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", token)
+				t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/pod")
+				return bucket.Options{STSEndpoint: agent.URL}
+			},
+			"STS (AssumeRole)": func(t *testing.T) bucket.Options {
+				t.Setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+				t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
+				return bucket.Options{STSEndpoint: agent.URL, RoleARN: "arn:aws:iam::1:role/r"}
+			},
+		} {
+			t.Run(who+" gives "+tt.name, func(t *testing.T) {
+				nobody(t)
+				o := setenv(t)
+				o.Endpoint = "http://127.0.0.1:1"
+				e := failure(t, put(open(t, o), t.Context(), "x"))
+				if text := e.Error(); e.Kind != tt.kind || !strings.Contains(text, tt.says) || strings.Contains(text, tt.unsaid) {
+					t.Errorf("got %s: %v", e.Kind, e)
+				}
+			})
+		}
 	}
 }
 

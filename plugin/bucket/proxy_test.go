@@ -3,11 +3,13 @@ package bucket_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +24,15 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	bucket.SetLookupTimeout(time.Second)
+	if os.Getenv("NO_FILES") != "" {
+		if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // so that the runtime has the files that it needs itself
+			_ = l.Close()
+		}
+		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 64, Max: 64})
+		for err := error(nil); err == nil; {
+			_, err = syscall.Open(os.DevNull, syscall.O_RDONLY, 0)
+		}
+	}
 	b, err := bucket.Open(context.Background(), bucket.Options{Bucket: "b", Region: "us-west-2", Endpoint: endpoint, PathStyle: true})
 	if err == nil {
 		err = b.Put(context.Background(), "k", strings.NewReader("x"), 1, "")
@@ -61,6 +72,12 @@ func TestAProxyThatDoesNotLetItThroughIsNamed(t *testing.T) {
 
 func TestAProxyThatIsNotThereIsNamed(t *testing.T) {
 	if got := child(t, "https://s3.test", "HTTPS_PROXY=http://127.0.0.1:1"); !strings.Contains(got, "proxyconnect") || !strings.Contains(got, "HTTPS_PROXY is set") {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestTooManyOpenFilesAreNotTheNetworksFault(t *testing.T) {
+	if got := child(t, "http://127.0.0.1:1", "NO_FILES=1"); !strings.Contains(got, "too many open files") || !strings.Contains(got, "LimitNOFILE") || strings.Contains(got, "can be reached") {
 		t.Errorf("got %s", got)
 	}
 }

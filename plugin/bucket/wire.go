@@ -37,6 +37,7 @@ func newClient() *awshttp.BuildableClient {
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
 		WithTransportOptions(func(t *http.Transport) {
 			t.ResponseHeaderTimeout, t.IdleConnTimeout = answerTimeout, idleTimeout
+			t.MaxResponseHeaderBytes = answerMax
 			t.Proxy = proxyFor
 		})
 }
@@ -113,7 +114,7 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 // It also knows how far its bytes have come.
 type conn struct {
 	net.Conn
-	written, read atomic.Int64
+	written atomic.Int64
 }
 
 func (c *conn) Write(p []byte) (int, error) {
@@ -122,12 +123,6 @@ func (c *conn) Write(p []byte) (int, error) {
 	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return len(p), nil
 	}
-	return n, err
-}
-
-func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.read.Add(int64(n))
 	return n, err
 }
 

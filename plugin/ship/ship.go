@@ -18,6 +18,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"sync"
+	"syscall"
 	"time"
 
 	"out_amberflo/plugin/alarm"
@@ -62,6 +63,7 @@ type Shipper struct {
 	atOnce   int               // as many attempts may go at once; see stalled
 	left     chan struct{}     // closed when one has ended
 	singles  alarm.Alarm       // of those failures, of all keys
+	inARow   map[string]bool   // objects refused since the last success
 	stats    Stats
 }
 
@@ -90,7 +92,7 @@ func (s *Shipper) Stats() Stats {
 
 // New makes a Shipper; Run sets it going.
 func New(o Options) *Shipper {
-	return &Shipper{opt: o, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}), refused: make(map[string]int), behind: make(map[string]behind), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
+	return &Shipper{opt: o, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}), refused: make(map[string]int), inARow: make(map[string]bool), behind: make(map[string]behind), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
 }
 
 // Hurry ends a wait after failures, so that a stop makes at least one attempt.
@@ -237,7 +239,7 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 	if errors.Is(err, bucket.ErrStalled) {
 		s.stalled()
 	}
-	alone := !e.Kind.ConcernsAll()
+	alone := !e.Kind.ConcernsAll() && !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE)
 	if !alone { // again and again, though others are taken: it does not concern all, such as a prefix that is not allowed
 		b, again := s.behind[key]
 		if again && s.stats.Uploaded > b.uploaded {
@@ -253,8 +255,9 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 		n := s.refused[key]
 		wait := backoff(n, 40*firstWait, refusedWait)
 		again = time.Now().Add(wait)
-		// None has ever been taken, and one after the other is refused: what is wrong with one is wrong with all.
-		alone = e.Kind != bucket.Refused || s.stats.Uploaded > 0 || len(s.refused) <= patience
+		// One after the other is refused and none is taken: what is wrong with one is wrong with all.
+		s.inARow[key] = true
+		alone = e.Kind != bucket.Refused || len(s.inARow) <= patience
 	}
 	if alone {
 		n, wait := s.refused[key], time.Until(again)
@@ -284,6 +287,7 @@ func (s *Shipper) succeeded(obj spool.Object) {
 	s.stats.Uploaded++
 	s.stats.UploadedBytes += obj.Size
 	s.stats.LastSuccess = time.Now()
+	clear(s.inARow)
 	s.forget(obj.Key)
 	if n, lasted, tell := s.trouble.Succeeded(); tell {
 		s.opt.Log.Info(fmt.Sprintf("upload succeeded after %d failures and %s", n, lasted.Round(time.Second)), "waiting", s.opt.Spool.Waiting()-1)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,23 +103,42 @@ func TestAnObjectThatIsRefusedDoesNotHoldUpOthers(t *testing.T) {
 	})
 }
 
-// Where nothing has ever been taken, what is wrong with one is wrong with all: the bucket, not the objects.
+// Where one after the other is refused and none is taken, what is wrong with one is wrong with all: the bucket, not the objects.
 func TestObjectsThatAreAllRefusedHoldUpEachOther(t *testing.T) {
+	for name, taken := range map[string]int64{"and none was ever taken": 0, "after some were taken": 3} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &lines{}
+				log := slog.New(slog.NewTextHandler(l, nil))
+				s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
+				for range taken {
+					s.succeeded(spool.Object{Key: "taken"})
+				}
+				tries := 0
+				for began := time.Now(); time.Since(began) < time.Hour; tries++ {
+					if !s.wait(t.Context()) {
+						t.Fatal("the wait did not end")
+					}
+					s.failed(fmt.Sprint(tries), time.Now(), &bucket.Error{Kind: bucket.Refused, Code: "InvalidRequest", Err: errors.New("400")})
+				}
+				if tries > 200 {
+					t.Errorf("%d objects were tried in an hour, want a wait for all", tries)
+				}
+				if l.count("upload failed, nothing is lost") == 0 || l.count("kind=refused") == 0 || l.count("\n") > 20 {
+					t.Errorf("got\n%s", l.text.String())
+				}
+			})
+		})
+	}
+}
+
+func TestTooManyOpenFilesConcernAllObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lines{}
 		log := slog.New(slog.NewTextHandler(l, nil))
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
-		tries := 0
-		for began := time.Now(); time.Since(began) < time.Hour; tries++ {
-			if !s.wait(t.Context()) {
-				t.Fatal("the wait did not end")
-			}
-			s.failed(fmt.Sprint(tries), time.Now(), &bucket.Error{Kind: bucket.Refused, Code: "InvalidRequest", Err: errors.New("400")})
-		}
-		if tries > 200 {
-			t.Errorf("%d objects were tried in an hour, want a wait for all", tries)
-		}
-		if l.count("upload failed, nothing is lost") == 0 || l.count("kind=refused") == 0 || l.count("\n") > 20 {
+		s.failed("k", time.Now(), &os.PathError{Op: "open", Path: "outbox/k", Err: syscall.EMFILE})
+		if l.count("upload failed, nothing is lost") != 1 || l.count("others go on") != 0 || l.count("too many open files") != 1 {
 			t.Errorf("got\n%s", l.text.String())
 		}
 	})
@@ -141,7 +161,8 @@ func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 			t.Errorf("want the end of failures said:\n%s", l.text.String())
 		}
 		before := l.count("an object was not taken")
-		for i := range 1200 { // each of 300 objects is refused four times
+		for i := range 1200 { // each of 300 objects is refused four times, and another one is taken each time
+			s.succeeded(spool.Object{Key: "another"})
 			s.failed(fmt.Sprint(i%300), time.Now(), &bucket.Error{Kind: bucket.Refused, Code: "InvalidArgument", Err: errors.New("400")})
 		}
 		if n := l.count("an object was not taken") - before; n != 11 {
