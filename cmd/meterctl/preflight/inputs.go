@@ -107,30 +107,6 @@ func idle(v *view) {
 	}
 }
 
-// removed looks for filters that take a field away which the mapping names.
-func removed(v *view) {
-	for _, f := range v.filters {
-		gone := map[string][]string{"record_modifier": {"remove_key"}, "modify": {"remove", "rename", "hard_rename"}}[f.Name]
-		for _, key := range gone {
-			for _, value := range f.All(key) {
-				name, _, _ := strings.Cut(value, " ")
-				if i := slices.IndexFunc(v.fields, func(field Field) bool { return field.Money() && field.Key == name }); i >= 0 {
-					v.fail(f, key, "want the field %s kept, since %s names it, got %q", name, v.fields[i].Option, value)
-				}
-			}
-		}
-		for _, key := range []string{"allowlist_key", "whitelist_key"} {
-			list := f.All(key)
-			i := slices.IndexFunc(v.fields, func(field Field) bool {
-				return field.Money() && field.Key != "" && v.out.Get(field.Option) != "" && !slices.Contains(list, field.Key)
-			})
-			if f.Name == "record_modifier" && len(list) > 0 && i >= 0 {
-				v.fail(f, key, "want %s among the fields that are kept, since %s names it, got %s", v.fields[i].Key, v.fields[i].Option, strings.Join(list, ", "))
-			}
-		}
-	}
-}
-
 // spool looks at where accepted records wait, and with whom an output shares it.
 func spool(v *view) {
 	dir := v.out.Get("store_dir")

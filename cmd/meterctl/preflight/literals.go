@@ -66,9 +66,7 @@ var group = regexp.MustCompile(`\(\?<(\w+)>`)
 func (v *view) parsed() (names []string) {
 	for _, u := range v.uses() {
 		if u.parser != nil {
-			for _, m := range group.FindAllStringSubmatch(u.parser.Get("regex"), -1) {
-				names = append(names, m[1])
-			}
+			names = append(names, groupsOf(u.parser)...)
 		}
 	}
 	return names

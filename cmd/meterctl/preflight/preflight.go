@@ -30,7 +30,8 @@ var checks = []func(*view){
 	idle,          // filters that nothing comes to
 	emitters,      // filters that send records on under a new tag, or hold them back
 	lossy,         // filters that lose or change records
-	removed,       // filters that take fields away
+	changed,       // filters and processors that take fields away, or write over them
+	places,        // inputs that write over fields
 	parserNames,   // parsers that are named
 	parserOptions, // what parsers are told
 	types,         // parsers that change what is metered
@@ -149,6 +150,10 @@ func got(value string) string {
 		return "nothing"
 	}
 	return fmt.Sprintf("%q", value)
+}
+
+func isOff(value string) bool {
+	return slices.Contains([]string{"off", "false", "no"}, strings.ToLower(value))
 }
 
 func isOn(value string) bool {

@@ -81,6 +81,10 @@ const parsers = `[PARSER]
     Time_Format %Y-%m-%d %H:%M:%S
     Time_Keep On
 [PARSER]
+    Name request
+    Format regex
+    Regex ^(?<method>\S+) (?<path>\S+)$
+[PARSER]
     Name fractions
     Format ltsv
     Types bytes:float
@@ -266,6 +270,50 @@ var rows = []row{
 	{"a filter that keeps some fields", "", filter("Name record_modifier", "Allowlist_key tenant"), "error: allowlist_key: want bytes among the fields that are kept, since meters names it, got tenant"},
 	{"a file that two inputs read", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/b.log, /var/log/*.log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, `main.conf:17: error: path: want files that no other input reads, got "/var/log/*.log", of which the input at main.conf:6 reads some too`},
 	{"a file that two inputs do not both read", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/b.log, /var/log/x/*.log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, ""},
+	// fields that an input adds
+	{"a path in place of the customer", "", []string{"    Parser lines\n", "    Parser lines\n    Path_Key tenant\n"}, `main.conf:11: warning: path_key: want a name that no field of the line has, got "tenant", which customer_id names: where a line has that field too, the input writes over it`},
+	{"a path in place of a customer that each line has", "", []string{"    Parser lines\n", "    Parser access\n    Path_Key tenant\n", "meter_time $time", "meter_time event"}, "main.conf:11: error: path_key: want a name that no field of the line has, got \"tenant\", which customer_id names: the input writes over what the line says, for example: path_key amberflo_path"},
+	{"an offset in place of a value", "", []string{"    Parser lines\n", "    Parser lines\n    Offset_Key bytes\n"}, "error: offset_key: want a name that no field of the line has, got \"bytes\", which meters names"},
+	{"a sender's address in place of the customer", "", []string{"Name tail", "Name tcp", "    Parser lines\n", "    Source_Address_Key tenant\n"}, "warning: source_address_key: want a name that no field of the line has"},
+	{"a path and an offset in an id", "", []string{"    Parser lines\n", "    Parser lines\n    Path_Key file\n    Offset_Key at\n", lastLine, lastLine + "    unique_id hash($file, $at)\n    dimensions file=$file\n"}, ""},
+	{"a path of a name that the parser does not make", "", []string{"    Parser lines\n", "    Parser access\n    Path_Key file\n", "$tenant", "$file", "meter_time $time", "meter_time event"}, ""},
+
+	// filters and processors that write over fields, or take them away
+	{"a filter that sets a value", "", filter("Name modify", "Set bytes 0"), `main.conf:17: warning: set: want the field bytes as the log has it, since meters names it, got "bytes 0", which writes over it: what the log says is not billed`},
+	{"a filter that sets the customer", "", filter("Name modify", `Set "tenant" demo`), "warning: set: want the field tenant as the log has it"},
+	{"a filter that renames another over the customer", "", filter("Name modify", "Hard_rename user tenant"), "warning: hard_rename: want the field tenant as the log has it"},
+	{"a filter that copies another over the customer", "", filter("Name modify", "Hard_copy user tenant"), "warning: hard_copy: want the field tenant as the log has it"},
+	{"a filter that appends the customer", "", filter("Name record_modifier", "Record tenant host"), "warning: record: want the field tenant as the log has it"},
+	{"a filter that writes another type over a value", "", filter("Name type_converter", "int_key size bytes integer"), "warning: int_key: want the field bytes as the log has it"},
+	{"a filter that sets a field where there is none", "", filter("Name modify", "Condition Key_does_not_exist tenant", "Set tenant nobody", "Add bytes 0", "Copy user tenant"), ""},
+	{"a filter that sets a field which the parser does not make", "", append(filter("Name modify", "Set plan free", "Set calls 1"), "Parser lines", "Parser access", "meter_time $time", "meter_time event", "ApiCalls=1", "ApiCalls=$calls"), ""},
+	{"a filter that takes fields of a prefix away", "", filter("Name modify", "Remove_wildcard byt"), `error: remove_wildcard: want the field bytes kept, since meters names it, got "byt"`},
+	{"a filter that takes fields of another prefix away", "", filter("Name modify", "Remove_wildcard byt*"), ""},
+	{"a filter that takes fields of an expression away", "", filter("Name modify", "Remove_regex ^(bytes|plan)$"), "error: remove_regex: want the field bytes kept"},
+	{"a filter that takes fields of another expression away", "", filter("Name modify", "Remove_regex ^(bytes|plan)_"), ""},
+	{"a filter that takes a field of a condition away", "", append(filter("Name modify", "Remove status"), lastLine, lastLine+"    only_if $status == 200\n"), "error: remove: want the field status kept, since only_if names it"},
+	{"a filter that takes a field away under a condition", "", filter("Name modify", "Condition Key_exists nosuch", "Rename bytes size"), `main.conf:18: warning: rename: want the field bytes kept, since meters names it, got "bytes size", which may take it out of records`},
+	{"a filter that takes a field away and another that makes it", "", append(filter("Name modify", "Rename bytes size", "[FILTER]", "Match *", "Name modify", "Copy size bytes"), "    [FILTER]", "[FILTER]"), ""},
+	{"a filter that takes a field away in other letters", "", filter("Name record_modifier", "Remove_key BYTES"), "error: remove_key: want the field bytes kept"},
+	{"a filter that takes a field away by a star", "", filter("Name record_modifier", "Remove_key by*"), "error: remove_key: want the field bytes kept"},
+	{"a filter that keeps fields by a star", "", filter("Name record_modifier", "Allowlist_key ten*", "Allowlist_key Bytes"), ""},
+	{"a filter that puts fields below another", "", filter("Name nest", "Operation nest", "Wildcard b*", "Nest_under app"), `error: wildcard: want the field bytes kept, since meters names it, got "b*"`},
+	{"a filter that puts all fields below another", "", filter("Name nest", "Operation nest", "Wildcard *", "Nest_under app"), "error: wildcard: want the field tenant kept"},
+	{"a filter that puts fields below one that is mapped", "", append(filter("Name nest", "Operation nest", "Wildcard bytes", "Nest_under app"), "$bytes", "$app['bytes']"), ""},
+	{"a filter that lifts a field of which others are mapped", "", append(filter("Name nest", "Operation lift", "Nested_under app"), "$bytes", "$app['bytes']"), "error: nested_under: want the field app kept"},
+	{"a parser filter that keeps nothing else", "", filter("Name parser", "Key_Name request", "Parser request"), `error: reserve_data: want the field tenant kept, since customer_id names it, got "Off"`},
+	{"a parser filter that may keep nothing else", "", filter("Name parser", "Key_Name request", "Parser lines"), "warning: reserve_data: want the field tenant kept"},
+	{"a parser filter that keeps all else", "", filter("Name parser", "Key_Name request", "Parser request", "Reserve_Data On"), ""},
+	{"a parser filter that drops where the line stood", "", append(filter("Name parser", "Key_Name log", "Parser lines"), "    Parser lines\n", "    Path_Key file\n", "$tenant", "$file"), "warning: reserve_data: want the field file kept"},
+	{"a filter for Kubernetes that drops the line", "", append(filter("Name kubernetes", "Merge_Log On", "Keep_Log Off"), lastLine, lastLine+"    unique_id hash($log, $time)\n"), "warning: keep_log: want the field log kept, since unique_id names it"},
+	{"a processor of the input that rewrites", inYAML, []string{"skip_long_lines: on}", "skip_long_lines: on, processors: {logs: [{name: content_modifier, action: upsert, key: tenant, value: other}]}}"}, `main.yaml:4: warning: action: want the field tenant as the log has it, since customer_id names it, got "upsert tenant"`},
+	{"a processor of the input that deletes", inYAML, []string{"skip_long_lines: on}", "skip_long_lines: on, processors: {logs: [{name: content_modifier, action: delete, key: bytes}]}}"}, `error: action: want the field bytes kept, since meters names it, got "delete bytes"`},
+	{"a processor of the input that deletes from the metadata", inYAML, []string{"skip_long_lines: on}", "skip_long_lines: on, processors: {logs: [{name: content_modifier, context: attributes, action: delete, key: bytes}]}}"}, ""},
+	{"a processor of the input that selects others", inYAML, []string{"skip_long_lines: on}", "skip_long_lines: on, processors: {logs: [{name: sql, query: 'SELECT tenant, time FROM STREAM;'}]}}"}, "error: query: want the field bytes kept, since meters names it"},
+	{"a processor of the input that selects under another name", inYAML, []string{"skip_long_lines: on}", "skip_long_lines: on, processors: {logs: [{name: sql, query: 'SELECT user AS tenant, bytes, time FROM STREAM'}]}}"}, "warning: query: want the field tenant as the log has it"},
+	{"a processor of the input that selects all", inYAML, []string{"skip_long_lines: on}", "skip_long_lines: on, processors: {logs: [{name: sql, query: 'SELECT * FROM STREAM WHERE tenant = ''a'';'}]}}"}, ""},
+	{"a processor of the output that rewrites what is billed", inYAML, []string{yamlLast, yamlLast + "      processors: {logs: [{name: modify, hard_rename: user tenant}]}\n"}, "warning: hard_rename: want the field tenant as the log has it"},
+
 	// CASES A19
 	{"lines in parts", "", append(filter("Name parser", "Key_Name log", "Parser lines"), "Name tail", "Name forward", "    Parser lines\n    DB", "    DB"), "warning: name: want a filter multiline with Mode partial_message in front of it"},
 	{"lines in parts that are joined", "", append(filter("Name multiline", "multiline.key_content log", "Mode partial_message", "Emitter_Storage.type filesystem", "[FILTER]", "Match *", "Name parser", "Key_Name log", "Parser lines"), "Name tail", "Name forward", "    Parser lines\n    DB", "    DB", "    [FILTER]", "[FILTER]"), ""},
