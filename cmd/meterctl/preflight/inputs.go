@@ -1,6 +1,8 @@
 package preflight
 
 import (
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,32 +14,48 @@ import (
 func readTwice(v *view) {
 	for i, in := range v.inputs {
 		for _, other := range v.inputs[i+1:] {
-			if db := in.Get("db"); db != "" && db == other.Get("db") && in.Name == "tail" && other.Name == "tail" {
+			if in.Name != "tail" || other.Name != "tail" {
+				continue
+			}
+			if db := other.Get("db"); db != "" && in.Get("db") != "" && path.Clean(in.Get("db")) == path.Clean(db) {
 				v.fail(other, "db", "want a file that no other input uses, got %q, which the input at %s has: at a start each deletes the positions of the other, whose lines are then read again", db, in.Place)
 			}
-			path := sharedPath(in.Get("path"), other.Get("path"))
-			if in.Name == "tail" && other.Name == "tail" && path != "" {
-				report := v.fail
-				if in.Get("exclude_path")+other.Get("exclude_path") != "" {
-					report = v.warn
-				}
-				report(other, "path", "want files that no other input reads, got %q, of which the input at %s reads some too: their lines are billed twice", path, in.Place)
+			shared, certain := sharedPath(in.Get("path"), other.Get("path"))
+			if shared == "" {
+				continue
 			}
+			report := v.fail
+			if !certain || in.Get("exclude_path")+other.Get("exclude_path") != "" {
+				report = v.warn
+			}
+			report(other, "path", "want files that no other input reads, got %q, of which the input at %s reads some too: their lines are billed twice", shared, in.Place)
 		}
 	}
 }
 
-// sharedPath gives one of the patterns in b that a file of a may match.
-func sharedPath(a, b string) string {
+// sharedPath gives one of the patterns in b that a file of a may match; certain where the patterns have no ? and [.
+func sharedPath(a, b string) (shared string, certain bool) {
 	for _, one := range strings.Split(a, ",") {
 		for _, other := range strings.Split(b, ",") {
-			one, other = strings.TrimSpace(one), strings.TrimSpace(other)
-			if one != "" && strings.Count(one, "/") == strings.Count(other, "/") && intersect(one, other) {
-				return other
+			x, simple := filesOf(one)
+			y, simpleToo := filesOf(other)
+			if x != "" && strings.Count(x, "/") == strings.Count(y, "/") && intersect(x, y) {
+				return strings.TrimSpace(other), simple && simpleToo || x == y
 			}
 		}
 	}
-	return ""
+	return "", false
+}
+
+var oneOf = regexp.MustCompile(`\?|\[[^/\]]+\]`)
+
+// filesOf cleans a pattern of files, with * for what glob(3) has for one character; simple where there is none.
+func filesOf(pattern string) (cleaned string, simple bool) {
+	if pattern = strings.TrimSpace(pattern); pattern == "" {
+		return "", true
+	}
+	cleaned = path.Clean(pattern)
+	return oneOf.ReplaceAllString(cleaned, "*"), !oneOf.MatchString(cleaned)
 }
 
 // unparsed looks at inputs whose parser does not come to a line.
@@ -120,7 +138,7 @@ func spool(v *view) {
 		if alias := other.Get("alias"); alias != "" && alias == v.out.Get("alias") {
 			v.fail(other, "alias", "want a name of its own for each output, got %q, which the output at %s has: what each has rejected could not be told apart", alias, v.out.Place)
 		}
-		if other.Get("store_dir") != dir {
+		if path.Clean(other.Get("store_dir")) != path.Clean(dir) {
 			continue
 		}
 		delivery, _ := plugin.Keys()
@@ -136,9 +154,12 @@ func spool(v *view) {
 }
 
 // within tells if a path is another one, or lies in it.
-func within(path, dir string) bool {
-	dir = strings.TrimRight(dir, "/")
-	return dir != "" && (strings.TrimRight(path, "/") == dir || strings.HasPrefix(path, dir+"/"))
+func within(file, dir string) bool {
+	if dir == "" || file == "" {
+		return false
+	}
+	dir, file = path.Clean(dir), path.Clean(file)
+	return file == dir || strings.HasPrefix(file, strings.TrimSuffix(dir, "/")+"/")
 }
 
 // kubernetesFields gives the fields that the kubernetes filter makes of a line, false if it makes others too.

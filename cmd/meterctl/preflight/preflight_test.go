@@ -153,6 +153,11 @@ func shared(first, second string) []string {
 	return []string{lastLine, lastLine + first + "[OUTPUT]\n    Name amberflo\n    Match app.*\n    bucket b\n    store_dir /var/lib/x/amberflo\n    customer_id $tenant\n    meter_api_name M\n    meter_value 1\n    Workers 1\n" + lastLine + second}
 }
 
+// second is another output without a fault, of the customers and meters that it is told.
+func second(first string, lines ...string) []string {
+	return []string{lastLine, lastLine + first + "[OUTPUT]\n    Name amberflo\n    Match app.*\n    bucket b\n    store_dir /var/lib/x/more\n    customer_id $tenant\n    meter_time $time\n    Workers 1\n    Retry_Limit no_limits\n    " + strings.Join(lines, "\n    ") + "\n"}
+}
+
 // CASES B1 to B14 and A18 to A24, as far as a configuration tells them.
 var rows = []row{
 	// CASES B3
@@ -270,6 +275,18 @@ var rows = []row{
 	{"a filter that keeps some fields", "", filter("Name record_modifier", "Allowlist_key tenant"), "error: allowlist_key: want bytes among the fields that are kept, since meters names it, got tenant"},
 	{"a file that two inputs read", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/b.log, /var/log/*.log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, `main.conf:17: error: path: want files that no other input reads, got "/var/log/*.log", of which the input at main.conf:6 reads some too`},
 	{"a file that two inputs do not both read", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/b.log, /var/log/x/*.log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, ""},
+	{"a file that two inputs read by other paths", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/../log//a*.log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, `error: path: want files that no other input reads, got "/var/log/../log//a*.log"`},
+	{"a file that two inputs may read", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/[a-c].log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, `warning: path: want files that no other input reads, got "/var/log/[a-c].log"`},
+	{"a DB that two inputs use by other paths", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/x/b.log\n    Parser lines\n    DB /var/lib/x/../x/tail.db\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, "error: db: want a file that no other input uses"},
+	{"a store_dir among Fluent Bit's chunks by another path", "", []string{"store_dir /var/lib/x/amberflo", "store_dir /var/lib/x/../x//chunks/amberflo"}, "error: store_dir: want a directory beside storage.path"},
+	{"a meter of a field that may be another output's", "", second("", "meter_api_name $method, Other", "meter_value 1"), "warning: match: want other records or other meters than the output at main.conf:14 has, got the tag app.log and the meter $method in both: they may be billed twice"},
+	{"other meters of another output", "", second("", "meter_api_name Errors", "meter_value 1"), ""},
+	{"the meter of another output", "", second("", "meters ApiCalls=1"), "error: match: want other records or other meters than the output at main.conf:14 has, got the tag app.log and the meter ApiCalls in both: they are billed twice"},
+	{"the meter of another output under another condition", "", second("    only_if $plan == free\n", "meters ApiCalls=1", "only_if $status < 400"), "warning: match: want other records or other meters than the output at main.conf:14 has, got the tag app.log and the meter ApiCalls in both: they may be billed twice"},
+	{"the meter of another output under the opposite condition", "", second("    only_if $plan is present and $status != 401\n", "meters ApiCalls=1", "only_if $status == 401"), ""},
+	{"the meter of another output of another text", "", second("    only_if $plan == free\n", "meters ApiCalls=1", "only_if $plan == 'paid'"), ""},
+	{"the meter of another output of the same text in quotes", "", second("    only_if $plan == free\n", "meters ApiCalls=1", "only_if $plan == 'free'"), "they may be billed twice"},
+	{"the meter of another output of the same number", "", second("    only_if $status == 200\n", "meters ApiCalls=1", "only_if $status == 200.0"), "they may be billed twice"},
 	// fields that an input adds
 	{"a path in place of the customer", "", []string{"    Parser lines\n", "    Parser lines\n    Path_Key tenant\n"}, `main.conf:11: warning: path_key: want a name that no field of the line has, got "tenant", which customer_id names: where a line has that field too, the input writes over it`},
 	{"a path in place of a customer that each line has", "", []string{"    Parser lines\n", "    Parser access\n    Path_Key tenant\n", "meter_time $time", "meter_time event"}, "main.conf:11: error: path_key: want a name that no field of the line has, got \"tenant\", which customer_id names: the input writes over what the line says, for example: path_key amberflo_path"},
