@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"out_amberflo/cmd/meterctl/parser"
 	"out_amberflo/cmd/meterctl/pipeline"
 	"out_amberflo/plugin"
 )
@@ -92,7 +93,9 @@ var parserKeys = []string{"name", "format", "regex", "time_key", "time_format", 
 
 // parserOptions looks at what parsers on the way are told.
 func parserOptions(v *view) {
-	byEvent := slices.Contains(items(mapping(v.out.Get)["meter_time"]), "event")
+	times := items(mapping(v.out.Get)["meter_time"])
+	byEvent := slices.Contains(times, "event")
+	v.refused()
 	for _, u := range v.uses() {
 		if u.parser == nil {
 			continue
@@ -102,9 +105,46 @@ func parserOptions(v *view) {
 				v.fail(u.parser, p.Key, "want an option of a parser, got one that it does not have, which Fluent Bit never says; did you mean %s?", near)
 			}
 		}
+		if byEvent {
+			v.timeless(u.parser, times[0] == "event")
+		}
 		if format := u.parser.Get("time_format"); byEvent && format != "" && !zoned(format) && u.parser.Get("time_offset")+u.parser.Get("time_zone")+u.parser.Get("time_system_timezone") == "" {
 			v.warn(u.parser, "time_format", "want %%z in it, or Time_Offset or Time_Zone beside it, got %q: times are taken for UTC, and billed in another hour if they are not", format)
 		}
+	}
+}
+
+// timeless looks for a parser that takes no time from the line although it is told to: events then have the time of reading.
+func (v *view) timeless(p *pipeline.Section, alone bool) {
+	report := v.warn
+	if alone {
+		report = v.fail
+	}
+	key, format := p.Get("time_key"), p.Get("time_format")
+	switch {
+	case key != "" && format == "":
+		report(p, "time_key", "want a Time_Format beside it, got none: the parser takes no time from the line, and meter_time is when it was read, for example: Time_Format %%s")
+	case format != "" && strings.EqualFold(p.Get("format"), "regex") && !slices.Contains(groupsOf(p), gotOr(key, "time")):
+		report(p, "time_key", "want a group of the Regex (%s), got %q: the parser takes no time from the line, and meter_time is when it was read", strings.Join(groupsOf(p), ", "), gotOr(key, "time"))
+	}
+}
+
+// refused looks at all parsers, since Fluent Bit reads those too that nobody names.
+func (v *view) refused() {
+	seen := map[string]*pipeline.Section{}
+	for _, s := range v.p.Parsers {
+		const so = ", with which Fluent Bit does not start"
+		before := seen[s.Name]
+		if key, text := parser.Refused(s); key != "" {
+			v.fail(s, key, "%s, got %s%s", text, got(s.Get(key)), so)
+		}
+		switch {
+		case s.Name == "":
+			v.fail(s, "name", "want a name for each parser, got nothing%s", so)
+		case before != nil:
+			v.fail(s, "name", "want a name of its own for each parser, got %q, which the parser at %s has%s", s.Name, before.Place, so)
+		}
+		seen[s.Name] = s
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"out_amberflo/cmd/meterctl/parser"
 	"out_amberflo/cmd/meterctl/pipeline"
 )
 
@@ -16,6 +17,8 @@ func match(v *view) {
 	case len(v.streams) == 0:
 		v.warn(v.p.Service, "input", "want inputs of logs, so that they can be looked at too, got none in this configuration")
 	case routed:
+	case parser.Unclosed(regex):
+		v.fail(v.out, "match_regex", "want an expression whose brackets all close, got %q: no record would come", regex)
 	case pattern == "" && regex == "":
 		v.fail(v.out, "match", "want the tags whose records it takes, got nothing: no record would come, for example: Match %s", v.streams[0].tag)
 	case len(v.inputs) == 0:

@@ -40,6 +40,7 @@ var checks = []func(*view){
 	processors,    // processors of the output
 	openTelemetry, // OpenTelemetry
 	literals,      // literals that look like fields
+	shared,        // ids that several records have
 	secondReading, // ids and times of a second reading
 }
 

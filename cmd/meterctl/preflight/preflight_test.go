@@ -81,6 +81,20 @@ const parsers = `[PARSER]
     Time_Format %Y-%m-%d %H:%M:%S
     Time_Keep On
 [PARSER]
+    Name sizes
+    Format logfmt
+    Types size:integer
+[PARSER]
+    Name misspelt
+    Format regex
+    Regex ^(?<tenant>\S+) (?<bytes>\S+) (?<time>.*)$
+    Time_Key tiem
+    Time_Format %s
+[PARSER]
+    Name formless
+    Format json
+    Time_Key time
+[PARSER]
     Name request
     Format regex
     Regex ^(?<method>\S+) (?<path>\S+)$
@@ -148,8 +162,8 @@ func filter(lines ...string) []string {
 	return []string{"[OUTPUT]\n", "[FILTER]\n    Match app.*\n    " + strings.Join(lines, "\n    ") + "\n[OUTPUT]\n"}
 }
 
-// shared puts a second output beside the first, in the same store_dir.
-func shared(first, second string) []string {
+// sharing puts a second output beside the first, in the same store_dir.
+func sharing(first, second string) []string {
 	return []string{lastLine, lastLine + first + "[OUTPUT]\n    Name amberflo\n    Match app.*\n    bucket b\n    store_dir /var/lib/x/amberflo\n    customer_id $tenant\n    meter_api_name M\n    meter_value 1\n    Workers 1\n" + lastLine + second}
 }
 
@@ -202,7 +216,8 @@ var rows = []row{
 	{"a list of patterns", "", []string{"Match app.*", "Match app.*, api.*"}, "error: match: want a pattern"},
 	{"a Match_Regex that fits no tag", "", []string{"Match app.*", "Match_Regex ^api"}, "error: match_regex: want a pattern"},
 	{"a Match_Regex that fits", "", []string{"Match app.*", `Match_Regex ^app\.(log|x)$`}, ""},
-	{"no Match with one input and one output", "", []string{"    Match app.*\n", ""}, ""},
+	{"no Match with one input and one output", "", []string{"    Match app.*\n", ""}, "error: match: want the tags whose records it takes, got nothing: no record would come"},
+	{"no Match with one input and one output, and nothing on disk", "", []string{"    Match app.*\n", "", "    storage.path /var/lib/x/chunks\n", "", "    storage.type filesystem\n", "", "Name tail", "Name dummy", "    Parser lines\n", ""}, ""},
 	{"no Match with two outputs", "", []string{"    Match app.*\n", "", "[SERVICE]", "[OUTPUT]\n    Name null\n    Match *\n[SERVICE]"}, "error: match: want the tags whose records it takes, got nothing"},
 	{"a tag by default", "", []string{"    Tag app.log\n", "", "Match app.*", "Match tail.0"}, ""},
 	{"a tag by default that does not fit", "", []string{"    Tag app.log\n", ""}, "one of the tags tail.0, got"},
@@ -287,6 +302,29 @@ var rows = []row{
 	{"the meter of another output of another text", "", second("    only_if $plan == free\n", "meters ApiCalls=1", "only_if $plan == 'paid'"), ""},
 	{"the meter of another output of the same text in quotes", "", second("    only_if $plan == free\n", "meters ApiCalls=1", "only_if $plan == 'free'"), "they may be billed twice"},
 	{"the meter of another output of the same number", "", second("    only_if $status == 200\n", "meters ApiCalls=1", "only_if $status == 200.0"), "they may be billed twice"},
+	{"an expression for tags that is none", "", []string{"Match app.*", "Match_Regex app[."}, `error: match_regex: want an expression whose brackets all close, got "app[.": no record would come`},
+	{"rewrite_tag that moves all records away", "", filter("Name rewrite_tag", "Rule $tenant ^(.*)$ cust.$1 false", emitter[4:]), `error: rule: want an output of amberflo that matches the new tag, got "$tenant ^(.*)$ cust.$1 false", which moves records to cust.*: they are not billed`},
+	{"rewrite_tag that moves some records to no output", "", filter("Name rewrite_tag", "Rule $kind ^health$ health false", emitter[4:]), "warning: rule: want an output of amberflo that matches the new tag"},
+	{"rewrite_tag that moves some records to another output", "", append(filter("Name rewrite_tag", "Rule $kind ^health$ health false", emitter[4:]), lastLine, lastLine+"[OUTPUT]\n    Name null\n    Match health\n"), ""},
+	{"rewrite_tag that moves all records to the output", "", filter("Name rewrite_tag", "Rule $tenant .* app.$TAG false", emitter[4:]), ""},
+
+	{"an id of the customer", "", []string{lastLine, lastLine + "    unique_id hash($tenant, $method)\n    dimensions method=$method\n"}, `warning: unique_id: want a field that differs from record to record, got "hash($tenant, $method)", which many records share`},
+	{"an id of the time", "", []string{lastLine, lastLine + "    unique_id $time\n"}, "warning: unique_id: want a field that differs from record to record"},
+	{"an id of the file", "", []string{"    Parser lines\n", "    Parser lines\n    Path_Key file\n", lastLine, lastLine + "    unique_id hash($file), generate\n"}, "warning: unique_id: want a field that differs from record to record"},
+
+	{"a YAML null of the customer", inYAML, []string{"customer_id: $tenant", "customer_id: ~"}, `main.yaml:10: error: customer_id: want a string, or no such line, got the null of YAML, which for Fluent Bit is the string "~"`},
+	{"a YAML null of an input", inYAML, []string{"db: /x/tail.db", "db: null"}, `error: db: want a string, or no such line, got the null of YAML, which for Fluent Bit is the string "null"`},
+	{"a YAML null in quotes", inYAML, []string{"tag: app.log", "tag: 'null'", "app.*", "'*'"}, ""},
+
+	{"a type of a condition's field", "", []string{lastLine, lastLine + "    only_if $size < 400\n", "Parser lines", "Parser sizes"}, "error: types: want no type for size, which only_if names, got \"size:integer\""},
+	{"a type of a dimension", "", []string{lastLine, lastLine + "    dimensions size=$size\n", "Parser lines", "Parser sizes"}, "warning: types: want no type for size, which dimensions names"},
+	{"a type of the time", "", []string{"meter_time $time", "meter_time $size", "Parser lines", "Parser sizes"}, "warning: types: want no type for size, which meter_time names"},
+	{"a type of a field that nobody names", "", []string{"Parser lines", "Parser sizes"}, ""},
+	{"a time that is no group of the expression", "", []string{"meter_time $time", "meter_time event", "Parser lines", "Parser misspelt"}, `error: time_key: want a group of the Regex (tenant, bytes, time), got "tiem": the parser takes no time from the line`},
+	{"a time that is no group of the expression, and another", "", []string{"meter_time $time", "meter_time $time, event", "Parser lines", "Parser misspelt"}, "warning: time_key: want a group of the Regex"},
+	{"a time that is no group of the expression, which nobody needs", "", []string{"Parser lines", "Parser misspelt"}, ""},
+	{"a time without a format", "", []string{"meter_time $time", "meter_time event", "Parser lines", "Parser formless"}, "error: time_key: want a Time_Format beside it, got none"},
+	{"a time without a format, which nobody needs", "", []string{"Parser lines", "Parser formless"}, ""},
 	// fields that an input adds
 	{"a path in place of the customer", "", []string{"    Parser lines\n", "    Parser lines\n    Path_Key tenant\n"}, `main.conf:11: warning: path_key: want a name that no field of the line has, got "tenant", which customer_id names: where a line has that field too, the input writes over it`},
 	{"a path in place of a customer that each line has", "", []string{"    Parser lines\n", "    Parser access\n    Path_Key tenant\n", "meter_time $time", "meter_time event"}, "main.conf:11: error: path_key: want a name that no field of the line has, got \"tenant\", which customer_id names: the input writes over what the line says, for example: path_key amberflo_path"},
@@ -338,10 +376,10 @@ var rows = []row{
 	{"a DB that two inputs use", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/x/b.log\n    Parser lines\n    DB /var/lib/x/tail.db\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, "main.conf:19: error: db: want a file that no other input uses"},
 	{"no store_dir", "", []string{"    store_dir /var/lib/x/amberflo\n", ""}, "main.conf:14: warning: store_dir: want a directory that outlives the machine's restarts, got nothing"},
 	{"a store_dir among Fluent Bit's chunks", "", []string{"store_dir /var/lib/x/amberflo", "store_dir /var/lib/x/chunks/amberflo"}, "main.conf:18: error: store_dir: want a directory beside storage.path"},
-	{"a store_dir that outputs share", "", shared("    Alias a\n", "    Alias b\n"), ""},
-	{"a store_dir that outputs without a name share", "", shared("", ""), "warning: alias: want an Alias for each of the outputs that share a store_dir, got none"},
-	{"a store_dir that outputs of one name share", "", shared("    Alias a\n", "    Alias a\n"), `error: alias: want a name of its own for each output, got "a", which the output at main.conf:14 has`},
-	{"a store_dir that outputs of other objects share", "", shared("    Alias a\n", "    Alias b\n    max_records 5\n"), "error: max_records: want what the output at main.conf:14 has (nothing), since both use one store_dir, got \"5\""},
+	{"a store_dir that outputs share", "", sharing("    Alias a\n", "    Alias b\n"), ""},
+	{"a store_dir that outputs without a name share", "", sharing("", ""), "warning: alias: want an Alias for each of the outputs that share a store_dir, got none"},
+	{"a store_dir that outputs of one name share", "", sharing("    Alias a\n", "    Alias a\n"), `error: alias: want a name of its own for each output, got "a", which the output at main.conf:14 has`},
+	{"a store_dir that outputs of other objects share", "", sharing("    Alias a\n", "    Alias b\n    max_records 5\n"), "error: max_records: want what the output at main.conf:14 has (nothing), since both use one store_dir, got \"5\""},
 	// CASES A23
 	{"a type that is cast to an integer", "", []string{"Parser lines", "Parser casts"}, `parsers.conf:15: error: types: want no type for bytes, which meters names, got "bytes:integer": "-" becomes 0, "1,234" becomes 1`},
 	{"a customer that is cast", "", []string{"Parser lines", "Parser names"}, "want no type for tenant, which customer_id names"},
