@@ -153,10 +153,13 @@ func modify(_ *view, s *pipeline.Section) (list []change) {
 	return list
 }
 
-// fits tells if an expression matches a field from its begin on; one that cannot be read here matches nothing.
+// fits tells if an expression matches a field, wherever in it; one that cannot be read here matches nothing.
 func fits(pattern string) func(string) bool {
-	re, err := TagRegex(pattern)
-	return func(field string) bool { return err == nil && re.FindString(field) != "" }
+	if inner, slash := strings.CutPrefix(pattern, "/"); slash {
+		pattern = strings.TrimSuffix(inner, "/")
+	}
+	re, err := regexp.Compile(pattern)
+	return func(field string) bool { return err == nil && re.MatchString(field) }
 }
 
 // recordModifier compares names without regard to case; a * at the end stands for any text. With Remove_key, it has no
@@ -262,7 +265,7 @@ func contentModifier(_ *view, s *pipeline.Section) []change {
 	case "delete":
 		c.takes = is(key)
 	case "rename":
-		c.takes, c.makes = is(key), is(value)
+		c.takes, c.sets = is(key), is(value)
 	case "insert":
 		c.makes = is(key)
 	case "upsert", "hash", "convert":

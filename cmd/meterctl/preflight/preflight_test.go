@@ -3,6 +3,7 @@ package preflight
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -290,85 +291,6 @@ var rows = []row{
 	{"a filter that keeps some fields", "", filter("Name record_modifier", "Allowlist_key tenant"), "error: allowlist_key: want bytes among the fields that are kept, since meters names it, got tenant"},
 	{"a file that two inputs read", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/b.log, /var/log/*.log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, `main.conf:17: error: path: want files that no other input reads, got "/var/log/*.log", of which the input at main.conf:6 reads some too`},
 	{"a file that two inputs do not both read", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/b.log, /var/log/x/*.log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, ""},
-	{"a file that two inputs read by other paths", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/../log//a*.log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, `error: path: want files that no other input reads, got "/var/log/../log//a*.log"`},
-	{"a file that two inputs may read", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/[a-c].log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, `warning: path: want files that no other input reads, got "/var/log/[a-c].log"`},
-	{"a DB that two inputs use by other paths", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/x/b.log\n    Parser lines\n    DB /var/lib/x/../x/tail.db\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, "error: db: want a file that no other input uses"},
-	{"a store_dir among Fluent Bit's chunks by another path", "", []string{"store_dir /var/lib/x/amberflo", "store_dir /var/lib/x/../x//chunks/amberflo"}, "error: store_dir: want a directory beside storage.path"},
-	{"a meter of a field that may be another output's", "", second("", "meter_api_name $method, Other", "meter_value 1"), "warning: match: want other records or other meters than the output at main.conf:14 has, got the tag app.log and the meter $method in both: they may be billed twice"},
-	{"other meters of another output", "", second("", "meter_api_name Errors", "meter_value 1"), ""},
-	{"the meter of another output", "", second("", "meters ApiCalls=1"), "error: match: want other records or other meters than the output at main.conf:14 has, got the tag app.log and the meter ApiCalls in both: they are billed twice"},
-	{"the meter of another output under another condition", "", second("    only_if $plan == free\n", "meters ApiCalls=1", "only_if $status < 400"), "warning: match: want other records or other meters than the output at main.conf:14 has, got the tag app.log and the meter ApiCalls in both: they may be billed twice"},
-	{"the meter of another output under the opposite condition", "", second("    only_if $plan is present and $status != 401\n", "meters ApiCalls=1", "only_if $status == 401"), ""},
-	{"the meter of another output of another text", "", second("    only_if $plan == free\n", "meters ApiCalls=1", "only_if $plan == 'paid'"), ""},
-	{"the meter of another output of the same text in quotes", "", second("    only_if $plan == free\n", "meters ApiCalls=1", "only_if $plan == 'free'"), "they may be billed twice"},
-	{"the meter of another output of the same number", "", second("    only_if $status == 200\n", "meters ApiCalls=1", "only_if $status == 200.0"), "they may be billed twice"},
-	{"an expression for tags that is none", "", []string{"Match app.*", "Match_Regex app[."}, `error: match_regex: want an expression whose brackets all close, got "app[.": no record would come`},
-	{"rewrite_tag that moves all records away", "", filter("Name rewrite_tag", "Rule $tenant ^(.*)$ cust.$1 false", emitter[4:]), `error: rule: want an output of amberflo that matches the new tag, got "$tenant ^(.*)$ cust.$1 false", which moves records to cust.*: they are not billed`},
-	{"rewrite_tag that moves some records to no output", "", filter("Name rewrite_tag", "Rule $kind ^health$ health false", emitter[4:]), "warning: rule: want an output of amberflo that matches the new tag"},
-	{"rewrite_tag that moves some records to another output", "", append(filter("Name rewrite_tag", "Rule $kind ^health$ health false", emitter[4:]), lastLine, lastLine+"[OUTPUT]\n    Name null\n    Match health\n"), ""},
-	{"rewrite_tag that moves all records to the output", "", filter("Name rewrite_tag", "Rule $tenant .* app.$TAG false", emitter[4:]), ""},
-
-	{"an id of the customer", "", []string{lastLine, lastLine + "    unique_id hash($tenant, $method)\n    dimensions method=$method\n"}, `warning: unique_id: want a field that differs from record to record, got "hash($tenant, $method)", which many records share`},
-	{"an id of the time", "", []string{lastLine, lastLine + "    unique_id $time\n"}, "warning: unique_id: want a field that differs from record to record"},
-	{"an id of the file", "", []string{"    Parser lines\n", "    Parser lines\n    Path_Key file\n", lastLine, lastLine + "    unique_id hash($file), generate\n"}, "warning: unique_id: want a field that differs from record to record"},
-
-	{"a YAML null of the customer", inYAML, []string{"customer_id: $tenant", "customer_id: ~"}, `main.yaml:10: error: customer_id: want a string, or no such line, got the null of YAML, which for Fluent Bit is the string "~"`},
-	{"a YAML null of an input", inYAML, []string{"db: /x/tail.db", "db: null"}, `error: db: want a string, or no such line, got the null of YAML, which for Fluent Bit is the string "null"`},
-	{"a YAML null in quotes", inYAML, []string{"tag: app.log", "tag: 'null'", "app.*", "'*'"}, ""},
-
-	{"a type of a condition's field", "", []string{lastLine, lastLine + "    only_if $size < 400\n", "Parser lines", "Parser sizes"}, "error: types: want no type for size, which only_if names, got \"size:integer\""},
-	{"a type of a dimension", "", []string{lastLine, lastLine + "    dimensions size=$size\n", "Parser lines", "Parser sizes"}, "warning: types: want no type for size, which dimensions names"},
-	{"a type of the time", "", []string{"meter_time $time", "meter_time $size", "Parser lines", "Parser sizes"}, "warning: types: want no type for size, which meter_time names"},
-	{"a type of a field that nobody names", "", []string{"Parser lines", "Parser sizes"}, ""},
-	{"a time that is no group of the expression", "", []string{"meter_time $time", "meter_time event", "Parser lines", "Parser misspelt"}, `error: time_key: want a group of the Regex (tenant, bytes, time), got "tiem": the parser takes no time from the line`},
-	{"a time that is no group of the expression, and another", "", []string{"meter_time $time", "meter_time $time, event", "Parser lines", "Parser misspelt"}, "warning: time_key: want a group of the Regex"},
-	{"a time that is no group of the expression, which nobody needs", "", []string{"Parser lines", "Parser misspelt"}, ""},
-	{"a time without a format", "", []string{"meter_time $time", "meter_time event", "Parser lines", "Parser formless"}, "error: time_key: want a Time_Format beside it, got none"},
-	{"a time without a format, which nobody needs", "", []string{"Parser lines", "Parser formless"}, ""},
-	// fields that an input adds
-	{"a path in place of the customer", "", []string{"    Parser lines\n", "    Parser lines\n    Path_Key tenant\n"}, `main.conf:11: warning: path_key: want a name that no field of the line has, got "tenant", which customer_id names: where a line has that field too, the input writes over it`},
-	{"a path in place of a customer that each line has", "", []string{"    Parser lines\n", "    Parser access\n    Path_Key tenant\n", "meter_time $time", "meter_time event"}, "main.conf:11: error: path_key: want a name that no field of the line has, got \"tenant\", which customer_id names: the input writes over what the line says, for example: path_key amberflo_path"},
-	{"an offset in place of a value", "", []string{"    Parser lines\n", "    Parser lines\n    Offset_Key bytes\n"}, "error: offset_key: want a name that no field of the line has, got \"bytes\", which meters names"},
-	{"a sender's address in place of the customer", "", []string{"Name tail", "Name tcp", "    Parser lines\n", "    Source_Address_Key tenant\n"}, "warning: source_address_key: want a name that no field of the line has"},
-	{"a path and an offset in an id", "", []string{"    Parser lines\n", "    Parser lines\n    Path_Key file\n    Offset_Key at\n", lastLine, lastLine + "    unique_id hash($file, $at)\n    dimensions file=$file\n"}, ""},
-	{"a path of a name that the parser does not make", "", []string{"    Parser lines\n", "    Parser access\n    Path_Key file\n", "$tenant", "$file", "meter_time $time", "meter_time event"}, ""},
-
-	// filters and processors that write over fields, or take them away
-	{"a filter that sets a value", "", filter("Name modify", "Set bytes 0"), `main.conf:17: warning: set: want the field bytes as the log has it, since meters names it, got "bytes 0", which writes over it: what the log says is not billed`},
-	{"a filter that sets the customer", "", filter("Name modify", `Set "tenant" demo`), "warning: set: want the field tenant as the log has it"},
-	{"a filter that renames another over the customer", "", filter("Name modify", "Hard_rename user tenant"), "warning: hard_rename: want the field tenant as the log has it"},
-	{"a filter that copies another over the customer", "", filter("Name modify", "Hard_copy user tenant"), "warning: hard_copy: want the field tenant as the log has it"},
-	{"a filter that appends the customer", "", filter("Name record_modifier", "Record tenant host"), "warning: record: want the field tenant as the log has it"},
-	{"a filter that writes another type over a value", "", filter("Name type_converter", "int_key size bytes integer"), "warning: int_key: want the field bytes as the log has it"},
-	{"a filter that sets a field where there is none", "", filter("Name modify", "Condition Key_does_not_exist tenant", "Set tenant nobody", "Add bytes 0", "Copy user tenant"), ""},
-	{"a filter that sets a field which the parser does not make", "", append(filter("Name modify", "Set plan free", "Set calls 1"), "Parser lines", "Parser access", "meter_time $time", "meter_time event", "ApiCalls=1", "ApiCalls=$calls"), ""},
-	{"a filter that takes fields of a prefix away", "", filter("Name modify", "Remove_wildcard byt"), `error: remove_wildcard: want the field bytes kept, since meters names it, got "byt"`},
-	{"a filter that takes fields of another prefix away", "", filter("Name modify", "Remove_wildcard byt*"), ""},
-	{"a filter that takes fields of an expression away", "", filter("Name modify", "Remove_regex ^(bytes|plan)$"), "error: remove_regex: want the field bytes kept"},
-	{"a filter that takes fields of another expression away", "", filter("Name modify", "Remove_regex ^(bytes|plan)_"), ""},
-	{"a filter that takes a field of a condition away", "", append(filter("Name modify", "Remove status"), lastLine, lastLine+"    only_if $status == 200\n"), "error: remove: want the field status kept, since only_if names it"},
-	{"a filter that takes a field away under a condition", "", filter("Name modify", "Condition Key_exists nosuch", "Rename bytes size"), `main.conf:18: warning: rename: want the field bytes kept, since meters names it, got "bytes size", which may take it out of records`},
-	{"a filter that takes a field away and another that makes it", "", append(filter("Name modify", "Rename bytes size", "[FILTER]", "Match *", "Name modify", "Copy size bytes"), "    [FILTER]", "[FILTER]"), ""},
-	{"a filter that takes a field away in other letters", "", filter("Name record_modifier", "Remove_key BYTES"), "error: remove_key: want the field bytes kept"},
-	{"a filter that takes a field away by a star", "", filter("Name record_modifier", "Remove_key by*"), "error: remove_key: want the field bytes kept"},
-	{"a filter that keeps fields by a star", "", filter("Name record_modifier", "Allowlist_key ten*", "Allowlist_key Bytes"), ""},
-	{"a filter that puts fields below another", "", filter("Name nest", "Operation nest", "Wildcard b*", "Nest_under app"), `error: wildcard: want the field bytes kept, since meters names it, got "b*"`},
-	{"a filter that puts all fields below another", "", filter("Name nest", "Operation nest", "Wildcard *", "Nest_under app"), "error: wildcard: want the field tenant kept"},
-	{"a filter that puts fields below one that is mapped", "", append(filter("Name nest", "Operation nest", "Wildcard bytes", "Nest_under app"), "$bytes", "$app['bytes']"), ""},
-	{"a filter that lifts a field of which others are mapped", "", append(filter("Name nest", "Operation lift", "Nested_under app"), "$bytes", "$app['bytes']"), "error: nested_under: want the field app kept"},
-	{"a parser filter that keeps nothing else", "", filter("Name parser", "Key_Name request", "Parser request"), `error: reserve_data: want the field tenant kept, since customer_id names it, got "Off"`},
-	{"a parser filter that may keep nothing else", "", filter("Name parser", "Key_Name request", "Parser lines"), "warning: reserve_data: want the field tenant kept"},
-	{"a parser filter that keeps all else", "", filter("Name parser", "Key_Name request", "Parser request", "Reserve_Data On"), ""},
-	{"a parser filter that drops where the line stood", "", append(filter("Name parser", "Key_Name log", "Parser lines"), "    Parser lines\n", "    Path_Key file\n", "$tenant", "$file"), "warning: reserve_data: want the field file kept"},
-	{"a filter for Kubernetes that drops the line", "", append(filter("Name kubernetes", "Merge_Log On", "Keep_Log Off"), lastLine, lastLine+"    unique_id hash($log, $time)\n"), "warning: keep_log: want the field log kept, since unique_id names it"},
-	{"a processor of the input that rewrites", inYAML, []string{"skip_long_lines: on}", "skip_long_lines: on, processors: {logs: [{name: content_modifier, action: upsert, key: tenant, value: other}]}}"}, `main.yaml:4: warning: action: want the field tenant as the log has it, since customer_id names it, got "upsert tenant"`},
-	{"a processor of the input that deletes", inYAML, []string{"skip_long_lines: on}", "skip_long_lines: on, processors: {logs: [{name: content_modifier, action: delete, key: bytes}]}}"}, `error: action: want the field bytes kept, since meters names it, got "delete bytes"`},
-	{"a processor of the input that deletes from the metadata", inYAML, []string{"skip_long_lines: on}", "skip_long_lines: on, processors: {logs: [{name: content_modifier, context: attributes, action: delete, key: bytes}]}}"}, ""},
-	{"a processor of the input that selects others", inYAML, []string{"skip_long_lines: on}", "skip_long_lines: on, processors: {logs: [{name: sql, query: 'SELECT tenant, time FROM STREAM;'}]}}"}, "error: query: want the field bytes kept, since meters names it"},
-	{"a processor of the input that selects under another name", inYAML, []string{"skip_long_lines: on}", "skip_long_lines: on, processors: {logs: [{name: sql, query: 'SELECT user AS tenant, bytes, time FROM STREAM'}]}}"}, "warning: query: want the field tenant as the log has it"},
-	{"a processor of the input that selects all", inYAML, []string{"skip_long_lines: on}", "skip_long_lines: on, processors: {logs: [{name: sql, query: 'SELECT * FROM STREAM WHERE tenant = ''a'';'}]}}"}, ""},
-	{"a processor of the output that rewrites what is billed", inYAML, []string{yamlLast, yamlLast + "      processors: {logs: [{name: modify, hard_rename: user tenant}]}\n"}, "warning: hard_rename: want the field tenant as the log has it"},
-
 	// CASES A19
 	{"lines in parts", "", append(filter("Name parser", "Key_Name log", "Parser lines"), "Name tail", "Name forward", "    Parser lines\n    DB", "    DB"), "warning: name: want a filter multiline with Mode partial_message in front of it"},
 	{"lines in parts that are joined", "", append(filter("Name multiline", "multiline.key_content log", "Mode partial_message", "Emitter_Storage.type filesystem", "[FILTER]", "Match *", "Name parser", "Key_Name log", "Parser lines"), "Name tail", "Name forward", "    Parser lines\n    DB", "    DB", "    [FILTER]", "[FILTER]"), ""},
@@ -415,7 +337,7 @@ var rows = []row{
 }
 
 func TestEachFaultIsNamed(t *testing.T) {
-	for _, test := range rows {
+	for _, test := range slices.Concat(rows, changedRows, mistakenRows) {
 		t.Run(test.name, func(t *testing.T) {
 			conf := test.conf
 			if conf == "" {
