@@ -44,10 +44,6 @@ func New(s *pipeline.Section) (*Parser, error) {
 			p.types[name] = strings.ToLower(kind)
 		}
 	}
-	var err error
-	if p.times, err = newTimeFormat(s); err != nil {
-		return nil, err
-	}
 	for _, property := range s.Properties {
 		if strings.HasPrefix(property.Key, "decode_field") {
 			p.NotApplied = append(p.NotApplied, property.Key+" "+property.Value)
@@ -55,6 +51,7 @@ func New(s *pipeline.Section) (*Parser, error) {
 	}
 	switch format := strings.ToLower(s.Get("format")); format {
 	case "regex":
+		var err error
 		if p.parse, err = p.regex(s.Get("regex")); err != nil {
 			return nil, fmt.Errorf("%s: regex: %w", s.PlaceOf("regex"), err)
 		}
@@ -64,9 +61,11 @@ func New(s *pipeline.Section) (*Parser, error) {
 		p.parse = p.logfmt
 	case "ltsv":
 		p.parse = p.ltsv
-	default:
-		return nil, fmt.Errorf("%s: format: want regex, json, logfmt or ltsv, got %q", s.PlaceOf("format"), format)
 	}
+	if key, text := Refused(s); key != "" {
+		return nil, fmt.Errorf("%s: %s: %s, got %q, with which Fluent Bit does not start", s.PlaceOf(key), key, text, s.Get(key))
+	}
+	p.times = newTimeFormat(s)
 	return p, nil
 }
 

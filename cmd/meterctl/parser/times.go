@@ -1,7 +1,6 @@
 package parser
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -18,11 +17,11 @@ type timeFormat struct {
 	lenient       bool           // Time_Strict Off
 }
 
-// newTimeFormat returns nil where the parser has none.
-func newTimeFormat(s *pipeline.Section) (*timeFormat, error) {
+// newTimeFormat returns nil where the parser has none. The parser must not be Refused.
+func newTimeFormat(s *pipeline.Section) *timeFormat {
 	format := s.Get("time_format")
 	if format == "" {
-		return nil, nil
+		return nil
 	}
 	f := &timeFormat{zone: time.UTC, lenient: isOff(s.Get("time_strict"))}
 	f.before, f.after, f.fraction = strings.Cut(format, "%L")
@@ -40,19 +39,15 @@ func newTimeFormat(s *pipeline.Section) (*timeFormat, error) {
 		f.zone = time.Local
 	case says:
 	case s.Get("time_zone") != "":
-		zone, err := time.LoadLocation(s.Get("time_zone"))
-		if err != nil {
-			return nil, fmt.Errorf("%s: time_zone: want a zone that is known here, got %q: %w", s.PlaceOf("time_zone"), s.Get("time_zone"), err)
+		if zone, err := time.LoadLocation(s.Get("time_zone")); err == nil {
+			f.zone = zone
 		}
-		f.zone = zone
 	case offset != "":
-		r := &timeReader{rest: offset}
-		if !r.offset() {
-			return nil, fmt.Errorf("%s: time_offset: want +hhmm, got %q", s.PlaceOf("time_offset"), offset)
+		if r := (&timeReader{rest: offset}); r.offset() {
+			f.zone = r.zone
 		}
-		f.zone = r.zone
 	}
-	return f, nil
+	return f
 }
 
 // read gives the time that a text says. It is false if it says none.

@@ -35,6 +35,7 @@ const (
 	Empty      // a YAML list without items
 	Map        // of YAML; there is no value
 	Blank      // a YAML text of spaces alone
+	Null       // of YAML, which Fluent Bit takes for the text that stands there, ~ or null
 )
 
 // Property is one key and value of a section.
@@ -286,7 +287,9 @@ func (r *reader) resolve() error {
 			}
 		}
 	}
-	if len(r.Inputs) == 1 && len(r.Outputs) == 1 && r.Outputs[0].Find("match") == nil && r.Outputs[0].Find("match_regex") == nil {
+	// storage.path adds an input of its own, storage_backlog.
+	alone := len(r.Inputs) == 1 && len(r.Outputs) == 1 && r.Service.Get("storage.path") == ""
+	if alone && r.Outputs[0].Find("match") == nil && r.Outputs[0].Find("match_regex") == nil {
 		out := r.Outputs[0] // of one input and one output, Fluent Bit connects the two (flb_router.c)
 		out.Properties = append(out.Properties, Property{Place: out.Place, Key: "match", Value: "*"})
 	}

@@ -191,6 +191,9 @@ func (y yamlFile) properties(s *Section, n *yaml.Node) error {
 			if value.Value != "" && p.Value == "" {
 				p.Form = Blank
 			}
+			if value.Tag == "!!null" && value.Value != "" {
+				p.Form = Null
+			}
 			s.Properties = append(s.Properties, p)
 		case value.Kind == yaml.SequenceNode:
 			if p.Form = List; len(value.Content) == 0 {

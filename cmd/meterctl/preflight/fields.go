@@ -14,9 +14,9 @@ type Field struct {
 	Text   string // the accessor as it was written
 }
 
-// Money tells if the field says who pays, for what, how much, or which record it is: if it is wrong, the bill is.
+// Money tells if the field says who pays, for what, how much, whether at all, or which record it is: if it is wrong, the bill is.
 func (f Field) Money() bool {
-	return slices.Contains([]string{"customer_id", "meter_api_name", "meter_value", "meters", "unique_id"}, f.Option)
+	return slices.Contains([]string{"customer_id", "meter_api_name", "meter_value", "meters", "unique_id", "only_if"}, f.Option)
 }
 
 // defaults are the accessors of options that are not set.

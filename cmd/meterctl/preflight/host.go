@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,6 +110,35 @@ func emitters(v *view) {
 		}
 		if f.Name == "rewrite_tag" {
 			v.kept(f)
+			v.moved(f)
+		}
+	}
+}
+
+// everything are expressions that match any text, but perhaps the empty one.
+var everything = regexp.MustCompile(`^\^?\(?\.[*+]?\)?\$?$`)
+
+// moved looks for a rule that moves records away from the output, to where no output of the plugin takes them.
+func (v *view) moved(f *pipeline.Section) {
+	for _, rule := range f.All("rule") {
+		words := ruleWords(rule)
+		if keeps(rule) || len(words) < 3 {
+			continue
+		}
+		for _, s := range v.streams {
+			tag, ok := newTag(rule, s.tag)
+			to := stream{tag: tag}
+			if !ok || !overlaps(f, s) || !reaches(v.out, s) || slices.ContainsFunc(v.p.Mine(), func(out *pipeline.Section) bool { return overlaps(out, to) }) {
+				continue
+			}
+			if all := everything.MatchString(words[1]); all || !slices.ContainsFunc(v.p.Outputs, func(out *pipeline.Section) bool { return overlaps(out, to) }) {
+				report := v.warn
+				if all {
+					report = v.fail
+				}
+				report(f, "rule", "want an output of amberflo that matches the new tag, got %q, which moves records to %s: they are not billed", rule, tag)
+				break
+			}
 		}
 	}
 }

@@ -1,9 +1,12 @@
 package preflight
 
 import (
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 
+	"out_amberflo/cmd/meterctl/parser"
 	"out_amberflo/cmd/meterctl/pipeline"
 	"out_amberflo/plugin"
 )
@@ -12,32 +15,48 @@ import (
 func readTwice(v *view) {
 	for i, in := range v.inputs {
 		for _, other := range v.inputs[i+1:] {
-			if db := in.Get("db"); db != "" && db == other.Get("db") && in.Name == "tail" && other.Name == "tail" {
+			if in.Name != "tail" || other.Name != "tail" {
+				continue
+			}
+			if db := other.Get("db"); db != "" && in.Get("db") != "" && path.Clean(in.Get("db")) == path.Clean(db) {
 				v.fail(other, "db", "want a file that no other input uses, got %q, which the input at %s has: at a start each deletes the positions of the other, whose lines are then read again", db, in.Place)
 			}
-			path := sharedPath(in.Get("path"), other.Get("path"))
-			if in.Name == "tail" && other.Name == "tail" && path != "" {
-				report := v.fail
-				if in.Get("exclude_path")+other.Get("exclude_path") != "" {
-					report = v.warn
-				}
-				report(other, "path", "want files that no other input reads, got %q, of which the input at %s reads some too: their lines are billed twice", path, in.Place)
+			shared, certain := sharedPath(in.Get("path"), other.Get("path"))
+			if shared == "" {
+				continue
 			}
+			report := v.fail
+			if !certain || in.Get("exclude_path")+other.Get("exclude_path") != "" {
+				report = v.warn
+			}
+			report(other, "path", "want files that no other input reads, got %q, of which the input at %s reads some too: their lines are billed twice", shared, in.Place)
 		}
 	}
 }
 
-// sharedPath gives one of the patterns in b that a file of a may match.
-func sharedPath(a, b string) string {
+// sharedPath gives one of the patterns in b that a file of a may match; certain where the patterns have no ? and [.
+func sharedPath(a, b string) (shared string, certain bool) {
 	for _, one := range strings.Split(a, ",") {
 		for _, other := range strings.Split(b, ",") {
-			one, other = strings.TrimSpace(one), strings.TrimSpace(other)
-			if one != "" && strings.Count(one, "/") == strings.Count(other, "/") && intersect(one, other) {
-				return other
+			x, simple := filesOf(one)
+			y, simpleToo := filesOf(other)
+			if x != "" && strings.Count(x, "/") == strings.Count(y, "/") && intersect(x, y) {
+				return strings.TrimSpace(other), simple && simpleToo || x == y
 			}
 		}
 	}
-	return ""
+	return "", false
+}
+
+var oneOf = regexp.MustCompile(`\?|\[[^/\]]+\]`)
+
+// filesOf cleans a pattern of files, with * for what glob(3) has for one character; simple where there is none.
+func filesOf(pattern string) (cleaned string, simple bool) {
+	if pattern = strings.TrimSpace(pattern); pattern == "" {
+		return "", true
+	}
+	cleaned = path.Clean(pattern)
+	return oneOf.ReplaceAllString(cleaned, "*"), !oneOf.MatchString(cleaned)
 }
 
 // unparsed looks at inputs whose parser does not come to a line.
@@ -74,7 +93,9 @@ var parserKeys = []string{"name", "format", "regex", "time_key", "time_format", 
 
 // parserOptions looks at what parsers on the way are told.
 func parserOptions(v *view) {
-	byEvent := slices.Contains(items(mapping(v.out.Get)["meter_time"]), "event")
+	times := items(mapping(v.out.Get)["meter_time"])
+	byEvent := slices.Contains(times, "event")
+	v.refused()
 	for _, u := range v.uses() {
 		if u.parser == nil {
 			continue
@@ -84,9 +105,46 @@ func parserOptions(v *view) {
 				v.fail(u.parser, p.Key, "want an option of a parser, got one that it does not have, which Fluent Bit never says; did you mean %s?", near)
 			}
 		}
+		if byEvent {
+			v.timeless(u.parser, times[0] == "event")
+		}
 		if format := u.parser.Get("time_format"); byEvent && format != "" && !zoned(format) && u.parser.Get("time_offset")+u.parser.Get("time_zone")+u.parser.Get("time_system_timezone") == "" {
 			v.warn(u.parser, "time_format", "want %%z in it, or Time_Offset or Time_Zone beside it, got %q: times are taken for UTC, and billed in another hour if they are not", format)
 		}
+	}
+}
+
+// timeless looks for a parser that takes no time from the line although it is told to: events then have the time of reading.
+func (v *view) timeless(p *pipeline.Section, alone bool) {
+	report := v.warn
+	if alone {
+		report = v.fail
+	}
+	key, format := p.Get("time_key"), p.Get("time_format")
+	switch {
+	case key != "" && format == "":
+		report(p, "time_key", "want a Time_Format beside it, got none: the parser takes no time from the line, and meter_time is when it was read, for example: Time_Format %%s")
+	case format != "" && strings.EqualFold(p.Get("format"), "regex") && !slices.Contains(groupsOf(p), gotOr(key, "time")):
+		report(p, "time_key", "want a group of the Regex (%s), got %q: the parser takes no time from the line, and meter_time is when it was read", strings.Join(groupsOf(p), ", "), gotOr(key, "time"))
+	}
+}
+
+// refused looks at all parsers, since Fluent Bit reads those too that nobody names.
+func (v *view) refused() {
+	seen := map[string]*pipeline.Section{}
+	for _, s := range v.p.Parsers {
+		const so = ", with which Fluent Bit does not start"
+		before := seen[s.Name]
+		if key, text := parser.Refused(s); key != "" {
+			v.fail(s, key, "%s, got %s%s", text, got(s.Get(key)), so)
+		}
+		switch {
+		case s.Name == "":
+			v.fail(s, "name", "want a name for each parser, got nothing%s", so)
+		case before != nil:
+			v.fail(s, "name", "want a name of its own for each parser, got %q, which the parser at %s has%s", s.Name, before.Place, so)
+		}
+		seen[s.Name] = s
 	}
 }
 
@@ -107,30 +165,6 @@ func idle(v *view) {
 	}
 }
 
-// removed looks for filters that take a field away which the mapping names.
-func removed(v *view) {
-	for _, f := range v.filters {
-		gone := map[string][]string{"record_modifier": {"remove_key"}, "modify": {"remove", "rename", "hard_rename"}}[f.Name]
-		for _, key := range gone {
-			for _, value := range f.All(key) {
-				name, _, _ := strings.Cut(value, " ")
-				if i := slices.IndexFunc(v.fields, func(field Field) bool { return field.Money() && field.Key == name }); i >= 0 {
-					v.fail(f, key, "want the field %s kept, since %s names it, got %q", name, v.fields[i].Option, value)
-				}
-			}
-		}
-		for _, key := range []string{"allowlist_key", "whitelist_key"} {
-			list := f.All(key)
-			i := slices.IndexFunc(v.fields, func(field Field) bool {
-				return field.Money() && field.Key != "" && v.out.Get(field.Option) != "" && !slices.Contains(list, field.Key)
-			})
-			if f.Name == "record_modifier" && len(list) > 0 && i >= 0 {
-				v.fail(f, key, "want %s among the fields that are kept, since %s names it, got %s", v.fields[i].Key, v.fields[i].Option, strings.Join(list, ", "))
-			}
-		}
-	}
-}
-
 // spool looks at where accepted records wait, and with whom an output shares it.
 func spool(v *view) {
 	dir := v.out.Get("store_dir")
@@ -144,7 +178,7 @@ func spool(v *view) {
 		if alias := other.Get("alias"); alias != "" && alias == v.out.Get("alias") {
 			v.fail(other, "alias", "want a name of its own for each output, got %q, which the output at %s has: what each has rejected could not be told apart", alias, v.out.Place)
 		}
-		if other.Get("store_dir") != dir {
+		if path.Clean(other.Get("store_dir")) != path.Clean(dir) {
 			continue
 		}
 		delivery, _ := plugin.Keys()
@@ -160,9 +194,12 @@ func spool(v *view) {
 }
 
 // within tells if a path is another one, or lies in it.
-func within(path, dir string) bool {
-	dir = strings.TrimRight(dir, "/")
-	return dir != "" && (strings.TrimRight(path, "/") == dir || strings.HasPrefix(path, dir+"/"))
+func within(file, dir string) bool {
+	if dir == "" || file == "" {
+		return false
+	}
+	dir, file = path.Clean(dir), path.Clean(file)
+	return file == dir || strings.HasPrefix(file, strings.TrimSuffix(dir, "/")+"/")
 }
 
 // kubernetesFields gives the fields that the kubernetes filter makes of a line, false if it makes others too.

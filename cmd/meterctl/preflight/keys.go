@@ -66,6 +66,8 @@ func forms(v *view) {
 			switch {
 			case p.Form == pipeline.Blank:
 				v.fail(s, p.Key, "want a string, got only spaces, with which Fluent Bit does not start")
+			case p.Form == pipeline.Null:
+				v.fail(s, p.Key, "want a string, or no such line, got the null of YAML, which for Fluent Bit is the string %q", p.Value)
 			case p.Form == pipeline.Map && p.Key != "telemetry" && p.Key != "routes", p.Form == pipeline.Empty:
 				v.fail(s, p.Key, "want one string, got a map or an empty list, with which Fluent Bit does not start")
 			}

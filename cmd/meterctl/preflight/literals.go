@@ -66,12 +66,31 @@ var group = regexp.MustCompile(`\(\?<(\w+)>`)
 func (v *view) parsed() (names []string) {
 	for _, u := range v.uses() {
 		if u.parser != nil {
-			for _, m := range group.FindAllStringSubmatch(u.parser.Get("regex"), -1) {
-				names = append(names, m[1])
-			}
+			names = append(names, groupsOf(u.parser)...)
 		}
 	}
 	return names
+}
+
+// shared looks for ids of which all fields are those of the customer, the meter, the time and the dimensions, or of the place of
+// the file: records that are alike in them have one id, and Amberflo keeps one of them.
+func shared(v *view) {
+	var id []Field
+	var known []string
+	for _, f := range v.fields {
+		if f.Option != "unique_id" {
+			known = append(known, f.Text)
+			continue
+		}
+		id = append(id, f)
+	}
+	for _, in := range v.inputs {
+		known = append(known, "$"+in.Get("path_key"))
+	}
+	if v.out.Get("unique_id") == "" || len(id) == 0 || slices.ContainsFunc(id, func(f Field) bool { return !slices.Contains(known, f.Text) && f.Root != "TAG" }) {
+		return
+	}
+	v.warn(v.out, "unique_id", "want a field that differs from record to record, got %q, which many records share: Amberflo keeps one of those with the same id, customer, meter and time, for example: unique_id $request_id, generate", v.out.Get("unique_id"))
 }
 
 // secondReading looks for ids that a line keeps when it is read again, beside a time that it does not keep: Amberflo then sees

@@ -56,7 +56,7 @@ var cast = map[string]string{
 	"bool":    `it is no number and no text any more`,
 }
 
-// types looks for parsers that turn a text which is metered into a number: the plugin reads numbers in texts to the last
+// types looks for parsers that turn a text which the mapping names into a number: the plugin reads numbers in texts to the last
 // digit, and rejects what is none.
 func types(v *view) {
 	for _, u := range v.uses() {
@@ -66,11 +66,16 @@ func types(v *view) {
 		for _, item := range strings.Fields(u.parser.Get("types")) {
 			name, kind, _ := strings.Cut(item, ":")
 			becomes, known := cast[strings.ToLower(kind)]
-			i := slices.IndexFunc(v.fields, func(f Field) bool { return f.Key == name && f.Money() })
+			named := func(f Field) bool { return f.Root == "record" && f.Key == name }
+			i := slices.IndexFunc(v.fields, func(f Field) bool { return named(f) && f.Money() })
+			report := v.fail
+			if i < 0 {
+				report, i = v.warn, slices.IndexFunc(v.fields, named) // of the time and of dimensions
+			}
 			if !known || i < 0 || digitsOnly(u.parser.Get("regex"), name, strings.ToLower(kind)) {
 				continue
 			}
-			v.fail(u.parser, "types", "want no type for %s, which %s names, got %q: %s; without it the plugin takes each number as it stands", name, v.fields[i].Option, item, becomes)
+			report(u.parser, "types", "want no type for %s, which %s names, got %q: %s; without it the plugin takes each number as it stands", name, v.fields[i].Option, item, becomes)
 		}
 	}
 }

@@ -30,7 +30,8 @@ var checks = []func(*view){
 	idle,          // filters that nothing comes to
 	emitters,      // filters that send records on under a new tag, or hold them back
 	lossy,         // filters that lose or change records
-	removed,       // filters that take fields away
+	changed,       // filters and processors that take fields away, or write over them
+	places,        // inputs that write over fields
 	parserNames,   // parsers that are named
 	parserOptions, // what parsers are told
 	types,         // parsers that change what is metered
@@ -39,6 +40,7 @@ var checks = []func(*view){
 	processors,    // processors of the output
 	openTelemetry, // OpenTelemetry
 	literals,      // literals that look like fields
+	shared,        // ids that several records have
 	secondReading, // ids and times of a second reading
 }
 
@@ -149,6 +151,10 @@ func got(value string) string {
 		return "nothing"
 	}
 	return fmt.Sprintf("%q", value)
+}
+
+func isOff(value string) bool {
+	return slices.Contains([]string{"off", "false", "no"}, strings.ToLower(value))
 }
 
 func isOn(value string) bool {

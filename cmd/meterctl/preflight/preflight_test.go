@@ -3,6 +3,7 @@ package preflight
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,6 +82,24 @@ const parsers = `[PARSER]
     Time_Format %Y-%m-%d %H:%M:%S
     Time_Keep On
 [PARSER]
+    Name sizes
+    Format logfmt
+    Types size:integer
+[PARSER]
+    Name misspelt
+    Format regex
+    Regex ^(?<tenant>\S+) (?<bytes>\S+) (?<time>.*)$
+    Time_Key tiem
+    Time_Format %s
+[PARSER]
+    Name formless
+    Format json
+    Time_Key time
+[PARSER]
+    Name request
+    Format regex
+    Regex ^(?<method>\S+) (?<path>\S+)$
+[PARSER]
     Name fractions
     Format ltsv
     Types bytes:float
@@ -144,9 +163,14 @@ func filter(lines ...string) []string {
 	return []string{"[OUTPUT]\n", "[FILTER]\n    Match app.*\n    " + strings.Join(lines, "\n    ") + "\n[OUTPUT]\n"}
 }
 
-// shared puts a second output beside the first, in the same store_dir.
-func shared(first, second string) []string {
+// sharing puts a second output beside the first, in the same store_dir.
+func sharing(first, second string) []string {
 	return []string{lastLine, lastLine + first + "[OUTPUT]\n    Name amberflo\n    Match app.*\n    bucket b\n    store_dir /var/lib/x/amberflo\n    customer_id $tenant\n    meter_api_name M\n    meter_value 1\n    Workers 1\n" + lastLine + second}
+}
+
+// second is another output without a fault, of the customers and meters that it is told.
+func second(first string, lines ...string) []string {
+	return []string{lastLine, lastLine + first + "[OUTPUT]\n    Name amberflo\n    Match app.*\n    bucket b\n    store_dir /var/lib/x/more\n    customer_id $tenant\n    meter_time $time\n    Workers 1\n    Retry_Limit no_limits\n    " + strings.Join(lines, "\n    ") + "\n"}
 }
 
 // CASES B1 to B14 and A18 to A24, as far as a configuration tells them.
@@ -193,7 +217,8 @@ var rows = []row{
 	{"a list of patterns", "", []string{"Match app.*", "Match app.*, api.*"}, "error: match: want a pattern"},
 	{"a Match_Regex that fits no tag", "", []string{"Match app.*", "Match_Regex ^api"}, "error: match_regex: want a pattern"},
 	{"a Match_Regex that fits", "", []string{"Match app.*", `Match_Regex ^app\.(log|x)$`}, ""},
-	{"no Match with one input and one output", "", []string{"    Match app.*\n", ""}, ""},
+	{"no Match with one input and one output", "", []string{"    Match app.*\n", ""}, "error: match: want the tags whose records it takes, got nothing: no record would come"},
+	{"no Match with one input and one output, and nothing on disk", "", []string{"    Match app.*\n", "", "    storage.path /var/lib/x/chunks\n", "", "    storage.type filesystem\n", "", "Name tail", "Name dummy", "    Parser lines\n", ""}, ""},
 	{"no Match with two outputs", "", []string{"    Match app.*\n", "", "[SERVICE]", "[OUTPUT]\n    Name null\n    Match *\n[SERVICE]"}, "error: match: want the tags whose records it takes, got nothing"},
 	{"a tag by default", "", []string{"    Tag app.log\n", "", "Match app.*", "Match tail.0"}, ""},
 	{"a tag by default that does not fit", "", []string{"    Tag app.log\n", ""}, "one of the tags tail.0, got"},
@@ -273,10 +298,10 @@ var rows = []row{
 	{"a DB that two inputs use", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/x/b.log\n    Parser lines\n    DB /var/lib/x/tail.db\n    storage.type filesystem\n    Skip_Long_Lines On\n[OUTPUT]\n"}, "main.conf:19: error: db: want a file that no other input uses"},
 	{"no store_dir", "", []string{"    store_dir /var/lib/x/amberflo\n", ""}, "main.conf:14: warning: store_dir: want a directory that outlives the machine's restarts, got nothing"},
 	{"a store_dir among Fluent Bit's chunks", "", []string{"store_dir /var/lib/x/amberflo", "store_dir /var/lib/x/chunks/amberflo"}, "main.conf:18: error: store_dir: want a directory beside storage.path"},
-	{"a store_dir that outputs share", "", shared("    Alias a\n", "    Alias b\n"), ""},
-	{"a store_dir that outputs without a name share", "", shared("", ""), "warning: alias: want an Alias for each of the outputs that share a store_dir, got none"},
-	{"a store_dir that outputs of one name share", "", shared("    Alias a\n", "    Alias a\n"), `error: alias: want a name of its own for each output, got "a", which the output at main.conf:14 has`},
-	{"a store_dir that outputs of other objects share", "", shared("    Alias a\n", "    Alias b\n    max_records 5\n"), "error: max_records: want what the output at main.conf:14 has (nothing), since both use one store_dir, got \"5\""},
+	{"a store_dir that outputs share", "", sharing("    Alias a\n", "    Alias b\n"), ""},
+	{"a store_dir that outputs without a name share", "", sharing("", ""), "warning: alias: want an Alias for each of the outputs that share a store_dir, got none"},
+	{"a store_dir that outputs of one name share", "", sharing("    Alias a\n", "    Alias a\n"), `error: alias: want a name of its own for each output, got "a", which the output at main.conf:14 has`},
+	{"a store_dir that outputs of other objects share", "", sharing("    Alias a\n", "    Alias b\n    max_records 5\n"), "error: max_records: want what the output at main.conf:14 has (nothing), since both use one store_dir, got \"5\""},
 	// CASES A23
 	{"a type that is cast to an integer", "", []string{"Parser lines", "Parser casts"}, `parsers.conf:15: error: types: want no type for bytes, which meters names, got "bytes:integer": "-" becomes 0, "1,234" becomes 1`},
 	{"a customer that is cast", "", []string{"Parser lines", "Parser names"}, "want no type for tenant, which customer_id names"},
@@ -312,7 +337,7 @@ var rows = []row{
 }
 
 func TestEachFaultIsNamed(t *testing.T) {
-	for _, test := range rows {
+	for _, test := range slices.Concat(rows, changedRows, mistakenRows) {
 		t.Run(test.name, func(t *testing.T) {
 			conf := test.conf
 			if conf == "" {
