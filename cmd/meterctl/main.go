@@ -39,6 +39,8 @@ All of it works beside a running Fluent Bit.
                                               rejected and still matches, or with -from all that the output
                                               of that name has. Without -store-dir it works in the store_dir
                                               that CONF names
+    meterctl install TO                       copy the output and what lies beside this program to the directory TO, for
+                                              containers of Fluent Bit (docker/README.md)
 
 DIR is the output's store_dir (default /tmp/fluent-bit/amberflo, or $AMBERFLO_STORE_DIR).
 FILE is a path as ls -l prints it, or an object key. ls -n does not count records, which
@@ -95,6 +97,8 @@ func run(args []string, out io.Writer) error {
 		err = drop(w, dir, rest)
 	case "map":
 		err = mapSamples(os.Stdin, w, os.Stderr, rest)
+	case "install":
+		err = install(w, rest)
 	case "retry-rejected":
 		err = retryRejected(w, os.Stderr, *given, rest)
 	default:
