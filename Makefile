@@ -28,7 +28,7 @@ help: ## this list
 out_amberflo.so: $(CODE)
 	@$(ALIVE) "building $@" env CGO_ENABLED=1 $(OLD) $(GO) build $(TAGS) -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
 
-bin/meterctl: $(CODE) $(wildcard cmd/meterctl/*.go)
+bin/meterctl: $(CODE) $(shell find cmd/meterctl -name "*.go")
 	@$(ALIVE) "building $@" env CGO_ENABLED=0 $(GO) build $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/meterctl
 
 bin/amberflo-host: $(wildcard test/host/*.c test/host/*.h)
@@ -82,7 +82,7 @@ build/%/out_amberflo.so: $(CODE)
 	@command -v $(firstword $(TOOLS_$*)) >/dev/null || { echo "want $(firstword $(TOOLS_$*)): apt-get install $(wordlist 2,3,$(TOOLS_$*))" >&2; exit 1; }
 	@$(ALIVE) "building $@" env CGO_ENABLED=1 $(OLD) GOARCH=$* CC=$(firstword $(TOOLS_$*)) $(GO) build $(TAGS) -trimpath -buildmode=c-shared -ldflags '$(LDFLAGS)' -o $@ ./out_amberflo
 
-build/%/meterctl: $(CODE) $(wildcard cmd/meterctl/*.go)
+build/%/meterctl: $(CODE) $(shell find cmd/meterctl -name "*.go")
 	@$(ALIVE) "building $@" env CGO_ENABLED=0 GOARCH=$* $(GO) build $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/meterctl
 
 build/arm64/amberflo-host: $(wildcard test/host/*.c test/host/*.h)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -43,6 +44,8 @@ type Config struct {
 
 	Rules *meter.Rules
 
+	endpoint string // in effect, wherever it was found
+
 	// delivery is the text of each of options, defaults included: outputs for which it is equal may share a spool.
 	delivery []string
 	mapping  []string // those of the mapping that are set, key=value
@@ -69,8 +72,14 @@ const defaultGzipLevel = 1
 // largestPut is S3's bound for an object that is put in one request (5 GiB), which this output never exceeds.
 const largestPut = 5e9
 
-// DefaultStoreDir is the default of store_dir.
-const DefaultStoreDir = "/tmp/fluent-bit/amberflo"
+// DefaultStoreDir is the default of store_dir: where systemd keeps a unit's state (StateDirectory=), or else where Fluent Bit's
+// packages keep theirs. No other user may write there, and it outlives a restart of the machine.
+var DefaultStoreDir = defaultStoreDir(os.Getenv("STATE_DIRECTORY"))
+
+func defaultStoreDir(state string) string {
+	first, _, _ := strings.Cut(state, ":")
+	return filepath.Join(cmp.Or(first, "/var/lib/fluent-bit"), "amberflo")
+}
 
 // options are all but those of the mapping, which belong to meter.Compile.
 var options = []option{
@@ -178,7 +187,7 @@ func Load(ctx context.Context, get func(key string) string) (*Config, *bucket.Bu
 		}
 		return nil, nil, errors.Join(errs...)
 	}
-	c.Bucket.Region = b.Region()
+	c.Bucket.Region, c.endpoint = b.Region(), b.Endpoint()
 	return c, b, nil
 }
 
@@ -257,10 +266,14 @@ func unjoin(err error) []error {
 // start. It holds no secret.
 func (c *Config) describe() string {
 	b := &strings.Builder{}
-	fmt.Fprintf(b, "bucket=%s region=%s store_dir=%s", c.Bucket.Bucket, c.Bucket.Region, c.StoreDir)
+	fmt.Fprintf(b, "bucket=%s region=%s", c.Bucket.Bucket, c.Bucket.Region)
+	if c.endpoint != "" { // only Load knows it
+		fmt.Fprintf(b, " endpoint=%s", c.endpoint)
+	}
+	fmt.Fprintf(b, " store_dir=%s", c.StoreDir)
 	for i, o := range options {
 		switch {
-		case slices.Contains([]string{"bucket", "region", "store_dir", "external_id"}, o.key):
+		case slices.Contains([]string{"bucket", "region", "endpoint", "store_dir", "external_id"}, o.key):
 		case c.delivery[i] != o.value, o.key == "s3_key_format", o.key == "upload_timeout":
 			v := c.delivery[i]
 			if strings.ContainsFunc(v, unicode.IsControl) {
@@ -334,6 +347,9 @@ func parseSize(v string) (int64, error) {
 	}
 	return int64(n * unit), nil
 }
+
+// ParseSize reads a size as the options have it.
+func ParseSize(v string) (int64, error) { return parseSize(v) }
 
 func parseDuration(v string) (time.Duration, error) {
 	d, ok := meter.ParseDuration(v)

@@ -32,7 +32,7 @@ func TestBucketAndRegionAreTheWholeConfigurationOfRecordsThatAreMeters(t *testin
 	b.Close()
 	if c.Bucket.ACL != "bucket-owner-full-control" || c.Bucket.PathStyle || c.GzipLevel != 1 || c.JSONArray ||
 		c.TotalFileSize != 50e6 || c.MaxRecords != 0 || c.UploadTimeout != time.Minute || c.UploadConcurrent != 2 ||
-		c.StoreDir != "/tmp/fluent-bit/amberflo" || c.StoreDirLimit != 10e9 || c.RejectedLimit != 1e9 ||
+		c.StoreDir != DefaultStoreDir || c.StoreDirLimit != 10e9 || c.RejectedLimit != 1e9 ||
 		c.ShutdownTimeout != 10*time.Second || c.StartupCheck != "probe" || !c.Reports || c.ReportsWindow != time.Hour {
 		t.Errorf("the defaults are not the documented ones: %+v", c)
 	}
@@ -184,10 +184,10 @@ func TestAKeyFormatThatCouldLoseAnObjectIsRefused(t *testing.T) {
 		"../$UUID.gz":             "without empty",
 		"//$UUID.gz":              "without empty",
 		"x/.retry-$UUID.gz":       "begins with no point",
-		strings.Repeat("x", 150) + "/%N-$HASH.gz": "at most 163 bytes",
+		strings.Repeat("x", 150) + "/%N-$HASH.gz": "at most 142 bytes",
 		"logs/$UUID":                           "ending .gz",
 		"a\x00/$UUID.gz":                       "control characters",
-		strings.Repeat("x", 180) + "/$UUID.gz": "at most 200 bytes",
+		strings.Repeat("x", 180) + "/$UUID.gz": "at most 179 bytes",
 	} {
 		if _, err := parseKeyFormat(format, true); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", format, err, want)

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"out_amberflo/plugin/bucket"
 	"out_amberflo/plugin/report"
@@ -85,6 +88,10 @@ func (d *delivery) start(ctx context.Context) error {
 	if d.spool, err = spool.Open(o); err != nil {
 		return err
 	}
+	for _, w := range d.bucket.Warnings() {
+		d.log.Warn("an option works, and may not do what is wanted: " + w)
+	}
+	d.countDescriptors()
 	d.ship = ship.New(ship.Options{
 		Spool: d.spool, Bucket: d.bucket, ContentType: d.config.contentType(), Log: d.log,
 	})
@@ -150,6 +157,22 @@ func (d *delivery) caught(doing string) {
 		d.panics.Add(1)
 		logPanic(d.log, doing, r)
 	}
+}
+
+// countDescriptors says how many file descriptors there are for what this delivery has open at once: the spool's files and
+// folders, an object and a connection for each upload, reports, a helper that finds credentials.
+func (d *delivery) countDescriptors() {
+	var limit unix.Rlimit
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil || unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return
+	}
+	needs, left := 32+3*d.config.UploadConcurrent, int64(min(limit.Cur, math.MaxInt32))-int64(len(open))
+	say := d.log.Info
+	if left < int64(needs) {
+		say = d.log.Warn
+	}
+	say("file descriptors: ulimit -n has to have room for what this output opens", "needs", needs, "left", left, "limit", limit.Cur)
 }
 
 const checkTimeout = 15 * time.Second

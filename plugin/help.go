@@ -34,7 +34,7 @@ var help = []Option{
 	{"max_records", "integer", "0", "An object has at most this many records; 0 sets no bound."},
 	{"upload_timeout", "time", "1m", "An object ends this long after its first record."},
 	{"upload_concurrency", "integer", "2", "Uploads at once."},
-	{"store_dir", "text", DefaultStoreDir, "The directory in which accepted records wait. Set it to a disk that outlives restarts."},
+	{"store_dir", "text", DefaultStoreDir, "The directory in which accepted records wait: on a disk that outlives restarts, and Fluent Bit's user's alone."},
 	{"store_dir_limit_size", "size", "10G", "How much may wait in store_dir; then chunks stay with Fluent Bit."},
 	{"rejected_limit_size", "size", "1G", "How much rejected/ may hold."},
 	{"rejected_overflow", "text", "retry", "What happens then: retry or drop."},

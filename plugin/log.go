@@ -6,8 +6,11 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // logHandler writes lines that look like Fluent Bit's own, through Fluent Bit where it offers that:
@@ -21,7 +24,7 @@ func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool { return 
 
 func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[output:amberflo:%s] %s", h.host.Name, r.Message)
+	fmt.Fprintf(&b, "[output:amberflo:%s] %s", shown(h.host.Name), shown(r.Message))
 	r.Attrs(func(a slog.Attr) bool {
 		b.WriteString(attrText(a))
 		return true
@@ -44,11 +47,36 @@ func attrText(a slog.Attr) string {
 		return "" // it went well
 	case a.Key == "err":
 		// The last of a line, and full of spaces and quotes: easier to read without more of them.
-		return ": " + strings.ReplaceAll(text, "\n", "; ")
-	case strings.ContainsAny(text, " \t\n\"") || text == "":
+		return ": " + shown(strings.ReplaceAll(text, "\n", "; "))
+	case strings.ContainsAny(text, " \t\"") || text == "" || strings.ContainsFunc(text, hidden) || !utf8.ValidString(text):
 		text = fmt.Sprintf("%q", text)
 	}
 	return " " + a.Key + "=" + text
+}
+
+// hidden tells characters that a terminal obeys or does not show: what a tag, a key or a server's answer holds is to be read and
+// not to be followed.
+func hidden(r rune) bool { return !unicode.IsPrint(r) && r != '\t' }
+
+// shown is text with what is hidden written as in Go, such as \x1b.
+func shown(text string) string {
+	if !strings.ContainsFunc(text, hidden) && utf8.ValidString(text) {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		r, n := utf8.DecodeRuneInString(text)
+		if r == utf8.RuneError && n == 1 {
+			fmt.Fprintf(&b, "\\x%02x", text[0])
+		} else if hidden(r) {
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		} else {
+			b.WriteRune(r)
+		}
+		text = text[n:]
+	}
+	return b.String()
 }
 
 // Nobody here makes a logger with attributes of its own: these two lose them.

@@ -1,8 +1,11 @@
 package plugin
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 )
 
 func TestALineWithoutAnErrorEndsWithoutOne(t *testing.T) {
@@ -11,5 +14,24 @@ func TestALineWithoutAnErrorEndsWithoutOne(t *testing.T) {
 	newLogger(c.host()).Warn("given up", "objects", 3, "err", err)
 	if got := c.log(); !strings.HasSuffix(got, "given up objects=3") {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestNoControlCharacterReachesALine(t *testing.T) {
+	const evil = "evil\x1b[31mRED\u009b2J\u202e\x7f\xff\r\n[error] forged"
+	c := &capture{}
+	log := newLogger(c.host())
+	log.Warn("a tag", "tag", evil)
+	log.Warn("an error", "err", errors.New(evil))
+	log.Warn("a message " + evil)
+	got := c.log()
+	if strings.ContainsFunc(got, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) || !utf8.ValidString(got) {
+		t.Errorf("got %q", got)
+	}
+	if n := strings.Count(got, "RED"); n != 3 || strings.Count(strings.TrimSpace(got), "\n") != 2 {
+		t.Errorf("want three lines that can be read, got\n%s", got)
+	}
+	if !strings.Contains(got, `tag="evil\x1b[31mRED`) || !strings.Contains(got, `an error: evil\x1b[31mRED`) {
+		t.Errorf("got\n%s", got)
 	}
 }

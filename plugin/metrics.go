@@ -35,6 +35,7 @@ var Metrics = []Metric{
 	{"damaged_chunks_total", "Chunks with bytes that could not be decoded, kept in damaged/.", true, "", nil},
 	{"panics_total", "Mistakes in the plugin that were caught.", true, "", nil},
 	{"lost_records_total", "Records in logs that somebody removed from open/.", true, "", nil},
+	{"damaged_objects_total", "Objects that the disk has damaged: not sent, kept in damaged/outbox/, at the start too.", true, "", nil},
 	{"sealed_objects_total", "Objects put into the outbox.", true, "", nil},
 	{"uploaded_objects_total", "Objects stored in the bucket.", true, "", nil},
 	{"uploaded_bytes_total", "Bytes of them, as stored.", true, "", nil},
@@ -106,7 +107,7 @@ func (p *Instance) values() []float64 {
 	}
 	first := len(v)
 	st, sh := d.spool.Stats(), d.ship.Stats()
-	v = append(v, float64(d.panics.Load()), float64(st.LostRecords), float64(st.Sealed), float64(sh.Uploaded), float64(sh.UploadedBytes))
+	v = append(v, float64(d.panics.Load()), float64(st.LostRecords), float64(st.Damaged), float64(st.Sealed), float64(sh.Uploaded), float64(sh.UploadedBytes))
 	for k := bucket.Refused; k < bucket.Canceled; k++ {
 		v = append(v, float64(sh.Failed[k]))
 	}

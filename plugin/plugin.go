@@ -103,9 +103,6 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 	if !host.RetriesForever {
 		log.Warn("Retry_Limit cannot be set from here: without no_limits, Fluent Bit drops chunks that have to wait")
 	}
-	if c.StoreDir == DefaultStoreDir {
-		log.Warn("store_dir is the default, below /tmp: a restart of the machine may lose what waits there")
-	}
 	return p, nil
 }
 
@@ -201,15 +198,19 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		ev := w.reader.Event()
 		var n int
 		var refusal *meter.Refusal
+		from := len(buf)
 		if buf, n, refusal = w.mapper.Append(buf, tag, ev); refusal != nil {
 			w.rejects = appendReject(w.rejects, Reject{
 				ID: fmt.Sprintf("%016x-%d", source.Hash, events), Reason: refusal.Reason, Detail: refusal.Detail, Output: p.name, Tag: tag,
 			}, ev)
 			w.refused = append(w.refused, refusal)
-		} else if n == 0 {
-			ignored++
-		} else if surveying {
-			p.watch.look(tag, ev)
+		} else {
+			if n == 0 {
+				ignored++
+			}
+			if surveying {
+				p.watch.look(tag, ev, buf[from:])
+			}
 		}
 		if n == 0 && p.watch.wantsNames.Load() {
 			p.watch.unmeteredEvent(ev)
@@ -295,13 +296,18 @@ type Reject struct {
 	Output string `json:"output"` // the one that refused it, since several may share a spool
 	Tag    string `json:"tag"`
 	// TagBytes is the tag in base64 where it is no UTF-8, which JSON cannot hold.
-	TagBytes []byte          `json:"tag_bytes,omitempty"`
-	Time     string          `json:"time"` // of the event, RFC 3339
-	Record   json.RawMessage `json:"record"`
+	TagBytes []byte `json:"tag_bytes,omitempty"`
+	Time     string `json:"time"` // of the event, RFC 3339
+	// Record is for reading: null where JSON cannot hold it, or where it is long.
+	Record json.RawMessage `json:"record"`
 	// Chunk is the event as it came, msgpack (in the line base64), behind the start of its group if it has one:
 	// what JSON cannot hold is in here.
 	Chunk []byte `json:"chunk"`
 }
+
+// longestShown is how long a record may be to stand in a reject twice, in Chunk and as JSON: so one takes at most 4/3 of what
+// came, and this.
+const longestShown = 16 << 10
 
 func appendReject(b []byte, r Reject, ev *chunk.Event) []byte {
 	r.Time = time.Unix(ev.Seconds, ev.Nanos).UTC().Format(time.RFC3339Nano)
@@ -310,7 +316,9 @@ func appendReject(b []byte, r Reject, ev *chunk.Event) []byte {
 		r.Time, value = "", ev.Raw
 	}
 	var err error
-	if r.Record, err = meter.AppendJSON(nil, value); err != nil || !json.Valid(r.Record) {
+	if len(value) > longestShown {
+		r.Record = json.RawMessage("null")
+	} else if r.Record, err = meter.AppendJSON(nil, value); err != nil || len(r.Record) > longestShown || !json.Valid(r.Record) {
 		r.Record = json.RawMessage("null")
 	}
 	if !utf8.ValidString(r.Tag) {

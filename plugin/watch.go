@@ -53,8 +53,8 @@ func newWatch(log *slog.Logger, c *counts, rules *meter.Rules) *watch {
 	return w
 }
 
-// look shows an event that was metered to the survey.
-func (w *watch) look(tag string, ev *chunk.Event) {
+// look shows an event, and the meter records that it gave, to the survey.
+func (w *watch) look(tag string, ev *chunk.Event, lines []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.survey == nil {
@@ -63,9 +63,9 @@ func (w *watch) look(tag string, ev *chunk.Event) {
 	if w.until.IsZero() {
 		w.until = time.Now().Add(surveyFor)
 	}
-	w.survey.Look(tag, ev)
-	ended := w.survey.Records() >= surveyRecords
-	if w.survey.Records() == 1 || ended {
+	w.survey.Look(tag, ev, lines)
+	ended := w.survey.Metered() >= surveyRecords
+	if w.survey.Metered() == 1 || ended {
 		w.report(ended)
 	}
 }
@@ -119,6 +119,9 @@ var doubtAdvice = map[string]string{
 	meter.NoName:         "a dimension without a name was left out",
 	meter.CutDimension:   "a value of more than 200 characters was cut, as long_dimensions says",
 }
+
+// Advice says what to do about a kind of doubt.
+func Advice(kind string) string { return doubtAdvice[kind] }
 
 // doubtful counts what there was to doubt in a chunk, and tells of the first and at doublings.
 func (w *watch) doubtful(list []meter.Doubt) {

@@ -1,5 +1,6 @@
 // Command meterctl is the operator's tool for the spool of out_amberflo: what waits, whether it is
-// whole, what is in it, and what to do with what Amberflo refused. It works beside a running Fluent Bit.
+// whole, what is in it, and what to do with what Amberflo refused. It works beside a running Fluent Bit. Before that, it looks
+// at a pipeline, and shows what bills a configuration makes of the lines of a log.
 package main
 
 import (
@@ -20,7 +21,7 @@ import (
 )
 
 const usage = `meterctl looks into the spool of the Fluent Bit output amberflo, and sends again what was refused.
-All of it works beside a running Fluent Bit.
+All of it works beside a running Fluent Bit, but for split.
 
     meterctl [-store-dir DIR] ls              what is open, waits, was rejected, is damaged
     meterctl [-store-dir DIR] check           read everything; name each problem by file and offset
@@ -28,11 +29,24 @@ All of it works beside a running Fluent Bit.
     meterctl [-store-dir DIR] resend KEY...   send objects that Amberflo refused again, under fresh keys;
                                               resend -all takes all of them
     meterctl [-store-dir DIR] drop KEY -why TEXT   delete one for good; failed/journal.ndjson keeps a note
+    meterctl [-store-dir DIR] rescue [-all] KEY...   send what can be read of objects that the disk has damaged, under
+                                              fresh keys: their whole segments. -all: also where nobody can
+                                              say which record is wrong
+    meterctl [-store-dir DIR] split KEY [-size SIZE]   divide an object that is too large for the server, in halves or
+                                              to SIZE of text each; Fluent Bit has to be stopped
 
-    meterctl map -c CONF [-output N] [-tag TAG] [-time RFC3339] [-metadata JSON] [-group JSON] [FILE]
-                                              the meter records that CONF makes of sample records (one
-                                              JSON object a line, from FILE or standard input); also
-                                              names keys that are no options
+    meterctl check-config -c CONF [-sample FILE [-input I]]
+                                              what in the whole pipeline of CONF would lose, double or
+                                              misbill records, with FILE also what of it fits the log
+    meterctl map -c CONF [-output N] [-input I] [-raw | -records] [-through-fluent-bit]
+                 [-tag TAG] [-time RFC3339] [-metadata JSON] [-group JSON] [FILE]
+                                              what check-config says of the output, then the meter records
+                                              that CONF makes of the lines of a log (from FILE or standard
+                                              input). They go through the parser of the input; where that
+                                              is json, or there is none, a line is a record in JSON.
+                                              -records says that all are, -raw that none is. Filters are
+                                              applied by -through-fluent-bit only, which runs the pipeline
+                                              of CONF in the fluent-bit of the PATH or of $FLUENT_BIT
     meterctl [-store-dir DIR] retry-rejected -c CONF [-output N] [-from NAME] [-since YYYY-MM-DD]
                                               map what is in rejected/ again, by CONF as it is now; what maps
                                               is delivered, the rest stays. It takes what that output has
@@ -42,13 +56,14 @@ All of it works beside a running Fluent Bit.
     meterctl install TO                       copy the output and what lies beside this program to the directory TO, for
                                               containers of Fluent Bit (docker/README.md)
 
-DIR is the output's store_dir (default /tmp/fluent-bit/amberflo, or $AMBERFLO_STORE_DIR).
+DIR is the output's store_dir (default $AMBERFLO_STORE_DIR, or that of the output).
 FILE is a path as ls -l prints it, or an object key. ls -n does not count records, which
 for compressed objects means reading them. CONF is a configuration of Fluent Bit, classic or YAML;
-N is the number of one of its amberflo outputs, from 0, its name as in the log (amberflo.2), or its alias.
+N is the number of one of its amberflo outputs, from 0, its name as in the log (amberflo.2), or its alias;
+I likewise of the inputs whose records reach it. CONF is read with the environment that Fluent Bit would have here.
 
-Exit status: 0 all is well, 1 check found a problem, a record was rejected or map warned of a mistake in CONF,
-2 the command could not be carried out.
+Exit status: 0 all is well (warnings alone are), 1 ls, check or cat found a problem, a record was rejected, CONF has an
+error or map got no samples, 2 the command could not be carried out.
 `
 
 // errProblems ends a command that found something, and said so.
@@ -95,14 +110,20 @@ func run(args []string, out io.Writer) error {
 		err = resend(w, dir, rest)
 	case "drop":
 		err = drop(w, dir, rest)
+	case "rescue":
+		err = rescue(w, dir, rest)
+	case "split":
+		err = split(w, dir, rest)
 	case "map":
 		err = mapSamples(os.Stdin, w, os.Stderr, rest)
+	case "check-config":
+		err = checkConfig(w, rest)
 	case "install":
 		err = install(w, rest)
 	case "retry-rejected":
 		err = retryRejected(w, os.Stderr, *given, rest)
 	default:
-		err = fmt.Errorf("want ls, check, cat, resend, drop, map or retry-rejected, got %q; meterctl -h explains them", verb)
+		err = fmt.Errorf("want ls, check, cat, resend, drop, rescue, split, check-config, map, install or retry-rejected, got %q; meterctl -h explains them", verb)
 	}
 	return errors.Join(err, w.Flush())
 }
@@ -128,6 +149,7 @@ func list(w io.Writer, dir string, args []string) error {
 		bytes          int64
 		oldest         time.Time
 	}
+	bad := 0
 	totals := map[string]*total{}
 	for _, room := range spool.Rooms {
 		totals[room] = &total{}
@@ -141,11 +163,13 @@ func list(w io.Writer, dir string, args []string) error {
 	for _, f := range files {
 		n := 0
 		if !*quick {
-			if n, _, err = spool.Records(dir, f, nil); errors.Is(err, os.ErrNotExist) {
+			var problems []spool.Problem
+			if n, problems, err = spool.Records(dir, f, nil); errors.Is(err, os.ErrNotExist) {
 				continue // sealed or sent meanwhile
 			} else if err != nil {
 				return err
 			}
+			bad += len(problems)
 		}
 		if *long {
 			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", f.Path, f.Bytes, records(n, *quick), age(f.Modified))
@@ -165,6 +189,10 @@ func list(w io.Writer, dir string, args []string) error {
 			sum := totals[room]
 			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\n", room, sum.files, sum.bytes, records(sum.records, *quick), age(sum.oldest))
 		}
+	}
+	if bad > 0 {
+		fmt.Fprintf(t, "%d problems: meterctl check names them\n", bad)
+		return errors.Join(t.Flush(), errProblems)
 	}
 	return t.Flush()
 }
@@ -194,7 +222,7 @@ func check(w io.Writer, dir string, args []string) error {
 	}
 	total, bad := 0, 0
 	for _, f := range files {
-		n, problems, err := spool.Records(dir, f, func([]byte) error { return nil })
+		n, problems, err := spool.Records(dir, f, nil)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
@@ -202,7 +230,7 @@ func check(w io.Writer, dir string, args []string) error {
 			problems = append(problems, spool.Problem{File: f.Path, What: err.Error()})
 		}
 		total += n
-		if f.Room == "damaged" && !strings.HasSuffix(f.Path, ".torn") {
+		if f.Room == "damaged" && len(problems) == 0 && !strings.HasSuffix(f.Path, ".torn") && !strings.HasSuffix(f.Path, spool.RescuedSuffix) {
 			problems = append(problems, spool.Problem{File: f.Path, What: fmt.Sprintf("%d bytes that could not be read were kept here", f.Bytes)})
 		}
 		for _, p := range problems {
@@ -226,6 +254,7 @@ func cat(w io.Writer, dir string, names []string) error {
 	if err != nil {
 		return err
 	}
+	bad := 0
 	for _, name := range names {
 		f, ok := find(files, dir, name)
 		if !ok {
@@ -243,7 +272,11 @@ func cat(w io.Writer, dir string, names []string) error {
 		}
 		for _, p := range problems {
 			fmt.Fprintln(os.Stderr, "meterctl:", p)
+			bad++
 		}
+	}
+	if bad > 0 {
+		return errProblems
 	}
 	return nil
 }
@@ -252,8 +285,7 @@ func cat(w io.Writer, dir string, names []string) error {
 func find(files []spool.File, dir, name string) (spool.File, bool) {
 	within, err := filepath.Rel(dir, name)
 	for _, f := range files {
-		_, key, _ := strings.Cut(f.Path, "/")
-		if f.Path == name || key == name || err == nil && f.Path == within {
+		if f.Path == name || f.Key() == name || f.Room+"/"+f.Key() == name || err == nil && f.Path == within {
 			return f, true
 		}
 	}

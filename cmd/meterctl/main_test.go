@@ -141,6 +141,7 @@ func TestCatPrintsTheRecordsWithTheirUniqueIDs(t *testing.T) {
 			t.Fatalf("%s: got %v", glob, files)
 		}
 		id := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(files[0]), ".log"), ".gz")
+		id = id[strings.IndexByte(id, '=')+1:] // behind the digest
 		out, err := meterctl(t, "-store-dir", dir, "cat", files[0])
 		if err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,150 +13,264 @@ import (
 	"strings"
 	"time"
 
+	"out_amberflo/cmd/meterctl/parser"
+	"out_amberflo/cmd/meterctl/pipeline"
+	"out_amberflo/cmd/meterctl/preflight"
 	"out_amberflo/plugin"
 	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/meter"
 )
 
-// ofObjects are the options that say what objects are.
-var ofObjects = []string{"s3_key_format", "format", "compression", "compression_level", "total_file_size", "max_records"}
-
-// load reads the chosen output of a configuration and checks it. The error names every mistake in the mapping, and in the
-// options in needs; other mistakes are warnings, written to notes.
-func load(file, choice string, needs []string, notes io.Writer) (*section, *plugin.Config, error) {
-	if file == "" {
-		return nil, nil, errors.New("want -c with a configuration of Fluent Bit, got none")
-	}
-	conf, err := readConfiguration(file)
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := conf.output(choice)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", file, err)
-	}
-	conf.review(s)
-	s.mistakes = len(conf.warnings)
-	c, mistakes := plugin.Check(s.get)
-	_, ofMapping := plugin.Keys()
-	var errs []error
-	unknown := false // what some option of the delivery will be: others may be judged by it
-	for _, v := range conf.unset {
-		if p := s.find(v.key); p == nil || p.place != v.place { // of another output
-			continue
-		}
-		unknown = unknown || !slices.Contains(ofMapping, v.key)
-		switch {
-		case needs != nil && slices.Contains(ofMapping, v.key), slices.Contains(needs, v.key):
-			errs = append(errs, fmt.Errorf("%v; set it as it is for Fluent Bit", v))
-		default:
-			conf.warnings = append(conf.warnings, v.String())
-		}
-	}
-	for _, m := range mistakes {
-		if slices.Contains(ofMapping, m.Key) || slices.Contains(needs, m.Key) {
-			errs = append(errs, fmt.Errorf("%s: %w", s.placeOf(m.Key), m))
-		} else {
-			conf.warn(s.placeOf(m.Key), "%v", m)
-			if !unknown {
-				s.mistakes++
-			}
-		}
-	}
-	for _, w := range conf.warnings {
-		fmt.Fprintln(notes, "warning:", w)
-	}
-	return s, c, errors.Join(errs...)
+// mapFlags are what map was asked for.
+type mapFlags struct {
+	file, output, input, tag string
+	raw, records, through    bool
+	at                       time.Time
+	metadata, group          parser.Map
+	sample                   string
 }
 
-// mapSamples runs sample records through the mapping of a configuration. Meter records go to out, all
-// else to notes.
-func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
+func parseMapFlags(args []string) (*mapFlags, error) {
+	f := &mapFlags{at: time.Now()}
 	flags := flag.NewFlagSet("map", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	file := flags.String("c", "", "")
-	choice := flags.String("output", "", "")
-	tag := flags.String("tag", "sample", "")
-	at := time.Now()
+	flags.StringVar(&f.file, "c", "", "")
+	flags.StringVar(&f.output, "output", "", "")
+	flags.StringVar(&f.input, "input", "", "")
+	flags.StringVar(&f.tag, "tag", "", "")
+	flags.BoolVar(&f.raw, "raw", false, "")
+	flags.BoolVar(&f.records, "records", false, "")
+	flags.BoolVar(&f.through, "through-fluent-bit", false, "")
 	flags.Func("time", "", func(v string) (err error) {
-		if at, err = time.Parse(time.RFC3339, v); err == nil && (at.Unix() < 0 || at.Unix() > groupStart-2) {
+		if f.at, err = time.Parse(time.RFC3339, v); err == nil && (f.at.Unix() < 0 || f.at.Unix() > groupStart-2) {
 			err = errors.New("want a time of 1970 to 2106, as Fluent Bit has them")
 		}
 		return err
 	})
-	var metadata, group orderedMap
-	flags.Func("metadata", "", func(v string) (err error) { metadata, err = parseObject([]byte(v)); return })
-	flags.Func("group", "", func(v string) (err error) { group, err = parseObject([]byte(v)); return })
+	flags.Func("metadata", "", func(v string) (err error) { f.metadata, err = parser.Object([]byte(v)); return })
+	flags.Func("group", "", func(v string) (err error) { f.group, err = parser.Object([]byte(v)); return })
 	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("map: %w; it takes -c, -output, -tag, -time, -metadata and -group", err)
+		return nil, fmt.Errorf("map: %w; it takes -c, -output, -input, -raw, -records, -through-fluent-bit, -tag, -time, -metadata and -group", err)
 	}
-	if flags.NArg() > 1 {
-		return fmt.Errorf("map: want one file of samples, got %q", flags.Args())
+	switch {
+	case flags.NArg() > 1:
+		return nil, fmt.Errorf("map: want one file of samples, got %q", flags.Args())
+	case f.raw && f.records:
+		return nil, errors.New("map: want -raw or -records, got both")
+	case f.through && (f.records || f.metadata != nil || f.group != nil):
+		return nil, errors.New("map: want -through-fluent-bit with lines as the input reads them, got -records, -metadata or -group too")
 	}
-	s, config, err := load(*file, *choice, nil, notes)
+	f.sample = flags.Arg(0)
+	return f, nil
+}
+
+// mapSamples runs samples through the mapping of a configuration. Meter records go to out, all else to notes: first what is
+// wrong with the configuration.
+func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
+	flags, err := parseMapFlags(args)
 	if err != nil {
 		return err
 	}
-	if name := flags.Arg(0); name != "" && name != "-" {
-		f, err := os.Open(name)
+	p, section, err := choose(flags.file, flags.output)
+	if err != nil {
+		return err
+	}
+	findings := preflight.Output(p, section)
+	for _, f := range findings {
+		fmt.Fprintln(notes, f)
+	}
+	config, _ := plugin.Check(section.Get)
+	if config.Rules == nil {
+		return errProblems
+	}
+	if flags.sample != "" && flags.sample != "-" {
+		f, err := os.Open(flags.sample)
 		if err != nil {
 			return fmt.Errorf("map: want a file of samples: %w", err)
 		}
 		defer f.Close()
 		in = f
 	}
+	s, err := newSampler(p, section, flags.input)
+	if err != nil {
+		return fmt.Errorf("map: %w", err)
+	}
+	s.raw, s.records = flags.raw, flags.records
+	s.setName(flags.sample)
+	r := newMapRun(config.Rules, s, out, notes)
+	r.mapper.StartClock(flags.at)
+	if flags.through {
+		err = r.through(p, section, flags, in)
+	} else {
+		r.tellWhatIsNotApplied(p, section)
+		err = r.lines(in, flags)
+	}
+	if err != nil {
+		return fmt.Errorf("map: %w", err)
+	}
+	failed := r.tellDoubts(section)
+	return errors.Join(r.sum(), r.verdict(failed || preflight.Failed(findings)))
+}
 
-	m := newMapping(config.Rules)
-	m.mapper.StartIDs("<uuid>-", 0)
-	records, samples, unreadable := 0, 0, 0
+// mapRun is one call of map.
+type mapRun struct {
+	*mapping
+	sampler             *sampler
+	survey              *meter.Survey
+	out, notes          io.Writer
+	samples, unreadable int
+	records             int
+	unbilled            []string // the fields of the first record that is passed over
+}
+
+func newMapRun(rules *meter.Rules, s *sampler, out, notes io.Writer) *mapRun {
+	r := &mapRun{mapping: newMapping(rules), sampler: s, survey: rules.NewSurvey(), out: out, notes: notes}
+	r.mapper.StartIDs("<uuid>-", 0)
+	r.mapper.StartClock(time.Now())
+	return r
+}
+
+func (r *mapRun) tellWhatIsNotApplied(p *pipeline.Pipeline, section *pipeline.Section) {
+	if names := preflight.NotApplied(p, section); len(names) > 0 {
+		fmt.Fprintf(r.notes, "filters are not applied: %s; -through-fluent-bit applies them\n", strings.Join(names, ", "))
+	}
+	if r.sampler.parser == nil {
+		if r.sampler.input != nil && r.sampler.input.Get("multiline.parser") != "" {
+			fmt.Fprintf(r.notes, "multiline.parser is not applied: %s; -through-fluent-bit applies it\n", r.sampler.input.Get("multiline.parser"))
+		}
+		return
+	}
+	for _, option := range r.sampler.parser.NotApplied {
+		fmt.Fprintf(r.notes, "the parser %s is applied without: %s; -through-fluent-bit applies it\n", r.sampler.parser.Name, option)
+	}
+}
+
+// lines maps one line after the other.
+func (r *mapRun) lines(in io.Reader, flags *mapFlags) error {
+	tag := cmp.Or(flags.tag, r.sampler.tag())
 	lines := bufio.NewReaderSize(in, 1<<20)
 	for number, end := 1, false; !end; number++ {
 		line, err := lines.ReadBytes('\n')
 		if end = errors.Is(err, io.EOF); err != nil && !end {
-			return fmt.Errorf("map: %w", err)
-		}
-		if len(bytes.TrimSpace(line)) == 0 {
-			continue
-		}
-		record, err := parseObject(line)
-		if err != nil {
-			fmt.Fprintf(notes, "line %d: %v\n", number, err)
-			unreadable++
-			continue
-		}
-		samples++
-		b, err := appendSample(nil, at, metadata, group, record)
-		if err != nil {
-			return fmt.Errorf("map: line %d: %w", number, err)
-		}
-		refusal, err := m.run(*tag, b)
-		if err != nil {
-			return fmt.Errorf("map: line %d: %w", number, err)
-		}
-		if refusal != nil {
-			fmt.Fprintf(notes, "line %d: %s: %s\n", number, refusal.Reason, refusal.Detail)
-		}
-		records += bytes.Count(m.lines, []byte{'\n'})
-		if _, err := out.Write(m.lines); err != nil {
 			return err
 		}
+		if len(bytes.TrimSpace(line)) == 0 {
+			r.sampler.offset += len(line)
+			continue
+		}
+		record, at, note, err := r.sampler.read(line)
+		if err != nil {
+			fmt.Fprintf(r.notes, "line %d: %v\n", number, err)
+			r.unreadable++
+			continue
+		}
+		if note != "" {
+			fmt.Fprintf(r.notes, "line %d: %s\n", number, note)
+		}
+		if at.IsZero() {
+			at = flags.at
+		}
+		b, err := appendSample(nil, at, flags.metadata, flags.group, record)
+		if err == nil {
+			_, err = r.each(tag, b, func(_ int, refusal *meter.Refusal) error {
+				return r.write(fmt.Sprintf("line %d", number), tag, refusal)
+			})
+		}
+		if err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
 	}
-	fmt.Fprintf(notes, "%d samples: %d meter records%s", samples, records, m.summary())
-	if unreadable > 0 {
-		fmt.Fprintf(notes, "; %d lines are no samples", unreadable)
+	return nil
+}
+
+// write gives out what became of one event.
+func (r *mapRun) write(name, tag string, refusal *meter.Refusal) error {
+	r.samples++
+	if refusal != nil {
+		fmt.Fprintf(r.notes, "%s: %s: %s\n", name, refusal.Reason, refusal.Detail)
+	} else {
+		r.survey.Look(tag, r.reader.Event(), r.mapping.lines)
+		if len(r.mapping.lines) == 0 && r.unbilled == nil {
+			r.unbilled, _ = meter.Keys(r.reader.Event(), 12)
+		}
 	}
-	fmt.Fprintln(notes)
-	if unreadable > 0 || len(m.refused) > 0 || s.mistakes > 0 {
+	r.records += bytes.Count(r.mapping.lines, []byte{'\n'})
+	_, err := r.out.Write(r.mapping.lines)
+	return err
+}
+
+// tellDoubts says what of the mapping may not be meant, and what of the records. It is true if all of them are billed to a
+// text, or as one, that is the name of a field.
+func (r *mapRun) tellDoubts(section *pipeline.Section) (failed bool) {
+	tell := func(isError bool, of meter.Finding) {
+		fmt.Fprintln(r.notes, pipeline.Finding{Place: section.PlaceOf(of.Option), Error: isError, Key: of.Option, Text: of.Text})
+		failed = failed || isError
+	}
+	for _, f := range r.survey.Findings(false) { // literals
+		tell(f.Option != "dimensions", f)
+	}
+	for _, f := range r.survey.Findings(true) {
+		tell(false, f)
+	}
+	if s := r.sampler; s.parser != nil && s.parser.BadTimes > 0 {
+		fmt.Fprintln(r.notes, pipeline.Finding{Place: s.of.PlaceOf("time_format"), Key: "time_format",
+			Text: fmt.Sprintf("want what the times of the log look like, got %q, which %s not fit: such a line has no time but that of its reading", s.of.Get("time_format"), number(s.parser.BadTimes, "line", " does", " do"))})
+	}
+	for _, d := range r.mapper.TakeDoubts() {
+		fmt.Fprintf(r.notes, "%s metered, but doubtful: %s (%s): %s\n", number(d.Records, "record"), d.Kind, strings.TrimSpace(d.Option+" "+d.Source), plugin.Advice(d.Kind))
+	}
+	return failed
+}
+
+// sum is the last line.
+func (r *mapRun) sum() error {
+	text := fmt.Sprintf("%s: %s%s", number(r.samples, "sample"), number(r.records, "meter record"), r.summary())
+	if r.unreadable > 0 {
+		text += fmt.Sprintf("; %s no samples", number(r.unreadable, "line", " is", " are"))
+	}
+	if r.sampler.failed > 0 {
+		text += fmt.Sprintf("; %s not match the parser %s", number(r.sampler.failed, "line", " does", " do"), r.sampler.parser.Name)
+	}
+	_, err := fmt.Fprintln(r.notes, text)
+	return err
+}
+
+// verdict is what the exit status says.
+func (r *mapRun) verdict(failed bool) error {
+	if r.samples+r.unreadable == 0 {
+		fmt.Fprintln(r.notes, errNoSamples)
+	}
+	if r.records == 0 && r.ignored > 0 {
+		fmt.Fprintf(r.notes, "no sample is billed; the first that is skipped has the fields %s\n", cmp.Or(strings.Join(r.unbilled, ", "), "(none)"))
+	}
+	unparsed := r.sampler.failed > 0 && r.sampler.parsed == 0
+	if unparsed {
+		fmt.Fprintln(r.notes, pipeline.Finding{Place: r.sampler.input.PlaceOf("parser"), Error: true, Key: "parser",
+			Text: fmt.Sprintf("want a parser that matches the lines, got %q, which matches none of the samples", r.sampler.parser.Name)})
+	}
+	if failed || unparsed || r.samples == 0 || r.unreadable > 0 || len(r.refused) > 0 {
 		return errProblems
 	}
 	return nil
 }
 
-// mapping is what a flush does with one chunk of one event.
+// number is n of what is counted, with an ending for one and for more.
+func number(n int, of string, endings ...string) string {
+	one, more := "", ""
+	if len(endings) > 0 {
+		one, more = endings[0], endings[1]
+	}
+	if n == 1 {
+		return "1 " + of + one
+	}
+	return fmt.Sprintf("%d %ss%s", n, of, more)
+}
+
+// mapping is what a flush does with one chunk.
 type mapping struct {
 	reader  *chunk.Reader
 	mapper  *meter.Mapper
-	lines   []byte // of the last run
+	lines   []byte // of the last event
 	ignored int
 	refused map[string]int // by reason
 }
@@ -166,20 +281,40 @@ func newMapping(rules *meter.Rules) *mapping {
 
 // run maps the event of a chunk. The error says that the chunk holds something else.
 func (m *mapping) run(tag string, b []byte) (*meter.Refusal, error) {
+	var first *meter.Refusal
+	_, err := m.each(tag, b, func(_ int, refusal *meter.Refusal) error {
+		first = refusal
+		return io.EOF
+	})
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return first, err
+}
+
+// each maps the events of a chunk. After each of them do finds its meter records in lines. The error says that there is no
+// event, or is that of do.
+func (m *mapping) each(tag string, b []byte, do func(n int, refusal *meter.Refusal) error) (events int, err error) {
 	m.reader.Reset(b)
 	m.lines = m.lines[:0]
-	if !m.reader.Next() {
-		return nil, errors.Join(errors.New("want a chunk of one event, got none"), m.reader.Err())
+	for m.reader.Next() {
+		lines, records, refusal := m.mapper.Append(m.lines[:0], tag, m.reader.Event())
+		m.lines = lines
+		switch {
+		case refusal != nil:
+			m.refused[refusal.Reason]++
+		case records == 0:
+			m.ignored++
+		}
+		events++
+		if err := do(events, refusal); err != nil {
+			return events, err
+		}
 	}
-	lines, records, refusal := m.mapper.Append(m.lines, tag, m.reader.Event())
-	m.lines = lines
-	switch {
-	case refusal != nil:
-		m.refused[refusal.Reason]++
-	case records == 0:
-		m.ignored++
+	if err := m.reader.Err(); err != nil || events == 0 {
+		return events, errors.Join(errors.New("want a chunk of one event, got none"), err)
 	}
-	return refusal, nil
+	return events, nil
 }
 
 // summary is empty, or begins with a comma.

@@ -79,8 +79,8 @@ func TestMapTellsWhatIsRejectedAndWhy(t *testing.T) {
 	for _, want := range []string{
 		"line 2: no_customer: customer_id: want ", `line 3: bad_value: meter_value: want a finite number at $n, got "12abc"`,
 		"line 5: want a JSON object on one line, got one that breaks off", "line 6: want a JSON object on one line, got [1]",
-		"line 7: want a JSON object on one line, got something behind it",
-		"3 samples: 1 meter records, 2 rejected (bad_value 1, no_customer 1); 3 lines are no samples",
+		"line 7: want a JSON object on one line, got something after it",
+		"3 samples: 1 meter record, 2 rejected (bad_value 1, no_customer 1); 3 lines are no samples",
 	} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("want %q in\n%s", want, notes)
@@ -88,42 +88,57 @@ func TestMapTellsWhatIsRejectedAndWhy(t *testing.T) {
 	}
 }
 
-func TestMapFailsOverAMistakeButNotOverAVariable(t *testing.T) {
+// CASES B9: a variable that is not set is no value, here and in Fluent Bit.
+func TestMapFailsOverAMistakeAndOverAVariableThatIsNotSet(t *testing.T) {
 	t.Setenv("AMBERFLO_TEST_SET", "us-west-2")
 	for mapping, want := range map[string]error{
 		"region ${AMBERFLO_TEST_SET}":                           nil,
-		"region us-west-2\nstore_dir ${AMBERFLO_TEST_UNSET}":    nil,
-		"region us-west-2\nmax_records ${AMBERFLO_UNSET}x":      nil, // what it will be is not known here
-		"region r-1\nexternal_id x\nrole_arn ${AMBERFLO_UNSET}": nil,
+		"region us-west-2\nstore_dir ${AMBERFLO_TEST_UNSET}":    errProblems,
+		"region us-west-2\nmax_records ${AMBERFLO_UNSET}x":      errProblems,
+		"region ${AMBERFLO_TEST_UNSET:-us-west-2}":              nil,
+		"region r-1\nexternal_id x\nrole_arn ${AMBERFLO_UNSET}": errProblems,
 		"region r-1\nexternal_id x":                             errProblems,
 		"customer_idd $x":                                       errProblems,
 		"max_records x":                                         errProblems,
-		"region us-west-2\nsts_endpoint http://127.0.0.1:1/x":   errProblems,
+		"region us-west-2\nsts_endpoint 127.0.0.1:1/x":          errProblems, // no URL
 	} {
-		if _, notes, err := mapped(t, mapping, `{"customerId":"a","meterApiName":"m","meterValue":1}`+"\n"); !errors.Is(err, want) {
-			t.Errorf("%s: got %v, want %v\n%s", mapping, err, want, notes)
+		out, notes, err := mapped(t, mapping, `{"customerId":"a","meterApiName":"m","meterValue":1}`+"\n")
+		if !errors.Is(err, want) || !strings.Contains(out, `"customerId":"a"`) {
+			t.Errorf("%s: got %v and %q, want %v and the record\n%s", mapping, err, out, want, notes)
 		}
 	}
 }
 
 func TestMapCountsWhatIsIgnored(t *testing.T) {
 	out, notes, err := mapped(t, "unmatched ignore", "{\"a\":1}\n")
-	if err != nil || out != "" || !strings.HasSuffix(notes, "1 samples: 0 meter records, 1 ignored\n") {
+	if err != nil || out != "" || !strings.HasSuffix(notes, "1 sample: 0 meter records, 1 ignored\nno sample is billed; the first that is skipped has the fields a\n") {
 		t.Errorf("got %v, %q, %q", err, out, notes)
 	}
 }
 
 func TestAWrongMappingIsShownWithItsPlaceAndACaret(t *testing.T) {
-	_, _, err := mapped(t, "customer_id $a.b\nmeter_value x", "{}\n")
-	for _, want := range []string{"fluent-bit.conf:5: customer_id: want ", "fluent-bit.conf:6: meter_value: want a number", "$a.b\n", "  ^"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("want %q in %v", want, err)
+	_, notes, err := mapped(t, "customer_id $a.b\nmeter_value x", "{}\n")
+	if !errors.Is(err, errProblems) {
+		t.Errorf("got %v, want the status of a problem", err)
+	}
+	for _, want := range []string{"fluent-bit.conf:5: error: customer_id: want ", "fluent-bit.conf:6: error: meter_value: want a number", "$a.b\n", "  ^"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("want %q in %s", want, notes)
+		}
+	}
+}
+
+// CASES B14
+func TestMapFailsWithoutSamples(t *testing.T) {
+	for _, samples := range []string{"", "\n \n"} {
+		if _, notes, err := mapped(t, "", samples); !errors.Is(err, errProblems) || !strings.Contains(notes, "0 samples: 0 meter records\nwant samples, one a line, got none") {
+			t.Errorf("%q: got %v, %q", samples, err, notes)
 		}
 	}
 }
 
 func TestMapRefusesWhatItCannotRead(t *testing.T) {
-	if out, notes, err := mapped(t, "", "{\"customerId\":\"a\xff\",\"meterApiName\":\"m\",\"meterValue\":1}\n"); err == nil || out != "" || !strings.Contains(notes+err.Error(), "no UTF-8") {
+	if out, notes, err := mapped(t, "", "{\"customerId\":\"a\xff\",\"meterApiName\":\"m\",\"meterValue\":1}\n"); err == nil || out != "" || !strings.Contains(notes, "line 1: bad_utf8: ") {
 		t.Errorf("bytes that the plugin refuses: got %q, %q, %v", out, notes, err)
 	}
 	for _, test := range []struct {
@@ -134,6 +149,8 @@ func TestMapRefusesWhatItCannotRead(t *testing.T) {
 		{[]string{"-time", "2200-01-01T00:00:00Z"}, "1970 to 2106"},
 		{[]string{"-metadata", "[]"}, "want a JSON object"},
 		{[]string{"a", "b"}, "want one file"},
+		{[]string{"-raw", "-records"}, "want -raw or -records"},
+		{[]string{"-input", "x"}, `-input: want one of , got "x"`},
 		{[]string{"/nonexistent"}, "want a file of samples"},
 		{[]string{"-c", ""}, "want -c"},
 	} {

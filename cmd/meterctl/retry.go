@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"out_amberflo/cmd/meterctl/preflight"
 	"out_amberflo/plugin"
 	"out_amberflo/plugin/spool"
 )
@@ -50,10 +51,10 @@ func retryRejected(out, notes io.Writer, storeDir string, args []string) error {
 	}
 
 	r := &retry{mapping: newMapping(config.Rules), done: map[string]bool{}, others: map[string]int{}, from: *from,
-		name: cmp.Or(s.get("alias"), s.name), match: s.get("match")}
-	if pattern := s.get("match_regex"); pattern != "" {
-		if r.matchRegex, err = tagRegex(pattern); err != nil {
-			return fmt.Errorf("%s: match_regex: want one that this command can read too, got %w; name the output with -from", s.placeOf("match_regex"), err)
+		name: cmp.Or(s.Get("alias"), s.ID), match: s.Get("match")}
+	if pattern := s.Get("match_regex"); pattern != "" {
+		if r.matchRegex, err = preflight.TagRegex(pattern); err != nil {
+			return fmt.Errorf("%s: match_regex: want one that this command can read too, got %w; name the output with -from", s.PlaceOf("match_regex"), err)
 		}
 	} else if r.match == "" {
 		r.match = "*" // as Fluent Bit does where there is one input and one output
@@ -122,6 +123,7 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 	r.lines++
 	// The ids are the same whenever the line is mapped, so that no crash makes Amberflo count twice.
 	r.mapper.StartIDs(what.ID+"-", 0)
+	r.mapper.StartClock(time.Now())
 	refusal, err := r.run(tag, what.Chunk)
 	if err != nil {
 		r.lines--
@@ -138,19 +140,6 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 	r.done[what.ID] = true
 	r.records += bytes.Count(r.mapping.lines, []byte{'\n'})
 	return r.mapping.lines, false
-}
-
-// tagRegex is a Match_Regex as Fluent Bit reads it (flb_regex.c): slashes around it do not count, and what it matches begins
-// where the tag does, and is not empty.
-func tagRegex(pattern string) (*regexp.Regexp, error) {
-	if inner, slash := strings.CutPrefix(pattern, "/"); slash {
-		var closed bool
-		if inner, closed = strings.CutSuffix(inner, "/"); !closed {
-			return nil, fmt.Errorf("%q, with options", pattern)
-		}
-		pattern = inner
-	}
-	return regexp.Compile("^(?:" + pattern + ")")
 }
 
 // matches tells if a tag matches a pattern as Fluent Bit has it (flb_router.c): * stands for any text, also an empty one.

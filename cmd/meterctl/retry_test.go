@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"out_amberflo/cmd/meterctl/parser"
+	"out_amberflo/cmd/meterctl/preflight"
 	"out_amberflo/plugin"
 	"out_amberflo/plugin/spool"
 )
@@ -36,11 +38,11 @@ func started(t *testing.T, storeDir, name string) *plugin.Instance {
 func chunkOf(t *testing.T, samples string) (chunk []byte) {
 	t.Helper()
 	for line := range strings.Lines(samples) {
-		record, err := parseObject([]byte(line))
+		record, err := parser.Object([]byte(line))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if chunk, err = appendSample(chunk, sampleTime, orderedMap{"zone", "z"}, nil, record); err != nil {
+		if chunk, err = appendSample(chunk, sampleTime, parser.Map{"zone", "z"}, nil, record); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -244,13 +246,13 @@ func TestTagsAreMatchedByRegexAsFluentBitDoesIt(t *testing.T) {
 	}{
 		{"^app", "app.log", true}, {"app", "app.log", true}, {"log", "app.log", false}, {"/^app/", "app.log", true}, {"a|b", "xb", false}, {"x*", "app", false},
 	} {
-		re, err := tagRegex(tt.pattern)
+		re, err := preflight.TagRegex(tt.pattern)
 		if err != nil || re.FindString(tt.tag) != "" != tt.want {
 			t.Errorf("%q, %q: got %v, %v", tt.pattern, tt.tag, re, err)
 		}
 	}
 	for _, pattern := range []string{"/app/i", "(?<=a)b", "/app"} {
-		if re, err := tagRegex(pattern); err == nil {
+		if re, err := preflight.TagRegex(pattern); err == nil {
 			t.Errorf("%q: got %v, want an error", pattern, re)
 		}
 	}
@@ -365,7 +367,7 @@ func TestRetryRejectedRefusesADoubtfulConfiguration(t *testing.T) {
 		mapping, want string
 		args          []string
 	}{
-		"a variable in what objects are that is not set here": {mapping: "s3_key_format ${AMBERFLO_TEST_UNSET}/$UUID.gz", want: "is not set here: empty, as Fluent Bit would take it; set it"},
+		"a variable in what objects are that is not set here": {mapping: "s3_key_format ${AMBERFLO_TEST_UNSET}/$UUID.gz", want: "want a value for ${AMBERFLO_TEST_UNSET}, got none"},
 		"a wrong option of the delivery":                      {mapping: "compression zip", want: "compression: want gzip or none"},
 		"a wrong mapping":                                     {mapping: "customer_id $a.b", want: "customer_id: want"},
 		"a day that is none":                                  {mapping: "alias a", args: []string{"-since", "yesterday"}, want: "-since"},
@@ -382,5 +384,17 @@ func TestRetryRejectedRefusesADoubtfulConfiguration(t *testing.T) {
 				t.Errorf("left %q, want all", left)
 			}
 		})
+	}
+}
+
+// What is wrong with the pipeline around an output does not keep its rejects from being mapped again.
+func TestRetryRejectedNeedsNoPipeline(t *testing.T) {
+	dir := write(t, map[string]string{"c.conf": "[INPUT]\n    Name dummy\n    Tag other\n[OUTPUT]\n    Name amberflo\n    Match app.*\n    bucket b\n    customer_id $t\n"})
+	var notes strings.Builder
+	if _, _, err := load(filepath.Join(dir, "c.conf"), "", []string{"match"}, &notes); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(notes.String(), "error: match: want a pattern that matches one of the tags other") {
+		t.Errorf("got %s", notes.String())
 	}
 }

@@ -1,83 +1,19 @@
 package main
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"strconv"
+	"path/filepath"
+	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/ugorji/go/codec"
+
+	"out_amberflo/cmd/meterctl/parser"
+	"out_amberflo/cmd/meterctl/pipeline"
+	"out_amberflo/cmd/meterctl/preflight"
 )
-
-// orderedMap is a map as its keys and values in turn: Fluent Bit keeps the order and the duplicates of a
-// JSON object, and so do the samples.
-type orderedMap []any
-
-// MapBySlice tells ugorji's codec to write it as a map.
-func (orderedMap) MapBySlice() {}
-
-// parseObject reads one JSON object. Integers become int64 or uint64, all other numbers float64.
-func parseObject(text []byte) (orderedMap, error) {
-	if !utf8.Valid(text) { // encoding/json would replace what the plugin refuses
-		return nil, errors.New("want a JSON object on one line, got bytes that are no UTF-8")
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	v, err := parseValue(dec)
-	if err == nil {
-		if _, behind := dec.Token(); behind != io.EOF {
-			err = errors.New("something behind it")
-		}
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = errors.New("one that breaks off")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("want a JSON object on one line, got %w", err)
-	}
-	object, ok := v.(orderedMap)
-	if !ok {
-		return nil, fmt.Errorf("want a JSON object on one line, got %.60s", bytes.TrimSpace(text))
-	}
-	return object, nil
-}
-
-func parseValue(dec *json.Decoder) (any, error) {
-	token, err := dec.Token()
-	if err != nil {
-		return nil, err
-	}
-	switch t := token.(type) {
-	case json.Number:
-		if n, err := strconv.ParseInt(t.String(), 10, 64); err == nil {
-			return n, nil
-		}
-		if n, err := strconv.ParseUint(t.String(), 10, 64); err == nil {
-			return n, nil
-		}
-		return t.Float64()
-	case json.Delim:
-		items := []any{} // not nil, which msgpack has too
-		for dec.More() {
-			v, err := parseValue(dec)
-			if err != nil {
-				return nil, err
-			}
-			items = append(items, v)
-		}
-		_, err := dec.Token()
-		if t == '{' {
-			return orderedMap(items), err
-		}
-		return items, err
-	}
-	return token, nil
-}
 
 // groupStart is the time of the event that opens an OpenTelemetry group (flb_log_event.h).
 const groupStart = 0xFFFFFFFF
@@ -85,11 +21,11 @@ const groupStart = 0xFFFFFFFF
 var msgpackHandle = &codec.MsgpackHandle{WriteExt: true}
 
 // appendEvent appends an event as Fluent Bit hands it to an output: [[time, metadata], record].
-func appendEvent(dst []byte, seconds, nanos uint32, metadata, record orderedMap) ([]byte, error) {
+func appendEvent(dst []byte, seconds, nanos uint32, metadata, record parser.Map) ([]byte, error) {
 	dst = append(dst, 0x92, 0x92, 0xd7, 0x00) // two arrays of two; eight bytes of extension type 0
 	dst = binary.BigEndian.AppendUint32(dst, seconds)
 	dst = binary.BigEndian.AppendUint32(dst, nanos)
-	for _, m := range []orderedMap{metadata, record} {
+	for _, m := range []parser.Map{metadata, record} {
 		var b []byte
 		if err := codec.NewEncoderBytes(&b, msgpackHandle).Encode(m); err != nil {
 			return dst, err
@@ -100,15 +36,143 @@ func appendEvent(dst []byte, seconds, nanos uint32, metadata, record orderedMap)
 }
 
 // appendSample appends a chunk of one event, behind the start of its group if it has one.
-func appendSample(dst []byte, at time.Time, metadata, group, record orderedMap) ([]byte, error) {
+func appendSample(dst []byte, at time.Time, metadata, group, record parser.Map) ([]byte, error) {
 	var err error
 	if group != nil {
-		if dst, err = appendEvent(dst, groupStart, 0, orderedMap{}, group); err != nil {
+		if dst, err = appendEvent(dst, groupStart, 0, parser.Map{}, group); err != nil {
 			return dst, err
 		}
 	}
 	if metadata == nil {
-		metadata = orderedMap{}
+		metadata = parser.Map{}
 	}
 	return appendEvent(dst, uint32(at.Unix()), uint32(at.Nanosecond()), metadata, record)
 }
+
+// sampler turns the lines of a sample into records, as the input that reads them would.
+type sampler struct {
+	input          *pipeline.Section // nil: none is known, and samples are records
+	parser         *parser.Parser    // nil: none
+	of             *pipeline.Section // of the parser
+	name           string            // of the sample, for Path_Key
+	raw, records   bool              // what the user says of the lines
+	offset         int
+	parsed, failed int // lines that the parser matched, and not
+}
+
+// newSampler chooses the input, by its number, name or alias if choice is not empty.
+func newSampler(p *pipeline.Pipeline, out *pipeline.Section, choice string) (*sampler, error) {
+	s := &sampler{}
+	inputs := preflight.Inputs(p, out)
+	var names []string
+	for i, in := range inputs {
+		names = append(names, strings.TrimSpace(fmt.Sprintf("%d %s %s", i, in.ID, in.Get("alias"))))
+		if choice != "" && (choice == fmt.Sprint(i) || choice == in.ID || choice == in.Get("alias")) {
+			s.input = in
+		}
+	}
+	switch {
+	case choice != "" && s.input == nil:
+		return nil, fmt.Errorf("-input: want one of %s, got %q", strings.Join(names, ", "), choice)
+	case choice == "" && len(inputs) > 0:
+		s.input = inputs[0]
+		for _, in := range inputs[1:] {
+			if in.Name != s.input.Name || in.Get("parser") != s.input.Get("parser") {
+				return nil, fmt.Errorf("want -input with one of %s, since their lines are read differently, got none", strings.Join(names, ", "))
+			}
+		}
+	}
+	if s.input == nil || s.input.Get("parser") == "" {
+		return s, nil
+	}
+	section := p.ParserNamed(s.input.Get("parser"))
+	if section == nil {
+		return s, nil // a finding says so
+	}
+	var err error
+	s.of = section
+	s.parser, err = parser.New(section)
+	return s, err
+}
+
+// tag is the input's, if it can be known.
+func (s *sampler) tag() string {
+	if s.input == nil {
+		return "sample"
+	}
+	tag := s.input.Get("tag")
+	switch {
+	case tag == "":
+		return s.input.ID
+	case strings.Contains(tag, "*"):
+		return strings.ReplaceAll(tag, "*", "sample")
+	}
+	return tag
+}
+
+// read makes a record of a line. The time is zero where the line has none. The error says that it is no sample, the note how
+// Fluent Bit would take it.
+func (s *sampler) read(line []byte) (record parser.Map, at time.Time, note string, err error) {
+	text := strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r")
+	offset := s.offset
+	s.offset += len(line)
+	tail := s.input != nil && s.input.Name == "tail"
+	switch {
+	case s.records || !s.raw && s.parser == nil:
+		if record, err = parser.Object(line); err == nil || s.records || !tail {
+			return record, at, "", err
+		}
+		record, err = s.asLog(text), nil
+	case s.parser == nil:
+		record = s.asLog(text)
+	default:
+		var ok bool
+		if record, at, ok = s.parser.Parse(text); ok {
+			s.parsed++
+			break
+		}
+		s.failed++
+		note = fmt.Sprintf("the parser %s does not match: the line is one string in the field %s", s.parser.Name, s.logKey())
+		if _, err := parser.Object(line); err == nil {
+			note += "; -records takes it for a record"
+		}
+		record = s.asLog(text)
+	}
+	return s.withPlace(record, offset), at, note, nil
+}
+
+func (s *sampler) asLog(text string) parser.Map { return parser.Map{s.logKey(), text} }
+
+// logKey is where the tail input puts a line that no parser reads.
+func (s *sampler) logKey() string {
+	if s.input != nil && s.input.Get("key") != "" {
+		return s.input.Get("key")
+	}
+	return "log"
+}
+
+// withPlace adds what Path_Key and Offset_Key of the input ask for.
+func (s *sampler) withPlace(record parser.Map, offset int) parser.Map {
+	if s.input == nil {
+		return record
+	}
+	if key := s.input.Get("path_key"); key != "" {
+		record = append(record, key, s.name)
+	}
+	if key := s.input.Get("offset_key"); key != "" {
+		record = append(record, key, uint64(offset))
+	}
+	return record
+}
+
+// setName is how Path_Key names the sample.
+func (s *sampler) setName(file string) {
+	if s.name = "(standard input)"; file != "" && file != "-" {
+		s.name = file
+		if abs, err := filepath.Abs(file); err == nil {
+			s.name = abs
+		}
+	}
+}
+
+var errNoSamples = errors.New("want samples, one a line, got none")

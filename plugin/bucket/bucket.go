@@ -1,14 +1,18 @@
 // Package bucket is the only room that speaks to S3. It makes one attempt at one request and says what came
 // of it: an [Error] with a [Kind], the server's own words and what an operator can do. Retrying is ship's.
+//
+// What counts as stored is in proof.go, what one attempt is in attempt.go, and whose fault an error is in the tables of
+// cause.go.
 package bucket
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -43,14 +47,20 @@ type Options struct {
 type Bucket struct {
 	opts        Options
 	client      *s3.Client
+	endpoint    string // in effect, without the bucket's name where that is in the path
+	warnings    []string
 	credentials *chain
-	transport   *http.Transport
+	wire        *wire
+	noExpect    atomic.Bool // the server answered 417
+	// The ETag does not prove what is stored: a checksum is sent too, which S3 then gives back.
+	checksums atomic.Bool
 }
 
 // Open reads the SDK's environment and files for options that Check has passed; it makes no request, so that a server or
-// credentials which are missing today do not keep the host from starting. The error is an [*OptionError] where region or
-// profile is at fault.
+// credentials which are missing today do not keep the host from starting. The error is an [*OptionError] where an option
+// is at fault, or a variable of the environment.
 func Open(ctx context.Context, opts Options) (*Bucket, error) {
+	ignoreRetrySettings()
 	cfg, err := opts.load(ctx)
 	if err != nil {
 		return nil, err
@@ -58,73 +68,113 @@ func Open(ctx context.Context, opts Options) (*Bucket, error) {
 	if cfg.Region == "" {
 		return nil, &OptionError{Option: "region", Want: "the bucket's region, here or as AWS_REGION or in the profile", Example: "us-west-2"}
 	}
-	b := &Bucket{opts: opts, credentials: &chain{opts: opts, current: opts.provider(cfg)}, transport: newTransport(cfg)}
+	b := &Bucket{opts: opts, credentials: newChain(opts), wire: &wire{}}
+	b.wire.transport.Store(newTransport(cfg))
 	b.client = s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.Credentials = b.credentials
-		o.HTTPClient = wire{b.transport}
+		o.HTTPClient = b.wire
 		o.Retryer = aws.NopRetryer{}
 		o.UsePathStyle = opts.PathStyle
 		o.ContinueHeaderThresholdBytes = expectFrom
-		// The signed SHA-256 of the body already protects it; a trailer would need aws-chunked framing,
+		// Content-MD5 and the signed SHA-256 of the body protect it; a trailer would need aws-chunked framing,
 		// which some S3-compatible servers store as part of the object.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+		o.APIOptions = append(o.APIOptions, unsigned)
 		if opts.Endpoint != "" {
 			o.BaseEndpoint = &opts.Endpoint
 		}
 	})
+	if b.endpoint, err = opts.place(ctx, b.client.Options()); err != nil {
+		b.credentials.close()
+		return nil, err
+	}
+	b.checksums.Store(opts.isKMS(&s3.PutObjectOutput{}))
+	b.warnings = opts.warnings()
 	return b, nil
 }
 
 // Name is the bucket's name.
 func (b *Bucket) Name() string { return b.opts.Bucket }
 
+// ARN names the bucket, or the access point to it, and what in it begins with a prefix, as policies do.
+func (b *Bucket) ARN(prefix string) (container, objects string) {
+	return arnOf(b.opts.Bucket, b.Region(), prefix)
+}
+
 // Region is the one in effect, wherever Open found it.
 func (b *Bucket) Region() string { return b.client.Options().Region }
 
-// Close closes idle connections. Requests under way go on.
-func (b *Bucket) Close() { b.transport.CloseIdleConnections() }
+// Endpoint is the URL in effect, wherever Open found it.
+func (b *Bucket) Endpoint() string { return b.endpoint }
 
-// Put makes one attempt to store size bytes of body, read from its start, under key: one PutObject, never
-// multipart. It may read body twice, and never after it has returned. The error is always an [*Error]; after
-// any of them the object may nevertheless be there, and the same Put again is harmless.
+// Warnings are sentences about options that work, and hardly do what was wanted.
+func (b *Bucket) Warnings() []string { return b.warnings }
+
+// Close closes idle connections and ends helpers that are asked for credentials. Requests under way go on.
+func (b *Bucket) Close() {
+	b.credentials.close()
+	b.wire.transport.Load().CloseIdleConnections()
+}
+
+// Put makes one attempt to store size bytes of body, read from its start, under key: one PutObject, never multipart. It
+// ends when nothing moves any more, however long it takes in all. It reads body twice, once to know its digests (see
+// digestOf), and never after it has returned. Nil means that S3 has proved to hold these bytes. The error is always an
+// [*Error]; after any of them the object may nevertheless be there, and the same Put again is harmless.
 func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, contentType string) error {
-	end, err := body.Seek(0, io.SeekEnd)
-	if err == nil && end != size {
-		err = fmt.Errorf("it has %d bytes, not the expected %d", end, size)
-	}
-	if err == nil {
-		_, err = body.Seek(0, io.SeekStart)
-	}
+	sum, err := digestOf(body, size)
 	if err != nil {
 		return b.explain(ctx, "put", key, bodyError{err})
 	}
 	in := b.object(key, source{body})
-	in.ContentLength, in.ContentType = &size, &contentType
-	return b.explain(ctx, "put", key, b.putObject(ctx, in))
+	in.ContentLength, in.ContentType, in.ContentMD5 = &size, &contentType, base64Of(sum.md5)
+	watched, done := watch(ctx, size)
+	defer done()
+	expects := !b.noExpect.Load()
+	err = b.putObject(watched, in, sum)
+	if statusOf(err) == http.StatusExpectationFailed && expects {
+		b.noExpect.Store(true)
+		if _, seek := body.Seek(0, io.SeekStart); seek == nil {
+			err = b.putObject(watched, in, sum)
+		}
+	}
+	if stalled := context.Cause(watched); errors.Is(stalled, ErrStalled) && statusOf(err) == 0 {
+		err = &smithyhttp.RequestSendError{Err: stalled}
+		b.wire.transport.Load().CloseIdleConnections() // which may be as dead
+	}
+	return b.explain(ctx, "put", key, err)
 }
 
-// putObject takes only S3's own answer for one: a web server, a proxy or a captive portal may say that all is well and
-// store nothing.
-func (b *Bucket) putObject(ctx context.Context, in *s3.PutObjectInput) error {
-	out, err := b.client.PutObject(ctx, in, signBody)
-	if err == nil && aws.ToString(out.ETag) == "" {
-		err = &smithyhttp.RequestSendError{Err: errNotS3}
+// putObject is one request. Its answer counts as one only if it proves that sum is stored.
+func (b *Bucket) putObject(ctx context.Context, in *s3.PutObjectInput, sum digest) error {
+	if b.checksums.Load() && in.ContentLength != nil {
+		in.ChecksumSHA256 = base64Of(sum.sha256)
+	}
+	out, err := b.client.PutObject(ctx, in, func(o *s3.Options) {
+		o.APIOptions = append(o.APIOptions, signed(sum.sha256))
+		if b.noExpect.Load() {
+			o.ContinueHeaderThresholdBytes = -1
+		}
+	})
+	if err == nil {
+		err = b.opts.prove(out, sum)
+		if err != nil || b.opts.isKMS(out) {
+			b.checksums.Store(true)
+		}
 	}
 	return err
 }
 
-var errNotS3 = errors.New("something says that all is well and is not S3: want an answer with an ETag, or a listing")
-
 // Probe asks whether Put to key would be allowed, with a PutObject whose Content-MD5 is deliberately that of
 // other bytes. S3 weighs permission first, so BadDigest means yes, and nothing is stored. A server that ignores
-// Content-MD5 does store the probe, a JSON array of no records, and that is a yes too. The error is always an [*Error].
+// Content-MD5 does store the probe, a JSON array of no records, and that is a yes too if its answer proves it, as that to a
+// real put has to. The error is always an [*Error].
 func (b *Bucket) Probe(ctx context.Context, key string) error {
-	var err error
+	sum, err := digestOf(strings.NewReader("[]\n"), 3)
 	for range 3 { // an answer that is cut off does not tell why
 		in := b.object(key, strings.NewReader("[]\n"))
 		in.ContentMD5 = aws.String("1B2M2Y8AsgTpgAmY7PhCfg==") // of no bytes at all
-		if err = b.putObject(ctx, in); !cutOff(err) {
+		if err = b.putObject(ctx, in, sum); !cutOff(err) {
 			break
 		}
 	}
@@ -148,7 +198,7 @@ func (b *Bucket) List(ctx context.Context, prefix string, page func(keys []strin
 		}
 		cancel()
 		if out.Name == nil && out.IsTruncated == nil {
-			return b.explain(ctx, "list", prefix, &smithyhttp.RequestSendError{Err: errNotS3})
+			return b.explain(ctx, "list", prefix, errNotS3)
 		}
 		keys := make([]string, len(out.Contents))
 		for i, o := range out.Contents {
@@ -193,13 +243,34 @@ func (b *Bucket) object(key string, body io.Reader) *s3.PutObjectInput {
 	return in
 }
 
-// signBody makes the signature cover the body's SHA-256 over https too, where the SDK would sign UNSIGNED-PAYLOAD.
-func signBody(o *s3.Options) {
-	o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
-		hash := &v4.ComputePayloadSHA256{}
-		_, err := stack.Finalize.Swap(hash.ID(), hash)
+// signed makes the signature cover the body's SHA-256 over https too, where the SDK would sign UNSIGNED-PAYLOAD.
+func signed(sha256 []byte) func(*middleware.Stack) error {
+	return func(stack *middleware.Stack) error {
+		id := (&v4.ComputePayloadSHA256{}).ID()
+		_, err := stack.Finalize.Swap(id, middleware.FinalizeMiddlewareFunc(id,
+			func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+				return next.HandleFinalize(v4.SetPayloadHash(ctx, hex.EncodeToString(sha256)), in)
+			}))
 		return err
-	})
+	}
+}
+
+// unsigned leaves out of a request what S3 has no use for and proxies like to change, so that its signature does not cover
+// it.
+func unsigned(stack *middleware.Stack) error {
+	const signing = "Signing"
+	if _, signs := stack.Finalize.Get(signing); !signs {
+		return nil
+	}
+	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Unsigned",
+		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+			if r, ok := in.Request.(*smithyhttp.Request); ok {
+				for _, name := range []string{"Accept-Encoding", "Amz-Sdk-Invocation-Id", "Amz-Sdk-Request"} {
+					r.Header.Del(name)
+				}
+			}
+			return next.HandleFinalize(ctx, in)
+		}), signing, middleware.Before)
 }
 
 // source marks the errors of a body, which otherwise look like those of the network.

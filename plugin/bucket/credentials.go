@@ -1,19 +1,22 @@
 package bucket
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"slices"
+	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 )
@@ -24,98 +27,38 @@ const renewBefore = time.Minute
 // deniedAge is the age from which credentials are read again when S3 denies something. Tests shorten it.
 var deniedAge = time.Minute
 
-// OptionError is an option that Open cannot work with.
-type OptionError struct {
-	Option  string // as in the configuration: region, endpoint, …
-	Want    string
-	Got     string // empty if the option is missing
-	Example string
-}
+// lookupTimeout is for all of what the chain asks for credentials: longer than any one of them takes to give up. Tests
+// shorten it.
+var lookupTimeout = 45 * time.Second
 
-func (e *OptionError) Error() string {
-	got := "nothing"
-	if e.Got != "" {
-		got = fmt.Sprintf("%q", e.Got)
-	}
-	return fmt.Sprintf("%s: want %s, got %s, for example %s", e.Option, e.Want, got, e.Example)
-}
-
-// Check returns what is wrong with the options by themselves. It reads nothing and makes no request.
-func (o Options) Check() (errs []*OptionError) {
-	fail := func(option, want, got, example string) {
-		errs = append(errs, &OptionError{Option: option, Want: want, Got: got, Example: example})
-	}
-	if o.Bucket == "" || strings.HasPrefix(o.Bucket, "arn:aws:s3:::") || !strings.HasPrefix(o.Bucket, "arn:") && strings.ContainsAny(o.Bucket, "/: \t") {
-		fail("bucket", "the name of the bucket that Amberflo supplied", o.Bucket, "183-amberflo")
-	}
-	if strings.ContainsFunc(o.Region, func(c rune) bool { return c != '-' && !('a' <= c|0x20 && c|0x20 <= 'z') && !('0' <= c && c <= '9') }) {
-		fail("region", "a region's code", o.Region, "us-west-2")
-	}
-	for _, alone := range []struct{ option, got, needs, need string }{
-		{"external_id", secret(o.ExternalID), "role_arn", o.RoleARN},
-		{"sts_endpoint", o.STSEndpoint, "role_arn", o.RoleARN},
-		{"ssekms_key_id", o.KMSKeyID, "server_side_encryption", o.SSE},
-	} {
-		if alone.got != "" && alone.need == "" {
-			fail(alone.option, alone.needs+" beside it, without which it does nothing", alone.got, "(leave it out, or set "+alone.needs+")")
+// ignoreRetrySettings takes settings that this package does not use out of the environment where they would keep the SDK
+// from reading the rest of it.
+func ignoreRetrySettings() {
+	if v := os.Getenv("AWS_MAX_ATTEMPTS"); v != "" {
+		if _, err := strconv.Atoi(v); err != nil {
+			_ = os.Unsetenv("AWS_MAX_ATTEMPTS")
 		}
 	}
-	if _, err := url.ParseQuery(o.Tagging); err != nil || o.Tagging != "" && !strings.Contains(o.Tagging, "=") {
-		fail("tagging", "pairs as in a URL's query", o.Tagging, "team=billing&env=prod")
-	}
-	if acl := types.ObjectCannedACL(o.ACL); o.ACL != "" && !slices.Contains(acl.Values(), acl) {
-		fail("canned_acl", "none or a canned ACL of S3", o.ACL, "bucket-owner-full-control")
-	}
-	if class := types.StorageClass(o.StorageClass); o.StorageClass != "" && !slices.Contains(class.Values(), class) {
-		fail("storage_class", "a storage class of S3", o.StorageClass, "STANDARD_IA")
-	}
-	if sse := types.ServerSideEncryption(o.SSE); o.SSE != "" && !slices.Contains(sse.Values(), sse) {
-		fail("server_side_encryption", "AES256 or aws:kms", o.SSE, "aws:kms")
-	}
-	for _, e := range []struct{ option, got, example string }{
-		{"endpoint", o.Endpoint, "https://s3.example.com"},
-		{"sts_endpoint", o.STSEndpoint, "https://sts.us-west-2.amazonaws.com"},
-	} {
-		if e.got == "" {
-			continue
-		}
-		u, err := url.Parse(e.got)
-		if at := strings.LastIndexByte(e.got, '@'); at >= 0 { // what stands before it may be a password
-			e.got = "…" + e.got[at:]
-		}
-		switch {
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-			fail(e.option, "a URL that begins with http:// or https://", e.got, e.example)
-		case u.User != nil:
-			fail(e.option, "a URL without credentials in it", e.got, e.example)
-		case u.RawQuery != "":
-			fail(e.option, "a URL without a query", withoutQueries(e.got), e.example)
+	if v := os.Getenv("AWS_RETRY_MODE"); v != "" {
+		if _, err := aws.ParseRetryMode(v); err != nil {
+			_ = os.Unsetenv("AWS_RETRY_MODE")
 		}
 	}
-	return errs
 }
 
-// secret stands for a text that is not to be said.
-func secret(s string) string {
-	if s == "" {
-		return ""
-	}
-	return "…"
-}
-
-// load reads environment and files as the SDK does, without traffic: neither the region nor the defaults mode
-// may be asked of the instance metadata service.
+// load reads environment and files as the SDK does, without traffic: neither the region nor the defaults mode may be asked of
+// the instance metadata service, and who hands out credentials is looked for when they are wanted. Its name may not resolve yet.
 func (o Options) load(ctx context.Context) (aws.Config, error) {
-	options := []func(*config.LoadOptions) error{
+	return o.read(ctx, config.WithRegion(o.Region), config.WithCredentialsProvider(aws.AnonymousCredentials{}))
+}
+
+func (o Options) read(ctx context.Context, more ...func(*config.LoadOptions) error) (aws.Config, error) {
+	options := append(more,
 		config.WithHTTPClient(newClient()),
 		config.WithLogger(logging.Nop{}),
 		config.WithDefaultsMode(aws.DefaultsModeStandard),
-		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
-		config.WithCredentialsCacheOptions(func(c *aws.CredentialsCacheOptions) { c.ExpiryWindow = renewBefore }),
-	}
-	if o.Region != "" {
-		options = append(options, config.WithRegion(o.Region))
-	}
+		config.WithRetryer(noRetries),
+	)
 	if o.Profile != "" {
 		options = append(options, config.WithSharedConfigProfile(o.Profile))
 	}
@@ -129,14 +72,33 @@ func (o Options) load(ctx context.Context) (aws.Config, error) {
 	return cfg, nil
 }
 
-// provider is the chain's, or that of a role assumed with it.
-func (o Options) provider(cfg aws.Config) aws.CredentialsProvider {
+func noRetries() aws.Retryer { return aws.NopRetryer{} }
+
+func cacheFor(c *aws.CredentialsCacheOptions) { c.ExpiryWindow = renewBefore }
+
+// provider is the SDK's chain, or the role assumed with it. The chain has a region of its own, which AWS_REGION or the profile
+// gives: a pod's STS is there, and not where the bucket is.
+func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
+	o := c.opts
+	cfg, err := o.read(ctx, config.WithDefaultRegion(o.Region),
+		config.WithCredentialsCacheOptions(cacheFor),
+		config.WithEndpointCredentialOptions(func(e *endpointcreds.Options) { e.HTTPClient = newClient() }),
+		config.WithWebIdentityRoleCredentialOptions(func(w *stscreds.WebIdentityRoleOptions) {
+			if o.STSEndpoint != "" {
+				w.Client = sts.New(sts.Options{Region: o.stsRegion(o.Region), BaseEndpoint: &o.STSEndpoint, HTTPClient: newClient(), Retryer: noRetries()})
+			}
+		}))
+	if err != nil {
+		return nil, err
+	}
+	c.useHelper(&cfg)
 	if o.RoleARN == "" {
-		return cfg.Credentials
+		return cfg.Credentials, nil
 	}
 	client := sts.NewFromConfig(cfg, func(s *sts.Options) {
+		s.APIOptions = append(s.APIOptions, unsigned)
 		if o.STSEndpoint != "" {
-			s.BaseEndpoint = &o.STSEndpoint
+			s.BaseEndpoint, s.Region = &o.STSEndpoint, o.stsRegion(cfg.Region)
 		}
 	})
 	role := stscreds.NewAssumeRoleProvider(client, o.RoleARN, func(r *stscreds.AssumeRoleOptions) {
@@ -145,37 +107,108 @@ func (o Options) provider(cfg aws.Config) aws.CredentialsProvider {
 			r.ExternalID = &o.ExternalID
 		}
 	})
-	return aws.NewCredentialsCache(role, func(c *aws.CredentialsCacheOptions) { c.ExpiryWindow = renewBefore })
+	return aws.NewCredentialsCache(role, cacheFor), nil
 }
+
+// useHelper puts a helper of this package in the place of the SDK's where the chain ends in a credential_process: that of the
+// profile, or of the one that its role is assumed with.
+func (c *chain) useHelper(cfg *aws.Config) {
+	cache, ok := cfg.Credentials.(*aws.CredentialsCache)
+	if !ok {
+		return
+	}
+	for _, source := range cfg.ConfigSources {
+		profile, ok := source.(config.SharedConfig)
+		switch {
+		case !ok:
+		case cache.IsCredentialsProvider((*processcreds.Provider)(nil)):
+			cfg.Credentials = aws.NewCredentialsCache(&helper{profile.CredentialProcess, c}, cacheFor)
+		case cache.IsCredentialsProvider((*stscreds.AssumeRoleProvider)(nil)) && profile.MFASerial == "" && isHelped(profile.Source):
+			from := cfg.Copy()
+			from.Credentials = aws.NewCredentialsCache(&helper{profile.Source.CredentialProcess, c}, cacheFor)
+			role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(from), profile.RoleARN, func(r *stscreds.AssumeRoleOptions) {
+				r.RoleSessionName = cmp.Or(profile.RoleSessionName, "out_amberflo")
+				if profile.ExternalID != "" {
+					r.ExternalID = &profile.ExternalID
+				}
+			})
+			cfg.Credentials = aws.NewCredentialsCache(role, cacheFor)
+		}
+	}
+}
+
+// isHelped tells if a profile has its credentials of a credential_process, by the order in which the SDK looks.
+func isHelped(p *config.SharedConfig) bool {
+	return p != nil && p.CredentialProcess != "" && p.Source == nil && !p.Credentials.HasKeys() && p.CredentialSource == "" &&
+		p.WebIdentityTokenFile == "" && p.SSOSessionName == "" && p.SSOAccountID == "" && p.LoginSession == "" && p.RoleARN == ""
+}
+
+// stsHost is how AWS names its regional STS, also behind a VPC endpoint.
+var stsHost = regexp.MustCompile(`^https?://(?:[^/]*\.)?sts(?:-fips)?\.([a-z0-9-]+)\.(?:vpce\.)?(?:amazonaws\.com|api\.aws)`)
+
+// stsRegion is the region that requests to sts_endpoint are signed for.
+func (o Options) stsRegion(otherwise string) string {
+	if m := stsHost.FindStringSubmatch(o.STSEndpoint); m != nil {
+		return m[1]
+	}
+	return otherwise
+}
+
+var errNobody = errors.New("nobody handed out credentials")
 
 // chain is the SDK's chain of credentials, begun anew after S3 or the chain itself has refused: the SDK reads
 // files and environment once, and would go on for ever with a token that an operator has since replaced.
 type chain struct {
 	opts Options
 
+	open    context.Context // until close
+	shut    context.CancelFunc
+	helpers sync.WaitGroup // that run
+
 	mu      sync.Mutex
 	current aws.CredentialsProvider // nil: to be loaded; guarded by mu
 	loaded  time.Time               // guarded by mu
 }
 
+func newChain(opts Options) *chain {
+	c := &chain{opts: opts}
+	c.open, c.shut = context.WithCancel(context.Background())
+	return c
+}
+
 // Retrieve implements [aws.CredentialsProvider].
 func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	c.mu.Lock()
-	if c.current == nil {
-		cfg, err := c.opts.load(ctx)
-		if err != nil {
-			c.mu.Unlock()
-			return aws.Credentials{}, credentialsError{err}
-		}
-		c.current, c.loaded = c.opts.provider(cfg), time.Now()
-	}
-	current := c.current
-	c.mu.Unlock()
-	found, err := current.Retrieve(ctx)
+	bounded, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	current, err := c.begin(bounded)
 	if err != nil {
 		return aws.Credentials{}, credentialsError{err}
 	}
-	return found, nil
+	found, err := current.Retrieve(bounded)
+	if err == nil {
+		err = unfit(found)
+	}
+	if err == nil {
+		return found, nil
+	}
+	if bounded.Err() != nil && ctx.Err() == nil { // asked anew next time, and not joined to what hangs
+		c.forget(0)
+		err = fmt.Errorf("%w within %s: %w", errNobody, lookupTimeout, err)
+	}
+	return aws.Credentials{}, credentialsError{err}
+}
+
+func (c *chain) begin(ctx context.Context) (aws.CredentialsProvider, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current == nil {
+		provider, err := c.provider(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.current, c.loaded = provider, time.Now()
+	}
+	return c.current, nil
 }
 
 // forget begins the chain anew, unless it is younger than that.
@@ -185,4 +218,23 @@ func (c *chain) forget(younger time.Duration) {
 	if time.Since(c.loaded) >= younger {
 		c.current = nil
 	}
+}
+
+// unfit tells what is wrong with credentials that no header can hold, such as those that somebody read from a file with its
+// line feed.
+func unfit(found aws.Credentials) error {
+	for _, part := range []struct{ variable, what, value string }{
+		{"AWS_ACCESS_KEY_ID", "the access key", found.AccessKeyID},
+		{"AWS_SECRET_ACCESS_KEY", "the secret key", found.SecretAccessKey},
+		{"AWS_SESSION_TOKEN", "the session token", found.SessionToken},
+	} {
+		if strings.ContainsFunc(part.value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			where := part.what + " of " + found.Source
+			if found.Source == config.CredentialsSourceName {
+				where = part.variable
+			}
+			return fmt.Errorf("%s holds a space or a line feed: want it without", where)
+		}
+	}
+	return nil
 }

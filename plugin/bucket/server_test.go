@@ -1,6 +1,7 @@
 package bucket_test
 
 import (
+	"crypto/md5"
 	"errors"
 	"strings"
 	"testing"
@@ -101,6 +102,15 @@ func realServer(t *testing.T, server *s3server.Server, endpoint string) {
 		got, err := server.Get(t.Context(), key)
 		if err != nil || string(got) != strings.Repeat("a line\n", 50_000) {
 			t.Errorf("got %d bytes back, %v", len(got), err)
+		}
+	})
+	t.Run("refuses what is not what was sealed", func(t *testing.T) {
+		before := stored()
+		sealed := md5.Sum([]byte("as it was sealed"))
+		changed := summed{strings.NewReader("as the disk has it"), sealed[:]}
+		e := failure(t, as(t, good, server.Writer).Put(t.Context(), "ingest/changed.gz", changed, changed.Size(), "application/gzip"))
+		if e.Kind != bucket.Unproven || e.Code != "BadDigest" || stored() != before {
+			t.Errorf("got %s: %v, %d objects more", e.Kind, e, stored()-before)
 		}
 	})
 	t.Run("is listed and read as far as it allows", func(t *testing.T) {

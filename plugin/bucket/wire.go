@@ -3,20 +3,25 @@ package bucket
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"golang.org/x/sys/unix"
 )
 
 // requestTimeout is for a listing's page and a report, from the look-up of the name to the last byte. Tests shorten it.
 var requestTimeout = time.Minute
 
 // answerTimeout is for who hands out credentials. Tests shorten it.
-var answerTimeout = time.Minute
+var answerTimeout = 20 * time.Second
 
 const (
 	dialTimeout = 10 * time.Second
@@ -32,45 +37,113 @@ func newClient() *awshttp.BuildableClient {
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
 		WithTransportOptions(func(t *http.Transport) {
 			t.ResponseHeaderTimeout, t.IdleConnTimeout = answerTimeout, idleTimeout
+			t.Proxy = proxyFor
 		})
 }
 
 // newTransport is for S3 alone, with the certificates of AWS_CA_BUNDLE where that is set.
 func newTransport(cfg aws.Config) *http.Transport {
 	t := cfg.HTTPClient.(*awshttp.BuildableClient).GetTransport()
-	// Each request has a deadline of its own. This one would begin when the kernel has taken the body's last byte, on a slow
+	// Each attempt ends for want of progress. This one would begin when the kernel has taken the body's last byte, on a slow
 	// link minutes before the server has it.
 	t.ResponseHeaderTimeout = 0
 	t.WriteBufferSize = 64 << 10
+	// Over HTTP/2 all uploads would share one connection, and hang together when it dies. S3 itself speaks HTTP/1.1 only.
+	t.ForceAttemptHTTP2, t.TLSNextProto, t.Protocols = false, nil, new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	if t.TLSClientConfig != nil {
+		t.TLSClientConfig.NextProtos = nil // a copy of a transport has them already
+	}
+	// No Accept-Encoding: proxies like to change it.
+	t.DisableCompression = true
+	t.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
+		if answer.StatusCode != http.StatusOK {
+			return proxyError{proxy.Host, answer.StatusCode}
+		}
+		return nil
+	}
 	dial := t.DialContext
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
+		c, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		return answered{conn}, nil
+		return &conn{Conn: c}, nil
 	}
 	return t
 }
 
-// wire is a client without redirects: a signed billing object goes to the configured host or nowhere.
-type wire struct{ *http.Transport }
-
-func (w wire) Do(r *http.Request) (*http.Response, error) {
-	// The SDK leaves the version 0.0, for which net/http sends Expect: 100-continue but does not wait.
-	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
-	return w.RoundTrip(r)
+// proxyError is a proxy that does not connect to an https endpoint.
+type proxyError struct {
+	host   string
+	status int
 }
 
-// answered is a connection that hears the server out. One that refuses a body before it has read it answers,
-// closes and thereby resets; net/http then gives up at the failed write, with the 403 that explains it unread.
-// So such a write counts as done, and the reader finds the answer or, if there is none, the end of the connection.
-type answered struct{ net.Conn }
+func (e proxyError) Error() string {
+	return fmt.Sprintf("the proxy %s answered %d %s", e.host, e.status, http.StatusText(e.status))
+}
 
-func (c answered) Write(p []byte) (int, error) {
+// awsLocal are the addresses of AWS's metadata services under IPv6.
+var awsLocal = netip.MustParsePrefix("fd00:ec2::/32")
+
+// proxyFor is the environment's proxy, but not for metadata services: what they answer is secret, and nobody else can ask
+// them.
+func proxyFor(r *http.Request) (*url.URL, error) {
+	if ip, err := netip.ParseAddr(r.URL.Hostname()); err == nil && (ip.IsLinkLocalUnicast() || awsLocal.Contains(ip)) {
+		return nil, nil
+	}
+	return http.ProxyFromEnvironment(r)
+}
+
+// wire is a client without redirects: a signed billing object goes to the configured host or nowhere.
+type wire struct {
+	transport atomic.Pointer[http.Transport]
+}
+
+func (w *wire) Do(r *http.Request) (*http.Response, error) {
+	// The SDK leaves the version 0.0, for which net/http sends Expect: 100-continue but does not wait.
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
+	return w.transport.Load().RoundTrip(r)
+}
+
+// conn is a connection that hears the server out. One that refuses a body before it has read it answers, closes and
+// thereby resets; net/http then gives up at the failed write, with the 403 that explains it unread. So such a write counts
+// as done, and the reader finds the answer or, if there is none, the end of the connection.
+//
+// It also knows how far its bytes have come.
+type conn struct {
+	net.Conn
+	written, read atomic.Int64
+}
+
+func (c *conn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
+	c.written.Add(int64(n))
 	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return len(p), nil
 	}
 	return n, err
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.read.Add(int64(n))
+	return n, err
+}
+
+// unsent is how many bytes of what was written the other side has not acknowledged: on a slow link the kernel holds megabytes
+// of a body that is long "written".
+func (c *conn) unsent() (n int64) {
+	tcp, ok := c.Conn.(*net.TCPConn)
+	if !ok {
+		return 0
+	}
+	if raw, err := tcp.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			if queued, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
+				n = int64(queued)
+			}
+		})
+	}
+	return n
 }

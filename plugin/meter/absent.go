@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
@@ -23,7 +24,7 @@ type absenceWay uint8
 
 const (
 	neverAbsent absenceWay = iota
-	lookAtFirst            // a text longer than all of absence.texts, which says nothing only if it is blank
+	lookAtEnds             // a text longer than all of absence.texts, which says nothing only with blanks around it
 	lookAtItAll
 )
 
@@ -32,7 +33,7 @@ func (a *absence) prepare() {
 	for lead := range a.ways {
 		switch n := lead - 0xa0; {
 		case n > a.longest && n < 0x20: // fixstr
-			a.ways[lead] = lookAtFirst
+			a.ways[lead] = lookAtEnds
 		case n >= 0 && n < 0x20, lead >= 0xc4 && lead <= 0xc6, lead >= 0xd9 && lead <= 0xdb, len(a.numbers) > 0: // str and bin
 			a.ways[lead] = lookAtItAll
 		}
@@ -80,7 +81,12 @@ func (c *compiler) absent(value string) (a absence) {
 // blanks around it do not count.
 func (a *absence) has(v []byte) bool {
 	way := a.ways[v[0]]
-	return way != neverAbsent && (way == lookAtItAll || v[1] <= ' ' || v[1] >= utf8.RuneSelf) && a.hasAny(v)
+	return way != neverAbsent && (way == lookAtItAll || mayHaveBlanks(v[1], v[v[0]&0x1f])) && a.hasAny(v)
+}
+
+// mayHaveBlanks tells if a text with these first and last bytes may begin or end with blanks.
+func mayHaveBlanks(first, last byte) bool {
+	return first <= ' ' || first >= utf8.RuneSelf || last <= ' ' || last >= utf8.RuneSelf
 }
 
 func (a *absence) hasAny(v []byte) bool {
@@ -88,7 +94,7 @@ func (a *absence) hasAny(v []byte) bool {
 	if size == 0 {
 		return len(a.numbers) > 0 && a.hasNumber(v)
 	}
-	if len(text) > a.longest && text[0] > ' ' && text[0] < utf8.RuneSelf {
+	if len(text) > a.longest && !mayHaveBlanks(text[0], text[len(text)-1]) {
 		return false
 	}
 	return a.hasText(text)
@@ -132,28 +138,46 @@ func (a *absence) hasNumber(v []byte) bool {
 
 // nothingWords are texts that often mean that there is no value. Where they are not in absent they are metered as they
 // stand, and it is told: a customer may have such a name.
-var nothingWords = [][]byte{
-	[]byte("null"), []byte("(null)"), []byte("<null>"), []byte("nil"), []byte("<nil>"), []byte("none"), []byte("(none)"), []byte("<none>"),
-	[]byte("n/a"), []byte("undefined"), []byte("nan"), []byte("--"), []byte(`"-"`), []byte("unknown"), []byte("(empty)"), []byte("<empty>"),
+var nothingWords = []string{
+	"null", "(null)", "<null>", "[null]", "nil", "<nil>", "%!s(<nil>)", "none", "(none)", "<none>", "n/a", "na", "#n/a", "nan", `\n`, "undefined", "unknown",
+	"(unknown)", "<unknown>", "(not set)", "not set", "not_set", "(empty)", "<empty>", "empty", "missing", "<no value>", "[object object]", "{}", "[]",
+	"--", "-, -", "- : -", "-/-", `"-"`, `""`, "''", "00000000-0000-0000-0000-000000000000",
 }
 
-// beginsNothing are the bytes that nothingWords begin with.
-var beginsNothing = func() (t [256]bool) {
+// nothingByLength are nothingWords by their length.
+var nothingByLength = func() (t [40][][]byte) {
 	for _, word := range nothingWords {
-		t[word[0]], t[bytes.ToUpper(word)[0]] = true, true
+		t[len(word)] = append(t[len(word)], []byte(word))
 	}
 	return t
 }()
 
 // isNothingWord tells if text, which is not empty, is one of nothingWords.
 func isNothingWord(text []byte) bool {
-	if len(text) > len("undefined") || !beginsNothing[text[0]] { // as most are
+	if mayHaveBlanks(text[0], text[len(text)-1]) {
+		text = bytes.TrimSpace(text)
+	}
+	if len(text) >= len(nothingByLength) {
 		return false
 	}
-	for _, word := range nothingWords {
-		if len(word) == len(text) && bytes.EqualFold(word, text) {
+	for _, word := range nothingByLength[len(text)] {
+		if (word[0] == text[0] || word[0] == text[0]|0x20) && bytes.EqualFold(word, text) {
 			return true
 		}
 	}
 	return false
+}
+
+// isNoName tells if text is nobody's name: it says nothing, has neither letters nor digits, or is a template that somebody
+// did not fill in.
+func isNoName(text []byte) bool {
+	if c := text[0]; c < utf8.RuneSelf && (isLetter(c) || isDigit(c)) { // as most are
+		return isNothingWord(text)
+	}
+	for _, begin := range []string{"$", "{{", "%{", "<%", "#{"} {
+		if rest, ok := bytes.CutPrefix(text, []byte(begin)); ok && len(rest) > 0 && (isLetter(rest[0]) || rest[0] == '{' || rest[0] == ' ') {
+			return true
+		}
+	}
+	return isNothingWord(text) || bytes.IndexFunc(text, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }) < 0
 }

@@ -52,6 +52,9 @@ func TestATextThatSaysNothingIsAsGoodAsAMissingField(t *testing.T) {
 		{"other words, whatever their case", words, `{"tenant":"acme","bytes":"n/a","region":"NULL","method":"<nil>","time":"undefined","id":"null"}`, `{"acme","ApiCalls",1}`},
 		{"a number among them, as a text and as a number", words, `{"tenant":"acme","bytes":-1,"region":"-1"}`, `{"acme","ApiCalls",1}`},
 		{"- is a text then", words, `{"tenant":"-","region":"-"}`, `{"-","ApiCalls",{"region":"-"},1}`},
+		{"with blanks behind it", words, `{"tenant":"acme","region":"n/a  "}`, `{"acme","ApiCalls",1}`},
+		{"blanks behind a text belong to it", words, `{"tenant":"acme  ","region":"eu "}`, `{"acme  ","ApiCalls",{"region":"eu "},1}`},
+		{"a dash and a blank", access, `{"tenant":"acme","region":"- "}`, `{"acme","ApiCalls",1}`},
 		{"none at all", with(func(o *Options) { o.Absent, o.Dimensions = `""`, "a, b" }), `{"a":"-","b":""}`, `{"acme","ApiCalls",{"a":"-"},1}`},
 		{"in a map of dimensions", Options{Absent: "-, none", CustomerID: "c", MeterAPIName: "m", MeterValue: "1"}, `{"dimensions":{"a":"-","b":"None","c":"x","":"-"}}`, `{"c","m",{"c":"x"},1}`},
 		{"the next customer counts", Options{CustomerID: "$consumer['custom_id'], $consumer['username'], 'no body'", MeterAPIName: "m", MeterValue: "1"}, `{"consumer":{"custom_id":"-","username":"kong-1"}}`, `{"kong-1","m",1}`},
@@ -91,6 +94,8 @@ func TestUnitsListsAndSumsAreExact(t *testing.T) {
 		{"a list of msgpack without numbers", value("sum($v)"), `{"v":[null,"-"]}`, "no_value: meters"},
 		{"a list in a list", value("sum($v)"), `{"v":[[1]]}`, "bad_value: meters: want numbers"},
 		{"separators of thousands are no list", value("sum($v)"), `{"v":"1,234"}`, "bad_value: meters: want numbers"},
+		{"nor are blanks between them", value("sum($v)"), `{"v":"1 234"}`, "bad_value: meters: want numbers"},
+		{"a semicolon", value("sum($v)"), `{"v":"1; 2 ; 3"}`, number("6")},
 		{"a word among them", value("sum($v)"), `{"v":"1, two"}`, "bad_value: meters: want numbers"},
 		{"a comma at the end", value("sum($v)"), `{"v":"1, 2,"}`, "bad_value: meters: want numbers"},
 
@@ -100,7 +105,12 @@ func TestUnitsListsAndSumsAreExact(t *testing.T) {
 		{"Go: several units", value("s($v)"), `{"v":"1h2m3.25s"}`, number("3723.25")},
 		{"a blank before the unit", value("ms($v)"), `{"v":"12 ms"}`, number("12")},
 		{"nothing needs no unit", value("ms($v)"), `{"v":0}`, number("0")},
-		{"a number without a unit is not guessed", value("ms($v)"), `{"v":12}`, "bad_value: meters: want a number with a unit that ms can be made of at $v, got 12"},
+		{"a number without a unit is not guessed", value("ms($v)"), `{"v":12}`, "bad_value: meters: want a number with a unit (or the unit of those without, such as ms($v ms)) at $v, got 12"},
+		{"Traefik: nanoseconds", value("s($v ns)"), `{"v":1234567}`, number("0.001234567")},
+		{"Kong: milliseconds as a text", value("s( $v ms )"), `{"v":"25"}`, number("0.025")},
+		{"a small float", value("us($v s)"), `{"v":0.0000005}`, number("0.5")},
+		{"one that has a unit all the same", value("s($v ns)"), `{"v":"3ms"}`, number("0.003")},
+		{"sizes that have none", value("MB(sum($v KiB))"), `{"v":"1000, 1 MB"}`, number("2.024")},
 		{"a size is no duration", value("ms($v)"), `{"v":"12KB"}`, "bad_value: meters: want a number with a unit that ms can be made of"},
 		{"decimal sizes", value("B($v)"), `{"v":"1.5 kB"}`, number("1500")},
 		{"binary sizes", value("B($v)"), `{"v":"5KiB"}`, number("5120")},
@@ -328,6 +338,13 @@ func TestWhatIsDoubtfulIsMeteredAndTold(t *testing.T) {
 		{"an even one is again", value, `{"v":9007199254740994}`, ""},
 		{"a text with more digits than a double", value, `{"v":"0.1234567890123456789"}`, BeyondDouble},
 		{"a sum", Options{CustomerID: "c", MeterAPIName: "m", MeterValue: "$v+$w"}, `{"v":9007199254740992,"w":1}`, BeyondDouble},
+		{"the same in a sum", Options{CustomerID: "c", MeterAPIName: "m", MeterValue: "sum($v)"}, `{"v":36893488147419103233}`, BeyondDouble},
+		{"a customer that is a template", value, `{"v":1,"c":"${tenant}"}`, WordForNothing},
+		{"a customer of another language's nothing", value, `{"v":1,"c":"<no value>"}`, WordForNothing},
+		{"a customer without a letter", value, `{"v":1,"c":"–"}`, WordForNothing},
+		{"a customer with blanks around nothing", value, `{"v":1,"c":"N/A "}`, WordForNothing},
+		{"a dimension without a letter is one", dimensions, `{"dimensions":{"path":"/"}}`, ""},
+		{"a customer that begins with a sign", value, `{"v":1,"c":"@acme"}`, ""},
 		{"a float that was an integer beyond uint64", value, `{"v":36893488147419103233}`, BeyondDouble},
 		{"a float with many digits", value, `{"v":0.30000000000000004}`, ""},
 		{"a customer by the name of null", value, `{"v":1,"c":"null"}`, WordForNothing},
@@ -406,12 +423,16 @@ func TestASurveyNamesWhatNobodyMeans(t *testing.T) {
 			o.Dimensions = "TAG"
 		}
 		r := compile(t, o)
-		s := r.NewSurvey()
+		s, mapper := r.NewSurvey(), r.NewMapper()
 		reader := chunk.NewReader(nil, r.Keys())
 		for _, record := range records {
 			reader.Reset(eventOf(pack(t, `{"otlp":{"x":1}}`), pack(t, record)))
 			reader.Next()
-			s.Look("app.web", reader.Event())
+			lines, _, refusal := mapper.Append(nil, "app.web", reader.Event())
+			if refusal != nil {
+				t.Fatal(refusal)
+			}
+			s.Look("app.web", reader.Event(), lines)
 		}
 		for _, f := range s.Findings(false) {
 			literals = append(literals, f.Option+": "+f.Text)
@@ -437,13 +458,25 @@ func TestASurveyNamesWhatNobodyMeans(t *testing.T) {
 			"dimensions: none of 2 records had $plna: is it spelt as in the log?"},
 		{"half of a sum", Options{CustomerID: "c", Meters: "Bytes=$in+$otu"}, []string{`{"in":1,"out":2}`}, "",
 			"meters: the record did not have $otu: is it spelt as in the log?"},
-		{"one of several times is enough", with(func(o *Options) { o.MeterTime = "$t, $time, event" }), []string{`{"time":1795291200}`}, "", ""},
-		{"none of several times", with(func(o *Options) { o.MeterTime = "$t, $tmie, event" }), []string{`{"time":1795291200}`}, "",
-			"meter_time: the record did not have any of $t, $tmie, event: is it spelt as in the log?"},
+		{"one of several times", with(func(o *Options) { o.MeterTime = "$time, $tmie, event" }), []string{`{"time":1795291200}`}, "",
+			"meter_time: the record did not have $tmie: is it spelt as in the log?"},
+		{"a misspelt customer before a literal", with(func(o *Options) { o.CustomerID = "$tennant, nobody" }), []string{`{"tenant":"acme"}`}, "",
+			"customer_id: the record did not have $tennant: is it spelt as in the log?"},
+		{"a misspelt meter", with(func(o *Options) { o.MeterAPIName = "$metod, $method" }), []string{`{"method":"GET"}`}, "",
+			"meter_api_name: the record did not have $metod: is it spelt as in the log?"},
+		{"the tag without its $", with(func(o *Options) { o.CustomerID = "TAG" }), []string{`{}`},
+			`customer_id: "TAG" is one text for all records: did you mean $TAG?`, ""},
+		{"a path without its $", with(func(o *Options) { o.Dimensions = "plan=user.plan" }), []string{`{"user":{"plan":"pro"}}`},
+			`dimensions: "user.plan" is one text for all records, and they have a field of that name: did you mean $user['plan']?`, ""},
+		{"an id that tells nothing apart", with(func(o *Options) { o.UniqueID = "$tenant" }), []string{`{"tenant":"acme"}`, `{"tenant":"acme"}`, `{"tenant":"b"}`}, "",
+			"unique_id: 1 of 3 records are equal to another one in customer, meter, time, dimensions and id, and Amberflo keeps one of such: does the id tell records apart?"},
+		{"a field that says nothing is there", with(func(o *Options) { o.Dimensions = "flags" }), []string{`{"flags":"-"}`}, "", ""},
 		{"defaults need not be there", Options{}, []string{`{"customerId":"c","meterApiName":"m","meterValue":1}`}, "", ""},
 		{"a field that is called metadata", with(func(o *Options) { o.Dimensions = "a=$metadata['bytes']" }), []string{`{"metadata":{"bytes":1}}`}, "",
 			"dimensions: the record did not have $metadata['bytes']: is it spelt as in the log? The records have a field metadata, which is written $['metadata']"},
-		{"a condition that none meets by its field", with(func(o *Options) { o.OnlyIf = "$stauts != 500 and $error is absent" }), []string{`{}`}, "", ""},
+		{"conditions by misspelt fields, which hold", with(func(o *Options) { o.OnlyIf = "$stauts != 500 and $eror is absent" }), []string{`{}`, `{"status":200}`}, "",
+			"only_if: none of 2 records had $stauts: is it spelt as in the log?\nonly_if: none of 2 records had $eror: is it spelt as in the log?"},
+		{"a condition that passes its field over", with(func(o *Options) { o.OnlyIf = "$error is absent" }), []string{`{"error":"x"}`, `{}`}, "", ""},
 		{"no record, no finding", with(func(o *Options) { o.Dimensions = "a" }), nil, "", ""},
 	} {
 		literals, missing := survey(tt.options, tt.records...)

@@ -46,6 +46,11 @@ func appendString(dst, text []byte) (out []byte, ok bool) {
 		dst[len(dst)-1] = '"'
 		return dst, true
 	}
+	return appendEscaped(dst, text, i)
+}
+
+// appendEscaped is appendString for a text whose first i bytes stand as they are.
+func appendEscaped(dst, text []byte, i int) (out []byte, ok bool) {
 	if !utf8.Valid(text[i:]) {
 		return dst, false
 	}

@@ -309,7 +309,7 @@ func (m *Mapper) appendFound(dst, v []byte, from *accessor, list []*accessor, ru
 	if hasReplacement(text) {
 		return dst, refuse(BadUTF8, rule.option, "a text without U+FFFD, which a broken one has become on its way,", from, v)
 	}
-	if isNothingWord(text) {
+	if isNoName(text) {
 		m.doubts.add(WordForNothing, rule.option, from)
 	}
 	return dst, nil
@@ -317,7 +317,12 @@ func (m *Mapper) appendFound(dst, v []byte, from *accessor, list []*accessor, ru
 
 // hasReplacement tells if text holds U+FFFD, which stands where a decoder found what was no text.
 func hasReplacement(text []byte) bool {
-	return bytes.IndexByte(text, 0xef) >= 0 && bytes.Contains(text, []byte("\ufffd"))
+	for _, c := range text {
+		if c == 0xef { // which few texts have
+			return bytes.Contains(text, []byte("\ufffd"))
+		}
+	}
+	return false
 }
 
 func (m *Mapper) appendName(dst []byte, mt *meter) ([]byte, *Refusal) {

@@ -127,8 +127,10 @@ func (r *Rules) NewMapper() *Mapper {
 }
 
 const (
-	defaultTime = "$meterTimeInMillis, event"
-	defaultID   = "$uniqueId, generate"
+	defaultCustomer = "$customerId"
+	defaultMeter    = "$meterApiName"
+	defaultTime     = "$meterTimeInMillis, event"
+	defaultID       = "$uniqueId, generate"
 )
 
 // compiler collects mistakes, so that the user gets to see all of them at once.
@@ -150,7 +152,7 @@ func Compile(o Options) (*Rules, []*OptionError) {
 	} else {
 		r.negative = c.choice("negative_values", o.NegativeValues, "reject", "accept") == "accept"
 		r.cutDimensions = c.choice("long_dimensions", o.LongDimensions, "reject", "cut") == "cut"
-		r.customer = c.text("customer_id", cmp.Or(o.CustomerID, "$customerId"), "$tenant")
+		r.customer = c.text("customer_id", cmp.Or(o.CustomerID, defaultCustomer), "$tenant")
 		c.meters(o)
 		c.time(o.MeterTime, o.MeterTimeFormat)
 		c.window(cmp.Or(o.MeterTimeWindow, "60d, 1d"), o.MeterTimeOutside)
@@ -230,6 +232,9 @@ func (c *compiler) text(key, value, example string) (t text) {
 		}
 		if err == nil && o.from == nil {
 			t.literal, err = c.literal(o.plain, at)
+			if err == nil && len(t.list) == 0 && isNoName([]byte(o.plain)) { // such as the null of YAML
+				err = &syntaxError{want: "a name, or a field such as " + example, at: at}
+			}
 		}
 		if err != nil {
 			c.failAt(key, value, example, err)
@@ -261,6 +266,8 @@ func (c *compiler) literal(plain string, at int) ([]byte, *syntaxError) {
 		return nil, &syntaxError{want: "a text without line breaks and other control characters", at: at}
 	case looksLikeAccessor(plain):
 		return nil, &syntaxError{want: wantNoQuotedAccessor, at: at}
+	case isTemplate(plain):
+		return nil, &syntaxError{want: "no template of another program: a field is written $key", at: at}
 	case c.rules.absent.hasText([]byte(plain)):
 		return nil, &syntaxError{want: "a text that is none of absent", at: at}
 	}
@@ -271,6 +278,18 @@ func (c *compiler) literal(plain string, at int) ([]byte, *syntaxError) {
 func looksLikeAccessor(text string) bool {
 	text = strings.Trim(text, " \"'")
 	return len(text) > 1 && text[0] == '$' && (isLetter(text[1]) || text[1] == '[' || text[1] == '{')
+}
+
+// isTemplate tells if a text is a place to fill in, as other programs have them: %{x}, {{x}}, %x%, <x>.
+func isTemplate(text string) bool {
+	text = strings.TrimSpace(text)
+	for _, ends := range []string{"%{}", "{}", "%%", "<>"} {
+		begin, end := ends[:len(ends)-1], ends[len(ends)-1:]
+		if len(text) > len(ends) && strings.HasPrefix(text, begin) && strings.HasSuffix(text, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // number renders the literal of a value that begins at byte at of its option.
@@ -307,7 +326,7 @@ func (c *compiler) meters(o Options) {
 	c.rules.valueOption = "meters"
 	if o.Meters == "" {
 		c.rules.valueOption = "meter_value"
-		m := meter{name: c.text("meter_api_name", cmp.Or(o.MeterAPIName, "$meterApiName"), "ApiCalls")}
+		m := meter{name: c.text("meter_api_name", cmp.Or(o.MeterAPIName, defaultMeter), "ApiCalls")}
 		s := &scanner{s: cmp.Or(o.MeterValue, "$meterValue")}
 		var err *syntaxError
 		if m.value, err = c.value(s, false); err == nil && !s.done() {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -14,7 +13,7 @@ import (
 
 // value is the value of a meter: a literal, or terms that are added up.
 //
-//	1   $bytes   $in+$out   sum($upstream_response_time)   ms($latency)   sum(ms($times))
+//	1   $bytes   $in+$out   sum($upstream_response_time)   ms($latency)   s($duration ns)   sum(ms($times))
 type value struct {
 	literal []byte // JSON; nil where there are terms
 	terms   []term
@@ -23,8 +22,9 @@ type value struct {
 // term is one accessor, and how what it finds is read.
 type term struct {
 	from *accessor
-	unit *unit // ms(…): a number with a unit, in this unit
-	list bool  // sum(…): several numbers
+	unit *unit  // ms(…): a number with a unit, in this unit
+	bare *scale // the unit of numbers that have none; nil where they are not taken
+	list bool   // sum(…): several numbers
 }
 
 // unit is one of those that a value may be asked for in, and what it is made of: 10^exponent × 2^-twos of the family's
@@ -83,7 +83,9 @@ func (s *scanner) terms(fields *fieldSet) (list []term, err *syntaxError) {
 
 func (s *scanner) term(t *term, fields *fieldSet) (err *syntaxError) {
 	if s.peek() == '$' {
-		t.from, err = s.accessor(fields)
+		if t.from, err = s.accessor(fields); err == nil && t.unit != nil {
+			err = s.bareUnit(t)
+		}
 		return err
 	}
 	at := s.i
@@ -107,6 +109,22 @@ func (s *scanner) term(t *term, fields *fieldSet) (err *syntaxError) {
 	if s.blanks(); !s.accept(')') {
 		return s.fail("a closing )")
 	}
+	return nil
+}
+
+// bareUnit takes the unit behind an accessor that numbers without one have, if there is any.
+func (s *scanner) bareUnit(t *term) *syntaxError {
+	s.blanks()
+	at := s.i
+	name := s.while(isLetter)
+	if name == "" {
+		return nil
+	}
+	by, known := t.unit.family[name]
+	if !known {
+		return &syntaxError{want: "a unit that " + t.unit.name + " can be made of, or a closing )", at: at}
+	}
+	t.bare = &by
 	return nil
 }
 
@@ -196,7 +214,9 @@ func (m *Mapper) addItem(total *decimal.Number, t *term, v []byte) (want string)
 		if !ok {
 			return wantNumber
 		}
-		text = n
+		if text = n; !isExact(v) {
+			m.doubts.add(BeyondDouble, m.rules.valueOption, t.from)
+		}
 	}
 	n, want := readItem(t, text)
 	switch {
@@ -212,17 +232,29 @@ func (m *Mapper) addItem(total *decimal.Number, t *term, v []byte) (want string)
 // readItem reads a number, with its unit where t asks for one.
 func readItem(t *term, text []byte) (n decimal.Number, want string) {
 	var digits [128]byte
-	if t.unit != nil {
-		return t.unit.read(bytes.TrimSpace(text))
-	}
 	number, ok := appendNumberText(digits[:0], text)
 	if ok {
 		n, ok = decimal.Parse(number)
 	}
-	if !ok {
+	switch {
+	case t.unit == nil && !ok:
 		return n, wantNumber
+	case t.unit == nil, ok && n.Sign() == 0: // nothing is nothing in any unit
+		return n, ""
+	case !ok:
+		return t.unit.read(bytes.TrimSpace(text))
+	case t.bare == nil:
+		return n, "a number with a unit (or the unit of those without, such as " + t.unit.name + "(" + t.from.source + " " + t.unit.name + "))"
 	}
-	return n, ""
+	return t.unit.of(n.Mul(t.bare.times, t.bare.exponent)), ""
+}
+
+// of turns a number of the family's base into one of u.
+func (u *unit) of(n decimal.Number) decimal.Number {
+	for range u.twos / 10 {
+		n = n.Mul(9765625, 0) // 5^10
+	}
+	return n.Mul(1, -u.exponent-u.twos)
 }
 
 // read reads a number with a unit, such as 24.3ms, 5 KiB or 1m2.5s, as so many u.
@@ -232,7 +264,7 @@ func (u *unit) read(text []byte) (total decimal.Number, want string) {
 	if len(text) > 0 && (text[0] == '-' || text[0] == '+') {
 		text = text[1:]
 	}
-	for first := true; first || len(text) > 0; first = false {
+	for again := true; again; again = len(text) > 0 {
 		end := 0
 		for end < len(text) && (isDigit(text[end]) || text[end] == '.') {
 			end++
@@ -247,9 +279,6 @@ func (u *unit) read(text []byte) (total decimal.Number, want string) {
 			return total, want
 		}
 		text = bytes.TrimLeft(text[end:], " \t")
-		if first && len(text) == 0 && n.Sign() == 0 { // nothing is nothing in any unit
-			return n, ""
-		}
 		end = 0
 		for end < len(text) && !isDigit(text[end]) && text[end] != '.' && !isSpace(text[end]) {
 			end++
@@ -261,21 +290,14 @@ func (u *unit) read(text []byte) (total decimal.Number, want string) {
 		text = bytes.TrimLeft(text[end:], " \t")
 		total = total.Add(n.Mul(by.times, by.exponent))
 	}
-	fives := int64(1)
-	for range u.twos / 10 {
-		fives *= 9765625 // 5^10
-		if fives > 1<<40 {
-			total, fives = total.Mul(fives, 0), 1
-		}
-	}
-	if total = total.Mul(fives, -u.exponent-u.twos); negative {
+	if total = u.of(total); negative {
 		total = total.Mul(-1, 0)
 	}
 	return total, ""
 }
 
-// addItems adds the numbers of a list: one of msgpack, or a text in which they are parted by blanks, or by a comma, colon
-// or semicolon with a blank behind it, as nginx does it. Without the blank, 1,234 is no list.
+// addItems adds the numbers of a list: one of msgpack, or a text in which they are parted by a comma, colon or semicolon
+// with a blank behind it, as nginx does it. Without either, 1,234 and 1 234 are no lists.
 func (m *Mapper) addItems(total *decimal.Number, t *term, v []byte) (want string) {
 	m.eachItem(v, func(item []byte, packed bool) bool {
 		if packed {
@@ -299,7 +321,7 @@ func (m *Mapper) addItems(total *decimal.Number, t *term, v []byte) (want string
 		return want == ""
 	})
 	if want == wantNumber {
-		want = "numbers, parted by blanks, or by a comma, colon or semicolon and a blank"
+		want = "numbers, parted by a comma, colon or semicolon and a blank"
 	}
 	return want
 }
@@ -338,22 +360,12 @@ func (m *Mapper) eachItem(v []byte, do func(item []byte, packed bool) bool) {
 	}
 	for len(text) > 0 {
 		end := 0
-		for end < len(text) && !isSpace(text[end]) {
+		for end < len(text) && !(strings.IndexByte(",:;", text[end]) >= 0 && end+1 < len(text) && isSpace(text[end+1])) {
 			end++
 		}
-		item := text[:end]
-		text = bytes.TrimLeft(text[end:], " \t\r\n")
-		// The blank between a number and its unit belongs to both.
-		if len(item) > 0 && isDigit(item[len(item)-1]) && len(text) > 0 && (isLetter(text[0]) || text[0] >= utf8.RuneSelf) {
-			end = 0
-			for end < len(text) && !isSpace(text[end]) {
-				end++
-			}
-			item = append(slices.Clone(item), text[:end]...)
-			text = bytes.TrimLeft(text[end:], " \t\r\n")
-		}
-		if len(text) > 0 { // behind the last one, a comma has nothing to part
-			item = bytes.TrimRight(item, ",:;")
+		item := bytes.TrimSpace(text[:end])
+		if text = text[end:]; len(text) > 0 {
+			text = bytes.TrimSpace(text[1:])
 		}
 		if len(item) > 0 && !do(item, false) {
 			return

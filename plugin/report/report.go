@@ -191,8 +191,7 @@ func (r *Reporter) refuse(ctx context.Context, obj spool.Object, report string) 
 // count says how much money an object is about.
 func (r *Reporter) count(obj spool.Object) (records, customers int) {
 	seen := make(map[string]struct{})
-	f := spool.File{Room: "failed", Path: "failed/" + obj.Key}
-	records, _, _ = spool.Records(r.opt.Dir, f, func(line []byte) error {
+	records, _, _ = spool.Records(r.opt.Dir, obj.Refused(), func(line []byte) error {
 		var record struct {
 			CustomerID string `json:"customerId"`
 		}
@@ -214,12 +213,12 @@ func (r *Reporter) denied(err error) (next time.Duration) {
 	if r.denials++; r.denials > 1 {
 		return next
 	}
-	name := r.opt.Bucket.Name()
+	container, objects := r.opt.Bucket.ARN(r.opt.Prefix)
 	r.opt.Log.Warn("failure reports cannot be read: what Amberflo refuses will not show here. "+
 		"Ask the bucket's owner for these statements, or set failure_reports off", "statements", fmt.Sprintf(
-		`[{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:ListBucket","Resource":"arn:aws:s3:::%[2]s","Condition":{"StringLike":{"s3:prefix":"%[3]s*"}}},`+
-			`{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::%[2]s/%[3]s*"}]`,
-		"arn:aws:iam::ACCOUNT:role/ROLE", name, r.opt.Prefix), "err", err)
+		`[{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:ListBucket","Resource":"%[2]s","Condition":{"StringLike":{"s3:prefix":"%[4]s*"}}},`+
+			`{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:GetObject","Resource":"%[3]s"}]`,
+		container[:strings.Index(container, ":s3")]+":iam::ACCOUNT:role/ROLE", container, objects, r.opt.Prefix), "err", err)
 	return next
 }
 

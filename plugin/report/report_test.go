@@ -184,6 +184,22 @@ func TestAReportIsMatchedHoweverItsPathIsSpelled(t *testing.T) {
 	}
 }
 
+// file is where the object of a key lies.
+func (s *scene) file(t *testing.T, room, key string) string {
+	t.Helper()
+	files, err := spool.Files(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Room == room && f.Key() == key {
+			return filepath.Join(s.dir, f.Path)
+		}
+	}
+	t.Fatalf("no object %s in %s/", key, room)
+	return ""
+}
+
 func TestTenThousandObjectsCostOneListingARound(t *testing.T) {
 	s := newScene(t, true)
 	for i := range 10_000 {
@@ -219,7 +235,7 @@ func TestAVerdictIsWaitedForAsLongAsTheWindowAndOverARestart(t *testing.T) {
 		t.Fatalf("got %d waiting, want 2", len(left))
 	}
 	old := time.Now().Add(-2 * time.Hour)
-	if err := os.Chtimes(filepath.Join(s.dir, "sent", keys[0]), old, old); err != nil {
+	if err := os.Chtimes(s.file(t, "sent", keys[0]), old, old); err != nil {
 		t.Fatal(err)
 	}
 	s.report = New(s.report.opt) // as after a restart
@@ -292,7 +308,7 @@ func TestWithoutThePermissionToListOneLineSaysSoAndAtLastNothingIsKept(t *testin
 func TestARefusedObjectGoesOutAgainUnderAFreshKeyWithTheSameBytes(t *testing.T) {
 	s := newScene(t, true)
 	key := s.sent(t, 1)[0]
-	was, err := os.ReadFile(filepath.Join(s.dir, "sent", key))
+	was, err := os.ReadFile(s.file(t, "sent", key))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +327,7 @@ func TestARefusedObjectGoesOutAgainUnderAFreshKeyWithTheSameBytes(t *testing.T) 
 	if err != nil || obj.Key != fresh || fresh == key {
 		t.Fatalf("got %q, %v, want %q, which is not %q", obj.Key, err, fresh, key)
 	}
-	is, err := os.ReadFile(filepath.Join(s.dir, "outbox", fresh))
+	is, err := os.ReadFile(s.file(t, "outbox", fresh))
 	if err != nil || !bytes.Equal(is, was) {
 		t.Errorf("the bytes changed (%v)", err)
 	}
@@ -412,7 +428,7 @@ func TestAClockThatWasSetBackDelaysNoLook(t *testing.T) {
 	s := newScene(t, true)
 	key := s.sent(t, 1)[0]
 	ahead := time.Now().Add(24 * time.Hour)
-	if err := os.Chtimes(filepath.Join(s.dir, "sent", key), ahead, ahead); err != nil {
+	if err := os.Chtimes(s.file(t, "sent", key), ahead, ahead); err != nil {
 		t.Fatal(err)
 	}
 	if next := s.round(t); next > time.Second {

@@ -1,13 +1,18 @@
 // Package ship brings sealed objects to the bucket. It tries for ever and discards nothing: an object
-// leaves the outbox only behind an answer that says it is stored. Whether an answer was lost does not
-// matter, because every attempt has the same key and the same bytes.
+// leaves the outbox only behind an answer that proves it is stored. Whether an answer was lost does not
+// matter, because every attempt has the same key and the same bytes. An object that the disk has changed is not sent: it is
+// set aside, and told of.
+//
+// While a backlog drains, every second upload takes the newest object and the others the oldest, so that today's records do
+// not wait for last week's, and last week's come nearer to their end with each upload (Amberflo takes records up to 60 days
+// back). So a new object waits for the uploads under way and as many more at most, as long as what comes in takes less than
+// half of the link; beyond that, the newest of the new go first, and nothing that is old waits without bound either.
 package ship
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -40,12 +45,6 @@ const (
 	refusedWait = 10 * time.Minute
 )
 
-// An attempt that takes longer than this has failed: time to be answered, and time for each byte.
-const (
-	attemptBase = 30 * time.Second
-	slowestLink = 32 << 10 // bytes a second
-)
-
 // Shipper uploads from one spool into one bucket.
 type Shipper struct {
 	opt Options
@@ -57,10 +56,19 @@ type Shipper struct {
 	last     time.Time  // of the latest of them
 	until    time.Time  // no attempt before
 	opened   chan struct{}
-	refused  map[string]int   // failures of single objects, by key
-	denied   map[string]int64 // of objects that were denied, how many had been uploaded then
-	singles  alarm.Alarm      // of those failures, of all keys
+	refused  map[string]int    // failures of single objects, by key
+	behind   map[string]behind // of objects whose attempts failed for a reason that concerns all
+	going    int               // attempts
+	atOnce   int               // as many attempts may go at once; see stalled
+	left     chan struct{}     // closed when one has ended
+	singles  alarm.Alarm       // of those failures, of all keys
 	stats    Stats
+}
+
+// behind is an object that others overtake.
+type behind struct {
+	uploaded int64 // others, at its latest failure
+	times    int   // that some were between two failures
 }
 
 // Stats counts since the start.
@@ -82,7 +90,7 @@ func (s *Shipper) Stats() Stats {
 
 // New makes a Shipper; Run sets it going.
 func New(o Options) *Shipper {
-	return &Shipper{opt: o, opened: make(chan struct{}), refused: make(map[string]int), denied: make(map[string]int64), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
+	return &Shipper{opt: o, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}), refused: make(map[string]int), behind: make(map[string]behind), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
 }
 
 // Hurry ends a wait after failures, so that a stop makes at least one attempt.
@@ -94,19 +102,22 @@ func (s *Shipper) Hurry() {
 	s.opened = make(chan struct{})
 }
 
-// Run uploads one object at a time until ctx ends. It may run several times at once, each with a turn of its own: while a
-// backlog drains from its old end, every second turn takes the newest, so that today's records do not wait for last week's.
+// Run uploads one object at a time until ctx ends. It may run several times at once, each with a turn of its own: every second
+// turn takes the newest object.
 func (s *Shipper) Run(ctx context.Context, turn int) {
 	for ; s.wait(ctx); turn++ {
 		obj, err := s.opt.Spool.Take(ctx, turn%2 == 1)
 		if err != nil {
 			return
 		}
-		if !s.wait(ctx) { // others may have failed meanwhile
+		if !s.enter(ctx) {
 			s.opt.Spool.Return(obj, time.Time{})
 			return
 		}
-		s.ship(ctx, obj)
+		func() {
+			defer s.leave()
+			s.ship(ctx, obj)
+		}()
 	}
 }
 
@@ -121,8 +132,12 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	f, err := s.opt.Spool.Read(obj)
 	gone := errors.Is(err, fs.ErrNotExist) // asked of this error alone: in that of a put, it is a file with credentials
 	if err == nil {
-		err = s.put(ctx, obj, f)
+		err = s.opt.Bucket.Put(ctx, obj.Key, f, obj.Size, s.opt.ContentType)
 		_ = f.Close()
+	}
+	if errors.Is(err, spool.ErrDamaged) {
+		settled = s.setAside(obj, err)
+		return
 	}
 	switch {
 	case err == nil:
@@ -143,10 +158,55 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	settled = true
 }
 
-func (s *Shipper) put(ctx context.Context, obj spool.Object, f io.ReadSeeker) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptBase+time.Duration(obj.Size/slowestLink)*time.Second)
-	defer cancel()
-	return s.opt.Bucket.Put(ctx, obj.Key, f, obj.Size, s.opt.ContentType)
+// setAside takes a damaged object out of the way; false if that failed.
+func (s *Shipper) setAside(obj spool.Object, why error) bool {
+	if err := s.opt.Spool.SetAside(obj); err != nil {
+		s.opt.Log.Error("a damaged object could not be set aside: it is not sent, and will be tried again", "key", obj.Key, "err", err)
+		return false
+	}
+	s.mu.Lock()
+	s.forget(obj.Key)
+	s.mu.Unlock()
+	s.opt.Log.Error("the disk has damaged an object: it is not sent, and kept in damaged/outbox/; meterctl check tells what can be read of it, "+
+		"meterctl rescue sends that", "key", obj.Key, "bytes", obj.Size, "err", why)
+	return true
+}
+
+// unbounded: as many attempts at once as there are runners.
+const unbounded = 1 << 20
+
+// enter waits until one more attempt may go; false when ctx ended.
+func (s *Shipper) enter(ctx context.Context) bool {
+	for s.wait(ctx) { // others may have failed meanwhile
+		s.mu.Lock()
+		left := s.left
+		if s.going < s.atOnce {
+			s.going++
+			s.mu.Unlock()
+			return true
+		}
+		s.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return false
+		case <-left:
+		}
+	}
+	return false
+}
+
+func (s *Shipper) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.going--
+	close(s.left)
+	s.left = make(chan struct{})
+}
+
+// stalled halves how many attempts go at once: on a link that is too slow for all of them, none comes to its end. Each success
+// doubles it again. The caller holds s.mu.
+func (s *Shipper) stalled() {
+	s.atOnce = max(1, min(s.going, s.atOnce)/2)
 }
 
 // wait holds an attempt back after failures; false when ctx ended.
@@ -174,24 +234,38 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 	e := &bucket.Error{Kind: bucket.Unreadable} // what is no answer: the object cannot be read here
 	errors.As(err, &e)
 	s.stats.Failed[e.Kind]++
-	alone := !e.Kind.ConcernsAll()
-	if e.Kind == bucket.Denied { // again, though others were taken meanwhile: this one's prefix is not allowed
-		before, again := s.denied[key]
-		alone = again && s.stats.Uploaded > before
-		s.denied[key] = s.stats.Uploaded
+	if errors.Is(err, bucket.ErrStalled) {
+		s.stalled()
 	}
+	alone := !e.Kind.ConcernsAll()
+	if !alone { // again and again, though others are taken: it does not concern all, such as a prefix that is not allowed
+		b, again := s.behind[key]
+		if again && s.stats.Uploaded > b.uploaded {
+			b.times++
+		}
+		b.uploaded = s.stats.Uploaded
+		s.behind[key] = b
+		alone = e.Kind.NeedsYou() && b.times > 0 || b.times >= patience
+	}
+	var again time.Time // when this one may be tried
 	if alone {
 		s.refused[key]++
 		n := s.refused[key]
 		wait := backoff(n, 40*firstWait, refusedWait)
+		again = time.Now().Add(wait)
+		// None has ever been taken, and one after the other is refused: what is wrong with one is wrong with all.
+		alone = e.Kind != bucket.Refused || s.stats.Uploaded > 0 || len(s.refused) <= patience
+	}
+	if alone {
+		n, wait := s.refused[key], time.Until(again)
 		if all, tell := s.singles.Failed(e.Kind.String() + e.Code); tell { // hundreds may be refused for one reason
 			s.opt.Log.Error("an object was not taken; it is kept and tried again, others go on", "key", key, "failures", n, "of_all", all,
 				"objects", len(s.refused), "next", wait.Round(time.Second), "err", err)
 		}
-		return time.Now().Add(wait)
+		return again
 	}
 	if began.Before(s.last) {
-		return time.Time{} // under way when another failed: one outage, counted once
+		return again // under way when another failed: one outage, counted once
 	}
 	s.last = time.Now()
 	s.failures++
@@ -201,7 +275,7 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 		s.opt.Log.Error("upload failed, nothing is lost, will be tried again", "kind", e.Kind, "failures", n,
 			"waiting", s.opt.Spool.Waiting(), "next", wait.Round(time.Millisecond), "err", err)
 	}
-	return time.Time{}
+	return again
 }
 
 func (s *Shipper) succeeded(obj spool.Object) {
@@ -218,11 +292,12 @@ func (s *Shipper) succeeded(obj spool.Object) {
 		s.opt.Log.Info("the first object is in the bucket", "key", obj.Key, "bytes", obj.Size)
 	}
 	s.failures, s.until = 0, time.Time{}
+	s.atOnce = min(2*s.atOnce, unbounded)
 }
 
 // forget drops what is known of an object that has left the outbox. The caller holds s.mu.
 func (s *Shipper) forget(key string) {
-	delete(s.denied, key)
+	delete(s.behind, key)
 	if _, was := s.refused[key]; !was {
 		return
 	}

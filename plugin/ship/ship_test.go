@@ -102,6 +102,28 @@ func TestAnObjectThatIsRefusedDoesNotHoldUpOthers(t *testing.T) {
 	})
 }
 
+// Where nothing has ever been taken, what is wrong with one is wrong with all: the bucket, not the objects.
+func TestObjectsThatAreAllRefusedHoldUpEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lines{}
+		log := slog.New(slog.NewTextHandler(l, nil))
+		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
+		tries := 0
+		for began := time.Now(); time.Since(began) < time.Hour; tries++ {
+			if !s.wait(t.Context()) {
+				t.Fatal("the wait did not end")
+			}
+			s.failed(fmt.Sprint(tries), time.Now(), &bucket.Error{Kind: bucket.Refused, Code: "InvalidRequest", Err: errors.New("400")})
+		}
+		if tries > 200 {
+			t.Errorf("%d objects were tried in an hour, want a wait for all", tries)
+		}
+		if l.count("upload failed, nothing is lost") == 0 || l.count("kind=refused") == 0 || l.count("\n") > 20 {
+			t.Errorf("got\n%s", l.text.String())
+		}
+	})
+}
+
 func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lines{}
@@ -241,7 +263,7 @@ func TestAMissingTokenIsNoMissingObject(t *testing.T) {
 	if obj, err = sp.Take(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(dir, "spool", "outbox", obj.Key)); err != nil {
+	if err := os.Remove(fileOf(t, filepath.Join(dir, "spool"), obj.Key)); err != nil {
 		t.Fatal(err)
 	}
 	s.ship(t.Context(), obj)
@@ -269,6 +291,22 @@ func sealed(t *testing.T, dir string, log *slog.Logger) (*spool.Spool, spool.Obj
 	return sp, obj
 }
 
+// fileOf is where the object of a key waits.
+func fileOf(t *testing.T, dir, key string) string {
+	t.Helper()
+	files, err := spool.Files(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Room == "outbox" && f.Key() == key {
+			return filepath.Join(dir, f.Path)
+		}
+	}
+	t.Fatalf("no object %s waits", key)
+	return ""
+}
+
 // A volume that is remounted, a restore, an operator's mv.
 func TestWhatIsAwayForAMomentIsStillUploaded(t *testing.T) {
 	for _, what := range []string{"the spool", "the object"} {
@@ -279,7 +317,7 @@ func TestWhatIsAwayForAMomentIsStillUploaded(t *testing.T) {
 			sp, obj := sealed(t, dir, log)
 			from, away := dir, dir+"-away"
 			if what == "the object" {
-				from = filepath.Join(dir, "outbox", obj.Key)
+				from = fileOf(t, dir, obj.Key)
 			}
 			if err := os.Rename(from, away); err != nil {
 				t.Fatal(err)
@@ -329,6 +367,28 @@ func TestAnObjectThatIsDeniedForItselfDoesNotAlternateWithOthers(t *testing.T) {
 			t.Errorf("%d tries and %d lines in half an hour", tries, n)
 		}
 	})
+}
+
+func TestAnObjectThatAlwaysFailsDoesNotTakeEverySecondTurn(t *testing.T) {
+	for _, kind := range []bucket.Kind{bucket.Unreachable, bucket.Unavailable, bucket.Unproven} {
+		synctest.Test(t, func(t *testing.T) {
+			log := slog.New(slog.DiscardHandler)
+			s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
+			tries := 0
+			var next time.Time
+			for range 2000 { // an upload that works every second
+				if !time.Now().Before(next) && s.wait(t.Context()) {
+					next = s.failed("large", time.Now(), &bucket.Error{Kind: kind, Err: errors.New("reset")})
+					tries++
+				}
+				s.succeeded(spool.Object{Key: "new"})
+				time.Sleep(time.Second)
+			}
+			if tries > 40 {
+				t.Errorf("%s: %d tries in half an hour", kind, tries)
+			}
+		})
+	}
 }
 
 // TestEveryFaultEndsInOneObjectUnderItsKey goes through the real SDK to the real server, with a proxy

@@ -198,7 +198,7 @@ func TestWhatCannotBePublishedCountsAgainstTheLimit(t *testing.T) {
 func TestSentGivesWayByWhatIsThere(t *testing.T) {
 	s, sent := delivered(t, 3)
 	for _, obj := range sent[:2] { // by hand
-		if err := os.Remove(s.path(sentDir, obj.Key)); err != nil {
+		if err := os.Remove(s.path(sentDir, obj.file())); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,6 +3,7 @@ package spool
 import (
 	"bufio"
 	"bytes"
+	"crypto/md5"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,8 +37,35 @@ func (f File) HasRecords() bool {
 	return f.Path != journal && !strings.HasSuffix(f.Path, ReasonSuffix) && !strings.HasPrefix(path.Base(f.Path), ".")
 }
 
+// isObject tells objects that are whole, or were, from other files.
 func (f File) isObject() bool {
-	return f.HasRecords() && (f.Room == outboxDir || f.Room == sentDir || f.Room == failedDir)
+	switch f.Room {
+	case outboxDir, sentDir, failedDir:
+		return f.HasRecords()
+	case sealingDir:
+		return isSealed(path.Base(f.Path))
+	}
+	return strings.HasPrefix(f.Path, asideDir+"/") && !strings.HasSuffix(f.Path, RescuedSuffix)
+}
+
+// Key is the key of an object's file, or else the path below the room.
+func (f File) Key() string {
+	file := strings.TrimPrefix(strings.TrimPrefix(f.Path, asideDir+"/"), f.Room+"/")
+	if f.Room == sealingDir {
+		_, file, _ = parseSealed(path.Base(f.Path))
+	}
+	key, _ := parseFile(file)
+	return key
+}
+
+// sum is the digest in the name of an object's file.
+func (f File) sum() []byte {
+	file := f.Path
+	if f.Room == sealingDir {
+		_, file, _ = parseSealed(path.Base(f.Path))
+	}
+	_, sum := parseFile(file)
+	return sum
 }
 
 // Files lists what is in a spool. It only reads and needs no lock: beside a running plugin, files may
@@ -67,9 +95,10 @@ type Problem struct {
 
 func (p Problem) String() string { return fmt.Sprintf("%s: offset %d: %s", p.File, p.Offset, p.What) }
 
-// Records calls each with every record of a file as it will be, or was, delivered: a line of JSON,
-// valid during the call. What cannot be read is returned; problems do not end the reading of a log.
-// With a nil each the records are counted, and not looked into. Files in damaged/ hold none.
+// Records calls each with every record of a file as it will be, or was, delivered: a line of JSON, valid during the call;
+// nil calls nothing. What cannot be read is returned, and does not end the reading of what is around it: of a damaged object
+// these are the records of its whole segments (see salvage.go). n is the same whatever each is. Files in damaged/ hold none,
+// but for objects.
 func Records(dir string, f File, each func(line []byte) error) (n int, problems []Problem, err error) {
 	file, err := os.Open(filepath.Join(dir, f.Path))
 	if err != nil {
@@ -86,17 +115,57 @@ func Records(dir string, f File, each func(line []byte) error) (n int, problems 
 	switch {
 	case f.Room == openDir:
 		problems, err = logRecords(dir, file, f, count)
-	case f.Room == damagedDir, !f.HasRecords():
-	case f.Room == sealingDir && !isSealed(path.Base(f.Path)): // is being written, or was when a crash came
-	case each == nil:
-		n, problems, err = countLines(file, f)
-	default:
+	case f.isObject():
+		n, problems, err = objectRecords(file, f, each)
+		if n == 0 && err == nil && len(problems) == 0 {
+			problems = append(problems, Problem{f.Path, 0, "want at least one record, got none"})
+		}
+	case f.Room == rejectedDir && f.HasRecords():
 		problems, err = textRecords(file, f, count)
 	}
-	if n == 0 && err == nil && len(problems) == 0 && f.isObject() {
-		problems = append(problems, Problem{f.Path, 0, "want at least one record, got none"})
-	}
 	return n, problems, err
+}
+
+// objectRecords reads an object that is whole, or else what is whole of it.
+func objectRecords(file *os.File, f File, each func([]byte) error) (n int, problems []Problem, err error) {
+	sum := md5.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return 0, nil, err
+	}
+	if _, err = file.Seek(0, io.SeekStart); err != nil {
+		return 0, nil, err
+	}
+	want := f.sum()
+	switch {
+	case want == nil: // of an earlier version
+		problems, err = textRecords(file, f, func([]byte) error { return nil })
+		if err != nil || len(problems) > 0 {
+			break
+		}
+		if _, err = file.Seek(0, io.SeekStart); err != nil {
+			return 0, nil, err
+		}
+		fallthrough
+	case bytes.Equal(sum.Sum(nil), want):
+		if each == nil {
+			return countRecords(file, f)
+		}
+		problems, err = textRecords(file, f, func(line []byte) error { n++; return each(line) })
+		return n, problems, err
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	found, err := salvage(filepath.Clean(file.Name()))
+	if err != nil {
+		return 0, nil, err
+	}
+	what := fmt.Sprintf("want the bytes that were sealed, with the MD5 %x, got %x", want, sum.Sum(nil))
+	if want == nil {
+		what = "want all of it to be readable: " + problems[0].What
+	}
+	problems = append([]Problem{{f.Path, 0, what}}, found.problems(f.Path)...)
+	return found.records, problems, found.each(each)
 }
 
 func logRecords(dir string, file *os.File, f File, each func([]byte) error) ([]Problem, error) {
@@ -180,75 +249,86 @@ func textOf(file *os.File, f File) (*bufio.Reader, error) {
 	return bufio.NewReaderSize(in, 1<<20), nil
 }
 
-func countLines(file *os.File, f File) (n int, problems []Problem, err error) {
+// countRecords counts those of an object that is known to be whole.
+func countRecords(file *os.File, f File) (n int, problems []Problem, err error) {
 	text, err := textOf(file, f)
 	if err != nil {
 		return 0, []Problem{{f.Path, 0, err.Error()}}, nil
 	}
 	if lead, _ := text.Peek(1); len(lead) == 1 && lead[0] == '[' {
-		_, err := file.Seek(0, io.SeekStart)
-		if err != nil {
-			return 0, nil, err
-		}
-		problems, err = textRecords(file, f, func([]byte) error { n++; return nil })
+		problems, err = arrayRecords(text, f, func([]byte) error { n++; return nil })
 		return n, problems, err
 	}
 	buf := make([]byte, 256<<10)
-	for offset := int64(0); ; {
+	for {
 		k, err := text.Read(buf)
 		n += bytes.Count(buf[:k], newline)
-		offset += int64(k)
 		if err == io.EOF {
 			return n, nil, nil
 		}
 		if err != nil {
-			return n, []Problem{{f.Path, offset, err.Error()}}, nil
+			return n, nil, err
 		}
 	}
 }
 
-func textRecords(file *os.File, f File, each func([]byte) error) ([]Problem, error) {
+// textRecords reads an object from its start to the first byte that cannot be decompressed, or a file of rejected records. A
+// line that is none does not end the reading.
+func textRecords(file *os.File, f File, each func([]byte) error) (problems []Problem, err error) {
 	text, err := textOf(file, f)
 	if err != nil {
 		return []Problem{{f.Path, 0, err.Error()}}, nil
 	}
 	if lead, _ := text.Peek(1); len(lead) == 1 && lead[0] == '[' {
-		dec := json.NewDecoder(text)
-		broken := func(err error) ([]Problem, error) { return []Problem{{f.Path, dec.InputOffset(), err.Error()}}, nil }
-		if _, err := dec.Token(); err != nil {
-			return broken(err)
-		}
-		for dec.More() {
-			var raw json.RawMessage
-			if err := dec.Decode(&raw); err != nil {
-				return broken(err)
-			}
-			if err := each(raw); err != nil {
-				return nil, err
-			}
-		}
-		if _, err := dec.Token(); err != nil {
-			return broken(err)
-		}
-		return nil, nil
+		return arrayRecords(text, f, each)
 	}
 	var offset int64
 	for {
 		line, err := text.ReadBytes('\n')
-		if len(line) > 0 {
-			if !json.Valid(line) || !utf8.Valid(line) || line[len(line)-1] != '\n' {
-				return []Problem{{f.Path, offset, fmt.Sprintf("want a line of JSON in UTF-8, got %.60q", line)}}, nil
-			}
+		switch {
+		case len(line) == 0:
+		case !isRecord(line):
+			problems = append(problems, Problem{f.Path, offset, fmt.Sprintf("want a line of JSON in UTF-8, got %.60q", line)})
+		default:
 			if err := each(bytes.TrimSuffix(line, newline)); err != nil {
 				return nil, err
 			}
-			offset += int64(len(line))
 		}
+		offset += int64(len(line))
 		if err == io.EOF {
-			return nil, nil
+			return problems, nil
 		}
 		if err != nil {
-			return []Problem{{f.Path, offset, err.Error()}}, nil
+			return append(problems, Problem{f.Path, offset, err.Error()}), nil
 		}
 	}
+}
+
+// isRecord tells if a line, with its line feed, is one.
+func isRecord(line []byte) bool {
+	return line[len(line)-1] == '\n' && json.Valid(line) && utf8.Valid(line)
+}
+
+func arrayRecords(text io.Reader, f File, each func([]byte) error) ([]Problem, error) {
+	dec := json.NewDecoder(text)
+	broken := func(err error) ([]Problem, error) { return []Problem{{f.Path, dec.InputOffset(), err.Error()}}, nil }
+	if _, err := dec.Token(); err != nil {
+		return broken(err)
+	}
+	for dec.More() {
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return broken(err)
+		}
+		if err := each(raw); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return broken(err)
+	}
+	if _, err := text.Read(make([]byte, 1)); err != io.EOF { // gzip has compared its checksum by then
+		return broken(fmt.Errorf("want nothing behind the array, got more (%v)", err))
+	}
+	return nil, nil
 }

@@ -3,6 +3,7 @@ package spool
 import (
 	"bufio"
 	"bytes"
+	"crypto/md5"
 	"crypto/sha256"
 	"fmt"
 	"hash"
@@ -25,6 +26,7 @@ type objectWriter struct {
 	id      uuid.UUID
 	opened  time.Time
 	file    *os.File
+	md5     hash.Hash
 	sum     hash.Hash // nil unless Options.Hash
 	buf     *bufio.Writer
 	records int
@@ -32,15 +34,19 @@ type objectWriter struct {
 	// Of a gzip member.
 	text    text // so far
 	unended bool // the sealer's deflate is amid a segment
+	since   int  // bytes of text in it
 }
+
+// longestSegment is how much text the sealer compresses at a stretch: damage spoils no more than a segment.
+const longestSegment = 1 << 20
 
 func (s *Spool) newObject(id uuid.UUID, opened time.Time) (*objectWriter, error) {
 	f, err := os.CreateTemp(s.path(sealingDir), "*.tmp") // a start clears up what a crash leaves
 	if err != nil {
 		return nil, err
 	}
-	w := &objectWriter{s: s, id: id, opened: opened, file: f}
-	var to io.Writer = writerFunc(func(b []byte) (int, error) { return s.write(f, b) })
+	w := &objectWriter{s: s, id: id, opened: opened, file: f, md5: md5.New()}
+	to := io.MultiWriter(w.md5, writerFunc(func(b []byte) (int, error) { return s.write(f, b) }))
 	if s.opt.Hash {
 		w.sum = sha256.New()
 		to = io.MultiWriter(w.sum, to)
@@ -69,6 +75,7 @@ func (w *objectWriter) write(b []byte) error {
 		deflate.Reset(w.buf)
 	}
 	w.unended = true
+	w.since += len(b)
 	w.text.add(b)
 	_, err := deflate.Write(b)
 	return err
@@ -89,7 +96,7 @@ func (w *objectWriter) endSegment() error {
 	if !w.unended {
 		return nil
 	}
-	w.unended = false
+	w.unended, w.since = false, 0
 	return w.s.sealer.deflate.Flush()
 }
 
@@ -101,6 +108,11 @@ var newline = []byte{'\n'}
 
 // add takes n whole lines and may change them.
 func (w *objectWriter) add(lines []byte, n int) error {
+	if w.since >= longestSegment {
+		if err := w.endSegment(); err != nil {
+			return err
+		}
+	}
 	if w.s.opt.JSONArray {
 		lead := byte(',')
 		if w.records == 0 {
@@ -149,7 +161,7 @@ func (w *objectWriter) finish(from origin) error {
 		sum = [32]byte(w.sum.Sum(nil))
 	}
 	key := w.s.opt.Key(Sealed{ID: w.id, Opened: w.opened.UTC(), Sum: sum})
-	return w.s.rename(w.file.Name(), w.s.path(sealingDir, sealedName(from, key)))
+	return w.s.rename(w.file.Name(), w.s.path(sealingDir, sealedName(from, fileOf(key, w.md5.Sum(nil)))))
 }
 
 func (w *objectWriter) abort() {
@@ -158,28 +170,52 @@ func (w *objectWriter) abort() {
 }
 
 // origin is what objects in sealing/ are made of: a file that has to go before they count. It is the uuid of a log, or
-// that of a retry of rejected records behind retryOf (see retry.go).
+// that of a retry of rejected records behind retryOf (see retry.go), or of a repair of an object (see repair.go).
 type origin string
 
 const retryOf = "retry-"
 
+// id is the uuid, and what stands before it.
+func (o origin) id() (kind, id string) {
+	for _, kind := range []string{retryOf, rescueOf, splitOf} {
+		if id, ok := strings.CutPrefix(string(o), kind); ok {
+			return kind, id
+		}
+	}
+	return "", string(o)
+}
+
+// byHand tells origins of meterctl's work from logs: somebody may be at it.
+func (o origin) byHand() bool {
+	kind, _ := o.id()
+	return kind != ""
+}
+
 // path names the file.
 func (o origin) path(s *Spool) string {
-	if id, retry := strings.CutPrefix(string(o), retryOf); retry {
+	switch kind, id := o.id(); kind {
+	case retryOf:
 		return s.path(rejectedDir, leftPrefix+id)
+	case rescueOf, splitOf:
+		name := "." + string(o) + "="
+		if taken, err := s.named(damagedDir, name); err != nil || len(taken) > 0 {
+			name = append(taken, "")[0] // on an error the folder: that is there, and nothing counts
+		}
+		return s.path(damagedDir, name)
 	}
 	return s.path(openDir, string(o)+".log")
 }
 
 // sealedName names an object in sealing/. Its origin leads, so that a start knows whether it counts.
-func sealedName(from origin, key string) string { return string(from) + "=" + url.PathEscape(key) }
+func sealedName(from origin, file string) string { return string(from) + "=" + url.PathEscape(file) }
 
 // parseSealed reads what sealedName wrote; ok is false for any other file.
-func parseSealed(name string) (from origin, key string, ok bool) {
+func parseSealed(name string) (from origin, file string, ok bool) {
 	lead, escaped, ok := strings.Cut(name, "=")
-	_, err := uuid.Parse(strings.TrimPrefix(lead, retryOf))
-	key, kerr := url.PathUnescape(escaped)
-	return origin(lead), key, ok && err == nil && kerr == nil && filepath.IsLocal(key)
+	_, id := origin(lead).id()
+	_, err := uuid.Parse(id)
+	file, ferr := url.PathUnescape(escaped)
+	return origin(lead), file, ok && err == nil && ferr == nil && filepath.IsLocal(file)
 }
 
 func isSealed(name string) bool {

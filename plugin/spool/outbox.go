@@ -18,6 +18,7 @@ type Object struct {
 	Size  int64     // bytes as they are stored
 	Since time.Time // when it was sealed; in sent/ and failed/ uploaded
 
+	sum       []byte // MD5 of its bytes as they were sealed; nil if it came without
 	notBefore time.Time
 }
 
@@ -28,6 +29,7 @@ type outbox struct {
 	taken   map[string]Object // handed out, by key
 	bytes   int64             // of both
 	sealed  int64             // objects that came in since the start
+	damaged int64             // objects that were set aside since the start, or lay there then
 	arrived chan struct{}     // closed when waiting grows; nil if nobody waits
 
 	keepSent bool
@@ -120,7 +122,7 @@ func (s *Spool) Sent(obj Object) error {
 	delete(o.taken, obj.Key)
 	var err error
 	if !o.keepSent || s.keep(obj) != nil { // a full disk must get empty
-		if err = s.remove(s.path(outboxDir, obj.Key)); err == nil {
+		if err = s.remove(s.path(outboxDir, obj.file())); err == nil {
 			s.count(&s.objects, -obj.Size)
 		}
 	}
@@ -143,7 +145,7 @@ func (s *Spool) Gone(obj Object) bool {
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, err := os.Lstat(s.path(outboxDir, obj.Key)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(s.path(outboxDir, obj.file())); !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
 	if folder, err := os.Stat(s.path(outboxDir)); err != nil || !folder.IsDir() || s.attached() != nil {
@@ -182,10 +184,11 @@ func (s *Spool) Empty(ctx context.Context) error {
 	return nil
 }
 
-// publish moves one object from sealing/ to outbox/<key> and lets it be taken. Should a power cut undo
+// publish moves one object from sealing/ to outbox/<file> and lets it be taken. Should a power cut undo
 // that, the next start does it again.
-func (s *Spool) publish(name, key string) error {
-	from, to := s.path(sealingDir, name), s.path(outboxDir, key)
+func (s *Spool) publish(name, file string) error {
+	from, to := s.path(sealingDir, name), s.path(outboxDir, file)
+	key, sum := parseFile(file)
 	st, err := os.Stat(from)
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", key, err)
@@ -193,7 +196,7 @@ func (s *Spool) publish(name, key string) error {
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, err := os.Lstat(to); err == nil {
+	if _, err := os.Lstat(to); err == nil || o.has(key) {
 		return fmt.Errorf("publish %s: an object of that key waits already: left in %s/%s", key, sealingDir, name)
 	}
 	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
@@ -203,11 +206,17 @@ func (s *Spool) publish(name, key string) error {
 		return fmt.Errorf("publish %s: %w", key, err)
 	}
 	crash("published")
-	o.add(Object{Key: key, Size: st.Size(), Since: st.ModTime()})
+	o.add(Object{Key: key, Size: st.Size(), Since: st.ModTime(), sum: sum})
 	o.sealed++
 	o.bytes += st.Size()
 	s.count(&s.objects, st.Size())
 	return nil
+}
+
+// has tells if an object of that key is in the queue. The caller holds mu.
+func (o *outbox) has(key string) bool {
+	_, taken := o.taken[key]
+	return taken || slices.ContainsFunc(o.waiting, func(obj Object) bool { return obj.Key == key })
 }
 
 // mkdirAll makes a directory and those above it up to Dir, each durable.

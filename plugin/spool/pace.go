@@ -1,11 +1,6 @@
 package spool
 
-import (
-	"fmt"
-	"io"
-	"os"
-	"time"
-)
+import "time"
 
 const (
 	// pause is how long work that can wait gives way to flushes (an idle process may sleep for 1 ms), and paceBytes how much
@@ -32,31 +27,4 @@ func (p *pace) worked(bytes int) {
 	if begun := p.s.begun.Load(); begun != nil && time.Since(*begun) < flushing {
 		time.Sleep(pause)
 	}
-}
-
-// Read opens the bytes of an object. Whoever reads them is taken to work on what is read, and gives way to flushes.
-func (s *Spool) Read(obj Object) (io.ReadSeekCloser, error) {
-	if obj.Size == 0 {
-		return nil, fmt.Errorf("read object %s: want its records, got an empty file: the disk lost them", obj.Key)
-	}
-	f, err := os.Open(s.path(outboxDir, obj.Key))
-	if err != nil {
-		if away := s.attached(); away != nil {
-			err = away
-		}
-		return nil, fmt.Errorf("read object %s: %w", obj.Key, err)
-	}
-	return &pacedFile{f, pace{s: s}}, nil
-}
-
-// pacedFile hides what else a file can do: io.Copy would go past Read.
-type pacedFile struct {
-	io.ReadSeekCloser
-	pace pace
-}
-
-func (f *pacedFile) Read(b []byte) (int, error) {
-	n, err := f.ReadSeekCloser.Read(b)
-	f.pace.worked(n)
-	return n, err
 }

@@ -45,6 +45,9 @@ func newSpool(o Options) *Spool {
 }
 
 func (s *Spool) open() error {
+	if err := s.private(); err != nil {
+		return err
+	}
 	for _, dir := range Rooms {
 		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
 			return fmt.Errorf("store_dir: want a directory that can be written, got %w", err)
@@ -120,6 +123,11 @@ func (s *Spool) recover() error {
 			return err
 		}
 	}
+	if room, err := s.lockRepairs(); err == nil {
+		_ = room.Close()
+	} else if !errors.Is(err, unix.EWOULDBLOCK) {
+		return err
+	}
 	if err := s.syncDirs(); err != nil {
 		return err
 	}
@@ -145,14 +153,28 @@ func (s *Spool) recoverObjects() error {
 			return err
 		}
 	}
-	var err error
+	strangers, err := s.strangers()
+	if err != nil {
+		return err
+	}
 	if s.outbox.waiting, err = s.listObjects(outboxDir); err != nil {
 		return err
+	}
+	s.outbox.waiting = slices.DeleteFunc(s.outbox.waiting, func(obj Object) bool {
+		strange := !s.looksSealed(obj)
+		if strange {
+			strangers = append(strangers, outboxDir+"/"+obj.Key)
+		}
+		return strange
+	})
+	if len(strangers) > 0 {
+		s.opt.Log.Warn("not a file of this plugin: left alone", "file", strangers[0], "files", len(strangers))
 	}
 	sent, err := s.listObjects(sentDir)
 	if err != nil {
 		return err
 	}
+	s.outbox.damaged = int64(len(s.aside())) // nobody has seen to them yet
 	s.outbox.bytes = sizeOf(s.outbox.waiting)
 	s.objects, s.sent = s.outbox.bytes, sizeOf(sent)
 	if len(sent) > 0 {
@@ -160,6 +182,37 @@ func (s *Spool) recoverObjects() error {
 	}
 	s.lookAside()
 	return nil
+}
+
+// strangers are what lies among objects and is no file at all: links, pipes.
+func (s *Spool) strangers() (found []string, err error) {
+	for _, room := range []string{outboxDir, sentDir, failedDir} {
+		err = errors.Join(err, walk(s.path(room), func(path string, st fs.FileInfo) {
+			if !st.Mode().IsRegular() {
+				found = append(found, room+"/"+path)
+			}
+		}))
+	}
+	return found, err
+}
+
+// looksSealed tells objects from files that somebody else put into the outbox. What has a digest in its name is compared to it
+// before it goes out; what has none, of an earlier version, has to begin as an object does, and is read to its end then.
+func (s *Spool) looksSealed(obj Object) bool {
+	if obj.sum != nil || obj.Size == 0 {
+		return true
+	}
+	head := make([]byte, len(gzipHeader))
+	f, err := os.Open(s.path(outboxDir, obj.file()))
+	if err != nil {
+		return true // Read says so
+	}
+	defer f.Close()
+	n, _ := f.Read(head)
+	if isGzip(head[:n]) || head[0] == '{' || head[0] == '[' {
+		return true
+	}
+	return false
 }
 
 // recoverLogs takes up the logs in open/, to be sealed, and the chunks that may come again.
@@ -229,8 +282,8 @@ func (s *Spool) recoverSealing() error {
 	for _, e := range entries {
 		from, _, ok := parseSealed(e.Name())
 		switch {
-		case ok && strings.HasPrefix(string(from), retryOf):
-			continue // somebody may be at it, see undoRetries
+		case ok && from.byHand():
+			continue // somebody may be at it, see undoRetries and undoRepairs
 		case ok:
 			_, err := os.Stat(from.path(s))
 			if errors.Is(err, fs.ErrNotExist) {

@@ -28,11 +28,12 @@ func Refused(dir string) ([]Object, error) {
 	return slices.DeleteFunc(all, func(o Object) bool { return failedDir+"/"+o.Key == journal }), err
 }
 
-// Resend hands a refused object back for delivery under a fresh key, which it returns. Its bytes stay as
+// Resend hands a refused object, named by its key or its file, back for delivery under a fresh key, which it returns. Its bytes stay as
 // they are, and so do the unique ids in them: what Amberflo had taken of it is not billed again. A running
 // plugin takes it up within seconds, and otherwise the next start.
 func Resend(dir, key string) (string, error) {
 	s := offline(dir)
+	key, _ = parseFile(key)
 	if err := asOwner(dir); err != nil {
 		return "", err
 	}
@@ -44,7 +45,8 @@ func Resend(dir, key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := s.isRefused(key); err != nil {
+	obj, err := s.refused(key)
+	if err != nil {
 		return "", fmt.Errorf("resend: %w", err)
 	}
 	// Written down before, so that what is in the journal may not have happened, but not the reverse.
@@ -52,7 +54,7 @@ func Resend(dir, key string) (string, error) {
 		return "", err
 	}
 	// From sealing/, where no log of that id exists, an object goes to the outbox.
-	if err := os.Rename(s.path(failedDir, key), s.path(sealingDir, sealedName(origin(id.String()), fresh))); err != nil {
+	if err := os.Rename(s.path(failedDir, obj.file()), s.path(sealingDir, sealedName(origin(id.String()), fileOf(fresh, obj.sum)))); err != nil {
 		return "", fmt.Errorf("resend %s: %w", key, err)
 	}
 	if err := s.syncDir(s.path(sealingDir)); err != nil {
@@ -67,10 +69,12 @@ func Drop(dir, key, why string) error {
 		return errors.New("drop: want a reason for whoever asks later, got none")
 	}
 	s := offline(dir)
-	if err := errors.Join(asOwner(dir), s.isRefused(key)); err != nil {
+	key, _ = parseFile(key)
+	obj, err := s.refused(key)
+	if err := errors.Join(asOwner(dir), err); err != nil {
 		return fmt.Errorf("drop: %w", err)
 	}
-	n, problems, err := Records(dir, File{Room: failedDir, Path: failedDir + "/" + key}, nil)
+	n, problems, err := Records(dir, obj.in(failedDir), nil)
 	if err != nil {
 		return fmt.Errorf("drop %s: %w", key, err)
 	}
@@ -80,26 +84,22 @@ func Drop(dir, key, why string) error {
 	if err := s.note(entry{Action: "drop", Key: key, Why: why, Records: n}); err != nil {
 		return err
 	}
-	if err := os.Remove(s.path(failedDir, key)); err != nil {
+	if err := os.Remove(s.path(failedDir, obj.file())); err != nil {
 		return fmt.Errorf("drop %s: %w", key, err)
 	}
 	return s.removeReason(key)
 }
 
-// isRefused tells if key is an object in failed/, and not a folder of them or what else lies there.
-func (s *Spool) isRefused(key string) error {
-	got := "a file that is no object"
+// refused gives the object of that key in failed/, and not a folder of them or what else lies there.
+func (s *Spool) refused(key string) (Object, error) {
+	err := errors.New("a file that is no object")
 	if filepath.IsLocal(key) && failedDir+"/"+key != journal && !strings.HasSuffix(key, ReasonSuffix) {
-		switch st, err := os.Lstat(s.path(failedDir, key)); {
-		case err != nil:
-			got = err.Error()
-		case st.Mode().IsRegular():
-			return nil
-		case st.IsDir():
-			got = "a folder"
+		var obj Object
+		if obj, err = s.find(failedDir, key); err == nil {
+			return obj, nil
 		}
 	}
-	return fmt.Errorf("want the key of an object in %s/, got %q: %s", failedDir, key, got)
+	return Object{}, fmt.Errorf("want the key of an object in %s/, got %q: %w", failedDir, key, err)
 }
 
 // asOwner makes sure that what is written in dir can be read by the plugin: sudo would make files that are root's.

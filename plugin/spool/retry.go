@@ -80,12 +80,12 @@ const leftPrefix = ".retry-"
 // undoRetries removes what retries that were cut off have left: the lines are still in their days' files.
 // The caller holds the lock.
 func (s *Spool) undoRetries() error {
-	left, err := filepath.Glob(s.path(rejectedDir, leftPrefix+"*"))
+	left, err := s.named(rejectedDir, leftPrefix)
 	if err != nil {
 		return err
 	}
-	for _, path := range left {
-		if err := s.undoRetry(path); err != nil {
+	for _, name := range left {
+		if err := s.undoRetry(s.path(rejectedDir, name)); err != nil {
 			return err
 		}
 	}

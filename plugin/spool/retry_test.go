@@ -47,7 +47,7 @@ func retried(t *testing.T, s *Spool) (objects []string) {
 			t.Fatal(err)
 		}
 		var text []byte
-		f := File{Room: outboxDir, Path: outboxDir + "/" + obj.Key}
+		f := obj.in(outboxDir)
 		_, problems, err := Records(s.opt.Dir, f, func(line []byte) error {
 			text = append(append(text, line...), '\n')
 			return nil

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/klauspost/compress/flate"
@@ -317,19 +317,19 @@ func (s *Spool) publishAll() error {
 		s.stuck = stuck
 		s.mu.Unlock()
 	}()
-	return s.eachSealed(func(name string, from origin, key string) error {
+	return s.eachSealed(func(name string, from origin, file string) error {
 		if logs[from] {
 			return nil
 		}
 		if _, err := os.Stat(from.path(s)); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if strings.HasPrefix(string(from), retryOf) { // another process did that, and may not have synced it yet
-			if err := s.syncDir(s.path(rejectedDir)); err != nil {
+		if from.byHand() { // another process did that, and may not have synced it yet
+			if err := s.syncDir(filepath.Dir(from.path(s))); err != nil {
 				return err
 			}
 		}
-		err := s.publish(name, key)
+		err := s.publish(name, file)
 		if err != nil {
 			if st, err := os.Stat(s.path(sealingDir, name)); err == nil {
 				stuck += st.Size()
@@ -339,16 +339,16 @@ func (s *Spool) publishAll() error {
 	})
 }
 
-// eachSealed calls do for every object in sealing/: its file name, what it is made of, its key.
-func (s *Spool) eachSealed(do func(name string, from origin, key string) error) error {
+// eachSealed calls do for every object in sealing/: its name there, what it is made of, its file.
+func (s *Spool) eachSealed(do func(name string, from origin, file string) error) error {
 	entries, err := os.ReadDir(s.path(sealingDir))
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, e := range entries {
-		if from, key, ok := parseSealed(e.Name()); ok && e.Type().IsRegular() {
-			errs = append(errs, do(e.Name(), from, key))
+		if from, file, ok := parseSealed(e.Name()); ok && e.Type().IsRegular() {
+			errs = append(errs, do(e.Name(), from, file))
 		}
 	}
 	return errors.Join(errs...)

@@ -1,18 +1,21 @@
 // Package spool holds every byte on disk between a flush and the bucket. It knows no S3 and no meters:
-// what comes in are lines, what goes out are files whose path is their object key.
+// what comes in are lines, what goes out are files whose path is their object key and the digest of their bytes.
 //
 // The directory is the state machine and a rename is the transition:
 //
 //	LOCK                      held while a Spool is open
 //	ID                        what tells this directory from all others, see Salt
 //	open/<uuid>.log           accepted, still growing (format: frame.go)
-//	sealing/<origin>=<key>    whole object of a log; it counts from the moment the log is gone
+//	sealing/<origin>=<file>   whole object of a log; it counts from the moment the log is gone
 //	                          (or of rejected records that were retried, see retry.go)
-//	outbox/<key>              sealed: the exact bytes, under the exact key
-//	sent/<key>                in the bucket, waiting for Amberflo's verdict
-//	failed/<key>              refused by Amberflo, beside <key>.reason.txt
+//	outbox/<file>             sealed: the exact bytes, under the exact key and with their MD5
+//	sent/<file>               in the bucket, waiting for Amberflo's verdict
+//	failed/<file>             refused by Amberflo, beside <key>.reason.txt
 //	rejected/<day>.ndjson     records that could not be metered
 //	damaged/…                 bytes that could not be read, as they came
+//	damaged/outbox/<file>     objects that the disk has changed
+//
+// The file of an object is its key with its digest, see digest.go.
 //
 // Removing the log is the commit of a seal: before it the log is the truth, behind it the object. No
 // object leaves sealing/ earlier, so nothing that was sealed twice can have been shipped once.
@@ -84,8 +87,8 @@ func (o *Options) segmentLevel(b *Batch) int {
 }
 
 // MaxKey is the longest object key in bytes, escaped as by url.PathEscape: so it stands in sealing/,
-// as part of one file name.
-const MaxKey = 200
+// as part of one file name, with its digest and what it is made of.
+const MaxKey = 179
 
 // Sealed is what an object key may be made of.
 type Sealed struct {

@@ -3,6 +3,7 @@ package spool
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"fmt"
 	"io"
 	"log/slog"
@@ -111,7 +112,11 @@ func objectsIn(t *testing.T, root string) map[string]string {
 		if err != nil {
 			return err
 		}
-		key, _ := filepath.Rel(root, p)
+		file, _ := filepath.Rel(root, p)
+		key, sum := parseFile(file)
+		if got := md5.Sum(raw); sum != nil && !bytes.Equal(sum, got[:]) {
+			return fmt.Errorf("%s has the MD5 %x", file, got)
+		}
 		if strings.HasSuffix(key, ".gz") {
 			gz, err := gzip.NewReader(bytes.NewReader(raw))
 			if err != nil {

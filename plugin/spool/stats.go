@@ -6,6 +6,7 @@ import "time"
 type Stats struct {
 	LostRecords    int64     // since the start, in logs that somebody removed
 	Sealed         int64     // objects put into the outbox since the start
+	Damaged        int64     // objects that were set aside since the start, or lay there then
 	WaitingObjects int       // in the outbox, those being sent included
 	WaitingBytes   int64     // of them, as stored
 	WaitingRecords int       // accepted and not sealed
@@ -21,7 +22,7 @@ type Stats struct {
 func (s *Spool) Stats() Stats {
 	o := &s.outbox
 	o.mu.Lock()
-	st := Stats{Sealed: o.sealed, WaitingObjects: len(o.waiting) + len(o.taken), WaitingBytes: o.bytes, LimitBytes: s.opt.Limit}
+	st := Stats{Sealed: o.sealed, Damaged: o.damaged, WaitingObjects: len(o.waiting) + len(o.taken), WaitingBytes: o.bytes, LimitBytes: s.opt.Limit}
 	if len(o.waiting) > 0 {
 		st.OldestWaiting = o.waiting[0].Since
 	}

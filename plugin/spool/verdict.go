@@ -52,7 +52,7 @@ func (s *Spool) InBucket() ([]Object, error) {
 func (s *Spool) Forget(obj Object) error {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
-	err := s.remove(s.path(sentDir, obj.Key))
+	err := s.remove(s.path(sentDir, obj.file()))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // given up, for want of room, since it was listed
 	}
@@ -68,17 +68,17 @@ func (s *Spool) Forget(obj Object) error {
 func (s *Spool) Refuse(obj Object, reason []byte) error {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
-	to := s.path(failedDir, obj.Key)
+	to, why := s.path(failedDir, obj.file()), s.path(failedDir, obj.Key)+ReasonSuffix
 	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
 		return fmt.Errorf("keep the refused %s: %w", obj.Key, err)
 	}
 	// The reason first: an object in failed/ has one.
-	if err := s.writeFile(to+ReasonSuffix, reason); err != nil {
+	if err := s.writeFile(why, reason); err != nil {
 		return fmt.Errorf("keep the reason for %s: %w", obj.Key, err)
 	}
 	crash("reason-written")
-	if err := s.rename(s.path(sentDir, obj.Key), to); err != nil {
-		return fmt.Errorf("keep the refused %s: %w", obj.Key, errors.Join(err, s.remove(to+ReasonSuffix)))
+	if err := s.rename(s.path(sentDir, obj.file()), to); err != nil {
+		return fmt.Errorf("keep the refused %s: %w", obj.Key, errors.Join(err, s.remove(why)))
 	}
 	crash("refused")
 	s.removeEmpty(sentDir, obj.Key)
@@ -95,7 +95,7 @@ func (s *Spool) Refuse(obj Object, reason []byte) error {
 
 // keep moves a delivered object from outbox/ to sent/. The caller holds outbox.mu.
 func (s *Spool) keep(obj Object) error {
-	from, to := s.path(outboxDir, obj.Key), s.path(sentDir, obj.Key)
+	from, to := s.path(outboxDir, obj.file()), s.path(sentDir, obj.file())
 	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
 		return err
 	}
@@ -168,6 +168,7 @@ func (s *Spool) lookAside() {
 	defer s.outbox.mu.Unlock()
 	refused, err1 := Refused(s.opt.Dir)
 	days, err2 := s.listObjects(rejectedDir)
+	aside := len(s.aside()) > 0
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err1 == nil {
@@ -176,7 +177,7 @@ func (s *Spool) lookAside() {
 	if err2 == nil {
 		s.rejected = sizeOf(days)
 	}
-	s.resendable = s.failed+s.rejected > 0 || err1 != nil || err2 != nil // what was known holds until the next look
+	s.resendable = aside || s.failed+s.rejected > 0 || err1 != nil || err2 != nil // what was known holds until the next look
 }
 
 func sizeOf(objects []Object) (n int64) {
@@ -205,9 +206,10 @@ func (s *Spool) removeEmpty(room, key string) {
 // listObjects gives the objects of a room, the oldest first.
 func (s *Spool) listObjects(room string) ([]Object, error) {
 	var objects []Object
-	err := walk(s.path(room), func(key string, st fs.FileInfo) {
-		if !strings.HasSuffix(key, ReasonSuffix) && !strings.HasPrefix(st.Name(), leftPrefix) {
-			objects = append(objects, Object{Key: key, Size: st.Size(), Since: st.ModTime()})
+	err := walk(s.path(room), func(file string, st fs.FileInfo) {
+		if !strings.HasSuffix(file, ReasonSuffix) && !strings.HasPrefix(st.Name(), leftPrefix) && st.Mode().IsRegular() {
+			key, sum := parseFile(file)
+			objects = append(objects, Object{Key: key, Size: st.Size(), Since: st.ModTime(), sum: sum})
 		}
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"out_amberflo/plugin"
+	"out_amberflo/plugin/bucket"
 )
 
 // bin/rulescheck parses and evaluates both files; here it is what they ask for.
@@ -40,6 +41,24 @@ func TestEachAlertHasItsPlaceInTheOperationsPage(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^ +- alert: (\w+)$`).FindAllStringSubmatch(string(read(t, root, "conf/alerts.yml")), -1) {
 		if !strings.Contains(page, "| `"+m[1]+"` |") {
 			t.Errorf("docs/operations.md has no row for %s", m[1])
+		}
+	}
+}
+
+func TestEachKindThatNeedsSomebodyRaisesItsAlert(t *testing.T) {
+	text := string(read(t, root, "conf/alerts.yml"))
+	m := regexp.MustCompile(`alert: AmberfloUploadsNeedYou\n(?:.*\n)*?.*kind=~"([^"]*)"`).FindStringSubmatch(text)
+	if m == nil {
+		t.Fatal("conf/alerts.yml has no AmberfloUploadsNeedYou by kind")
+	}
+	asks := strings.Split(m[1], "|")
+	page := string(read(t, root, "docs/operations.md"))
+	for k := bucket.Refused; k < bucket.Canceled; k++ {
+		if k.NeedsYou() != slices.Contains(asks, k.String()) {
+			t.Errorf("%s needs somebody: %v; in the alert: %v", k, k.NeedsYou(), slices.Contains(asks, k.String()))
+		}
+		if !strings.Contains(page, "`"+k.String()+"`") {
+			t.Errorf("docs/operations.md does not explain the kind %s", k)
 		}
 	}
 }

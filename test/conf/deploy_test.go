@@ -1,12 +1,10 @@
 package conf
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -158,70 +156,6 @@ func (s *site) records() (list []string) {
 		}
 	}
 	return list
-}
-
-type taskDefinition struct {
-	ContainerDefinitions []struct {
-		Name                  string
-		StopTimeout           int
-		FirelensConfiguration struct {
-			Type    string
-			Options map[string]string
-		}
-		LogConfiguration struct {
-			LogDriver string
-			Options   map[string]string
-		}
-	}
-}
-
-// FireLens writes the inputs and outputs itself and includes the file that is named (the ECS developer
-// guide, "Specifying a custom Fluent Bit configuration").
-func TestTheTaskDefinitionMetersWhatTheApplicationLogs(t *testing.T) {
-	fluentBit(t)
-	var task taskDefinition
-	if err := json.Unmarshal(read(t, root, "docker/ecs/task-definition.json"), &task); err != nil {
-		t.Fatal(err)
-	}
-	router, app := task.ContainerDefinitions[0], task.ContainerDefinitions[1]
-	if app.LogConfiguration.LogDriver != "awsfirelens" || router.FirelensConfiguration.Type != "fluentbit" {
-		t.Fatalf("want the application's lines to go to Fluent Bit, got %+v and %+v", app, router)
-	}
-	stop, err := time.ParseDuration(app.LogConfiguration.Options["shutdown_timeout"])
-	if err != nil || stop >= time.Duration(router.StopTimeout)*time.Second {
-		t.Errorf("shutdown_timeout %s, want it below stopTimeout %ds", stop, router.StopTimeout)
-	}
-
-	s := newSite(t)
-	included := filepath.Base(router.FirelensConfiguration.Options["config-file-value"])
-	for _, name := range []string{included, "amberflo-parsers.conf"} {
-		dir := "conf"
-		if name == included {
-			dir = "docker/ecs"
-		}
-		s.adapt(name, string(read(t, root, dir, name)))
-	}
-	var conf strings.Builder
-	fmt.Fprintf(&conf, "[SERVICE]\n    Flush 1\n    Grace 5\n[INPUT]\n    Name tail\n    Path %s\n    Tag app-firelens-0\n    Read_from_Head On\n@INCLUDE %s\n[OUTPUT]\n    Match app-firelens*\n",
-		s.path("input.log"), s.path(included))
-	options := app.LogConfiguration.Options
-	options["store_dir"] = s.path("state/amberflo")
-	for _, key := range []string{"Name", "bucket", "region", "store_dir", "upload_timeout", "shutdown_timeout", "unmatched", "Workers", "Retry_Limit"} {
-		if options[key] == "" {
-			t.Errorf("no option %s", key)
-		}
-		fmt.Fprintf(&conf, "    %s %s\n", key, options[key])
-	}
-	s.adapt("firelens-generated.conf", conf.String())
-	s.write("input.log", string(read(t, "testdata/meter-records.log"))+"ready\n"+`{"level":"info","msg":"ready"}`+"\n")
-	s.viaFluentBit("firelens-generated.conf", 3, nil)
-	want := strings.Split(strings.TrimSpace(string(read(t, "testdata/meter-records.want"))), "\n")
-	if got := s.records(); !slices.Equal(got, want) {
-		t.Errorf("records\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-	if rejected := s.rejected(); len(rejected) != 0 {
-		t.Errorf("rejected %q, want what is no meter record ignored", rejected)
-	}
 }
 
 // docker/compose.yaml: the same services and settings, without containers.

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -15,23 +16,39 @@ import (
 )
 
 // example is a configuration with an input and what must come of it, in testdata: NAME.want, a meter
-// record a line. "(now)" there stands for a time during the test, "(generated)" for a unique id.
+// record a line. "(now)" there stands for a time during the test, "(generated)" for a unique id, "(hash)" for one made of
+// the line.
 type example struct {
-	conf     string
-	tag      string
-	log      string   // for the tail input
-	post     string   // for the http input
-	events   string   // for the host: [seconds, record] lines, instead of log or post
-	want     string   // file of testdata
-	rejected []string // reasons
+	conf       string
+	tag        string
+	log        string   // for the tail input
+	post       string   // for the input at to
+	to         string   // port and path; default: httpInput
+	events     string   // for the host: [time, record] or [[time, metadata], record] lines; default: those of log or post
+	want       string   // file of testdata
+	rejected   []string // reasons
+	unfiltered []string // reasons through the host, which has no filters; default: rejected
 }
 
 var examples = []example{
 	{conf: "fluent-bit.conf", tag: "app.log", log: "fluent-bit.log", want: "fluent-bit.want", rejected: []string{"no_customer"}},
 	{conf: "fluent-bit.yaml", log: "fluent-bit.log", want: "fluent-bit.want", rejected: []string{"no_customer"}},
 	{conf: "meter-records.conf", tag: "app.meters", log: "meter-records.log", want: "meter-records.want"},
-	{conf: "access-log.conf", tag: "api.access", log: "access-log.log", want: "access-log.want", rejected: []string{"no_customer"}},
-	{conf: "nginx.conf", tag: "nginx.access", log: "nginx.log", events: "nginx.events", want: "nginx.want", rejected: []string{"no_customer"}},
+	{conf: "access-log.conf", tag: "api.access", log: "access-log.log", want: "access-log.want", rejected: []string{"no_customer", "no_customer"}}, // CASES A1, A2
+	{conf: "access-log-ids.conf", tag: "api.access", log: "access-log-ids.log", events: "access-log-ids.events", want: "access-log-ids.want",
+		rejected: []string{"bad_time", "no_customer"}},
+	{conf: "alb.conf", tag: "alb.access", log: "alb.log", events: "alb.events", want: "alb.want", rejected: []string{"no_customer"}}, // CASES A3
+	{conf: "aws-api-gateway.conf", tag: "apigw.access", log: "aws-api-gateway.log", want: "aws-api-gateway.want", rejected: []string{"no_customer"}, // CASES A1, A2
+		unfiltered: []string{"no_customer", "no_customer"}},
+	{conf: "envoy.conf", tag: "envoy.access", log: "envoy.log", events: "envoy.events", want: "envoy.want", rejected: []string{"no_customer"}},
+	{conf: "kong.conf", tag: "kong.access", log: "kong.log", want: "kong.want", rejected: []string{"no_customer", "no_customer"}, // CASES A10
+		unfiltered: []string{"no_customer", "no_customer", "no_customer"}},
+	{conf: "llm-gateway.conf", tag: "llm.calls", post: "llm-gateway.json", want: "llm-gateway.want", rejected: []string{"no_customer"}}, // CASES A6
+	{conf: "nginx.conf", tag: "nginx.access", log: "nginx.log", events: "nginx.events", want: "nginx.want", rejected: []string{"no_customer", "bad_time"}},
+	{conf: "opentelemetry.conf", tag: "otlp.logs", post: "opentelemetry.json", to: "4318/v1/logs", events: "opentelemetry.events", want: "opentelemetry.want",
+		rejected: []string{"no_customer"}},
+	{conf: "traefik.conf", tag: "traefik.access", log: "traefik.log", want: "traefik.want", rejected: []string{"no_customer"}, // CASES A1
+		unfiltered: []string{"no_customer", "no_customer"}},
 	{conf: "high-mobility-metering.conf", tag: "vehicle.data", post: "vehicle-data.json", want: "high-mobility-metering.want"},
 }
 
@@ -85,6 +102,9 @@ func TestExamplesThroughTheHost(t *testing.T) {
 			if err != nil {
 				t.Fatalf("host: %v\n%s", err, said)
 			}
+			if e.unfiltered != nil {
+				e.rejected = e.unfiltered
+			}
 			e.check(s, began)
 		})
 	}
@@ -100,7 +120,7 @@ func TestExamplesThroughFluentBit(t *testing.T) {
 			var feed func() error
 			if e.post != "" {
 				body := read(t, "testdata", e.post)
-				feed = func() error { return s.post(body) }
+				feed = func() error { return s.post(cmp.Or(e.to, httpInput), body) }
 			} else {
 				s.write("input.log", string(read(t, "testdata", e.log)))
 			}
@@ -110,15 +130,15 @@ func TestExamplesThroughFluentBit(t *testing.T) {
 	}
 }
 
-// Fluent Bit itself never tells that an option is unknown to an output written in Go; meterctl does.
+// Fluent Bit itself never tells that an option is unknown to an output written in Go, or that records may be lost; meterctl does.
 func TestNoConfigurationHasAnUnknownOption(t *testing.T) {
 	for _, e := range append(slices.Clone(examples), example{conf: "high-mobility-delivery.conf"}) {
-		cmd := exec.Command(built(t, "bin/meterctl"), "map", "-c", filepath.Join(root, "conf", e.conf))
+		cmd := exec.Command(built(t, "bin/meterctl"), "check-config", "-c", filepath.Join(root, "conf", e.conf))
 		cmd.Env = append(os.Environ(), "AMBERFLO_BUCKET=183-amberflo", "AMBERFLO_REGION=us-west-2", "AMBERFLO_STORE_DIR=/spool",
-			"HIGH_MOBILITY_APP_ID="+appID)
+			"AMBERFLO_LOG_PATH=/log", "FLUENT_BIT_STATE_DIR=/state", "HIGH_MOBILITY_APP_ID="+appID)
 		said, err := cmd.CombinedOutput()
-		if err != nil || strings.Contains(string(said), "warning") {
-			t.Errorf("meterctl map -c conf/%s: %v\n%s", e.conf, err, said)
+		if err != nil {
+			t.Errorf("meterctl check-config -c conf/%s: %v\n%s", e.conf, err, said)
 		}
 	}
 }
@@ -130,11 +150,15 @@ func (e example) chunk(t *testing.T) (chunk []byte) {
 	case e.events != "":
 		for line := range strings.Lines(string(read(t, "testdata", e.events))) {
 			pair := decode(t, []byte(line)).([]any)
-			seconds, err := pair[0].(json.Number).Int64()
+			header, ok := pair[0].([]any)
+			if !ok {
+				header = []any{pair[0], map[string]any{}}
+			}
+			since, err := time.ParseDuration(header[0].(json.Number).String() + "s")
 			if err != nil {
 				t.Fatal(err)
 			}
-			chunk = appendEvent(chunk, time.Unix(seconds, 0), pair[1])
+			chunk = appendEventWith(chunk, time.Unix(0, int64(since)), header[1], pair[1])
 		}
 	case e.post != "":
 		for _, record := range decode(t, read(t, "testdata", e.post)).([]any) {
@@ -142,7 +166,11 @@ func (e example) chunk(t *testing.T) (chunk []byte) {
 		}
 	default:
 		for line := range strings.Lines(string(read(t, "testdata", e.log))) {
-			chunk = appendEvent(chunk, time.Now(), decode(t, []byte(line)))
+			var record any = map[string]any{"log": strings.TrimSuffix(line, "\n")}
+			if json.Valid([]byte(line)) {
+				record = decode(t, []byte(line))
+			}
+			chunk = appendEvent(chunk, time.Now(), record)
 		}
 	}
 	return chunk
@@ -159,6 +187,7 @@ func (e example) wanted(t *testing.T) (records []map[string]any) {
 var (
 	ingestKey   = regexp.MustCompile(`^ingest/amberdata/\d\d-\d\d-\d{4}/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.gz$`)
 	generatedID = regexp.MustCompile(`^([0-9a-f-]{36})-\d+$`)
+	hashID      = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )
 
 func (e example) check(s *site, began time.Time) {
@@ -177,6 +206,8 @@ func (e example) check(s *site, began time.Time) {
 			if id, ok := r["uniqueId"].(string); ok {
 				if g := generatedID.FindStringSubmatch(id); g != nil && g[1] == m[1] {
 					r["uniqueId"] = "(generated)"
+				} else if hashID.MatchString(id) {
+					r["uniqueId"] = "(hash)"
 				}
 			}
 			if n, ok := r["meterTimeInMillis"].(json.Number); ok {

@@ -20,9 +20,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/tinylib/msgp/msgp"
 
 	"out_amberflo/plugin/spool"
+	"out_amberflo/test/amberflo"
 	"out_amberflo/test/fluentbit"
 	"out_amberflo/test/s3server"
 )
@@ -73,7 +75,7 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, server: server, dir: t.TempDir(), ports: map[string]string{"2020": freePort(t), "9880": freePort(t)}}
+	s := &site{t: t, server: server, dir: t.TempDir(), ports: map[string]string{"2020": freePort(t), "4318": freePort(t), "9880": freePort(t)}}
 	t.Cleanup(func() {
 		if err := server.Stop(); err != nil {
 			t.Error(err)
@@ -248,9 +250,15 @@ func (s *site) viaHost(conf, tag string, chunks ...[]byte) (said string, err err
 	return out.String(), err
 }
 
-// post sends a body to the http input.
-func (s *site) post(body []byte) error {
-	resp, err := http.Post("http://127.0.0.1:"+s.ports["9880"]+"/", "application/json", bytes.NewReader(body))
+// httpInput is where the http input of an example listens.
+const httpInput = "9880/"
+
+// post sends JSON to an input, given its port in the configuration and the path.
+func (s *site) post(to string, body []byte) error { return s.postAs("application/json", to, body) }
+
+func (s *site) postAs(contentType, to string, body []byte) error {
+	port, path, _ := strings.Cut(to, "/")
+	resp, err := http.Post("http://127.0.0.1:"+s.ports[port]+"/"+path, contentType, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -307,13 +315,29 @@ func (s *site) objects() (list []object) {
 	return list
 }
 
+// bill is what Amberflo makes of the objects, by customer, meter and these dimensions.
+func (s *site) bill(dimensions ...string) amberflo.Bill {
+	s.t.Helper()
+	standin := amberflo.New(amberflo.Options{
+		Endpoint: s.server.Endpoint, Region: s.server.Region, Bucket: s.server.Bucket, Prefix: "ingest/", Dimensions: dimensions,
+		Credentials: credentials.NewStaticCredentialsProvider(s.server.Owner.AccessKey, s.server.Owner.SecretKey, ""),
+	})
+	if _, err := standin.Read(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	return standin.Bill()
+}
+
 // appendEvent encodes an event as Fluent Bit does: [[time, metadata], record].
 func appendEvent(b []byte, at time.Time, record any) []byte {
+	return appendEventWith(b, at, map[string]any{}, record)
+}
+
+func appendEventWith(b []byte, at time.Time, metadata, record any) []byte {
 	b = append(b, 0x92, 0x92, 0xd7, 0x00)
 	b = append(b, byte(at.Unix()>>24), byte(at.Unix()>>16), byte(at.Unix()>>8), byte(at.Unix()))
 	b = append(b, byte(at.Nanosecond()>>24), byte(at.Nanosecond()>>16), byte(at.Nanosecond()>>8), byte(at.Nanosecond()))
-	b = append(b, 0x80)
-	return appendValue(b, record)
+	return appendValue(appendValue(b, metadata), record)
 }
 
 // appendValue encodes what json.Decoder.UseNumber gives.

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
-
 	"out_amberflo/test/amberflo"
 	"out_amberflo/test/fault"
 )
@@ -76,7 +74,7 @@ func TestAVehicleMessageThatIsDeliveredTwiceIsBilledOnce(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := s.post(body); err != nil {
+				if err := s.post(httpInput, body); err != nil {
 					return err
 				}
 				parts = parts[1:]
@@ -90,15 +88,7 @@ func TestAVehicleMessageThatIsDeliveredTwiceIsBilledOnce(t *testing.T) {
 func checkBilledOnce(s *site, messages int, want []amberflo.Line) {
 	t := s.t
 	t.Helper()
-	standin := amberflo.New(amberflo.Options{
-		Endpoint: s.server.Endpoint, Region: s.server.Region, Bucket: s.server.Bucket, Dimensions: []string{"vin", "capability", "property"},
-		Credentials: credentials.NewStaticCredentialsProvider(s.server.Owner.AccessKey, s.server.Owner.SecretKey, ""),
-		Prefix:      "ingest/",
-	})
-	if _, err := standin.Read(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	bill := standin.Bill()
+	bill := s.bill("vin", "capability", "property")
 	for _, diff := range amberflo.Diff(want, bill.Lines) {
 		t.Errorf("bill: %s", diff)
 	}

@@ -64,7 +64,7 @@ func TestVehicleDataIsDeliveredAsDocumented(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := s.post(body); err != nil {
+				if err := s.post(httpInput, body); err != nil {
 					return err
 				}
 				parts = parts[1:]

@@ -38,7 +38,7 @@ func TestMemoryStaysFlatWithTenGigabytesWaiting(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range objects {
-			name := filepath.Join(outbox, fmt.Sprintf("%08x-0000-7000-8000-000000000000.gz", i))
+			name := filepath.Join(outbox, fmt.Sprintf("%032x=%08x-0000-7000-8000-000000000000.gz", 0, i)) // as spool names them
 			if err := os.WriteFile(name, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -177,10 +177,14 @@ func (b *bench) launch(in input, stay bool, sections []string) *process {
 	return b.execute(name("log"), nil, b.fluentBit, "-e", b.plugin, "-c", b.write(name("conf"), []byte(conf)))
 }
 
-// spool lists the files below a folder of store_dir, with their content.
+// spool lists the files below a folder of store_dir, objects by their key, with their content.
 func (b *bench) spool(folder string) map[string]string {
 	b.Helper()
-	return b.files(b.path("spool", folder))
+	found := map[string]string{}
+	for path, content := range b.files(b.path("spool", folder)) {
+		found[spool.File{Room: folder, Path: folder + "/" + path}.Key()] = content
+	}
+	return found
 }
 
 func (b *bench) files(dir string) map[string]string {

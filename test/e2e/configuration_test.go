@@ -124,6 +124,16 @@ func TestAStoreDirThatCannotBeUsedIsAClearErrorAtStart(t *testing.T) {
 			}
 			return b.path("closed"), []string{"store_dir: want a directory that can be written", "permission denied"}
 		}},
+		{"writable by others", func(b *bench) (string, []string) {
+			if err := os.Mkdir(b.path("shared"), 0o700); err != nil {
+				b.Fatal(err)
+			}
+			if err := os.Chmod(b.path("shared"), 0o777); err != nil { // whatever the umask is
+				b.Fatal(err)
+			}
+			return b.path("shared"), []string{"store_dir: want a directory that only Fluent Bit's user", "got " + b.path("shared") + " with the mode 0777",
+				"chmod -R go-w", "or set another store_dir"}
+		}},
 		{"held by another process", func(b *bench) (string, []string) {
 			p := b.start(input{}, b.section("store_dir "+b.path("held")))
 			p.await("started", "bucket=")

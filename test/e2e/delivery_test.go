@@ -67,7 +67,7 @@ func TestAnObjectHoldsTheEventsByteForByte(t *testing.T) {
 			s.want.millis = at.UnixMilli()
 			want = append(want, s.want)
 		}
-		b.run(logged(chunks...), b.section("customer_id $tenant", "meter_api_name $api", "meter_value $bytes", "dimensions method, status, source=edge"))
+		b.run(logged(chunks...), b.section("customer_id $tenant", "meter_api_name $api", "meter_value $bytes", "negative_values accept", "dimensions method, status, source=edge"))
 
 		key, content := b.one(b.objects())
 		id := b.idOf(key)

@@ -26,6 +26,8 @@ func TestAFailureThatPassesIsOneObjectQuietlyLogged(t *testing.T) {
 		{"a reset at the begin", fault.ResetBefore, []string{"kind=unreachable"}},
 		{"a reset in the middle", fault.ResetMiddle, []string{"kind=unreachable"}},
 		{"an answer that is lost behind the write", fault.LostAnswer, []string{"kind=unreachable"}},
+		{"a gateway that stores a part", fault.Truncate, []string{"kind=unproven", "is not the MD5 of what was sent", "check endpoint, http://127.0.0.1:"}},
+		{"an application that says that all is well", fault.Lie, []string{"kind=unproven", "a weak one", "check endpoint, http://127.0.0.1:"}},
 		{"403 for a while", fault.AccessDenied, []string{"kind=denied", "AccessDenied (403)", "grant s3:PutObject, s3:PutObjectAcl on arn:aws:s3:::183-amberflo/ingest/*"}},
 		{"an expired token", fault.ExpiredToken, []string{"kind=credentials", "ExpiredToken (400)", "renew the credentials"}},
 		{"a clock that is off", fault.TimeTooSkewed, []string{"kind=clock_skew", "RequestTimeTooSkewed (403)", "this machine's clock is 20 min slow"}},

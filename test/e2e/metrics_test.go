@@ -69,7 +69,7 @@ func TestTheCountersSayWhatTheBucketHolds(t *testing.T) {
 	proxy := b.behind(fault.Options{Rate: 1, Modes: []fault.Mode{fault.Unavailable}})
 	url := b.metricsServer()
 	in, truth := accessLog(t, accesslog.Options{Lines: 3000, Seed: 21, Bad: 0.1, Odd: 0.1}, accesslog.Chunks{Records: 100})
-	p := b.start(in, b.section(append(accessMapping, "startup_check off", "max_records 500", "upload_timeout 300ms", "failure_reports_window 1h", "store_dir_limit_size 100M")...))
+	p := b.start(in, b.section(append(accessMapping, "startup_check off", "max_records 500", "upload_timeout 3s", "failure_reports_window 1h", "store_dir_limit_size 100M")...))
 
 	// While nothing arrives: all waits, the tries are counted.
 	waiting := b.untilCounted(url, map[string]float64{

@@ -91,8 +91,8 @@ func TestAnObjectIsSealedByAge(t *testing.T) {
 	both(t, func(t *testing.T, b *bench) {
 		p := b.start(counted(20, 10), b.section("upload_timeout 500ms"))
 		b.untilBilled(20)
+		p.stop() // what is in the bucket may not be out of the outbox yet
 		b.wantDelivered()
-		p.stop()
 		b.wantCounted(20)
 	})
 }

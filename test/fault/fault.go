@@ -4,6 +4,7 @@ package fault
 
 import (
 	"context"
+	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -241,6 +242,16 @@ func (p *Proxy) serve(w *answer, r *http.Request, mode Mode) bool {
 			reset(w.ResponseWriter)
 		}
 		return forwarded
+	case Truncate:
+		sum := md5.New()
+		io.CopyN(sum, r.Body, r.ContentLength/2)
+		w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sum.Sum(nil)))
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusOK)
+	case Lie:
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("ETag", `W/"2-x"`)
+		w.WriteHeader(http.StatusOK)
 	case Hang:
 		// The server notices that the client is gone only once the body has been read.
 		io.Copy(io.Discard, r.Body)

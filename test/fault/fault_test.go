@@ -109,6 +109,8 @@ func TestEachMode(t *testing.T) {
 		{"no bucket before the body is sent", fault.NoSuchBucket, 404, "NoSuchBucket", false, 0},
 		{"reset before the body", fault.ResetBefore, 0, "", false, 0},
 		{"reset in the middle of the body", fault.ResetMiddle, 0, "", false, 6},
+		{"a part taken for all", fault.Truncate, 200, "", false, 6},
+		{"an answer without anything stored", fault.Lie, 200, "", false, 12},
 		{"stored and the answer lost", fault.LostAnswer, 0, "", true, 12},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

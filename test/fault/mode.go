@@ -30,16 +30,18 @@ const (
 	ResetBefore Mode = "reset"      // connection reset before the body is read
 	ResetMiddle Mode = "reset-body" // connection reset after half of the body
 	LostAnswer  Mode = "lost"       // forwarded, then connection reset
+	Truncate    Mode = "truncate"   // half of the body read, not forwarded, and 200 with the ETag of that
+	Lie         Mode = "lie"        // body read, not forwarded, and 200 with an ETag of nothing in particular
 	Hang        Mode = "hang"       // body read, not forwarded, no answer until the client goes
 	SlowBody    Mode = "slow"       // forwarded, the body in small pieces
 )
 
 // Faults are all modes that pass by themselves and end at once.
-var Faults = []Mode{InternalError, SlowDown, TooManyRequests, ResetBefore, ResetMiddle, LostAnswer}
+var Faults = []Mode{InternalError, SlowDown, TooManyRequests, ResetBefore, ResetMiddle, LostAnswer, Truncate, Lie}
 
 // Modes are all modes there are.
 var Modes = []Mode{Pass, InternalError, Unavailable, SlowDown, TooManyRequests, AccessDenied, ExpiredToken, TimeTooSkewed,
-	WrongRegion, NoSuchBucket, ResetBefore, ResetMiddle, LostAnswer, Hang, SlowBody}
+	WrongRegion, NoSuchBucket, ResetBefore, ResetMiddle, LostAnswer, Truncate, Lie, Hang, SlowBody}
 
 // ParseModes reads a comma-separated list of modes; the empty text is no modes.
 func ParseModes(text string) ([]Mode, error) {

@@ -1,4 +1,4 @@
-package main
+package pipeline
 
 import (
 	"fmt"
@@ -26,10 +26,10 @@ func write(t *testing.T, files map[string]string) string {
 }
 
 // shown is an output as one text: its line, then its keys and values.
-func shown(s *section) string {
-	lines := []string{filepath.Base(s.file)}
-	for _, p := range s.properties {
-		lines = append(lines, p.key+"="+p.value)
+func shown(s *Section) string {
+	lines := []string{filepath.Base(s.File)}
+	for _, p := range s.Properties {
+		lines = append(lines, p.Key+"="+p.Value)
 	}
 	return strings.Join(lines, "|")
 }
@@ -100,12 +100,12 @@ func TestOutputsAreReadAsFluentBitReadsThem(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := write(t, test.files)
 			main, _ := filepath.Glob(filepath.Join(dir, "main.*"))
-			c, err := readConfiguration(main[0])
+			c, err := Read(main[0])
 			if err != nil {
 				t.Fatal(err)
 			}
 			var got []string
-			for _, s := range c.outputs {
+			for _, s := range c.Mine() {
 				got = append(got, shown(s))
 			}
 			if !slices.Equal(got, test.want) {
@@ -122,11 +122,11 @@ func TestAVariableMayStandForAFile(t *testing.T) {
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := readConfiguration(conf)
+	c, err := Read(conf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.outputs[0].get("customer_id"); got != "$tenant" {
+	if got := c.Mine()[0].Get("customer_id"); got != "$tenant" {
 		t.Errorf("got %q, want $tenant", got)
 	}
 }
@@ -144,7 +144,7 @@ func TestAMistakeInAConfigurationIsNamedWithItsPlace(t *testing.T) {
 		"a tab among blanks":               {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n\tMatch *\n"}, "main.conf:3: want the indentation"},
 		"a deeper indentation":             {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n       Match *\n"}, "main.conf:3: want the indentation"},
 		"an open header":                   {map[string]string{"main.conf": "[OUTPUT\n"}, "main.conf:1: want [SECTION]"},
-		"an unknown command":               {map[string]string{"main.conf": "@FOO bar\n"}, "main.conf:1: want @SET"},
+		"a command without a space":        {map[string]string{"main.conf": "@FOO\n"}, "main.conf:1: want @SET"},
 		"an output without a name":         {map[string]string{"main.conf": "[OUTPUT]\n    Match *\n"}, "main.conf:1: want an output with a name"},
 		"a variable that is not closed":    {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n    bucket ${A\n"}, "main.conf:3: bucket: want ${NAME}"},
 		"a pattern that matches nothing":   {map[string]string{"main.conf": "\n@INCLUDE x*.conf\n"}, "main.conf:2: want a file"},
@@ -153,14 +153,14 @@ func TestAMistakeInAConfigurationIsNamedWithItsPlace(t *testing.T) {
 		"a mistake in an included file":    {map[string]string{"main.conf": "@INCLUDE a.conf\n", "a.conf": "[X\n"}, "a.conf:1: want [SECTION]"},
 		"YAML: no YAML":                    {map[string]string{"main.yaml": "a: [\n"}, "main.yaml: yaml:"},
 		"YAML: outputs that are no list":   {map[string]string{"main.yaml": "pipeline:\n  outputs:\n    name: amberflo\n"}, "main.yaml:3: want a list of outputs, got a map"},
-		"YAML: an alias":                   {map[string]string{"main.yaml": "x: &a 1\npipeline:\n  outputs:\n    - name: amberflo\n      meter_value: *a\n"}, "main.yaml:5: want a text, got an alias"},
+		"YAML: an alias":                   {map[string]string{"main.yaml": "x: {a: &a 1}\npipeline:\n  outputs:\n    - name: amberflo\n      meter_value: *a\n"}, "main.yaml:5: want a text, got an alias"},
 		"YAML: a list where a map belongs": {map[string]string{"main.yaml": "- a\n"}, "main.yaml:1: want a map, got a list"},
 		"YAML: a file that is not there":   {map[string]string{"main.yaml": "includes:\n  - x.yaml\n"}, "included at"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := write(t, test.files)
 			main, _ := filepath.Glob(filepath.Join(dir, "main.*"))
-			if _, err := readConfiguration(main[0]); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := Read(main[0]); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q in it", err, test.want)
 			}
 		})
@@ -183,58 +183,19 @@ func TestAnOutputIsChosenByNumberNameOrAlias(t *testing.T) {
 		{"two.conf", "2", "", `got "2"`},
 		{"none.conf", "", "", "want a configuration with an output whose name is amberflo"},
 	} {
-		c, err := readConfiguration(filepath.Join(dir, test.file))
+		c, err := Read(filepath.Join(dir, test.file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := c.output(test.choice)
+		s, err := c.Choose(test.choice)
 		switch {
 		case test.wantErr != "":
 			if err == nil || !strings.Contains(err.Error(), test.wantErr) {
 				t.Errorf("%s, %q: got %v, want %q in it", test.file, test.choice, err, test.wantErr)
 			}
-		case err != nil || s.name != test.want:
+		case err != nil || s.ID != test.want:
 			t.Errorf("%s, %q: got %v, %v, want %s", test.file, test.choice, s, err, test.want)
 		}
-	}
-}
-
-func TestWhatFluentBitPassesOverInSilenceIsTold(t *testing.T) {
-	const ok = "[OUTPUT]\n Name amberflo\n Match *\n Retry_Limit no_limits\n Workers 1\n net.keepalive on\n tls.verify off\n storage.total_limit_size 5G\n"
-	for name, test := range map[string]struct {
-		conf, want string
-	}{
-		"nothing of what is known":          {ok + " dimensions a\n store_dir /x\n", ""},
-		"a key with a letter too few":       {ok + " dimension a\n", "main.conf:9: dimension: not an option of amberflo; did you mean dimensions?"},
-		"a key of the s3 output":            {ok + " use_put_object on\n", "main.conf:9: use_put_object: not an option of amberflo ("},
-		"a key that stands twice":           {ok + " customer_id $a\n customer_id $b\n", "main.conf:10: customer_id: it stands in line 9 already"},
-		"a comment behind a value":          {ok + " customer_id $a # b\n", "main.conf:9: customer_id: the value goes on to the end"},
-		"a variable that is not set":        {ok + " profile ${AMBERFLO_TEST_UNSET}\n", "main.conf:9: profile: variable ${AMBERFLO_TEST_UNSET} is not set"},
-		"a limit of the retries":            {"[OUTPUT]\n Name amberflo\n Retry_Limit 5\n", `main.conf:1: retry_limit: want no_limits, got "5"`},
-		"a YAML list":                       {"yaml: pipeline:\n  outputs:\n    - {name: amberflo, retry_limit: no_limits, dimensions: [a, b]}\n", "main.yaml:3: dimensions: a list, of which"},
-		"a YAML map":                        {"yaml: pipeline:\n  outputs:\n    - {name: amberflo, retry_limit: no_limits, dimensions: {a: b}}\n", "main.yaml:3: dimensions: a map, of which"},
-		"an option of the delivery":         {ok + " compression zip\n", "main.conf:9: compression: want gzip or none"},
-		"a bucket that is missing":          {ok, "main.conf:1: bucket: want the name of the bucket"},
-		"no region, which may be set there": {ok + " bucket x\n", ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			file := "main.conf"
-			conf, yaml := strings.CutPrefix(test.conf, "yaml: ")
-			if yaml {
-				file = "main.yaml"
-			}
-			dir := write(t, map[string]string{file: conf})
-			var notes strings.Builder
-			_, _, _ = load(filepath.Join(dir, file), "", nil, &notes) // warns even where the mapping is wrong
-			if !strings.Contains(strings.ReplaceAll(notes.String(), dir+"/", ""), test.want) {
-				t.Errorf("got %q, want %q in it", notes.String(), test.want)
-			}
-			for line := range strings.Lines(notes.String()) {
-				if test.want == "" && !strings.Contains(line, ": bucket: ") {
-					t.Errorf("want no warning, got %q", line)
-				}
-			}
-		})
 	}
 }
 
@@ -249,22 +210,22 @@ func TestIncludesAreFoundAsFluentBitFindsThem(t *testing.T) {
 	if err := os.Symlink("real/main.conf", link); err != nil {
 		t.Fatal(err)
 	}
-	c, err := readConfiguration(link)
+	c, err := Read(link)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.outputs) != 1 || c.outputs[0].get("alias") != "a" {
-		t.Errorf("got %d outputs, the first with alias %q", len(c.outputs), c.outputs[0].get("alias"))
+	if len(c.Mine()) != 1 || c.Mine()[0].Get("alias") != "a" {
+		t.Errorf("got %d outputs, the first with alias %q", len(c.Mine()), c.Mine()[0].Get("alias"))
 	}
 }
 
 func TestOfAKeyThatStandsTwiceTheOneCountsThatFluentBitTakes(t *testing.T) {
-	dir := write(t, map[string]string{"c.conf": "[OUTPUTS]\n Name amberflo\n alias one\n alias two\n customer_id $a\n customer_id $b\n"})
-	c, err := readConfiguration(filepath.Join(dir, "c.conf"))
-	if err != nil || len(c.outputs) != 1 {
+	dir := write(t, map[string]string{"c.conf": "[OUTPUTS]\n Name amberflo\n Name null\n alias one\n alias two\n customer_id $a\n customer_id $b\n"})
+	c, err := Read(filepath.Join(dir, "c.conf"))
+	if err != nil || len(c.Mine()) != 1 {
 		t.Fatalf("got %v, want one output", err)
 	}
-	if s := c.outputs[0]; s.get("alias") != "two" || s.get("customer_id") != "$a" {
-		t.Errorf("alias %q, customer_id %q", s.get("alias"), s.get("customer_id"))
+	if s := c.Mine()[0]; s.Get("alias") != "two" || s.Get("customer_id") != "$a" {
+		t.Errorf("alias %q, customer_id %q", s.Get("alias"), s.Get("customer_id"))
 	}
 }

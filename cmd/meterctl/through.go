@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"out_amberflo/cmd/meterctl/pipeline"
+	"out_amberflo/plugin/meter"
+)
+
+// How long Fluent Bit may take to start, how long no record comes before it has read all, and how long it may take in all.
+// Lines of a multiline parser are held back for four seconds.
+const (
+	startWithin = 30 * time.Second
+	quietFor    = 2 * time.Second
+	quietLong   = 7 * time.Second
+	endWithin   = 2 * time.Minute
+)
+
+// through runs the sample through the pipeline in Fluent Bit itself, and maps what the output would have got.
+func (r *mapRun) through(p *pipeline.Pipeline, section *pipeline.Section, flags *mapFlags, in io.Reader) error {
+	if r.sampler.input == nil {
+		return errors.New("-through-fluent-bit: want an input whose records reach the output, got none")
+	}
+	sample, err := io.ReadAll(in)
+	if err != nil || len(bytes.TrimSpace(sample)) == 0 {
+		return err
+	}
+	chunks, err := replay(p, pipeline.Replay{Input: r.sampler.input, Output: section, Tag: flags.tag}, sample, r.notes)
+	if err != nil {
+		return err
+	}
+	for _, tag := range slices.Sorted(maps.Keys(chunks)) {
+		_, err := r.each(tag, chunks[tag], func(n int, refusal *meter.Refusal) error {
+			return r.write(fmt.Sprintf("%s, record %d", tag, n), tag, refusal)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// program is the Fluent Bit to run, by its name or path.
+func program() string { return cmp.Or(os.Getenv("FLUENT_BIT"), "fluent-bit") }
+
+// replay gives the chunks that the output would get of a sample, by tag.
+func replay(p *pipeline.Pipeline, how pipeline.Replay, sample []byte, notes io.Writer) (chunks map[string][]byte, err error) {
+	path, err := exec.LookPath(program())
+	if err != nil {
+		return nil, fmt.Errorf("-through-fluent-bit: want a program fluent-bit on the PATH or in FLUENT_BIT, got none: %w", err)
+	}
+	if how.Dir, err = os.MkdirTemp("", "meterctl-"); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(how.Dir)) }()
+	how.Sample = filepath.Join(how.Dir, "sample.log")
+	conf, left, err := p.Write(how)
+	if err != nil {
+		return nil, err
+	}
+	for _, filter := range left {
+		fmt.Fprintf(notes, "the filter %s is left out: it would ask the network\n", filter)
+	}
+	if how.Input.Name != "tail" {
+		fmt.Fprintf(notes, "the sample stands for records of the input %s: one JSON object a line\n", how.Input.Name)
+	}
+	if !bytes.HasSuffix(sample, []byte{'\n'}) {
+		sample = append(sample, '\n') // the tail input waits for the end of a line
+	}
+	file := filepath.Join(how.Dir, "fluent-bit.yaml")
+	if err := errors.Join(os.WriteFile(how.Sample, sample, 0o600), os.WriteFile(file, conf, 0o600)); err != nil {
+		return nil, err
+	}
+	quiet := quietFor
+	if bytes.Contains(conf, []byte("multiline")) {
+		quiet = quietLong
+	}
+	out := filepath.Join(how.Dir, "out")
+	if err := runFluentBit(path, file, out, quiet); err != nil {
+		return nil, err
+	}
+	return readChunks(out)
+}
+
+// readChunks reads what Fluent Bit has left, a file for each tag.
+func readChunks(dir string) (map[string][]byte, error) {
+	chunks := map[string][]byte{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // not one record came
+		case err != nil || d.IsDir():
+			return err
+		}
+		tag, err := filepath.Rel(dir, path)
+		if err == nil {
+			chunks[tag], err = os.ReadFile(path)
+		}
+		return err
+	})
+	return chunks, err
+}
+
+// runFluentBit runs a configuration until nothing has come into dir for a while, and stops it.
+func runFluentBit(path, conf, dir string, quiet time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), endWithin)
+	defer cancel()
+	log := &lockedBuffer{}
+	cmd := exec.CommandContext(ctx, path, "-c", conf)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	started, last, bytes := time.Time{}, time.Now(), int64(-1)
+	for {
+		select {
+		case err := <-ended:
+			return fmt.Errorf("want Fluent Bit to run the pipeline, got its end (%v):\n%s", err, log.errors())
+		case <-time.After(100 * time.Millisecond):
+		}
+		if n := size(dir); n != bytes {
+			bytes, last = n, time.Now()
+		}
+		if started.IsZero() && log.contains("stream processor started") {
+			started, last = time.Now(), time.Now()
+		}
+		if started.IsZero() && time.Since(last) > startWithin || !started.IsZero() && time.Since(last) > quiet {
+			break
+		}
+	}
+	cancel() // as a stop: what is in its hands is written first
+	<-ended
+	if started.IsZero() {
+		return fmt.Errorf("want Fluent Bit to start within %s, got:\n%s", startWithin, log.errors())
+	}
+	return nil
+}
+
+func size(dir string) (n int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			if info, err := d.Info(); err == nil {
+				n += info.Size()
+			}
+		}
+		return nil
+	})
+	return n
+}
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) contains(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.b.Bytes(), []byte(text))
+}
+
+// errors are the lines in which Fluent Bit says what is wrong.
+func (l *lockedBuffer) errors() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var lines []string
+	for line := range strings.Lines(l.b.String()) {
+		if strings.Contains(line, "error") || strings.Contains(line, "warn") {
+			lines = append(lines, "    "+strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,113 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+)
+
+// An attempt at a put ends for want of progress, not for the time that it takes in all: on a slow link, attempts that are
+// bounded in total time are begun again and again, and none ends.
+//
+// Progress is a byte that the other side has acknowledged, or one that came from it. Once all bytes are there, who took them
+// may have to carry them on as slowly: the answer has time for each of them. Tests shorten stallTimeout.
+var stallTimeout = 30 * time.Second
+
+// slowestServer is what a server is waited for, in bytes a second, once it has all of them.
+const slowestServer = 32 << 10
+
+// ErrStalled is in the error of an attempt that was given up because nothing moved any more.
+var ErrStalled = errors.New("nothing moved any more")
+
+// attempt watches one request.
+type attempt struct {
+	size int64
+
+	steps atomic.Int64 // that the request has taken; 0: it has not begun, credentials are being asked for
+	conn  atomic.Pointer[conn]
+	sent  atomic.Bool // the kernel has taken the whole request
+}
+
+// watch gives a context that ends, with ErrStalled as its cause, when a request of that size made with it stalls. The caller
+// has to call done.
+func watch(ctx context.Context, size int64) (watched context.Context, done func()) {
+	a := &attempt{size: size}
+	watched, cancel := context.WithCancelCause(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { a.steps.Add(1) },
+		GotConn: func(info httptrace.GotConnInfo) {
+			a.conn.Store(ours(info.Conn))
+			a.sent.Store(false)
+			a.steps.Add(1)
+		},
+		WroteRequest: func(httptrace.WroteRequestInfo) { a.sent.Store(true); a.steps.Add(1) },
+	}))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		a.run(watched, cancel)
+	}()
+	return watched, func() {
+		cancel(nil)
+		<-ended
+	}
+}
+
+// ours finds the connection below TLS.
+func ours(c net.Conn) *conn {
+	for {
+		switch t := c.(type) {
+		case *conn:
+			return t
+		case interface{ NetConn() net.Conn }:
+			c = t.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+func (a *attempt) run(ctx context.Context, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(max(stallTimeout/30, time.Millisecond))
+	defer tick.Stop()
+	last, since := int64(0), time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		moved, gone := a.moved()
+		if moved != last || moved == 0 {
+			last, since = moved, time.Now()
+			continue
+		}
+		limit := stallTimeout
+		if gone {
+			limit += time.Duration(a.size/slowestServer) * time.Second
+		}
+		if time.Since(since) >= limit {
+			where := "while it was being sent"
+			if gone {
+				where = "after all of it had gone out: no answer"
+			}
+			cancel(fmt.Errorf("%w for %s, %s (%d bytes)", ErrStalled, limit, where, a.size))
+			return
+		}
+	}
+}
+
+// moved is a number that grows with each step and each byte, 0 before the request has begun; gone tells if the other side has
+// all of it.
+func (a *attempt) moved() (n int64, gone bool) {
+	n = a.steps.Load()
+	if c := a.conn.Load(); c != nil {
+		unsent := c.unsent()
+		n += c.written.Load() - unsent + c.read.Load()
+		gone = a.sent.Load() && unsent == 0
+	}
+	return n, gone
+}

@@ -1,0 +1,303 @@
+package bucket
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// cause is one row of the specification of whose fault an answer is: the first row that fits gives kind and hint. A hint may
+// have {words} that stand for what is known of the bucket, see hint.go.
+type cause struct {
+	// The answer. An empty field fits any.
+	status int
+	code   string
+	says   string // in the message, small letters
+	// when is what has to be so besides; nil: nothing.
+	when func(*fault) bool
+
+	kind Kind
+	hint string
+}
+
+// fault is an answer, and what it was an answer to.
+type fault struct {
+	*Error
+	opts   Options
+	region string // that requests are signed for
+	header http.Header
+	text   string // what S3 said, in small letters
+}
+
+func withACL(f *fault) bool    { return f.Op != "list" && f.Op != "get" && f.opts.ACL != "" }
+func withKMSKey(f *fault) bool { return f.opts.KMSKeyID != "" }
+func withExtras(f *fault) bool { return f.extras() != "" }
+func lists(f *fault) bool      { return f.Op == "list" }
+func gets(f *fault) bool       { return f.Op == "get" }
+
+// hasNoCode: the answer has no words of S3; the SDK then makes a code of the status.
+func hasNoCode(f *fault) bool {
+	return f.Code == "" || f.Code == "UnknownError" || f.Code == strings.ReplaceAll(http.StatusText(f.Status), " ", "")
+}
+
+func isBare4xx(f *fault) bool { return f.Status >= 400 && f.Status < 500 && hasNoCode(f) }
+
+// leadsElsewhere: a redirect that is not S3's, which is a 307, or names a region or leads to a host of AWS.
+func leadsElsewhere(f *fault) bool {
+	location, err := url.Parse(f.header.Get("Location"))
+	return f.Status >= 300 && f.Status < 400 && f.Status != 307 && hasNoCode(f) && f.header.Get("X-Amz-Bucket-Region") == "" &&
+		err == nil && location.Host != "" && !isAWS(location.Hostname())
+}
+
+// samePlace: the redirect leads to the region that is set already.
+func samePlace(f *fault) bool {
+	location := f.header.Get("Location")
+	return f.header.Get("X-Amz-Bucket-Region") == f.region || strings.Contains(location, "."+f.region+".") || strings.Contains(location, "-"+f.region+".")
+}
+
+// causes are those of S3's answers, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, and of servers that are
+// like it.
+var causes = []cause{
+	// The clock and the credentials.
+	{code: "RequestTimeTooSkewed", kind: ClockSkew, hint: "{clock}"},
+	{code: "RequestExpired", kind: ClockSkew, hint: "{clock}"},
+	{code: "SignatureDoesNotMatch", kind: Credentials, hint: "the secret key is not the access key's, or something between here and S3 changes requests"},
+	{code: "ExpiredToken", kind: Credentials, hint: renew},
+	{code: "ExpiredTokenException", kind: Credentials, hint: renew},
+	{code: "InvalidToken", kind: Credentials, hint: renew},
+	{code: "TokenRefreshRequired", kind: Credentials, hint: renew},
+	{code: "InvalidAccessKeyId", kind: Credentials, hint: renew},
+	{code: "InvalidClientTokenId", kind: Credentials, hint: renew},
+	{code: "NotSignedUp", kind: Denied, hint: "the account of these credentials is not open for S3"},
+	{code: "AccountProblem", kind: Denied, hint: "AWS has closed something for an account: its owner has to ask AWS"},
+	{code: "AllAccessDisabled", kind: Denied, hint: "AWS has closed something for an account: its owner has to ask AWS"},
+
+	// Throttling.
+	{code: "SlowDown", kind: Throttled}, {code: "Throttling", kind: Throttled}, {code: "ThrottlingException", kind: Throttled},
+	{code: "RequestLimitExceeded", kind: Throttled}, {code: "TooManyRequests", kind: Throttled},
+	{code: "KMS.ThrottlingException", kind: Throttled}, {code: "KMS.RequestLimitExceeded", kind: Throttled},
+	{code: "TooManyRequestsException", kind: Throttled}, {code: "BandwidthLimitExceeded", kind: Throttled},
+	{status: 429, kind: Throttled},
+
+	// Bucket and region.
+	{status: 307, when: samePlace, kind: Unavailable, hint: "nothing to do: the bucket is new, and its name is still on its way through the DNS"},
+	{when: leadsElsewhere, kind: NoBucket, hint: "it redirects to {location}, as S3 does not: check endpoint, and what stands between here and it"},
+	{code: "AuthorizationHeaderMalformed", kind: WrongRegion, hint: "{region}"},
+	{code: "PermanentRedirect", kind: WrongRegion, hint: "{region}"},
+	{code: "TemporaryRedirect", kind: WrongRegion, hint: "{region}"},
+	{code: "IllegalLocationConstraintException", kind: WrongRegion, hint: "{region}"},
+	{code: "IncorrectEndpoint", kind: WrongRegion, hint: "{region}"},
+	{code: "NoSuchBucket", kind: NoBucket, hint: noBucket},
+	{code: "InvalidBucketName", kind: NoBucket, hint: noBucket},
+	{code: "NoSuchKey", kind: Refused},
+
+	// What the configuration asks for is not to be had: no object will fare better.
+	{code: "AccessControlListNotSupported", kind: Denied, hint: "the bucket takes no ACL: set canned_acl none"},
+	{status: 403, says: "blockpublicacls", kind: Denied, hint: "the bucket takes no public ACL: set canned_acl bucket-owner-full-control, or none"},
+	{status: 501, says: "x-amz-acl", kind: Denied, hint: "the server has no ACLs: set canned_acl none"},
+	{status: 501, says: "acl", when: withACL, kind: Denied, hint: "the server has no ACLs: set canned_acl none"},
+	{status: 501, when: withACL, kind: Denied, hint: "the server does not know something that is asked of it: set canned_acl none{extras}"},
+	{status: 501, when: withExtras, kind: Denied, hint: "the server does not know something that is asked of it: leave out{extras}"},
+	{status: 501, kind: Denied, hint: "the server does not know this request: check endpoint, is it S3?"},
+	{code: "InvalidStorageClass", kind: Denied, hint: "change storage_class"},
+	{code: "KMS.KeyUnavailableException", kind: Unavailable}, {code: "KMS.InternalException", kind: Unavailable},
+	{code: "KMS.KMSInternalException", kind: Unavailable}, {code: "KMS.DependencyTimeoutException", kind: Unavailable},
+	{code: "KMS.NotFoundException", when: withKMSKey, kind: Denied, hint: kmsOfOurs},
+	{code: "KMS.DisabledException", when: withKMSKey, kind: Denied, hint: kmsOfOurs},
+	{code: "KMS.KMSInvalidStateException", when: withKMSKey, kind: Denied, hint: kmsOfOurs},
+	{code: "KMS.NotFoundException", kind: Denied, hint: kmsOfTheirs},
+	{code: "KMS.DisabledException", kind: Denied, hint: kmsOfTheirs},
+	{code: "KMS.KMSInvalidStateException", kind: Denied, hint: kmsOfTheirs},
+
+	// Room.
+	{code: "QuotaExceeded", kind: Quota, hint: quota}, {code: "BucketQuotaExceeded", kind: Quota, hint: quota},
+	{code: "XMinioAdminBucketQuotaExceeded", kind: Quota, hint: quota}, {code: "ServiceQuotaExceededException", kind: Quota, hint: quota},
+	{code: "XMinioStorageFull", kind: Quota, hint: quota}, {code: "StorageFull", kind: Quota, hint: quota},
+	{code: "InsufficientCapacity", kind: Quota, hint: quota}, {code: "TotalStorageLimitExceeded", kind: Quota, hint: quota},
+	{status: 507, kind: Quota, hint: quota},
+	{status: 403, says: "quota", kind: Quota, hint: quota},
+	{status: 403, says: "cap exceeded", kind: Quota, hint: quota},
+
+	// Whose policy. S3 says so at the end of its message.
+	{status: 403, says: "service control policy", kind: Denied, hint: "a service control policy of the AWS organisation denies it: ask who runs the organisation, no grant in an account helps"},
+	{status: 403, says: "resource control policy", kind: Denied, hint: "a resource control policy of the bucket owner's AWS organisation denies it: its owner has to ask who runs the organisation"},
+	{status: 403, says: "vpc endpoint policy", kind: Denied, hint: "the policy of the VPC endpoint that requests go through has to allow {grants}"},
+	{status: 403, says: "permissions boundary", kind: Denied, hint: "the permissions boundary of these credentials' user or role has to allow {grants}"},
+	{status: 403, says: "session policy", kind: Denied, hint: "the policy that these credentials' session was begun with has to allow {grants}"},
+	{status: 403, says: "kms:", kind: Denied, hint: "grant kms:GenerateDataKey on {kms}, in the key's own policy too if it belongs to another account; what S3 is granted does not matter here"},
+	{status: 403, says: "explicit deny in a resource-based policy", kind: Denied, hint: "the bucket's policy denies it, and no grant helps: its owner has to say on which condition it does (ACL, encryption, network, TLS){acl}"},
+	{status: 403, says: "explicit deny in an identity-based policy", kind: Denied, hint: "a policy of these credentials' own user or role denies it: take that out"},
+	{status: 403, says: "no resource-based policy allows", kind: Denied, hint: "the bucket's policy, its owner's, has to allow these credentials {grants}{acl}"},
+	{status: 403, says: "no identity-based policy allows", when: puts, kind: Denied, hint: "a policy of these credentials' user or role has to allow {grants}{acl}"},
+
+	// Reading.
+	{status: 403, when: lists, kind: Denied, hint: "grant s3:ListBucket on {container}"},
+	{status: 401, when: lists, kind: Denied, hint: "grant s3:ListBucket on {container}"},
+	{status: 403, when: gets, kind: Denied, hint: "grant s3:GetObject on {objects}"},
+	{status: 401, when: gets, kind: Denied, hint: "grant s3:GetObject on {objects}"},
+
+	// On the way.
+	{status: 407, kind: Proxy, hint: proxyHint},
+	{code: "BadDigest", kind: Unproven, hint: changed}, {code: "InvalidDigest", kind: Unproven, hint: changed},
+	{code: "XAmzContentSHA256Mismatch", kind: Unproven, hint: changed},
+	{code: "RequestTimeout", kind: Unreachable, hint: reach}, {code: "IncompleteBody", kind: Unreachable, hint: reach},
+	{code: "OperationAborted", kind: Unavailable},
+
+	// One object.
+	{status: 413, kind: Refused, hint: tooLarge}, {code: "EntityTooLarge", kind: Refused, hint: tooLarge},
+	{code: "KeyTooLongError", kind: Refused, hint: "shorten s3_key_format for new objects"},
+
+	// By the status alone.
+	{status: 408, kind: Unavailable}, {status: 409, kind: Unavailable}, {status: 425, kind: Unavailable},
+	{status: 401, kind: Denied, hint: "grant {grants}{acl}"},
+	{status: 403, kind: Denied, hint: "grant {grants}{acl}"},
+	{status: 404, kind: NoBucket, hint: noBucket},
+	{status: 405, when: hasNoCode, kind: NoBucket, hint: "check endpoint: what answers there takes no objects"},
+	{when: isBare4xx, kind: Refused, hint: "these are not S3's words: check endpoint (http or https?), and what stands between here and it"},
+}
+
+const (
+	renew       = "renew the credentials: files and roles are read again, environment variables at a restart only"
+	noBucket    = "check bucket and endpoint: there is no bucket {bucket} there"
+	quota       = "no permission is missing: the room in the bucket is used up, and its owner has to make more"
+	kmsOfOurs   = "change ssekms_key_id: {kms} cannot be used"
+	kmsOfTheirs = "the key that the bucket encrypts with cannot be used: its owner has to mend that"
+	changed     = "what arrived is not what was sent, which was checked here: look for what changes requests on the way, such as a proxy"
+	tooLarge    = "it is larger than this server takes: set a smaller total_file_size for new objects, and raise the server's bound for this one, or divide it with meterctl split while Fluent Bit is stopped"
+	proxyHint   = "the proxy of HTTPS_PROXY or HTTP_PROXY does not let it through: give it name and password in that URL, or except {host} with NO_PROXY"
+	reach       = "check that {endpoint} can be reached from here"
+)
+
+func puts(f *fault) bool { return f.Op == "put" || f.Op == "probe" }
+
+func (c *cause) fits(f *fault) bool {
+	return (c.status == 0 || c.status == f.Status) && (c.code == "" || c.code == f.Code) &&
+		(c.says == "" || strings.Contains(f.text, c.says)) && (c.when == nil || c.when(f))
+}
+
+// judge gives kind and hint of an answer.
+func (f *fault) judge() (Kind, string) {
+	for i := range causes {
+		if causes[i].fits(f) {
+			return causes[i].kind, f.fill(causes[i].hint)
+		}
+	}
+	switch {
+	case f.Status >= 500:
+		return Unavailable, ""
+	case f.Status >= 300 && f.Status < 400:
+		return WrongRegion, f.fill("{region}")
+	}
+	return Refused, ""
+}
+
+// explain turns what the SDK returns into an *Error; nil stays nil. ctx is the caller's.
+func (b *Bucket) explain(ctx context.Context, op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &Error{Op: op, Bucket: b.opts.Bucket, Key: key, Endpoint: b.endpoint, Err: err}
+	var (
+		credentials credentialsError
+		answer      *awshttp.ResponseError
+		api         smithy.APIError
+		body        bodyError
+		proof       unproven
+		send        *smithyhttp.RequestSendError
+		proxy       proxyError
+		untrusted   *tls.CertificateVerificationError
+	)
+	f := &fault{Error: e, opts: b.opts, region: b.Region(), header: http.Header{}}
+	// Status and Code are S3's, not those of whoever hands out credentials. When nothing was answered the SDK
+	// makes up a response of status 0.
+	ours := !errors.As(err, &credentials)
+	if ours && errors.As(err, &answer) && answer.Response.StatusCode != 0 {
+		f.header = answer.Response.Header
+		e.Status, e.RequestID = answer.Response.StatusCode, answer.RequestID
+		e.RetryAfter = retryAfter(f.header.Get("Retry-After"))
+	}
+	if ours && errors.As(err, &api) {
+		e.Code, f.text = api.ErrorCode(), strings.ToLower(api.ErrorMessage())
+	}
+	switch {
+	case e.Status == 0 && errors.Is(ctx.Err(), context.Canceled):
+		e.Kind = Canceled
+	case !ours:
+		e.Kind, e.Hint = credentials.judge(ctx, f)
+	case errors.As(err, &body):
+		e.Kind, e.Hint = Unreadable, "check the disk that holds it"
+	case errors.As(err, &proof), errors.Is(err, errNotS3):
+		e.Kind, e.Hint = Unproven, f.fill("check endpoint, {endpoint}, and what stands between here and it, such as a proxy or a gateway")
+	case errors.As(err, &proxy):
+		e.Kind, e.Hint = Proxy, f.fill(proxyHint)
+	case errors.As(err, &untrusted):
+		b.renewTransport(ctx)
+		e.Kind, e.Hint = Unreachable, f.fill("who answers for {endpoint} has a certificate that is not trusted here: set AWS_CA_BUNDLE to a file with its issuer, which is read again after each such failure; or check what stands between")
+	case cutOff(err):
+		e.Kind, _ = f.judge()
+	case e.Status >= 300:
+		e.Kind, e.Hint = f.judge()
+	case e.Status != 0, ctx.Err() != nil, errors.As(err, &send): // of an answer that all is well, the rest did not come
+		e.Kind, e.Hint = Unreachable, f.unreachable()
+	default:
+		e.Kind = Refused
+	}
+	switch e.Kind {
+	case Credentials:
+		b.credentials.forget(0)
+	case Denied: // an operator may have replaced them by now
+		b.credentials.forget(deniedAge)
+	}
+	return e
+}
+
+// renewTransport reads certificates again, which somebody may have replaced.
+func (b *Bucket) renewTransport(ctx context.Context) {
+	b.credentials.forget(0)
+	if cfg, err := b.opts.load(ctx); err == nil {
+		b.wire.transport.Swap(newTransport(cfg)).CloseIdleConnections()
+	}
+}
+
+// statusOf is that of S3's answer, 0 if there was none.
+func statusOf(err error) int {
+	var answer *awshttp.ResponseError
+	if credentials := (credentialsError{}); errors.As(err, &credentials) || !errors.As(err, &answer) {
+		return 0
+	}
+	return answer.Response.StatusCode
+}
+
+// cutOff tells if S3 answered with a status, and the connection broke before the reason had come. That happens where a
+// server closes it with a body unread.
+func cutOff(err error) bool {
+	var read *smithy.DeserializationError
+	var broke *net.OpError
+	return errors.As(err, &read) && (errors.As(read, &broke) || errors.Is(read, io.ErrUnexpectedEOF))
+}
+
+// retryAfter reads seconds or an HTTP date, RFC 9110 section 10.2.3.
+func retryAfter(text string) time.Duration {
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}
+
+type bodyError struct{ error }
+
+func (e bodyError) Unwrap() error { return e.error }

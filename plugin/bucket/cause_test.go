@@ -1,0 +1,162 @@
+package bucket_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"out_amberflo/plugin/bucket"
+)
+
+// TestWhoseFaultAnAnswerIs is the specification in examples: what S3 answers, under which options, and what an operator is told.
+func TestWhoseFaultAnAnswerIs(t *testing.T) {
+	environment(t)
+	var (
+		plain = bucket.Options{ACL: "bucket-owner-full-control"}
+		noACL = bucket.Options{}
+		kms   = bucket.Options{ACL: "bucket-owner-full-control", SSE: "aws:kms", KMSKeyID: "alias/bill"}
+		class = bucket.Options{StorageClass: "STANDARD_IA", Tagging: "a=b"}
+	)
+	who := "User: arn:aws:sts::111111111111:assumed-role/metering/i-0123456789abcdef0 is not authorized to perform: "
+	object := `on resource: "arn:aws:s3:::b/ingest/amberdata/11-28-2026/0199f1b2-7c1e-7b1a-9c55-4a8e7f6f0a11.gz" `
+	for _, tt := range []struct {
+		name          string
+		o             bucket.Options
+		status        int
+		code, message string
+		kind          bucket.Kind
+		hint          string
+	}{
+		{"the put may not", plain, 403, "AccessDenied", "Access Denied", bucket.Denied, "grant s3:PutObject, s3:PutObjectAcl on arn:aws:s3:::b/ingest/*"},
+		{"the put may not, and sends no ACL", noACL, 403, "AccessDenied", "Access Denied", bucket.Denied, "or set canned_acl bucket-owner-full-control"},
+		{"no policy of the role", plain, 403, "AccessDenied", who + "s3:PutObject " + object + "because no identity-based policy allows the s3:PutObject action", bucket.Denied, "a policy of these credentials' user or role has to allow s3:PutObject"},
+		{"no policy of the bucket", plain, 403, "AccessDenied", who + "s3:PutObject " + object + "because no resource-based policy allows the s3:PutObject action", bucket.Denied, "the bucket's policy, its owner's, has to allow"},
+		{"the bucket denies it", plain, 403, "AccessDenied", who + "s3:PutObject " + object + "with an explicit deny in a resource-based policy", bucket.Denied, "no grant helps"},
+		{"the organisation denies it", plain, 403, "AccessDenied", who + "s3:PutObject " + object + "with an explicit deny in a service control policy", bucket.Denied, "who runs the organisation"},
+		{"the VPC endpoint denies it", plain, 403, "AccessDenied", who + "s3:PutObject " + object + "because no VPC endpoint policy allows the s3:PutObject action", bucket.Denied, "the policy of the VPC endpoint"},
+		{"the boundary denies it", plain, 403, "AccessDenied", who + "s3:PutObject " + object + "because no permissions boundary allows the s3:PutObject action", bucket.Denied, "permissions boundary"},
+		{"the key's policy denies it", kms, 403, "AccessDenied", who + "kms:GenerateDataKey on resource: arn:aws:kms:us-west-2:222222222222:key/1a because no resource-based policy allows", bucket.Denied, "grant kms:GenerateDataKey on arn:aws:kms:us-west-2:222222222222:key/1a"},
+		{"the key is not there", kms, 400, "KMS.NotFoundException", "Key does not exist", bucket.Denied, "change ssekms_key_id: the key alias/bill"},
+		{"the bucket's own key is disabled", plain, 400, "KMS.DisabledException", "is disabled", bucket.Denied, "its owner has to mend that"},
+		{"KMS is asked too often", kms, 400, "KMS.ThrottlingException", "Rate exceeded", bucket.Throttled, ""},
+		{"KMS is out of order", kms, 400, "KMS.KeyUnavailableException", "try later", bucket.Unavailable, ""},
+		{"a proxy that wants a length", plain, 411, "", "", bucket.Refused, "these are not S3's words"},
+		{"a quota", plain, 403, "QuotaExceeded", "The bucket quota is exceeded", bucket.Quota, "no permission is missing"},
+		{"a quota in words", plain, 403, "AccessDenied", "Bucket quota exceeded", bucket.Quota, "no permission is missing"},
+		{"a full server", plain, 507, "XMinioStorageFull", "Storage backend has reached its minimum free drive threshold", bucket.Quota, "used up"},
+		{"a server without ACLs", plain, 501, "NotImplemented", "A header you provided implies functionality that is not implemented: x-amz-acl", bucket.Denied, "canned_acl none"},
+		{"a server that does not say what it lacks", plain, 501, "NotImplemented", "A header you provided implies functionality that is not implemented", bucket.Denied, "canned_acl none"},
+		{"a server without what was asked for", class, 501, "NotImplemented", "A header you provided implies functionality that is not implemented", bucket.Denied, "leave out, storage_class, tagging"},
+		{"a server that is none", noACL, 501, "", "", bucket.Denied, "is it S3?"},
+		{"a bucket without ACLs", plain, 400, "AccessControlListNotSupported", "The bucket does not allow ACLs", bucket.Denied, "canned_acl none"},
+		{"a proxy that wants a password", plain, 407, "", "", bucket.Proxy, "the proxy of HTTPS_PROXY or HTTP_PROXY"},
+		{"too large", plain, 413, "", "", bucket.Refused, "meterctl split"},
+		{"too large, in S3's words", plain, 400, "EntityTooLarge", "too large", bucket.Refused, "total_file_size"},
+		{"changed on the way", plain, 400, "BadDigest", "The Content-MD5 you specified did not match what we received", bucket.Unproven, "what changes requests on the way"},
+		{"something that takes no PUT", plain, 405, "", "", bucket.NoBucket, "check endpoint"},
+		{"the https port, spoken to in http", plain, 400, "", "", bucket.Refused, "http or https"},
+		{"a wrong secret", plain, 403, "SignatureDoesNotMatch", "no", bucket.Credentials, "the secret key is not the access key's"},
+		{"an old token", plain, 400, "ExpiredToken", "The provided token has expired.", bucket.Credentials, "renew"},
+		{"too fast", plain, 503, "SlowDown", "Please reduce your request rate.", bucket.Throttled, ""},
+		{"an outage", plain, 500, "InternalError", "We encountered an internal error.", bucket.Unavailable, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			reply := xml(tt.status, tt.code, tt.message)
+			if tt.code == "" {
+				reply = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(tt.status) }
+			}
+			s := newStore(t, reply, (*httptest.Server).Start)
+			tt.o.Endpoint = s.URL
+			e := failure(t, put(open(t, tt.o), t.Context(), "x"))
+			if e.Kind != tt.kind || !strings.Contains(e.Hint, tt.hint) || tt.hint == "" && e.Hint != "" {
+				t.Errorf("got %s %q, want %s %q", e.Kind, e.Hint, tt.kind, tt.hint)
+			}
+			if text := e.Error(); !strings.Contains(text, "endpoint "+s.URL) || strings.Contains(text, "{") {
+				t.Errorf("want the endpoint, and no word in braces: %s", text)
+			}
+			if tail := tt.message[max(0, len(tt.message)-40):]; !strings.Contains(e.Error(), tail) {
+				t.Errorf("want the end of what S3 said, %q, got %s", tail, e)
+			}
+			if !tt.kind.NeedsYou() && tt.hint != "" {
+				t.Errorf("%s passes by itself, and asks for something", tt.kind)
+			}
+		})
+	}
+}
+
+func TestARedirectOfANewBucketPassesByItself(t *testing.T) {
+	environment(t)
+	for name, header := range map[string][]string{
+		"to the region that is set":          {"X-Amz-Bucket-Region", "us-west-2"},
+		"to the bucket's host in the region": {"Location", "https://b.s3.us-west-2.amazonaws.com/ingest/k.gz"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t, xml(307, "TemporaryRedirect", "no", header...), (*httptest.Server).Start)
+			if e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x")); e.Kind != bucket.Unavailable || !strings.Contains(e.Hint, "nothing to do") {
+				t.Errorf("got %s: %v", e.Kind, e)
+			}
+		})
+	}
+}
+
+func TestARedirectSaysWhither(t *testing.T) {
+	environment(t)
+	for _, tt := range []struct {
+		name  string
+		reply http.HandlerFunc
+		kind  bucket.Kind
+		hint  string
+	}{
+		{"to a login", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://login.example.com/sso?token=secret")
+			w.WriteHeader(302)
+		}, bucket.NoBucket, "it redirects to https://login.example.com/sso"},
+		{"to another region, by its host", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://b.s3-eu-west-1.amazonaws.com/")
+			w.WriteHeader(307)
+		}, bucket.WrongRegion, "the bucket is in eu-west-1: set region eu-west-1"},
+	} {
+		s := newStore(t, tt.reply, (*httptest.Server).Start)
+		e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
+		if e.Kind != tt.kind || !strings.Contains(e.Hint, tt.hint) || strings.Contains(e.Error(), "secret") {
+			t.Errorf("%s: got %s: %v", tt.name, e.Kind, e)
+		}
+	}
+}
+
+func TestAHintNamesTheResourceInItsPartition(t *testing.T) {
+	environment(t)
+	s := newStore(t, xml(403, "AccessDenied", "Access Denied"), (*httptest.Server).Start)
+	b, err := bucket.Open(t.Context(), bucket.Options{Bucket: "b", Region: "cn-north-1", Endpoint: s.URL, PathStyle: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if e := failure(t, put(b, t.Context(), "x")); !strings.Contains(e.Hint, "arn:aws-cn:s3:::b/ingest/*") {
+		t.Errorf("got %s", e.Hint)
+	}
+	if e := failure(t, b.List(t.Context(), "f/", nil)); !strings.Contains(e.Hint, "s3:ListBucket on arn:aws-cn:s3:::b") {
+		t.Errorf("got %s", e.Hint)
+	}
+}
+
+func TestWhatIsSaidIsCutInTheMiddleAndOneLine(t *testing.T) {
+	environment(t)
+	message := "User: me " + strings.Repeat("ä", 300) + " with an explicit deny in the policy p"
+	s := newStore(t, xml(403, "AccessDenied", message), (*httptest.Server).Start)
+	e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
+	if text := e.Error(); !strings.Contains(text, "User: me ä") || !strings.Contains(text, "ä with an explicit deny in the policy p") || len(text) > 700 {
+		t.Errorf("got %s", text)
+	}
+	s = newStore(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Amz-Request-Id", "R\x1b[31m")
+		w.WriteHeader(403)
+		fmt.Fprint(w, "<Error><Code>Access\u009bDenied</Code><Message>no\u009b31m\u202e</Message></Error>")
+	}, (*httptest.Server).Start)
+	e = failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
+	if strings.ContainsFunc(e.Error(), func(r rune) bool { return r < ' ' || 0x7f <= r && r < 0xa0 || r == '\u202e' }) {
+		t.Errorf("got %q", e)
+	}
+}

@@ -1,0 +1,108 @@
+package bucket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
+)
+
+// helperTimeout is what a credential_process may take. Tests shorten it.
+var helperTimeout = 30 * time.Second
+
+// helper runs a credential_process. The SDK's own would wait for ever for what such a command has started itself, and leave it
+// running.
+type helper struct {
+	command string
+	chain   *chain
+}
+
+// Retrieve implements [aws.CredentialsProvider].
+func (h *helper) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	ctx, cancel := context.WithTimeout(ctx, helperTimeout)
+	defer cancel()
+	done, err := h.chain.begun(cancel)
+	if err != nil {
+		return aws.Credentials{}, helperError{err: err}
+	}
+	defer done()
+	var said bytes.Buffer
+	run := processcreds.NewCommandBuilderFunc(func(ctx context.Context) (*exec.Cmd, error) {
+		cmd := exec.CommandContext(ctx, "sh", "-c", h.command)
+		cmd.Env, cmd.Stderr = os.Environ(), &limited{to: &said}
+		// A group of its own, so that what it starts ends with it.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		cmd.WaitDelay = time.Second
+		return cmd, nil
+	})
+	found, err := processcreds.NewProviderCommand(run, func(o *processcreds.Options) { o.Timeout = -1 }).Retrieve(ctx)
+	if err == nil {
+		return found, nil
+	}
+	e := helperError{err: err, said: firstWords(said.String())}
+	if ctx.Err() != nil {
+		e.err = fmt.Errorf("it was ended after %s, with all that it had started", helperTimeout)
+	}
+	return aws.Credentials{}, e
+}
+
+// begun notes a helper that stop ends. It has to call done when it has ended.
+func (c *chain) begun(stop func()) (done func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.open.Err(); err != nil {
+		return nil, err
+	}
+	c.helpers.Add(1)
+	forget := context.AfterFunc(c.open, stop)
+	return func() { forget(); c.helpers.Done() }, nil
+}
+
+// close ends the helpers, and waits for that: they are not to outlive the plugin.
+func (c *chain) close() {
+	c.mu.Lock()
+	c.shut()
+	c.mu.Unlock()
+	c.helpers.Wait()
+}
+
+// helperError is what came of a credential_process.
+type helperError struct {
+	err  error
+	said string // on standard error
+}
+
+// Error keeps to itself what the helper printed: that may be the secret.
+func (e helperError) Error() string {
+	text := "credential_process: " + e.err.Error()
+	if process := (*processcreds.ProviderError)(nil); errors.As(e.err, &process) {
+		text = "credential_process: " + process.Err.Error()
+		if strings.HasPrefix(process.Err.Error(), "parse failed") {
+			text = "the output of credential_process is not what the AWS SDK reads"
+			if cause := errors.Unwrap(process.Err); cause != nil {
+				text += ": " + cause.Error()
+			}
+		}
+	}
+	if e.said != "" {
+		text += "; it said: " + e.said
+	}
+	return text
+}
+
+// limited keeps the beginning of what is written.
+type limited struct{ to *bytes.Buffer }
+
+func (l *limited) Write(p []byte) (int, error) {
+	l.to.Write(p[:min(len(p), max(0, 1<<10-l.to.Len()))])
+	return len(p), nil
+}

@@ -1,0 +1,163 @@
+package bucket
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// fill puts what is known into a hint.
+func (f *fault) fill(hint string) string {
+	if !strings.Contains(hint, "{") {
+		return hint
+	}
+	return strings.NewReplacer(
+		"{bucket}", f.opts.Bucket, "{endpoint}", f.Endpoint, "{host}", f.host(),
+		"{container}", f.container(), "{objects}", f.objects(), "{grants}", f.grants(), "{acl}", f.missingACL(),
+		"{extras}", f.extras(), "{kms}", f.kms(), "{clock}", f.clock(), "{region}", f.wrongRegion(), "{location}", withoutQueries(f.header.Get("Location")),
+	).Replace(hint)
+}
+
+func (f *fault) host() string {
+	u, err := url.Parse(f.Endpoint)
+	if err != nil {
+		return f.Endpoint
+	}
+	return u.Hostname()
+}
+
+// arnOf gives the ARN of a bucket or of an access point, and that of the objects in it whose key begins with prefix.
+func arnOf(bucket, region, prefix string) (container, objects string) {
+	if strings.HasPrefix(bucket, "arn:") {
+		return bucket, bucket + "/object/" + prefix + "*"
+	}
+	container = "arn:" + partition(region) + ":s3:::" + bucket
+	return container, container + "/" + prefix + "*"
+}
+
+func (f *fault) container() string {
+	container, _ := arnOf(f.opts.Bucket, f.region, "")
+	return container
+}
+
+// objects are all that have the first part of the key.
+func (f *fault) objects() string {
+	first, _, nested := strings.Cut(f.Key, "/")
+	if first += "/"; !nested {
+		first = ""
+	}
+	_, objects := arnOf(f.opts.Bucket, f.region, first)
+	return objects
+}
+
+func (f *fault) grants() string {
+	if f.Op == "list" {
+		return "s3:ListBucket on " + f.container()
+	}
+	if f.Op == "get" {
+		return "s3:GetObject on " + f.objects()
+	}
+	actions := []string{"s3:PutObject"}
+	if f.opts.ACL != "" {
+		actions = append(actions, "s3:PutObjectAcl")
+	}
+	if f.opts.Tagging != "" {
+		actions = append(actions, "s3:PutObjectTagging")
+	}
+	grants := strings.Join(actions, ", ") + " on " + f.objects()
+	if f.opts.KMSKeyID != "" {
+		grants += ", and kms:GenerateDataKey on the key " + f.opts.KMSKeyID
+	}
+	return grants
+}
+
+func (f *fault) missingACL() string {
+	if f.opts.ACL == "" && (f.Op == "put" || f.Op == "probe") {
+		return ", or set canned_acl bucket-owner-full-control if the bucket's policy demands it"
+	}
+	return ""
+}
+
+// extras are the options besides canned_acl that ask something of a server.
+func (f *fault) extras() (options string) {
+	for _, o := range []struct{ name, value string }{
+		{"storage_class", f.opts.StorageClass}, {"server_side_encryption", f.opts.SSE}, {"tagging", f.opts.Tagging},
+	} {
+		if o.value != "" {
+			options += ", " + o.name
+		}
+	}
+	return options
+}
+
+var kmsKey = regexp.MustCompile(`arn:[a-z-]+:kms:[^\s",]+`)
+
+// kms is the key at fault: that of the message, or the configured one.
+func (f *fault) kms() string {
+	switch named := kmsKey.FindString(f.said()); {
+	case named != "":
+		return named
+	case f.opts.KMSKeyID != "":
+		return "the key " + f.opts.KMSKeyID
+	}
+	return "the key that the bucket encrypts with"
+}
+
+func (f *fault) clock() string {
+	server, err := http.ParseTime(f.header.Get("Date"))
+	if err != nil {
+		return "this machine's clock is off: set it (NTP)"
+	}
+	off, word := time.Since(server), "fast"
+	if off < 0 {
+		off, word = -off, "slow"
+	}
+	return fmt.Sprintf("this machine's clock is %d min %s: set it (NTP); the next try allows for it", off.Round(time.Minute)/time.Minute, word)
+}
+
+// expecting is how AuthorizationHeaderMalformed names the bucket's region; the quotes differ between servers.
+var expecting = regexp.MustCompile(`expecting ['"]([a-z0-9-]+)['"]`)
+
+// inHost is the region in a name of S3's hosts.
+var inHost = regexp.MustCompile(`[./]s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com`)
+
+func (f *fault) wrongRegion() string {
+	region := f.header.Get("X-Amz-Bucket-Region")
+	if m := expecting.FindStringSubmatch(f.said()); m != nil {
+		region = m[1]
+	}
+	if m := inHost.FindStringSubmatch(f.header.Get("Location")); m != nil && region == "" {
+		region = m[1]
+	}
+	if region != "" {
+		return "the bucket is in " + region + ": set region " + region
+	}
+	if location := f.header.Get("Location"); location != "" {
+		return "set region to the bucket's own; it redirects to " + withoutQueries(location)
+	}
+	return "set region to the bucket's own"
+}
+
+func (f *fault) unreachable() string {
+	hint := "check network and DNS, and that bucket and region are right"
+	if f.opts.Endpoint != "" || !strings.Contains(f.Endpoint, ".amazonaws.com") {
+		hint = f.fill(reach)
+		if strings.HasPrefix(f.host(), f.opts.Bucket+".") {
+			hint += " (its name has the bucket's in front: force_path_style on puts that into the path)"
+		}
+	}
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
+		switch v := os.Getenv(name); {
+		case v == "":
+			continue
+		case !isProxy(v):
+			return hint + "; " + name + " is no URL of a proxy"
+		}
+		return hint + "; " + name + " is set: can its proxy be reached, and reach that?"
+	}
+	return hint
+}

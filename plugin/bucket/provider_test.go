@@ -1,0 +1,270 @@
+package bucket_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"out_amberflo/plugin/bucket"
+)
+
+// nobody takes the credentials out of the environment.
+func nobody(t *testing.T) {
+	t.Helper()
+	environment(t)
+	os.Unsetenv("AWS_ACCESS_KEY_ID")
+	os.Unsetenv("AWS_SECRET_ACCESS_KEY")
+}
+
+// process makes a script the credential_process.
+func process(t *testing.T, script string) {
+	t.Helper()
+	nobody(t)
+	file := filepath.Join(t.TempDir(), "helper")
+	if err := os.WriteFile(file, []byte("#!/bin/sh\n"+script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, os.Getenv("AWS_CONFIG_FILE"), "[default]\ncredential_process = "+file+"\n")
+}
+
+// ended waits until a process is gone, or is one that nobody has waited for yet.
+func ended(t *testing.T, pidFile string) {
+	t.Helper()
+	text, err := os.ReadFile(pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	fmt.Sscan(string(text), &pid)
+	for range 500 {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if syscall.Kill(pid, 0) != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("process %d is still there", pid)
+}
+
+func TestAHelperThatHangsIsEndedAndAskedAnew(t *testing.T) {
+	dir := t.TempDir()
+	process(t, `if [ ! -e `+dir+`/asked ]; then
+  touch `+dir+`/asked
+  sleep 1000 & echo $! >`+dir+`/pid
+  echo waiting for somebody >&2
+  wait
+fi
+echo '{"Version":1,"AccessKeyId":"HELPED","SecretAccessKey":"s"}'
+`)
+	bucket.SetHelperTimeout(time.Second)
+	defer bucket.SetHelperTimeout(30 * time.Second)
+	s := newStore(t, nil, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	e := failure(t, put(b, t.Context(), "x"))
+	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "credential_process: it was ended after 1s") || !strings.Contains(e.Error(), "waiting for somebody") {
+		t.Errorf("got %s: %v", e.Kind, e)
+	}
+	ended(t, dir+"/pid")
+	if err := put(b, t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	if got := signer(s.requests()[0]); got != "HELPED" {
+		t.Errorf("signed by %s", got)
+	}
+}
+
+func TestTheHelperOfASourceProfileIsEndedToo(t *testing.T) {
+	dir := t.TempDir()
+	process(t, "sleep 1000 & echo $! >"+dir+"/pid; wait\n")
+	config, err := os.ReadFile(os.Getenv("AWS_CONFIG_FILE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, os.Getenv("AWS_CONFIG_FILE"), strings.Replace(string(config), "[default]", "[profile base]", 1)+
+		"[default]\nrole_arn = arn:aws:iam::123456789012:role/put\nsource_profile = base\n")
+	bucket.SetHelperTimeout(300 * time.Millisecond)
+	defer bucket.SetHelperTimeout(30 * time.Second)
+	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
+	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "credential_process: it was ended after 300ms") {
+		t.Errorf("got %s: %v", e.Kind, e)
+	}
+	ended(t, dir+"/pid")
+}
+
+func TestAHelperDoesNotOutliveThePlugin(t *testing.T) {
+	dir := t.TempDir()
+	process(t, "sleep 1000 & echo $! >"+dir+"/pid.tmp; mv "+dir+"/pid.tmp "+dir+"/pid; wait\n")
+	b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"})
+	done := make(chan error)
+	go func() { done <- put(b, t.Context(), "x") }()
+	for {
+		if _, err := os.Stat(dir + "/pid"); err == nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	b.Close()
+	ended(t, dir+"/pid")
+	if err := <-done; err == nil {
+		t.Error("want an error of the put under way")
+	}
+}
+
+func TestAHelperThatFailsIsQuoted(t *testing.T) {
+	process(t, "echo 'no ticket for'\necho 'ticket has ended, run kinit' >&2\nexit 3\n")
+	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
+	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "exit status 3; it said: ticket has ended, run kinit") || strings.Contains(e.Error(), "no ticket") {
+		t.Errorf("got %s: %v", e.Kind, e)
+	}
+}
+
+func TestAMetadataServiceThatHangsIsAskedAnew(t *testing.T) {
+	nobody(t)
+	bucket.SetLookupTimeout(time.Second)
+	defer bucket.SetLookupTimeout(45 * time.Second)
+	stop := make(chan struct{})
+	asked := make(chan bool, 10)
+	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- true
+		if len(asked) == 1 {
+			<-stop
+			return
+		}
+		fmt.Fprintf(w, `{"AccessKeyId":"AGENT","SecretAccessKey":"s","Token":"t","Expiration":%q}`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	}))
+	defer agent.Close()
+	defer close(stop)
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.URL)
+	s := newStore(t, nil, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.Unreachable || !strings.Contains(e.Error(), "nobody handed out credentials within 1s") {
+		t.Errorf("got %s: %v", e.Kind, e)
+	}
+	if err := put(b, t.Context(), "x"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatAnAgentAnswersIsSaid(t *testing.T) {
+	for _, tt := range []struct {
+		status int
+		words  string
+		kind   bucket.Kind
+	}{
+		{404, "no service account association", bucket.Credentials},
+		{401, "token is for somebody else", bucket.Credentials},
+		{429, "too many", bucket.Throttled},
+		{500, "internal trouble", bucket.Unavailable},
+	} {
+		t.Run(fmt.Sprint(tt.status), func(t *testing.T) {
+			nobody(t)
+			agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, tt.words, tt.status) }))
+			defer agent.Close()
+			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.URL+"/v1/credentials")
+			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
+			host := strings.TrimPrefix(agent.URL, "http://")
+			if e.Kind != tt.kind || !strings.Contains(e.Error(), fmt.Sprintf("%s answered %d: %s", host, tt.status, tt.words)) {
+				t.Errorf("got %s: %v", e.Kind, e)
+			}
+		})
+	}
+}
+
+func TestWebIdentityIsAboutTheTrustPolicyAndAskedInItsRegion(t *testing.T) {
+	for _, tt := range []struct {
+		name, code, message string
+		kind                bucket.Kind
+		hint                string
+	}{
+		{"not trusted", "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity", bucket.Credentials, "the trust policy of arn:aws:iam::1:role/pod"},
+		{"no provider", "InvalidIdentityToken", "No OpenIDConnect provider found in your account for https://oidc.eks", bucket.Credentials, "OIDC provider"},
+		{"too old", "ExpiredTokenException", "Token expired: current date/time 1 must be before the expiration date/time 0", bucket.Credentials, "who renews that file"},
+		{"too fast", "Throttling", "Rate exceeded", bucket.Throttled, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			nobody(t)
+			sts := newStore(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(400)
+				fmt.Fprintf(w, `<ErrorResponse><Error><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>`, tt.code, tt.message)
+			}, (*httptest.Server).Start)
+			token := filepath.Join(t.TempDir(), "token")
+			write(t, token, "jwt")
+			t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", token)
+			t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/pod")
+			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1", STSEndpoint: sts.URL}), t.Context(), "x"))
+			if e.Kind != tt.kind || !strings.Contains(e.Hint, tt.hint) || strings.Contains(e.Hint, "AWS_ACCESS_KEY_ID") {
+				t.Errorf("got %s: %v", e.Kind, e)
+			}
+		})
+	}
+}
+
+// A pod's STS is in the region of the pod, which AWS_REGION names, and not in that of the bucket.
+func TestSTSHasARegionOfItsOwn(t *testing.T) {
+	for name, tt := range map[string]struct{ env, endpoint, want string }{
+		"that of the environment":     {"eu-central-1", "", "eu-central-1"},
+		"the bucket's if none is set": {"", "", "us-west-2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			environment(t)
+			t.Setenv("AWS_REGION", tt.env)
+			sts := newStore(t, func(w http.ResponseWriter, _ *http.Request) { assumed(w, "ROLE", time.Hour) }, (*httptest.Server).Start)
+			s := newStore(t, nil, (*httptest.Server).Start)
+			t.Setenv("AWS_ENDPOINT_URL_STS", sts.URL)
+			if err := put(open(t, bucket.Options{Endpoint: s.URL, RoleARN: "arn:aws:iam::123456789012:role/put"}), t.Context(), "x"); err != nil {
+				t.Fatal(err)
+			}
+			if got := sts.requests()[0].Header.Get("Authorization"); !strings.Contains(got, "/"+tt.want+"/sts/") {
+				t.Errorf("asked %s, want region %s", got, tt.want)
+			}
+			if got := s.requests()[0].Header.Get("Authorization"); !strings.Contains(got, "/us-west-2/s3/") {
+				t.Errorf("put %s", got)
+			}
+		})
+	}
+}
+
+func TestALoginThatHasEndedIsToldFromMissingCredentials(t *testing.T) {
+	nobody(t)
+	t.Setenv("HOME", t.TempDir())
+	write(t, os.Getenv("AWS_CONFIG_FILE"), "[default]\nsso_account_id = 123456789012\nsso_role_name = r\nsso_region = us-west-2\nsso_start_url = https://127.0.0.1:1/start\n")
+	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
+	if e.Kind != bucket.Credentials || !strings.Contains(e.Hint, "aws sso login") {
+		t.Errorf("got %s: %v", e.Kind, e)
+	}
+}
+
+func TestWhereNoCredentialsAreFoundEachSourceIsNamed(t *testing.T) {
+	nobody(t)
+	dir := t.TempDir()
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", dir+"/secret/credentials")
+	if err := os.WriteFile(dir+"/secret", nil, 0o600); err != nil { // a folder that is none: as unreadable for root as for others
+		t.Fatal(err)
+	}
+	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
+	for _, want := range []string{"AWS_ACCESS_KEY_ID is not set", dir + "/secret/credentials: not a directory", "no web identity", "the instance metadata service:", "hop limit"} {
+		if !strings.Contains(e.Error(), want) {
+			t.Errorf("want %q in %v", want, e)
+		}
+	}
+}
+
+func TestAKeyWithALineFeedIsNoNetworkTrouble(t *testing.T) {
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} {
+		t.Run(name, func(t *testing.T) {
+			environment(t)
+			t.Setenv(name, secret+"\n")
+			s := newStore(t, nil, (*httptest.Server).Start)
+			e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
+			if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), name+" holds a space or a line feed") || len(s.requests()) > 0 {
+				t.Errorf("got %s: %v", e.Kind, e)
+			}
+		})
+	}
+}

@@ -1,0 +1,88 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Whoever can write in a spool can write bills, and read those that wait. So Open works in no directory that another user has
+// made or can write, and follows no link that another user can put elsewhere. Root is no other user: it can do all that anyway.
+
+// private tells what of the spool's directory, if it is there, others could write.
+func (s *Spool) private() error {
+	dir, err := filepath.Abs(s.opt.Dir)
+	if err != nil {
+		return err
+	}
+	if err := followed(dir); err != nil {
+		return err
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return nil // is made, or said to be missing
+	}
+	return filepath.WalkDir(dir+"/", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return nil // not a folder that anything is read from, or gone
+		}
+		st, err := os.Stat(path)
+		if err != nil {
+			return nil
+		}
+		path = strings.TrimSuffix(path, "/")
+		switch uid := ownerOf(st); {
+		case !trusted(uid) && uid != madeIn(path):
+			return fmt.Errorf("store_dir: want a directory that only Fluent Bit's user (%d) can write, got %s, which belongs to user %d: who writes there writes bills. "+
+				"Look at what is in it, then chown -R %d %s, or set another store_dir", os.Geteuid(), path, uid, os.Geteuid(), dir)
+		case othersWrite(st):
+			return fmt.Errorf("store_dir: want a directory that only Fluent Bit's user (%d) can write, got %s with the mode %04o: who writes there writes bills. "+
+				"Look at what is in it, then chmod -R go-w %s, or set another store_dir", os.Geteuid(), path, st.Mode().Perm(), dir)
+		}
+		return nil
+	})
+}
+
+// followed refuses links on the way to dir that others could put elsewhere.
+func followed(dir string) error {
+	for path := dir; path != "/"; path = filepath.Dir(path) {
+		st, err := os.Lstat(path)
+		if err != nil || st.Mode()&fs.ModeSymlink == 0 {
+			continue
+		}
+		if above, err := os.Stat(filepath.Dir(path)); err == nil && (othersWrite(above) || !trusted(ownerOf(above))) {
+			return fmt.Errorf("store_dir: want a directory that nobody else can put elsewhere, got the link %s in a directory that others can write: set store_dir to what it leads to", path)
+		}
+	}
+	return nil
+}
+
+func ownerOf(st fs.FileInfo) int { return int(st.Sys().(*syscall.Stat_t).Uid) }
+
+func trusted(uid int) bool { return uid == os.Geteuid() || uid == 0 }
+
+// madeIn is whose a file is that this process makes in dir: a mount may say that it is another user's. -1 if it can make none.
+func madeIn(dir string) int {
+	f, err := os.CreateTemp(dir, ".owner-*.tmp")
+	if err != nil {
+		return -1
+	}
+	st, err := f.Stat()
+	if err := errors.Join(err, f.Close(), os.Remove(f.Name())); err != nil {
+		return -1
+	}
+	return ownerOf(st)
+}
+
+// othersWrite tells if users besides the owner may write in a directory. A group that this process is in is meant to, such as
+// the one that Kubernetes gives a volume.
+func othersWrite(st fs.FileInfo) bool {
+	groups, _ := os.Getgroups()
+	gid := int(st.Sys().(*syscall.Stat_t).Gid)
+	ours := gid == os.Getegid() || slices.Contains(groups, gid)
+	return st.Mode().Perm()&0o002 != 0 || st.Mode().Perm()&0o020 != 0 && !ours
+}
