@@ -53,6 +53,8 @@ All of it works beside a running Fluent Bit, but for split.
                                               rejected and still matches, or with -from all that the output
                                               of that name has. Without -store-dir it works in the store_dir
                                               that CONF names
+    meterctl install TO                       copy the output and what lies beside this program to the directory TO, for
+                                              containers of Fluent Bit (docker/README.md)
 
 DIR is the output's store_dir (default $AMBERFLO_STORE_DIR, or that of the output).
 FILE is a path as ls -l prints it, or an object key. ls -n does not count records, which
@@ -116,10 +118,12 @@ func run(args []string, out io.Writer) error {
 		err = mapSamples(os.Stdin, w, os.Stderr, rest)
 	case "check-config":
 		err = checkConfig(w, rest)
+	case "install":
+		err = install(w, rest)
 	case "retry-rejected":
 		err = retryRejected(w, os.Stderr, *given, rest)
 	default:
-		err = fmt.Errorf("want ls, check, cat, resend, drop, rescue, split, check-config, map or retry-rejected, got %q; meterctl -h explains them", verb)
+		err = fmt.Errorf("want ls, check, cat, resend, drop, rescue, split, check-config, map, install or retry-rejected, got %q; meterctl -h explains them", verb)
 	}
 	return errors.Join(err, w.Flush())
 }

@@ -35,8 +35,12 @@ func main() {
 		dockerfile(filepath.Join(docker, "trial.Dockerfile")),
 		compose(filepath.Join(docker, "compose.yaml")),
 		manifests(filepath.Join(docker, "kubernetes", "daemonset.yaml")),
+		manifests(filepath.Join(docker, "kubernetes", "fluent-operator.yaml")),
 		values(filepath.Join(docker, "kubernetes", "helm-values.yaml")),
+		values(filepath.Join(docker, "kubernetes", "helm-values-plugin.yaml")),
+		values(filepath.Join(docker, "kubernetes", "collector-values.yaml")),
 		task(filepath.Join(docker, "ecs", "task-definition.json")),
+		task(filepath.Join(docker, "ecs", "task-definition-plugin.json")),
 	)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -109,6 +113,12 @@ func manifests(path string) error {
 		"ClusterRole":        func() any { return &rbacv1.ClusterRole{} },
 		"ClusterRoleBinding": func() any { return &rbacv1.ClusterRoleBinding{} },
 		"DaemonSet":          func() any { return &appsv1.DaemonSet{} },
+
+		"FluentBit":              func() any { return &custom[fluentBit]{} },
+		"ClusterFluentBitConfig": func() any { return &custom[fluentBitConfig]{} },
+		"ClusterInput":           func() any { return &custom[plugin]{} },
+		"ClusterFilter":          func() any { return &custom[clusterFilter]{} },
+		"ClusterOutput":          func() any { return &custom[plugin]{} },
 	}
 	var errs []error
 	for i, document := range bytes.Split(content, []byte("\n---\n")) {
@@ -129,7 +139,7 @@ func manifests(path string) error {
 	return errors.Join(errs...)
 }
 
-// values are those of the fluent-bit chart that are Kubernetes' own types there; the rest is read as YAML only.
+// values are those of the fluent-bit charts that are Kubernetes' own types there; the rest is read as YAML only.
 func values(path string) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -144,7 +154,11 @@ func values(path string) error {
 		"updateStrategy": &appsv1.DaemonSetUpdateStrategy{}, "tolerations": &[]corev1.Toleration{}, "env": &[]corev1.EnvVar{},
 		"livenessProbe": &corev1.Probe{}, "readinessProbe": &corev1.Probe{}, "resources": &corev1.ResourceRequirements{},
 		"securityContext": &corev1.SecurityContext{}, "daemonSetVolumes": &[]corev1.Volume{}, "daemonSetVolumeMounts": &[]corev1.VolumeMount{},
+		"initContainers": &[]corev1.Container{}, "extraVolumes": &[]corev1.Volume{}, "extraVolumeMounts": &[]corev1.VolumeMount{},
 	} {
+		if all[key] == nil {
+			continue
+		}
 		if err := yaml.UnmarshalStrict(all[key], target); err != nil {
 			errs = append(errs, fmt.Errorf("%s, %s: %w", path, key, err))
 		}
@@ -174,6 +188,7 @@ func task(path string) error {
 				Type    string
 				Options map[string]string
 			}
+			Command     []string
 			MountPoints []struct{ SourceVolume, ContainerPath string }
 			DependsOn   []struct{ ContainerName, Condition string }
 		}
