@@ -197,6 +197,7 @@ func (b *Bucket) Probe(ctx context.Context, key string) error {
 // request each. An error of page ends the listing and is returned as it is; others are an [*Error].
 func (b *Bucket) List(ctx context.Context, prefix string, page func(keys []string) error) error {
 	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.opts.Bucket, Prefix: &prefix})
+	token, barren := "", 0
 	for pages.HasMorePages() {
 		bounded, cancel := context.WithTimeout(ctx, requestTimeout)
 		out, err := pages.NextPage(bounded)
@@ -206,9 +207,14 @@ func (b *Bucket) List(ctx context.Context, prefix string, page func(keys []strin
 			return err
 		}
 		cancel()
-		if out.Name == nil && out.IsTruncated == nil {
-			return b.explain(ctx, "list", prefix, errNotS3)
+		if barren++; len(out.Contents) > 0 {
+			barren = 0
 		}
+		next := aws.ToString(out.NextContinuationToken)
+		if out.Name == nil && out.IsTruncated == nil || next != "" && next == token || barren > mostBarren {
+			return b.explain(ctx, "list", prefix, errNotS3) // or one that would be listed for ever
+		}
+		token = next
 		keys := make([]string, len(out.Contents))
 		for i, o := range out.Contents {
 			keys[i] = aws.ToString(o.Key)
@@ -219,6 +225,9 @@ func (b *Bucket) List(ctx context.Context, prefix string, page func(keys []strin
 	}
 	return nil
 }
+
+// mostBarren is how many pages of a listing may come without a key, one after the other.
+const mostBarren = 100
 
 // Get returns the first limit bytes of an object, all of it if it is shorter. The error is always an [*Error].
 func (b *Bucket) Get(ctx context.Context, key string, limit int64) ([]byte, error) {

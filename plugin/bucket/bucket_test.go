@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -510,6 +511,24 @@ func TestListReadsAllPages(t *testing.T) {
 	enough := errors.New("enough")
 	if err := b.List(t.Context(), "f/", func([]string) error { return enough }); err != enough || len(s.requests()) != 3 {
 		t.Errorf("got %v after %d requests, want to stop at the first page", err, len(s.requests()))
+	}
+}
+
+func TestAListingThatDoesNotEndIsGivenUp(t *testing.T) {
+	environment(t)
+	for name, token := range map[string]func(n int) string{
+		"a page that leads to itself": func(int) string { return "t" },
+		"pages without keys":          strconv.Itoa,
+	} {
+		n := 0
+		s := newStore(t, func(w http.ResponseWriter, _ *http.Request) {
+			n++
+			fmt.Fprintf(w, `<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated><NextContinuationToken>%s</NextContinuationToken></ListBucketResult>`, token(n))
+		}, (*httptest.Server).Start)
+		e := failure(t, open(t, bucket.Options{Endpoint: s.URL}).List(t.Context(), "f/", func([]string) error { return nil }))
+		if asked := len(s.requests()); e.Kind != bucket.Unproven || asked > 110 {
+			t.Errorf("%s: got %s after %d requests: %v", name, e.Kind, asked, e)
+		}
 	}
 }
 

@@ -139,6 +139,7 @@ var causes = []cause{
 	{status: 403, says: "vpc endpoint policy", kind: Denied, hint: "the policy of the VPC endpoint that requests go through has to allow {grants}"},
 	{status: 403, says: "permissions boundary", kind: Denied, hint: "the permissions boundary of these credentials' user or role has to allow {grants}"},
 	{status: 403, says: "session policy", kind: Denied, hint: "the policy that these credentials' session was begun with has to allow {grants}"},
+	{status: 403, says: "customer master key", kind: Denied, hint: "{kms} is not there, is in another region, or may not be used: grant kms:GenerateDataKey on it"},
 	{status: 403, says: "kms:", kind: Denied, hint: "grant kms:GenerateDataKey on {kms}, in the key's own policy too if it belongs to another account; what S3 is granted does not matter here"},
 	{status: 403, says: "explicit deny in a resource-based policy", kind: Denied, hint: "the bucket's policy denies it, and no grant helps: its owner has to say on which condition it does (ACL, encryption, network, TLS){acl}"},
 	{status: 403, says: "explicit deny in an identity-based policy", kind: Denied, hint: "a policy of these credentials' own user or role denies it: take that out"},
@@ -167,6 +168,7 @@ var causes = []cause{
 	{code: "OperationAborted", kind: Unavailable},
 
 	// One object.
+	{status: 413, says: "quota", kind: Quota, hint: quota},
 	{status: 413, kind: Refused, hint: tooLarge}, {code: "EntityTooLarge", kind: Refused, hint: tooLarge},
 	{code: "KeyTooLongError", kind: Refused, hint: "shorten s3_key_format for new objects"},
 

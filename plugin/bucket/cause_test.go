@@ -45,6 +45,8 @@ func TestWhoseFaultAnAnswerIs(t *testing.T) {
 		{"a proxy that wants a length", plain, 411, "", "", bucket.Refused, "these are not S3's words"},
 		{"a quota", plain, 403, "QuotaExceeded", "The bucket quota is exceeded", bucket.Quota, "no permission is missing"},
 		{"a quota in words", plain, 403, "AccessDenied", "Bucket quota exceeded", bucket.Quota, "no permission is missing"},
+		{"a quota by the status of what is too large", plain, 413, "EntityTooLarge", "Upload exceeds quota.", bucket.Quota, "used up"},
+		{"a key of KMS that is not there", kms, 403, "AccessDenied", "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.", bucket.Denied, "the key alias/bill is not there"},
 		{"a full server", plain, 507, "XMinioStorageFull", "Storage backend has reached its minimum free drive threshold", bucket.Quota, "used up"},
 		{"a server without ACLs", plain, 501, "NotImplemented", "A header you provided implies functionality that is not implemented: x-amz-acl", bucket.Denied, "canned_acl none"},
 		{"a server that does not say what it lacks", plain, 501, "NotImplemented", "A header you provided implies functionality that is not implemented", bucket.Denied, "canned_acl none"},

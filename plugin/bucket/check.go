@@ -81,26 +81,36 @@ func (o Options) Check() (errs []*OptionError) {
 		if e.got == "" {
 			continue
 		}
-		u, err := url.Parse(e.got)
-		if at := strings.LastIndexByte(e.got, '@'); at >= 0 { // what stands before it may be a password
-			e.got = "…" + e.got[at:]
-		}
-		switch {
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-			fail(e.option, "a URL that begins with http:// or https://", e.got, e.example)
-		case u.Port() != "" && !isPort(u.Port()):
-			fail(e.option, "a port from 1 to 65535", e.got, e.example)
-		case u.User != nil:
-			fail(e.option, "a URL without credentials in it", e.got, e.example)
-		case u.RawQuery != "":
-			fail(e.option, "a URL without a query", withoutQueries(e.got), e.example)
-		case e.option == "endpoint":
-			if wrong := o.namesBucket("endpoint", u); wrong != nil {
-				errs = append(errs, wrong)
-			}
+		if wrong := o.checkURL(e.option, e.got, e.example); wrong != nil {
+			errs = append(errs, wrong)
 		}
 	}
 	return errs
+}
+
+// checkURL says what is wrong with a URL, without the secrets that may be in it.
+func (o Options) checkURL(option, given, example string) *OptionError {
+	fail := func(want string) *OptionError {
+		got := withoutQueries(given)
+		if at := strings.LastIndexByte(got, '@'); at >= 0 { // what stands before it may be a password
+			got = "…" + got[at:]
+		}
+		return &OptionError{Option: option, Want: want, Got: got, Example: example}
+	}
+	u, err := url.Parse(given)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return fail("a URL that begins with http:// or https://")
+	case u.Port() != "" && !isPort(u.Port()):
+		return fail("a port from 1 to 65535")
+	case u.User != nil:
+		return fail("a URL without credentials in it")
+	case u.RawQuery != "":
+		return fail("a URL without a query")
+	case option != "sts_endpoint":
+		return o.namesBucket(option, u)
+	}
+	return nil
 }
 
 var (
@@ -179,11 +189,7 @@ func (o Options) place(ctx context.Context, client s3.Options) (string, error) {
 		} else if os.Getenv("AWS_ENDPOINT_URL") != given {
 			option = "endpoint_url of the profile"
 		}
-		u, err := url.Parse(given)
-		if err != nil || u.Host == "" {
-			return "", &OptionError{Option: option, Want: "a URL that begins with http:// or https://", Got: withoutQueries(given), Example: "https://s3.example.com"}
-		}
-		if wrong := o.namesBucket(option, u); wrong != nil {
+		if wrong := o.checkURL(option, given, "https://s3.example.com"); given != "" && wrong != nil {
 			return "", wrong
 		}
 	}

@@ -38,6 +38,8 @@ func TestWhatCannotWorkIsRefusedAtTheStart(t *testing.T) {
 		{"an access point in another region", bucket.Options{Bucket: "arn:aws:s3:eu-west-1:123456789012:accesspoint/p"}, nil, "region", "eu-west-1"},
 		{"an access point in another partition", bucket.Options{Bucket: "arn:aws-cn:s3:us-west-2:123456789012:accesspoint/p"}, nil, "bucket", "partition aws"},
 		{"an access point with the bucket in the path", bucket.Options{Bucket: "arn:aws:s3:us-west-2:123456789012:accesspoint/p", PathStyle: true}, nil, "bucket", "Path-style"},
+		{"an environment's endpoint with a password", bucket.Options{}, map[string]string{"AWS_ENDPOINT_URL_S3": "http://bob:hunter2@127.0.0.1:9000"}, "AWS_ENDPOINT_URL_S3", "…@127.0.0.1:9000"},
+		{"an environment's endpoint with a token", bucket.Options{}, map[string]string{"AWS_ENDPOINT_URL": "http://127.0.0.1:9000/?token=hunter2"}, "AWS_ENDPOINT_URL", "http://127.0.0.1:9000/?…"},
 		{"an environment's endpoint that is no URL", bucket.Options{}, map[string]string{"AWS_ENDPOINT_URL": "s3.local:9000"}, "AWS_ENDPOINT_URL", "http://"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -53,6 +55,9 @@ func TestWhatCannotWorkIsRefusedAtTheStart(t *testing.T) {
 				e = wrong[0]
 			} else if _, err := bucket.Open(t.Context(), tt.o); !errors.As(err, &e) {
 				t.Fatalf("got %v, want it refused", err)
+			}
+			if strings.Contains(e.Error(), "hunter2") {
+				t.Errorf("a secret is said: %v", e)
 			}
 			if e.Option != tt.option || !strings.Contains(e.Error(), tt.wants) {
 				t.Errorf("got %v, want %s: … %s", e, tt.option, tt.wants)

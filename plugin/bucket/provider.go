@@ -131,6 +131,9 @@ func isForeign(e credentialsError) bool { return errors.As(e.error, new(foreign)
 func (e credentialsError) judge(ctx context.Context, f *fault) (Kind, string) {
 	from := e.provider()
 	status, code, message := e.answer()
+	if errors.As(e.error, new(proxyError)) {
+		return Proxy, "the proxy of HTTPS_PROXY or HTTP_PROXY does not let requests to " + string(from) + " through: give it name and password in that URL, or except that host with NO_PROXY"
+	}
 	var send *smithyhttp.RequestSendError
 	silent := status == 0 && errors.As(e.error, &send) && from != metadataProvider
 	if from != processProvider && (ctx.Err() != nil || silent || errors.Is(e.error, errNobody)) {
@@ -199,7 +202,11 @@ func tried(last error) string {
 	if os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") == "" && os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") == "" && os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") == "" {
 		add("no web identity and no container role in the environment")
 	}
-	add("%s: %v", metadataProvider, innermost(last))
+	if status, _, _ := (credentialsError{last}).answer(); status != 0 {
+		add("%s answered %d %s", metadataProvider, status, http.StatusText(status))
+	} else {
+		add("%s: %v", metadataProvider, innermost(last))
+	}
 	return "no credentials found: " + strings.Join(all, "; ")
 }
 

@@ -39,7 +39,16 @@ func newClient() *awshttp.BuildableClient {
 			t.ResponseHeaderTimeout, t.IdleConnTimeout = answerTimeout, idleTimeout
 			t.MaxResponseHeaderBytes = answerMax
 			t.Proxy = proxyFor
+			t.OnProxyConnectResponse = connected
 		})
+}
+
+// connected tells what a proxy answers that does not let requests through.
+func connected(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
+	if answer.StatusCode != http.StatusOK {
+		return proxyError{proxy.Host, answer.StatusCode}
+	}
+	return nil
 }
 
 // newTransport is for S3 alone, with the certificates of AWS_CA_BUNDLE where that is set.
@@ -57,12 +66,7 @@ func newTransport(cfg aws.Config) *http.Transport {
 	}
 	// No Accept-Encoding: proxies like to change it.
 	t.DisableCompression = true
-	t.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
-		if answer.StatusCode != http.StatusOK {
-			return proxyError{proxy.Host, answer.StatusCode}
-		}
-		return nil
-	}
+	t.OnProxyConnectResponse = connected
 	dial := t.DialContext
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := dial(ctx, network, address)
