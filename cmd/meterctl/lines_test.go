@@ -158,6 +158,24 @@ func TestASampleShowsTextsThatAreFieldsAndFieldsThatAreNot(t *testing.T) {
 	}
 }
 
+func TestASampleShowsFieldsThatTheInputWritesOver(t *testing.T) {
+	mapping := []string{"customer_id $tenant", "meters Calls=1, Bytes=$bytes"}
+	for _, test := range []struct {
+		input []string
+		want  string
+		err   error
+	}{
+		{[]string{"Path_Key tenant"}, `error: path_key: want a name that no field of the line has, got "tenant", which customer_id names, and which 1 line has: the input writes over it`, errProblems},
+		{[]string{"Offset_Key bytes"}, `error: offset_key: want a name that no field of the line has, got "bytes", which meters names, and which 1 line has`, errProblems},
+		{[]string{"Path_Key file"}, "1 sample: 2 meter records\n", nil},
+	} {
+		_, notes, err := ofLines(t, append(test.input, "Parser json"), mapping, `{"tenant":"a","bytes":1,"file":2}`)
+		if !strings.Contains(notes, test.want) || !errors.Is(err, test.err) {
+			t.Errorf("%v: got %v and\n%swant %q", test.input, err, notes, test.want)
+		}
+	}
+}
+
 func TestCheckConfigLooksAtASample(t *testing.T) {
 	conf := strings.Replace(tailConf, "    Parser p\n", "    Parser nginx\n", 1) + "    customer_id $user\n    meter_api_name M\n    meter_value $size\n"
 	files := map[string]string{"main.conf": conf, "parsers.conf": nginxParser, "other.log": "x\n", "broken.conf": "[X\n",

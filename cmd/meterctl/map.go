@@ -200,7 +200,7 @@ func (r *mapRun) write(name, tag string, refusal *meter.Refusal) error {
 }
 
 // tellDoubts says what of the mapping may not be meant, and what of the records. It is true if all of them are billed to a
-// text, or as one, that is the name of a field.
+// text, or as one, that is the name of a field, or if the input writes over a field that is billed.
 func (r *mapRun) tellDoubts(section *pipeline.Section) (failed bool) {
 	tell := func(isError bool, of meter.Finding) {
 		fmt.Fprintln(r.notes, pipeline.Finding{Place: section.PlaceOf(of.Option), Error: isError, Key: of.Option, Text: of.Text})
@@ -211,6 +211,10 @@ func (r *mapRun) tellDoubts(section *pipeline.Section) (failed bool) {
 	}
 	for _, f := range r.survey.Findings(true) {
 		tell(false, f)
+	}
+	for _, f := range r.sampler.overwritten(section) {
+		fmt.Fprintln(r.notes, f)
+		failed = true
 	}
 	if s := r.sampler; s.parser != nil && s.parser.BadTimes > 0 {
 		fmt.Fprintln(r.notes, pipeline.Finding{Place: s.of.PlaceOf("time_format"), Key: "time_format",

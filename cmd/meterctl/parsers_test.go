@@ -35,6 +35,7 @@ const tailConf = `[SERVICE]
     DB /nowhere/tail.db
     storage.type filesystem
     Skip_Long_Lines On
+    Read_from_Head On
 [OUTPUT]
     Name amberflo
     Match app.*
@@ -53,6 +54,7 @@ var formats = map[string]struct {
 	"json": {"    Format json\n", []string{
 		`{"a":1e309}`, `{"a":18446744073709551616}`, `{"a":-9223372036854775809,"b":-0,"c":1.0,"d":1e2}`, `{"a":"\ud83dA","c":"\u0000x"}`,
 		`{"a":1,"a":2}`, `{"a":NaN}`, `{"a":1} x`, `{"a":1} trailing`, `{"a":1} true`, `{"a":1} nope`, `{"a":1}{"a":2}`, `[{"a":1}]`, `5`, `{"a":1,}`, `{}`, ` {"a": 1e-400}`, "{\"a\":\"caf\xe9\"}", "\ufeff{\"a\":1}",
+		"{\"a\":\"x\x00y\"}", "{\"a\":\"x\x01y\"}", "{\"a\":\"x\ty\"}", "{\"a\":\"\x1b[32mx\x7f\"}", "{\"a\x00\":1}", "{\x00\"a\":1}", "{\"a\":1}\x00",
 		`{"a":{"b":[1,"x",null,true,{}]}}`, `{"a":1} {"a":2}`, `{"a":1} 5`, `{"a":1} "x"`, `not json`,
 	}},
 	"json with a time": {"    Format json\n    Time_Key time\n    Time_Format %Y-%m-%dT%H:%M:%S.%L%z\n", []string{

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,12 +59,13 @@ type sampler struct {
 	name           string            // of the sample, for Path_Key
 	raw, records   bool              // what the user says of the lines
 	offset         int
-	parsed, failed int // lines that the parser matched, and not
+	parsed, failed int            // lines that the parser matched, and not
+	covered        map[string]int // lines over whose own field an option of the input writes, by option
 }
 
 // newSampler chooses the input, by its number, name or alias if choice is not empty.
 func newSampler(p *pipeline.Pipeline, out *pipeline.Section, choice string) (*sampler, error) {
-	s := &sampler{}
+	s := &sampler{covered: map[string]int{}}
 	inputs := preflight.Inputs(p, out)
 	var names []string
 	for i, in := range inputs {
@@ -156,13 +159,37 @@ func (s *sampler) withPlace(record parser.Map, offset int) parser.Map {
 	if s.input == nil {
 		return record
 	}
-	if key := s.input.Get("path_key"); key != "" {
-		record = append(record, key, s.name)
-	}
-	if key := s.input.Get("offset_key"); key != "" {
-		record = append(record, key, uint64(offset))
+	for _, add := range []struct {
+		option string
+		value  any
+	}{{"path_key", s.name}, {"offset_key", uint64(offset)}} {
+		key := s.input.Get(add.option)
+		if key == "" {
+			continue
+		}
+		for i := 0; i < len(record); i += 2 {
+			if record[i] == any(key) {
+				s.covered[add.option]++
+				break
+			}
+		}
+		record = append(record, key, add.value)
 	}
 	return record
+}
+
+// overwritten names the options of the input that write over a field of the lines which the mapping names.
+func (s *sampler) overwritten(out *pipeline.Section) (list []pipeline.Finding) {
+	for _, option := range slices.Sorted(maps.Keys(s.covered)) {
+		for _, f := range preflight.Fields(out.Get) {
+			if key := s.input.Get(option); f.Root == "record" && f.Key == key {
+				list = append(list, pipeline.Finding{Place: s.input.PlaceOf(option), Error: true, Section: s.input, Key: option,
+					Text: fmt.Sprintf("want a name that no field of the line has, got %q, which %s names, and which %s: the input writes over it", key, f.Option, number(s.covered[option], "line", " has", " have"))})
+				break
+			}
+		}
+	}
+	return list
 }
 
 // setName is how Path_Key names the sample.

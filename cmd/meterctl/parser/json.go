@@ -41,7 +41,7 @@ func lineObject(text []byte) (Map, error) {
 }
 
 func read(text []byte, strict bool) (object Map, rest []byte, err error) {
-	shielded := shield(string(text))
+	shielded := shield(shieldControls(string(text)))
 	dec := json.NewDecoder(strings.NewReader(shielded))
 	dec.UseNumber()
 	v, err := value(dec, strict)
@@ -115,13 +115,35 @@ func shield(text string) string {
 	return b.String()
 }
 
+// shieldControls does so with control characters that stand in a string as they are, as Fluent Bit takes them.
+func shieldControls(text string) string {
+	if strings.IndexFunc(text, func(r rune) bool { return r < ' ' }) < 0 {
+		return text
+	}
+	var b strings.Builder
+	quoted := false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\' && quoted && i+1 < len(text):
+			b.WriteString(text[i : i+2])
+			i++
+		case c < ' ' && quoted:
+			b.WriteRune(private + rune(c))
+		default:
+			quoted = quoted != (c == '"')
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
 func unshield(text string) string {
 	if !strings.Contains(text, "\xf4\x8f") { // how all of them begin
 		return text
 	}
 	var b strings.Builder
 	for _, r := range text {
-		if r > private && r <= private+0xff {
+		if r >= private && r <= private+0xff {
 			b.WriteByte(byte(r - private))
 		} else {
 			b.WriteRune(r)

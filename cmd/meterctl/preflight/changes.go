@@ -15,7 +15,7 @@ type change struct {
 	sets  func(field string) bool // to another value, whatever the log says; nil: none
 	makes func(field string) bool // where there is none; nil: as sets
 	maybe bool                    // not of every record
-	keeps bool                    // the option names what stays
+	rest  bool                    // it takes all that it does not name
 }
 
 // changers know the filters and processors whose changes can be read from their options.
@@ -34,7 +34,7 @@ func changed(v *view) {
 		}
 		for _, c := range changes(v, s) {
 			for _, f := range v.fields {
-				if f.Root == "record" && f.Money() {
+				if f.Root == "record" && (f.Money() || f.Option == "meter_time") {
 					v.tell(s, c, f, way[i+1:])
 				}
 			}
@@ -54,11 +54,11 @@ func (v *view) way() (all []*pipeline.Section) {
 func (v *view) tell(s *pipeline.Section, c change, f Field, later []*pipeline.Section) {
 	made, mayBe := v.madeBy(later, f.Key)
 	switch {
-	case c.takes != nil && c.takes(f.Key) && !made && (v.out.Get(f.Option) != "" || f.Option == "customer_id"):
+	case c.takes != nil && c.takes(f.Key) && !made && !(c.rest && v.out.Get(f.Option) == ""):
 		switch {
 		case c.maybe || mayBe:
 			v.warn(s, c.Key, "want the field %s kept, since %s names it, got %q, which may take it out of records", f.Key, f.Option, c.Value)
-		case c.keeps:
+		case c.rest:
 			v.fail(s, c.Key, "want %s among the fields that are kept, since %s names it, got %s", f.Key, f.Option, c.Value)
 		default:
 			v.fail(s, c.Key, "want the field %s kept, since %s names it, got %q", f.Key, f.Option, c.Value)
@@ -181,7 +181,7 @@ func recordModifier(_ *view, s *pipeline.Section) (list []change) {
 	}
 	if len(kept) > 0 && s.Get("remove_key") == "" {
 		allow.Value = strings.Join(s.All(allow.Key), ", ")
-		list = append(list, change{Property: allow, keeps: true, takes: func(field string) bool {
+		list = append(list, change{Property: allow, rest: true, takes: func(field string) bool {
 			return !slices.ContainsFunc(kept, func(has func(string) bool) bool { return has(field) })
 		}})
 	}
@@ -231,7 +231,7 @@ func parserFilter(v *view, s *pipeline.Section) []change {
 			groups = append(groups, groupsOf(section)...)
 		}
 	}
-	c.maybe = !known
+	c.maybe, c.rest = !known, !isOn(s.Get("reserve_data"))
 	c.makes = func(field string) bool { return !known || slices.Contains(groups, field) }
 	c.takes = func(field string) bool {
 		switch {
@@ -303,7 +303,7 @@ func sql(_ *view, s *pipeline.Section) []change {
 			others = append(others, name)
 		}
 	}
-	return []change{{Property: *p,
+	return []change{{Property: *p, rest: true,
 		takes: func(field string) bool { return !slices.Contains(names, field) },
 		sets:  func(field string) bool { return slices.Contains(others, field) },
 	}}

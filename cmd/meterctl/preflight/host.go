@@ -26,6 +26,15 @@ func host(v *view) {
 	}
 }
 
+// levels looks at how much of what goes wrong is told.
+func levels(v *view) {
+	for _, s := range []*pipeline.Section{v.p.Service, v.out} {
+		if level := strings.ToLower(s.Get("log_level")); level == "error" || level == "off" {
+			v.warn(s, "log_level", "want warn or info, got %q: the plugin tells what is not billed, and why, as warnings", level)
+		}
+	}
+}
+
 // madeUp are inputs whose records are nobody's.
 var madeUp = []string{"dummy", "random"}
 
@@ -85,6 +94,9 @@ func tail(v *view) {
 				why = "each start reads and bills all lines again"
 			}
 			v.fail(in, "db", "want a file for the position in the logs, got nothing: %s, for example: DB /var/lib/fluent-bit/tail.db", why)
+		}
+		if in.Get("db") != "" && !isOn(in.Get("read_from_head")) {
+			v.warn(in, "read_from_head", "want On, got %s: of a file that appears while Fluent Bit does not run, only what is written later is read, for example: Read_from_Head On", got(in.Get("read_from_head")))
 		}
 		if !isOn(in.Get("skip_long_lines")) && !isOn(in.Get("truncate_long_lines")) {
 			v.warn(in, "skip_long_lines", "want On, got %s: after a line longer than Buffer_Max_Size (%s) the rest of the file is not read, for example: Skip_Long_Lines On",
@@ -175,10 +187,31 @@ func lossy(v *view) {
 			if money {
 				v.warn(f, "name", "want integers below 10^15 after a Lua filter, or strings: Fluent Bit 5.1.1 changes the digits of longer ones")
 			}
+		case "grep":
+			for _, key := range []string{"regex", "exclude"} {
+				for _, rule := range f.All(key) {
+					words := ruleWords(rule)
+					v.numbers(f, key, word(words, 0), word(words, 1))
+				}
+			}
 		case "rewrite_tag":
+			for _, rule := range f.All("rule") {
+				words := ruleWords(rule)
+				v.numbers(f, "rule", word(words, 0), word(words, 1))
+			}
 			if group {
 				v.fail(f, "name", "want no rewrite_tag where the mapping names $group, got one: a record that is moved alone loses its group, or gets another's")
 			}
 		}
+	}
+}
+
+var ofNumbers = regexp.MustCompile(`^[\^$\d\[\]()|.+*?{},\\d-]*\d[\^$\d\[\]()|.+*?{},\\d-]*$`)
+
+// numbers looks for an expression that is to fit a number, which in JSON is none of the strings that Fluent Bit looks at.
+func (v *view) numbers(f *pipeline.Section, key, field, expression string) {
+	json := slices.ContainsFunc(v.uses(), func(u use) bool { return u.parser != nil && strings.EqualFold(u.parser.Get("format"), "json") })
+	if json && ofNumbers.MatchString(expression) {
+		v.warn(f, key, "want a field that is a string, got %s with %q: %s compares strings only, and a number of JSON fits nothing; only_if of the output compares numbers", field, expression, f.Name)
 	}
 }

@@ -82,7 +82,7 @@ func types(v *view) {
 
 var (
 	digits   = regexp.MustCompile(`^(\\d|\[0-9\])(\+|\*|\{\d+(,\d*)?\})?$`)
-	decimals = regexp.MustCompile(`^(\\d|\[(0-9|\\d)\.\]|\[\.(0-9|\\d)\]|\[0-9\])\+(\\\.(\\d|\[0-9\])[+*])?$`)
+	decimals = regexp.MustCompile(`^(\\d|\[(0-9|\\d)\.\]|\[\.(0-9|\\d)\]|\[0-9\])[+*](\\\.(\\d|\[0-9\])[+*])?$`)
 )
 
 // digitsOnly tells if a regex gives a group nothing but digits, which the type then takes as they are.
@@ -172,5 +172,29 @@ func onlyLog(v *view) {
 				break
 			}
 		}
+	}
+}
+
+// noGroup looks for fields that no parser's expression makes, and nothing else either.
+func noGroup(v *view) {
+	var groups []string
+	var in *pipeline.Section
+	for _, in = range v.inputs {
+		parser := v.p.ParserNamed(in.Get("parser"))
+		if in.Name != "tail" || in.Get("multiline.parser") != "" || parser == nil || !strings.EqualFold(parser.Get("format"), "regex") {
+			return
+		}
+		groups = append(groups, groupsOf(parser)...)
+	}
+	for _, f := range v.fields {
+		_, mayBe := v.madeBy(v.way(), f.Key)
+		if in == nil || f.Root != "record" || slices.Contains(groups, f.Key) || v.ofPlace(f.Key) || mayBe || v.out.Get(f.Option) == "" {
+			continue
+		}
+		report := v.warn
+		if f.Money() {
+			report = v.fail
+		}
+		report(v.out, f.Option, "want a field that the parser makes (%s), got %s: no group of the Regex has that name", strings.Join(groups, ", "), f.Text)
 	}
 }

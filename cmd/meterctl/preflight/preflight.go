@@ -37,6 +37,8 @@ var checks = []func(*view){
 	types,         // parsers that change what is metered
 	timeKeys,      // parsers that take the time away
 	onlyLog,       // fields that nobody makes
+	noGroup,       // fields that no parser makes
+	levels,        // what is told
 	processors,    // processors of the output
 	openTelemetry, // OpenTelemetry
 	literals,      // literals that look like fields
