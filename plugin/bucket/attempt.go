@@ -23,6 +23,27 @@ const slowestServer = 32 << 10
 // ErrStalled is in the error of an attempt that was given up because nothing moved any more.
 var ErrStalled = errors.New("nothing moved any more")
 
+// ErrNoAnswer is in the error of such an attempt that had all gone out.
+var ErrNoAnswer = errors.New("after all of it had gone out: no answer")
+
+// longestAnswer bounds what an answer is waited for by those who are patient.
+const longestAnswer = 10 // times as long as others
+
+type patience struct{}
+
+// Patient gives a context with which Put waits for an answer twice as long, so many times over, five minutes at most: a
+// server may need longer than it is given, and would never be heard.
+func Patient(ctx context.Context, doublings int) context.Context {
+	return context.WithValue(ctx, patience{}, doublings)
+}
+
+// answerTime is how long an answer may take in all, of a request of that size.
+func answerTime(ctx context.Context, size int64) time.Duration {
+	doublings, _ := ctx.Value(patience{}).(int)
+	times := min(1<<min(doublings, 10), longestAnswer)
+	return time.Duration(times)*stallTimeout + time.Duration(size/slowestServer)*time.Second
+}
+
 // attempt watches one request.
 type attempt struct {
 	size int64
@@ -85,16 +106,12 @@ func (a *attempt) run(ctx context.Context, cancel context.CancelCauseFunc) {
 			last, since = moved, time.Now()
 			continue
 		}
-		limit := stallTimeout
+		limit, where := stallTimeout, errors.New("while it was being sent")
 		if gone {
-			limit += time.Duration(a.size/slowestServer) * time.Second
+			limit, where = answerTime(ctx, a.size), ErrNoAnswer
 		}
 		if time.Since(since) >= limit {
-			where := "while it was being sent"
-			if gone {
-				where = "after all of it had gone out: no answer"
-			}
-			cancel(fmt.Errorf("%w for %s, %s (%d bytes)", ErrStalled, limit, where, a.size))
+			cancel(fmt.Errorf("%w for %s, %w (%d bytes)", ErrStalled, limit, where, a.size))
 			return
 		}
 	}
