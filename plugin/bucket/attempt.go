@@ -37,8 +37,8 @@ func Patient(ctx context.Context, doublings int) context.Context {
 	return context.WithValue(ctx, patience{}, doublings)
 }
 
-// answerTime is how long an answer may take in all, of a request of that size.
-func answerTime(ctx context.Context, size int64) time.Duration {
+// AnswerTime is how long an answer may take in all, of a request of that size.
+func AnswerTime(ctx context.Context, size int64) time.Duration {
 	doublings, _ := ctx.Value(patience{}).(int)
 	times := min(1<<min(doublings, 10), longestAnswer)
 	return time.Duration(times)*stallTimeout + time.Duration(size/slowestServer)*time.Second
@@ -108,7 +108,7 @@ func (a *attempt) run(ctx context.Context, cancel context.CancelCauseFunc) {
 		}
 		limit, where := stallTimeout, errors.New("while it was being sent")
 		if gone {
-			limit, where = answerTime(ctx, a.size), ErrNoAnswer
+			limit, where = AnswerTime(ctx, a.size), ErrNoAnswer
 		}
 		if time.Since(since) >= limit {
 			cancel(fmt.Errorf("%w for %s, %w (%d bytes)", ErrStalled, limit, where, a.size))

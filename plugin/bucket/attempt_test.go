@@ -120,6 +120,23 @@ func TestAnAttemptEndsWhenNothingMoves(t *testing.T) {
 	}
 }
 
+func TestWhoIsPatientHearsASlowAnswer(t *testing.T) {
+	environment(t)
+	bucket.SetStallTimeout(300 * time.Millisecond)
+	defer bucket.SetStallTimeout(30 * time.Second)
+	s := newStore(t, func(http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	if e := failure(t, put(b, t.Context(), "x")); !errors.Is(e, bucket.ErrStalled) || !errors.Is(e, bucket.ErrNoAnswer) {
+		t.Errorf("got %v", e)
+	}
+	if err := put(b, bucket.Patient(t.Context(), 3), "x"); err != nil {
+		t.Errorf("with eight times the time: got %v", err)
+	}
+	if got := bucket.AnswerTime(bucket.Patient(t.Context(), 99), 0); got != 3*time.Second {
+		t.Errorf("the most is %s, want ten times", got)
+	}
+}
+
 func TestAnAttemptThatIsCanceledHasNotStalled(t *testing.T) {
 	environment(t)
 	stop := make(chan struct{})

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -59,6 +60,7 @@ const (
 // Shipper uploads from one spool into one bucket.
 type Shipper struct {
 	opt Options
+	put func(ctx context.Context, key string, body io.ReadSeeker, size int64, contentType string) error // the bucket's
 
 	trouble alarm.Alarm // of attempts that concern all objects
 
@@ -105,7 +107,7 @@ func (s *Shipper) Stats() Stats {
 // New makes a Shipper; Run sets it going.
 func New(o Options) *Shipper {
 	return &Shipper{
-		opt: o, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}),
+		opt: o, put: o.Bucket.Put, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}),
 		refused: make(map[string]int), lately: make(map[string]bool), behind: make(map[string]behind),
 		stats: Stats{Failed: make(map[bucket.Kind]int64)},
 	}
@@ -153,7 +155,7 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 		err = fmt.Errorf("%w; %s", err, bucket.RaiseFiles)
 	}
 	if err == nil {
-		err = s.opt.Bucket.Put(bucket.Patient(ctx, s.patienceFor(obj.Key)), obj.Key, f, obj.Size, s.opt.ContentType)
+		err = s.put(bucket.Patient(ctx, s.patienceFor(obj.Key)), obj.Key, f, obj.Size, s.opt.ContentType)
 		_ = f.Close()
 	}
 	if errors.Is(err, spool.ErrDamaged) {
