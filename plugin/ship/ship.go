@@ -6,7 +6,9 @@
 // While a backlog drains, every second upload takes the newest object and the others the oldest, so that today's records do
 // not wait for last week's, and last week's come nearer to their end with each upload (Amberflo takes records up to 60 days
 // back). So a new object waits for the uploads under way and as many more at most, as long as what comes in takes less than
-// half of the link; beyond that, the newest of the new go first, and nothing that is old waits without bound either.
+// half of the link; beyond that, the newest of the new go first, and nothing that is old waits without bound either. An object
+// whose attempt failed lets some others go first, and the next attempt takes any other: what fails for a reason of its own does
+// not hold up the rest, and a success anywhere shows that not all is wrong.
 package ship
 
 import (
