@@ -15,12 +15,8 @@ import (
 //
 // Progress is a byte that the other side has acknowledged. Bytes that come from it are none: an answer is short, and one that
 // trickles would never end. Once all bytes are there, who took them may have to carry them on as slowly: the answer as a whole
-// has time for each of them. A server that needs longer gets it: each attempt that ended there doubles the time of the next, up
-// to maxAnswer times. Tests shorten stallTimeout.
+// has time for each of them. A server that needs longer gets it from who is patient, see Patient. Tests shorten stallTimeout.
 var stallTimeout = 30 * time.Second
-
-// maxAnswer times stallTimeout is the most that an answer is waited for.
-const maxAnswer = 16
 
 // slowestServer is what a server is waited for, in bytes a second, once it has all of them.
 const slowestServer = 32 << 10
@@ -28,11 +24,30 @@ const slowestServer = 32 << 10
 // ErrStalled is in the error of an attempt that was given up because nothing moved any more.
 var ErrStalled = errors.New("nothing moved any more")
 
+// ErrNoAnswer is in the error of such an attempt that had all gone out.
+var ErrNoAnswer = errors.New("after all of it had gone out: no answer")
+
+// longestAnswer bounds what an answer is waited for by those who are patient.
+const longestAnswer = 10 // times as long as others
+
+type patience struct{}
+
+// Patient gives a context with which Put waits for an answer twice as long, so many times over, five minutes at most: a
+// server may need longer than it is given, and would never be heard.
+func Patient(ctx context.Context, doublings int) context.Context {
+	return context.WithValue(ctx, patience{}, doublings)
+}
+
+// AnswerTime is how long an answer may take in all, of a request of that size.
+func AnswerTime(ctx context.Context, size int64) time.Duration {
+	doublings, _ := ctx.Value(patience{}).(int)
+	times := min(1<<min(doublings, 10), longestAnswer)
+	return time.Duration(times)*stallTimeout + time.Duration(size/slowestServer)*time.Second
+}
+
 // attempt watches one request.
 type attempt struct {
-	size   int64
-	answer time.Duration // that an answer may take, besides what its size asks for
-	slow   atomic.Bool   // the answer took longer than stallTimeout
+	size int64
 
 	steps atomic.Int64 // that the request has taken; 0: it has not begun, credentials are being asked for
 	conn  atomic.Pointer[conn]
@@ -91,18 +106,12 @@ func (a *attempt) run(ctx context.Context, cancel context.CancelCauseFunc) {
 			last, since = moved, time.Now()
 			continue
 		}
-		limit := stallTimeout
+		limit, where := stallTimeout, errors.New("while it was being sent")
 		if gone {
-			carried := time.Duration(a.size/slowestServer) * time.Second
-			limit = a.answer + carried
-			a.slow.Store(a.slow.Load() || time.Since(since) >= stallTimeout+carried)
+			limit, where = AnswerTime(ctx, a.size), ErrNoAnswer
 		}
 		if time.Since(since) >= limit {
-			where := "while it was being sent"
-			if gone {
-				where = "after all of it had gone out: no whole answer"
-			}
-			cancel(fmt.Errorf("%w for %s, %s (%d bytes)", ErrStalled, limit, where, a.size))
+			cancel(fmt.Errorf("%w for %s, %w (%d bytes)", ErrStalled, limit, where, a.size))
 			return
 		}
 	}

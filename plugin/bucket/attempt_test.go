@@ -120,27 +120,6 @@ func TestAnAttemptEndsWhenNothingMoves(t *testing.T) {
 	}
 }
 
-// The store has each of them; the first attempts end before it says so.
-func TestAServerThatNeedsLongIsGivenTheTimeInTheEnd(t *testing.T) {
-	environment(t)
-	bucket.SetStallTimeout(200 * time.Millisecond)
-	defer bucket.SetStallTimeout(30 * time.Second)
-	s := newStore(t, func(http.ResponseWriter, *http.Request) { time.Sleep(500 * time.Millisecond) }, (*httptest.Server).Start)
-	b := open(t, bucket.Options{Endpoint: s.URL})
-	for n := 1; ; n++ {
-		err := put(b, t.Context(), "x")
-		if err == nil {
-			break
-		}
-		if e := failure(t, err); !errors.Is(e, bucket.ErrStalled) || n == 4 {
-			t.Fatalf("attempt %d: %v", n, e)
-		}
-	}
-	if err := put(b, t.Context(), "x"); err != nil {
-		t.Errorf("the next object: %v", err)
-	}
-}
-
 // unhurried is what a long answer begins after: net/http breaks one off that begins before it knows that the request is sent.
 const unhurried = 50 * time.Millisecond
 
@@ -190,9 +169,9 @@ func TestAnAnswerThatTricklesEndsTheAttempt(t *testing.T) {
 		kind              bucket.Kind
 		says              string
 	}{
-		{"before its first line", "", "H", bucket.Unreachable, "no whole answer"},
-		{"in its header", "HTTP/1.1 200 OK\r\nX: ", "y", bucket.Unreachable, "no whole answer"},
-		{"in the body of a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 100000\r\n\r\n", " ", bucket.Unreachable, "no whole answer"},
+		{"before its first line", "", "H", bucket.Unreachable, "no answer"},
+		{"in its header", "HTTP/1.1 200 OK\r\nX: ", "y", bucket.Unreachable, "no answer"},
+		{"in the body of a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 100000\r\n\r\n", " ", bucket.Unreachable, "no answer"},
 		{"in the body of a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 100000\r\n\r\n<Error>", " ", bucket.Denied, "Forbidden, and then"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -239,6 +218,23 @@ func TestOfAnAnswerThatDoesNotEndOnlySoMuchIsRead(t *testing.T) {
 				t.Errorf("%d bytes were read", n)
 			}
 		})
+	}
+}
+
+func TestWhoIsPatientHearsASlowAnswer(t *testing.T) {
+	environment(t)
+	bucket.SetStallTimeout(300 * time.Millisecond)
+	defer bucket.SetStallTimeout(30 * time.Second)
+	s := newStore(t, func(http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	if e := failure(t, put(b, t.Context(), "x")); !errors.Is(e, bucket.ErrStalled) || !errors.Is(e, bucket.ErrNoAnswer) {
+		t.Errorf("got %v", e)
+	}
+	if err := put(b, bucket.Patient(t.Context(), 3), "x"); err != nil {
+		t.Errorf("with eight times the time: got %v", err)
+	}
+	if got := bucket.AnswerTime(bucket.Patient(t.Context(), 99), 0); got != 3*time.Second {
+		t.Errorf("the most is %s, want ten times", got)
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -52,8 +51,7 @@ type Bucket struct {
 	warnings    []string
 	credentials *chain
 	wire        *wire
-	noExpect    atomic.Bool  // the server answered 417
-	answer      atomic.Int64 // the time that an answer may take; 0: stallTimeout
+	noExpect    atomic.Bool // the server answered 417
 	// The ETag does not prove what is stored: a checksum is sent too, which S3 then gives back.
 	checksums atomic.Bool
 }
@@ -130,7 +128,7 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	}
 	in := b.object(key, source{body})
 	in.ContentLength, in.ContentType, in.ContentMD5 = &size, &contentType, base64Of(sum.md5)
-	a := &attempt{size: size, answer: max(stallTimeout, time.Duration(b.answer.Load()))}
+	a := &attempt{size: size}
 	watched, done := a.watch(ctx)
 	defer done()
 	expects := !b.noExpect.Load()
@@ -140,12 +138,6 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 		if _, seek := body.Seek(0, io.SeekStart); seek == nil {
 			err = b.putObject(watched, in, sum)
 		}
-	}
-	switch {
-	case err != nil && a.slow.Load():
-		b.answer.Store(int64(min(2*a.answer, maxAnswer*stallTimeout)))
-	case err == nil && !a.slow.Load():
-		b.answer.Store(0)
 	}
 	if stalled := context.Cause(watched); errors.Is(stalled, ErrStalled) && err != nil && statusOf(err) < 300 {
 		err = &smithyhttp.RequestSendError{Err: stalled}

@@ -269,6 +269,9 @@ func (b *Bucket) explain(ctx context.Context, op, key string, err error) error {
 	default:
 		e.Kind = Refused
 	}
+	if OutOfFiles(err) {
+		e.Hint = RaiseFiles
+	}
 	switch e.Kind {
 	case Credentials:
 		b.credentials.forget(0)

@@ -100,7 +100,7 @@ func TestAfterAttemptsThatStalledFewerGoAtOnceUntilOneSucceeds(t *testing.T) {
 					if now.Add(-1); phase.Load() != nil {
 						s.failed("k", time.Now(), *phase.Load())
 					} else {
-						s.succeeded(spool.Object{Key: "k"})
+						s.succeeded(spool.Object{Key: "k"}, time.Now())
 					}
 					s.leave()
 				}

@@ -6,19 +6,21 @@
 // While a backlog drains, every second upload takes the newest object and the others the oldest, so that today's records do
 // not wait for last week's, and last week's come nearer to their end with each upload (Amberflo takes records up to 60 days
 // back). So a new object waits for the uploads under way and as many more at most, as long as what comes in takes less than
-// half of the link; beyond that, the newest of the new go first, and nothing that is old waits without bound either.
+// half of the link; beyond that, the newest of the new go first, and nothing that is old waits without bound either. An object
+// whose attempt failed lets some others go first, and the next attempt takes any other: what fails for a reason of its own does
+// not hold up the rest, and a success anywhere shows that not all is wrong.
 package ship
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"sync"
-	"syscall"
 	"time"
 
 	"out_amberflo/plugin/alarm"
@@ -46,9 +48,21 @@ const (
 	refusedWait = 10 * time.Minute
 )
 
+// After a failure the next attempt takes another object: a success anywhere shows that it is not all, and what fails for a
+// reason of its own is overtaken.
+const (
+	overtaking        = 8  // others go before an object that failed
+	overtakingStalled = 64 // one that takes a long time to fail
+	// So many objects are refused for themselves, one after the other. What is wrong with more is wrong with all.
+	coincidence = 2
+	// A server that takes longer than that to store an object is slow.
+	slow = 20 * time.Second
+)
+
 // Shipper uploads from one spool into one bucket.
 type Shipper struct {
 	opt Options
+	put func(ctx context.Context, key string, body io.ReadSeeker, size int64, contentType string) error // the bucket's
 
 	trouble alarm.Alarm // of attempts that concern all objects
 
@@ -58,12 +72,13 @@ type Shipper struct {
 	until    time.Time  // no attempt before
 	opened   chan struct{}
 	refused  map[string]int    // failures of single objects, by key
-	behind   map[string]behind // of objects whose attempts failed for a reason that concerns all
+	lately   map[string]bool   // objects that were refused since the last success
+	behind   map[string]behind // of objects whose attempts failed
+	late     int               // attempts in a row that got no answer
 	going    int               // attempts
 	atOnce   int               // as many attempts may go at once; see stalled
 	left     chan struct{}     // closed when one has ended
 	singles  alarm.Alarm       // of those failures, of all keys
-	inARow   map[string]bool   // objects refused since the last success
 	stats    Stats
 }
 
@@ -71,6 +86,7 @@ type Shipper struct {
 type behind struct {
 	uploaded int64 // others, at its latest failure
 	times    int   // that some were between two failures
+	late     int   // attempts that got no answer
 }
 
 // Stats counts since the start.
@@ -92,7 +108,11 @@ func (s *Shipper) Stats() Stats {
 
 // New makes a Shipper; Run sets it going.
 func New(o Options) *Shipper {
-	return &Shipper{opt: o, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}), refused: make(map[string]int), inARow: make(map[string]bool), behind: make(map[string]behind), stats: Stats{Failed: make(map[bucket.Kind]int64)}}
+	return &Shipper{
+		opt: o, put: o.Bucket.Put, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}),
+		refused: make(map[string]int), lately: make(map[string]bool), behind: make(map[string]behind),
+		stats: Stats{Failed: make(map[bucket.Kind]int64)},
+	}
 }
 
 // Hurry ends a wait after failures, so that a stop makes at least one attempt.
@@ -128,13 +148,16 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	settled := false
 	defer func() {
 		if !settled { // a panic is under way
-			s.opt.Spool.Return(obj, time.Now().Add(refusedWait))
+			s.opt.Spool.Failed(obj, time.Now().Add(refusedWait), overtaking)
 		}
 	}()
 	f, err := s.opt.Spool.Read(obj)
 	gone := errors.Is(err, fs.ErrNotExist) // asked of this error alone: in that of a put, it is a file with credentials
+	if bucket.OutOfFiles(err) {
+		err = fmt.Errorf("%w; %s", err, bucket.RaiseFiles)
+	}
 	if err == nil {
-		err = s.opt.Bucket.Put(ctx, obj.Key, f, obj.Size, s.opt.ContentType)
+		err = s.put(bucket.Patient(ctx, s.patienceFor(obj.Key)), obj.Key, f, obj.Size, s.opt.ContentType)
 		_ = f.Close()
 	}
 	if errors.Is(err, spool.ErrDamaged) {
@@ -143,7 +166,7 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	}
 	switch {
 	case err == nil:
-		s.succeeded(obj)
+		s.succeeded(obj, began)
 		if err := s.opt.Spool.Sent(obj); err != nil {
 			s.opt.Log.Error("an object is in the bucket and could not be removed here: it will be sent again, which changes nothing", "key", obj.Key, "err", err)
 		}
@@ -155,7 +178,8 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 		s.mu.Unlock()
 		s.opt.Log.Error("an object is gone from the outbox, somebody removed it", "key", obj.Key, "err", err)
 	default:
-		s.opt.Spool.Return(obj, s.failed(obj.Key, began, err))
+		again := s.failed(obj.Key, began, err)
+		s.opt.Spool.Failed(obj, again.notBefore, again.others)
 	}
 	settled = true
 }
@@ -229,40 +253,31 @@ func (s *Shipper) wait(ctx context.Context) bool {
 	}
 }
 
+// retry says when a failed object may be tried again, and how many others go first.
+type retry struct {
+	notBefore time.Time
+	others    int
+}
+
 // failed notes a failure and tells when the object may be tried again.
-func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
+func (s *Shipper) failed(key string, began time.Time, err error) retry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := &bucket.Error{Kind: bucket.Unreadable} // what is no answer: the object cannot be read here
 	errors.As(err, &e)
 	s.stats.Failed[e.Kind]++
+	again := retry{others: overtaking}
 	if errors.Is(err, bucket.ErrStalled) {
 		s.stalled()
+		again.others = overtakingStalled
 	}
-	alone := !e.Kind.ConcernsAll() && !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE)
-	if !alone { // again and again, though others are taken: it does not concern all, such as a prefix that is not allowed
-		b, again := s.behind[key]
-		if again && s.stats.Uploaded > b.uploaded {
-			b.times++
-		}
-		b.uploaded = s.stats.Uploaded
-		s.behind[key] = b
-		alone = e.Kind.NeedsYou() && b.times > 0 || b.times >= patience
-	}
-	var again time.Time // when this one may be tried
-	if alone {
+	if s.alone(key, e.Kind, err) {
 		s.refused[key]++
-		n := s.refused[key]
-		wait := backoff(n, 40*firstWait, refusedWait)
-		again = time.Now().Add(wait)
-		// One after the other is refused and none is taken: what is wrong with one is wrong with all.
-		s.inARow[key] = true
-		alone = e.Kind != bucket.Refused || len(s.inARow) <= patience
-	}
-	if alone {
-		n, wait := s.refused[key], time.Until(again)
+		// A stalled attempt takes a runner from the others while it lasts.
+		wait := min(max(backoff(s.refused[key], 40*firstWait, refusedWait), stalledShare*took(began, err)), refusedWait)
+		again.notBefore = time.Now().Add(wait)
 		if all, tell := s.singles.Failed(e.Kind.String() + e.Code); tell { // hundreds may be refused for one reason
-			s.opt.Log.Error("an object was not taken; it is kept and tried again, others go on", "key", key, "failures", n, "of_all", all,
+			s.opt.Log.Error("an object was not taken; it is kept and tried again, others go on", "key", key, "failures", s.refused[key], "of_all", all,
 				"objects", len(s.refused), "next", wait.Round(time.Second), "err", err)
 		}
 		return again
@@ -272,6 +287,9 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 	}
 	s.last = time.Now()
 	s.failures++
+	if errors.Is(err, bucket.ErrNoAnswer) {
+		s.late++
+	}
 	wait := max(backoff(s.failures, firstWait, longestWait), min(e.RetryAfter, longestWait))
 	s.until = time.Now().Add(wait)
 	if n, tell := s.trouble.Failed(e.Kind.String()); tell {
@@ -281,13 +299,57 @@ func (s *Shipper) failed(key string, began time.Time, err error) time.Time {
 	return again
 }
 
-func (s *Shipper) succeeded(obj spool.Object) {
+// alone tells if a failure is the object's own. The caller holds s.mu.
+func (s *Shipper) alone(key string, kind bucket.Kind, err error) bool {
+	b, again := s.behind[key]
+	if again && s.stats.Uploaded > b.uploaded {
+		b.times++
+	}
+	b.uploaded = s.stats.Uploaded
+	if errors.Is(err, bucket.ErrNoAnswer) {
+		b.late++
+	}
+	s.behind[key] = b
+	switch {
+	case bucket.OutOfFiles(err):
+		return false
+	case kind.ConcernsAll():
+		// Again and again, though others are taken: it does not concern all, such as a prefix that is not allowed.
+		return b.times >= patience || b.times > 0 && (kind.NeedsYou() || errors.Is(err, bucket.ErrStalled))
+	}
+	// Different ones are refused one after the other, and none is taken between them: it concerns all.
+	s.lately[key] = true
+	return len(s.lately) <= coincidence
+}
+
+// stalledShare is how many times as long as its attempt took an object waits that stalled for a reason of its own.
+const stalledShare = 4
+
+// took is how long an attempt held up a runner, 0 if it did not stall.
+func took(began time.Time, err error) time.Duration {
+	if !errors.Is(err, bucket.ErrStalled) {
+		return 0
+	}
+	return time.Since(began)
+}
+
+// patienceFor is how many times the wait for an answer is doubled: as often as this object, or all of late, had none.
+func (s *Shipper) patienceFor(key string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return max(s.late, s.behind[key].late)
+}
+
+func (s *Shipper) succeeded(obj spool.Object, began time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(began) < slow {
+		s.late = 0
+	}
+	clear(s.lately)
 	s.stats.Uploaded++
 	s.stats.UploadedBytes += obj.Size
 	s.stats.LastSuccess = time.Now()
-	clear(s.inARow)
 	s.forget(obj.Key)
 	if n, lasted, tell := s.trouble.Succeeded(); tell {
 		s.opt.Log.Info(fmt.Sprintf("upload succeeded after %d failures and %s", n, lasted.Round(time.Second)), "waiting", s.opt.Spool.Waiting()-1)

@@ -77,7 +77,7 @@ func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 		if n := l.count("kind=denied"); n != 1 {
 			t.Errorf("got %d lines for another kind of failure in the same outage, want it said at once, and once", n)
 		}
-		s.succeeded(spool.Object{Key: "k"})
+		s.succeeded(spool.Object{Key: "k"}, time.Now())
 		if l.count("upload succeeded after 103 failures") != 1 {
 			t.Errorf("want the end of the outage said, got\n%s", l.text.String())
 		}
@@ -93,7 +93,7 @@ func TestAnObjectThatIsRefusedDoesNotHoldUpOthers(t *testing.T) {
 		log := slog.New(slog.NewTextHandler(l, nil))
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		at := s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Refused, Err: errors.New("400")})
-		if !at.After(time.Now()) {
+		if !at.notBefore.After(time.Now()) {
 			t.Error("want the object itself to wait")
 		}
 		began := time.Now()
@@ -112,7 +112,7 @@ func TestObjectsThatAreAllRefusedHoldUpEachOther(t *testing.T) {
 				log := slog.New(slog.NewTextHandler(l, nil))
 				s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 				for range taken {
-					s.succeeded(spool.Object{Key: "taken"})
+					s.succeeded(spool.Object{Key: "taken"}, time.Now())
 				}
 				tries := 0
 				for began := time.Now(); time.Since(began) < time.Hour; tries++ {
@@ -152,7 +152,7 @@ func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 		for range 300 { // every second request fails
 			s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Unavailable, Err: errors.New("503")})
 			time.Sleep(50 * time.Millisecond)
-			s.succeeded(spool.Object{Key: "k"})
+			s.succeeded(spool.Object{Key: "k"}, time.Now())
 		}
 		if n := l.count("\n"); n > 11 {
 			t.Errorf("%d lines of an S3 that flaps:\n%s", n, l.text.String())
@@ -161,8 +161,8 @@ func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 			t.Errorf("want the end of failures said:\n%s", l.text.String())
 		}
 		before := l.count("an object was not taken")
-		for i := range 1200 { // each of 300 objects is refused four times, and another one is taken each time
-			s.succeeded(spool.Object{Key: "another"})
+		for i := range 1200 { // each of 300 objects is refused four times, while others are taken
+			s.succeeded(spool.Object{Key: "other"}, time.Now())
 			s.failed(fmt.Sprint(i%300), time.Now(), &bucket.Error{Kind: bucket.Refused, Code: "InvalidArgument", Err: errors.New("400")})
 		}
 		if n := l.count("an object was not taken") - before; n != 11 {
@@ -176,7 +176,7 @@ func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 			if l.count("no object is refused any more") != 0 {
 				t.Fatalf("said with %d still refused", 300-i)
 			}
-			s.succeeded(spool.Object{Key: fmt.Sprint(i)})
+			s.succeeded(spool.Object{Key: fmt.Sprint(i)}, time.Now())
 		}
 		if l.count("no object is refused any more") != 1 {
 			t.Error("want the end said")
@@ -213,7 +213,7 @@ func TestThatUploadsWorkIsSaidOnce(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(l, nil))
 	s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 	for range 3 {
-		s.succeeded(spool.Object{Key: "k"})
+		s.succeeded(spool.Object{Key: "k"}, time.Now())
 	}
 	if l.count("the first object is in the bucket") != 1 || l.count("\n") != 1 {
 		t.Errorf("got\n%s", l.text.String())
@@ -378,10 +378,10 @@ func TestAnObjectThatIsDeniedForItselfDoesNotAlternateWithOthers(t *testing.T) {
 		var next time.Time
 		for range 2000 { // an upload that works every second
 			if !time.Now().Before(next) && s.wait(t.Context()) {
-				next = s.failed("old/k", time.Now(), denied)
+				next = s.failed("old/k", time.Now(), denied).notBefore
 				tries++
 			}
-			s.succeeded(spool.Object{Key: "new/k"})
+			s.succeeded(spool.Object{Key: "new/k"}, time.Now())
 			time.Sleep(time.Second)
 		}
 		if n := strings.Count(l.text.String(), "\n"); tries > 30 || n > 10 {
@@ -399,10 +399,10 @@ func TestAnObjectThatAlwaysFailsDoesNotTakeEverySecondTurn(t *testing.T) {
 			var next time.Time
 			for range 2000 { // an upload that works every second
 				if !time.Now().Before(next) && s.wait(t.Context()) {
-					next = s.failed("large", time.Now(), &bucket.Error{Kind: kind, Err: errors.New("reset")})
+					next = s.failed("large", time.Now(), &bucket.Error{Kind: kind, Err: errors.New("reset")}).notBefore
 					tries++
 				}
-				s.succeeded(spool.Object{Key: "new"})
+				s.succeeded(spool.Object{Key: "new"}, time.Now())
 				time.Sleep(time.Second)
 			}
 			if tries > 40 {

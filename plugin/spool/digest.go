@@ -57,7 +57,7 @@ var ErrDamaged = errors.New("the object is damaged: it is not what was sealed")
 // compared to the digest as they are read from their start: where they differ, the end is [ErrDamaged] instead of [io.EOF].
 func (s *Spool) Read(obj Object) (*Body, error) {
 	if obj.Size == 0 {
-		return nil, fmt.Errorf("read object %s: want its records, got an empty file: the disk lost them", obj.Key)
+		return nil, fmt.Errorf("read object %s: %w: it is empty", obj.Key, ErrDamaged)
 	}
 	f, err := os.Open(s.path(outboxDir, obj.file()))
 	if err != nil {
@@ -79,8 +79,10 @@ func (s *Spool) Read(obj Object) (*Body, error) {
 // sumOf gives the digest of an object that came without, if all of it can be read.
 func sumOf(f *os.File, file File) ([]byte, error) {
 	sum := md5.New()
-	if _, err := io.Copy(sum, f); err != nil {
+	if n, err := io.Copy(sum, f); err != nil {
 		return nil, err
+	} else if n == 0 {
+		return nil, fmt.Errorf("%w: it is empty", ErrDamaged)
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err

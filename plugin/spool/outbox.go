@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,8 @@ type Object struct {
 
 	sum       []byte // MD5 of its bytes as they were sealed; nil if it came without
 	notBefore time.Time
+	letsBy    int64 // until so many objects have been sent, others go first
+	failure   int64 // its latest, counted over all objects
 }
 
 // outbox is the queue of what lies in outbox/, oldest first. It never holds content.
@@ -29,6 +32,9 @@ type outbox struct {
 	taken   map[string]Object // handed out, by key
 	bytes   int64             // of both
 	sealed  int64             // objects that came in since the start
+	sent    int64             // objects since the start
+	failed  int64             // attempts since the start
+	failing bool              // the latest attempt failed
 	damaged int64             // objects that were set aside since the start, or lay there then
 	arrived chan struct{}     // closed when waiting grows; nil if nobody waits
 
@@ -49,7 +55,7 @@ func (o *outbox) add(obj Object) {
 }
 
 // Take hands out an object that nobody else holds, the oldest or the newest, and waits for one if there
-// is none. It must be given back with Sent or Return. The error is that of ctx.
+// is none. It must be given back with Sent, Failed or Return. The error is that of ctx.
 func (s *Spool) Take(ctx context.Context, newest bool) (Object, error) {
 	o := &s.outbox
 	for {
@@ -82,27 +88,46 @@ func (s *Spool) Take(ctx context.Context, newest bool) (Object, error) {
 }
 
 // next gives the index of the first object, from either end, whose time has come, or -1 and when the
-// first of them will be due.
+// first of them will be due. Those that let others by come last, the one that failed longest ago first of them. After a failure
+// the search begins anywhere: what fails may well lie together, such as a day's folder that is not allowed.
 func (o *outbox) next(newest bool) (int, time.Time) {
 	var due time.Time
-	now := time.Now()
+	now, last, first := time.Now(), -1, 0
+	if o.failing && len(o.waiting) > 0 {
+		first = rand.N(len(o.waiting))
+	}
 	for k := range o.waiting {
-		i := k
+		i := (first + k) % len(o.waiting)
 		if newest {
-			i = len(o.waiting) - 1 - k
+			i = len(o.waiting) - 1 - i
 		}
-		at := o.waiting[i].notBefore
-		if !at.After(now) {
+		switch obj := &o.waiting[i]; {
+		case obj.notBefore.After(now):
+			if due.IsZero() || obj.notBefore.Before(due) {
+				due = obj.notBefore
+			}
+		case obj.letsBy <= o.sent:
 			return i, time.Time{}
-		}
-		if due.IsZero() || at.Before(due) {
-			due = at
+		case last < 0 || obj.failure < o.waiting[last].failure:
+			last = i
 		}
 	}
-	return -1, due
+	return last, due
 }
 
-// Return gives an object back that was not delivered; it is not handed out before that time.
+// Failed gives an object back whose attempt failed. It is not handed out before that time; until so many others have been sent,
+// they go first, as long as there are any.
+func (s *Spool) Failed(obj Object, notBefore time.Time, others int) {
+	o := &s.outbox
+	o.mu.Lock()
+	o.failed++
+	o.failing = true
+	obj.failure, obj.letsBy = o.failed, o.sent+int64(others)
+	o.mu.Unlock()
+	s.Return(obj, notBefore)
+}
+
+// Return gives an object back that was not tried; it is not handed out before that time.
 func (s *Spool) Return(obj Object, notBefore time.Time) {
 	obj.notBefore = notBefore
 	s.outbox.mu.Lock()
@@ -120,6 +145,8 @@ func (s *Spool) Sent(obj Object) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.taken, obj.Key)
+	o.sent++
+	o.failing = false
 	var err error
 	if !o.keepSent || s.keep(obj) != nil { // a full disk must get empty
 		if err = s.remove(s.path(outboxDir, obj.file())); err == nil {

@@ -23,6 +23,7 @@ func (s *Spool) private() error {
 	if err := followed(dir); err != nil {
 		return err
 	}
+	s.warnOfParents(dir)
 	if _, err := os.Stat(dir); err != nil {
 		return nil // is made, or said to be missing
 	}
@@ -40,8 +41,12 @@ func (s *Spool) private() error {
 			return fmt.Errorf("store_dir: want a directory that only Fluent Bit's user (%d) can write, got %s, which belongs to user %d: who writes there writes bills. "+
 				"Look at what is in it, then chown -R %d %s, or set another store_dir", os.Geteuid(), path, uid, os.Geteuid(), dir)
 		case othersWrite(st):
+			another := "set another store_dir"
+			if path == dir && st.Mode().Perm()&0o002 != 0 { // a volume may come so, such as an emptyDir of Kubernetes, and be root's
+				another = fmt.Sprintf("set another store_dir, such as a folder in it, which is made then: store_dir %s/amberflo", dir)
+			}
 			return fmt.Errorf("store_dir: want a directory that only Fluent Bit's user (%d) can write, got %s with the mode %04o: who writes there writes bills. "+
-				"Look at what is in it, then chmod -R go-w %s, or set another store_dir", os.Geteuid(), path, st.Mode().Perm(), dir)
+				"Look at what is in it, then chmod -R go-w %s, or %s", os.Geteuid(), path, st.Mode().Perm(), dir, another)
 		}
 		return nil
 	})
@@ -59,6 +64,39 @@ func followed(dir string) error {
 		}
 	}
 	return nil
+}
+
+// warnOfParents tells of a directory above the spool in which others could rename what leads to it. They gain no bills by that,
+// since what they put in its place is looked at as the spool is, but can take it away. It is no reason not to start: a volume
+// that is all containers' of a pod is such a directory, and a home of another user in an image.
+func (s *Spool) warnOfParents(dir string) {
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			dir = real
+			break
+		}
+	}
+	if _, err := os.Stat(s.opt.Dir); err == nil {
+		dir = filepath.Dir(dir)
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if st, err := os.Stat(dir); err == nil && othersRename(st, dir) {
+			s.opt.Log.Warn("others can rename store_dir away: want the directories above it to be root's or Fluent Bit's user's, and sticky where others write",
+				"directory", dir, "owner", ownerOf(st), "mode", fmt.Sprintf("%04o", st.Mode().Perm()), "store_dir", s.opt.Dir)
+			return
+		}
+		if dir == "/" {
+			return
+		}
+	}
+}
+
+// othersRename tells if users besides this one and root may rename what is this one's in a directory.
+func othersRename(st fs.FileInfo, dir string) bool {
+	if uid := ownerOf(st); !trusted(uid) && uid != madeIn(dir) {
+		return true
+	}
+	return othersWrite(st) && st.Mode()&fs.ModeSticky == 0
 }
 
 func ownerOf(st fs.FileInfo) int { return int(st.Sys().(*syscall.Stat_t).Uid) }

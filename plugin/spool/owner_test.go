@@ -1,6 +1,8 @@
 package spool
 
 import (
+	"bytes"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,5 +95,88 @@ func TestALinkThatNobodyElseCanMoveIsFollowed(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Who can rename the directory away does not write bills, but can take them: that is told, and no reason not to start.
+func TestADirectoryThatOthersCanRenameIsToldOf(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		root  bool // needs it
+		above func(dir string) error
+		made  bool // before the start
+		told  bool
+	}{
+		{"nobody else's", false, func(dir string) error { return os.Chmod(dir, 0o755) }, true, false},
+		{"sticky and root's, as /tmp is", false, func(dir string) error { return os.Chmod(dir, 0o777|os.ModeSticky) }, true, false},
+		{"all may write", false, func(dir string) error { return os.Chmod(dir, 0o777) }, true, true},
+		{"all may write in an emptyDir", false, func(dir string) error { return os.Chmod(dir, 0o777) }, false, true},
+		{"the group of the process may write, as with an fsGroup", false, func(dir string) error { return os.Chmod(dir, 0o775|os.ModeSetgid) }, true, false},
+		{"another group may write", true, func(dir string) error { return firstOf(os.Chown(dir, -1, 12345), os.Chmod(dir, 0o775)) }, true, true},
+		{"another user's", true, func(dir string) error { return os.Chown(dir, 12345, 12345) }, true, true},
+		{"another user's, and sticky", true, func(dir string) error {
+			return firstOf(os.Chown(dir, 12345, 12345), os.Chmod(dir, 0o777|os.ModeSticky))
+		}, false, true},
+	} {
+		for _, way := range []string{"directly", "further up", "through a link"} {
+			t.Run(tt.name+", "+way, func(t *testing.T) {
+				if tt.root && os.Geteuid() != 0 {
+					t.Skip("only root can give a directory away")
+				}
+				above := filepath.Join(t.TempDir(), "above")
+				if err := os.Mkdir(above, 0o700); err != nil {
+					t.Fatal(err)
+				}
+				dir := filepath.Join(above, "amberflo")
+				if way == "further up" {
+					dir = filepath.Join(above, "between", "amberflo")
+				}
+				if tt.made {
+					if err := os.MkdirAll(dir, 0o700); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := tt.above(above); err != nil {
+					t.Fatal(err)
+				}
+				if way == "through a link" {
+					link := filepath.Join(t.TempDir(), "link")
+					if err := os.Symlink(above, link); err != nil {
+						t.Fatal(err)
+					}
+					dir = filepath.Join(link, "amberflo")
+				}
+				o, log := testOptions(dir), &bytes.Buffer{}
+				o.Log = slog.New(slog.NewTextHandler(log, nil))
+				s := mustOpen(t, o)
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+				told := strings.Count(log.String(), "others can rename store_dir away") == 1 && strings.Contains(log.String(), "directory="+above+" ")
+				if told != tt.told || !tt.told && log.Len() > 0 {
+					t.Errorf("told: %v, want %v; got\n%s", told, tt.told, log)
+				}
+			})
+		}
+	}
+}
+
+// The kubelet makes it so, and a container's user can change neither that nor, without a shell, anything else.
+func TestAVolumeThatAllMayWriteIsToldApart(t *testing.T) {
+	for _, mode := range []os.FileMode{0o777, 0o777 | os.ModeSetgid} {
+		volume := filepath.Join(t.TempDir(), "spool")
+		if err := firstOf(os.Mkdir(volume, 0o700), os.Chmod(volume, mode)); err != nil {
+			t.Fatal(err)
+		}
+		o := testOptions(volume)
+		o.Log = slog.New(slog.DiscardHandler)
+		if _, err := Open(o); err == nil || !strings.Contains(err.Error(), "a folder in it, which is made then: store_dir "+volume+"/amberflo") {
+			t.Errorf("%s: got %v", mode, err)
+		}
+		o.Dir = filepath.Join(volume, "amberflo")
+		s := mustOpen(t, o)
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

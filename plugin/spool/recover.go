@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -199,7 +200,7 @@ func (s *Spool) strangers() (found []string, err error) {
 // looksSealed tells objects from files that somebody else put into the outbox. What has a digest in its name is compared to it
 // before it goes out; what has none, of an earlier version, has to begin as an object does, and is read to its end then.
 func (s *Spool) looksSealed(obj Object) bool {
-	if obj.sum != nil || obj.Size == 0 {
+	if obj.sum != nil {
 		return true
 	}
 	head := make([]byte, len(gzipHeader))
@@ -208,7 +209,10 @@ func (s *Spool) looksSealed(obj Object) bool {
 		return true // Read says so
 	}
 	defer f.Close()
-	n, _ := f.Read(head)
+	n, err := f.Read(head)
+	if err != nil && err != io.EOF {
+		return true
+	}
 	if isGzip(head[:n]) || head[0] == '{' || head[0] == '[' {
 		return true
 	}
