@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,9 +118,10 @@ func TestObjectsThatAlwaysFailDoNotHoldUpTheOthers(t *testing.T) {
 func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lines{}
-		attempts, refuses := 0, false
+		var attempts atomic.Int64
+		var refuses atomic.Bool
 		s := waiting(t, 30, slog.New(slog.NewTextHandler(l, nil)), func(int, context.Context) (time.Duration, error) {
-			if attempts++; refuses {
+			if attempts.Add(1); refuses.Load() {
 				return time.Millisecond, &bucket.Error{Kind: bucket.Refused, Status: 400, Err: errors.New("400")}
 			}
 			return time.Second, nil
@@ -128,15 +130,16 @@ func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 		if s.Stats().Uploaded == 0 {
 			t.Fatal("nothing was taken, want something")
 		}
-		attempts, refuses = 0, true
+		attempts.Store(0)
+		refuses.Store(true)
 		run(t, s, 10*time.Minute)
 		if told := l.count("others go on"); told > coincidence {
 			t.Errorf("that others go on is said %d times, though none does:\n%s", told, l.text.String())
 		}
-		if l.count("upload failed, nothing is lost, will be tried again\" kind=refused") == 0 || attempts > 60 {
-			t.Errorf("%d attempts in ten minutes; want it told:\n%s", attempts, l.text.String())
+		if l.count("upload failed, nothing is lost, will be tried again\" kind=refused") == 0 || attempts.Load() > 60 {
+			t.Errorf("%d attempts in ten minutes; want it told:\n%s", attempts.Load(), l.text.String())
 		}
-		refuses = false
+		refuses.Store(false)
 		run(t, s, 2*time.Minute)
 		if left := s.opt.Spool.Waiting(); left > 0 || l.count("upload succeeded after") != 1 {
 			t.Errorf("%d wait once it is mended; want the end told:\n%s", left, l.text.String())
@@ -164,17 +167,17 @@ func TestAFewThatAreRefusedForThemselvesAreNoOutage(t *testing.T) {
 func TestAServerThatIsSlowToAnswerIsHeard(t *testing.T) {
 	for _, needs := range []time.Duration{35 * time.Second, 100 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
-			attempts := 0
+			var attempts atomic.Int64
 			s := waiting(t, 10, slog.New(slog.DiscardHandler), func(_ int, ctx context.Context) (time.Duration, error) {
-				attempts++
+				attempts.Add(1)
 				if limit := bucket.AnswerTime(ctx, 10); limit < needs {
 					return limit, &bucket.Error{Kind: bucket.Unreachable, Err: fmt.Errorf("%w for %s, %w", bucket.ErrStalled, limit, bucket.ErrNoAnswer)}
 				}
 				return needs, nil
 			})
 			run(t, s, 20*time.Minute)
-			if left := s.opt.Spool.Waiting(); left > 0 || attempts > 20 {
-				t.Errorf("%s: %d of 10 wait after %d attempts", needs, left, attempts)
+			if left := s.opt.Spool.Waiting(); left > 0 || attempts.Load() > 20 {
+				t.Errorf("%s: %d of 10 wait after %d attempts", needs, left, attempts.Load())
 			}
 		})
 	}
