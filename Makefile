@@ -6,8 +6,9 @@ LDFLAGS := -s -w -X out_amberflo/plugin.Version=$(VERSION)
 # ugorji/go comes without its code for each pair of common types, which is of use on a hot path and takes 6 MB: see
 # go run ./test/bench/size. netgo: Go's own resolver, since glibc's needs a newer glibc. The tests are built the same way.
 TAGS    := -tags codec.notfastpath,netgo
-# What makes the plugin load from glibc 2.17 on; .ci/glibc looks.
-OLD     := CGO_CFLAGS='-O2 -g -include $(CURDIR)/out_amberflo/glibc.h'
+# What makes the plugin load from glibc 2.17 on; .ci/glibc looks. By CPATH, because flags are part of what is built, and the
+# same commit shall give the same bytes in any directory.
+OLD     := CPATH='$(CURDIR)/out_amberflo' CGO_CFLAGS='-O2 -g -include glibc.h'
 ALIVE   := test/tools/alive.sh
 # The host exports what a plugin looks up in Fluent Bit.
 HOSTFLAGS := -ldl -pthread -Wl,--export-dynamic-symbol='flb_*'

@@ -142,14 +142,19 @@ func start(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	work := t.TempDir()
+	if err := os.Mkdir(filepath.Join(work, "amberflo"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"fluent-bit.conf", "plugins.conf", "amberflo-parsers.conf"} {
 		text, err := os.ReadFile(filepath.Join(dir, "etc/fluent-bit/amberflo", name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(t, filepath.Join(work, name), strings.NewReplacer("/etc/fluent-bit/amberflo/", work+"/", "/usr/lib/", dir+"/usr/lib/", " 2020", " "+port,
+		write(t, filepath.Join(work, "amberflo", name), strings.NewReplacer("/etc/fluent-bit/", work+"/", "/usr/lib/", dir+"/usr/lib/", " 2020", " "+port,
 			"    region  ", "    startup_check off\n    endpoint http://127.0.0.1:1\n    region  ", "0.0.0.0", "127.0.0.1").Replace(string(text)))
 	}
+	// As packaging/README.md has it.
+	write(t, filepath.Join(work, "fluent-bit.conf"), "@INCLUDE amberflo/fluent-bit.conf\n")
 	var log bytes.Buffer
 	cmd := exec.Command(program, "-c", filepath.Join(work, "fluent-bit.conf"))
 	cmd.Stdout, cmd.Stderr = &log, &log
