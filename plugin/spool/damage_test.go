@@ -145,8 +145,8 @@ func TestASegmentThatDoesNotInflateIsKeptAsideWhereItHasToBeRead(t *testing.T) {
 	s := mustOpen(t, o)
 	var starts []int64
 	for i, name := range []string{"a", "b", "c"} {
+		starts = append(starts, s.current.written.Load())
 		mustAppend(t, s, batchOf(uint64(i), name))
-		starts = append(starts, s.current.last)
 	}
 	path := s.logPath(s.current.id)
 	crashed(t, s)
@@ -183,8 +183,8 @@ func TestNoObjectIsMadeOfNothing(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.segmentFrom = 1
 	s := mustOpen(t, o)
+	start, path := s.current.written.Load(), s.logPath(s.current.id)
 	mustAppend(t, s, batchOf(1, "a", "b"))
-	start, path := s.current.last, s.logPath(s.current.id)
 	crashed(t, s)
 	content, err := os.ReadFile(path)
 	if err != nil {

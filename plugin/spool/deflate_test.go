@@ -60,7 +60,7 @@ func gunzipped(t *testing.T, path string) string {
 	return string(b)
 }
 
-// Segments, lines that were carried, and segments of which only a part counts stand in one object.
+// Segments, lines, and segments that are divided stand in one object.
 func TestAnObjectIsOneGzipMemberWhateverItIsMadeOf(t *testing.T) {
 	for _, most := range []int{0, 7, 100} {
 		t.Run(fmt.Sprintf("max_records %d", most), func(t *testing.T) {

@@ -110,7 +110,7 @@ func TestNoChunkIsAcceptedIntoADirectoryThatIsGone(t *testing.T) {
 				t.Errorf("a chunk that is expected: got %v, %v; want it offered again", again, err)
 			}
 			delete(s.expected, Source{Hash: 5})
-			if err := s.begin(nil, 0); err == nil {
+			if err := s.begin(); err == nil {
 				t.Error("want no log begun")
 			}
 			if now := listing(); strings.Join(now, " ") != strings.Join(before, " ") {

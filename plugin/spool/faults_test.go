@@ -125,10 +125,10 @@ func TestRotationsThatFailDoNotGiveAnIDTwice(t *testing.T) {
 		}
 		return names
 	}
-	mustAppend(t, s, batchOf(0, names(9)...))
 	for i := range 4 {
+		mustAppend(t, s, batchOf(uint64(2*i), names(9)...))
 		failing(s, "sync", "open|", 1) // that of a new log's directory entry
-		mustAppend(t, s, batchOf(uint64(1+i), names(4)...))
+		mustAppend(t, s, batchOf(uint64(2*i+1), names(4)...))
 	}
 	mustAppend(t, s, batchOf(9, names(2)...))
 	ids := map[string]bool{}
@@ -196,9 +196,9 @@ func TestNothingIsAcceptedWhileALogMayComeBackThatWasGivenUp(t *testing.T) {
 	o.MaxRecords = 2
 	s := mustOpen(t, o)
 	failing(s, "sync", "open|", 2)                    // that of the next log's entry, and that of its removal
-	mustAppend(t, s, batchOf(1, "a", "b", "c"))       // c would have moved there
+	mustAppend(t, s, batchOf(1, "a", "b", "c"))       // fills this one
 	failing(s, "sync", "open|", 1)                    // another try to make sure that it is gone
-	if err := s.Append(batchOf(2, "d")); err == nil { // would stand behind the end that the lost log knows
+	if err := s.Append(batchOf(2, "d")); err == nil { // the lost log would not know of it
 		t.Error("accepted, want the failure of the fsync")
 	}
 	mustAppend(t, s, batchOf(2, "d"))
@@ -275,7 +275,7 @@ func TestAStopThatCannotSealOneLogKeepsWhatIsKnownOfIt(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.MaxRecords = 2
 	s := mustOpen(t, o)
-	mustAppend(t, s, batchOf(1, "a", "b", "c")) // c moves on to the next log
+	mustAppend(t, s, batchOf(1, "a", "b", "c"))
 	failing(s, "rename", "=", 1)
 	if err := s.Drain(t.Context()); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want the failure of the rename", err)

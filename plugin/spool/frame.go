@@ -128,13 +128,12 @@ type carry struct {
 	recent, expected []accepted
 	// ends say where the valid part of an earlier log ends.
 	ends map[uuid.UUID]end
-	// lines are records beyond Options.MaxRecords of the log before, moved here.
+	// lines are records of the log before, which earlier versions moved here where it had more than Options.MaxRecords.
 	lines []byte
 }
 
-// end bounds what counts in a log: the frames that start before offset and, of the frame that starts
-// at offset, the first lines. Frames behind a failed fsync were never acknowledged, and records carried
-// to the next log must not be sealed twice.
+// end bounds what counts in a log: the frames that start before offset. Frames behind a failed fsync were never acknowledged.
+// Of the frame that starts at offset the first lines count, in a log of an earlier version whose other records moved on.
 type end struct {
 	offset int64
 	lines  int64
@@ -156,7 +155,7 @@ func (c carry) append(b []byte) []byte {
 		b = le.AppendUint64(b, uint64(e.offset))
 		b = le.AppendUint64(b, uint64(e.lines))
 	}
-	return append(b, c.lines...)
+	return b
 }
 
 // parseCarry reads what append wrote; lines aliases b. The frame's checksum vouches for b: of what this package did not

@@ -27,7 +27,6 @@ type log struct {
 	records  int
 	numbered int   // numbers given to batches, which may have come to nothing
 	lines    int64 // bytes of lines, before compression
-	last     int64 // where the last frame begins
 	opened   time.Time
 
 	commitMu sync.Mutex // guards what follows; taken without Spool.mu or inside it, never around it
@@ -41,7 +40,7 @@ func (s *Spool) ensure() error {
 		return ErrClosed
 	}
 	if s.current == nil {
-		return s.begin(nil, 0)
+		return s.begin()
 	}
 	return nil
 }
@@ -75,7 +74,6 @@ func (s *Spool) put(h frameHeader, frame []byte) (*log, int64, error) {
 	}
 	upTo := at + int64(len(frame))
 	l.written.Store(upTo)
-	l.last = at
 	l.records += int(h.records)
 	l.lines += h.text.size
 	if len(s.recent) >= 2*recentMax {
@@ -171,44 +169,34 @@ func (s *Spool) full(l *log) bool {
 		s.opt.MaxRecords > 0 && l.records >= s.opt.MaxRecords
 }
 
+// fits tells if so many records more can be in one object with those of the log.
+func (s *Spool) fits(l *log, records int) bool {
+	return s.opt.MaxRecords == 0 || l.records == 0 || l.records+records <= s.opt.MaxRecords
+}
+
 // rotate closes the current log for sealing and begins the next; if that fails, the current one goes on
-// growing. The caller holds s.mu. last is the batch that filled the log, or nil: of its records, those
-// beyond MaxRecords move on.
-func (s *Spool) rotate(last *Batch) error {
+// growing. The caller holds s.mu.
+func (s *Spool) rotate() error {
 	old := s.current
-	// What moves on, and what the next log says of this one, must hold on disk first.
+	// What the next log says of this one must hold on disk first.
 	if err := s.commit(old, old.written.Load()); err != nil {
 		s.retire(old, old.synced)
 		return err
 	}
-	var lines []byte
-	rest := 0
-	if last != nil && s.opt.MaxRecords > 0 && old.records > s.opt.MaxRecords {
-		// Fewer are in last if an earlier rotation failed.
-		rest = min(old.records%s.opt.MaxRecords, last.Records)
-	}
-	if rest > 0 {
-		lines = tailLines(last.Lines, rest)
-		s.ends[old.id] = end{old.last, int64(last.Records - rest)}
-	}
-	if err := s.begin(lines, rest); err != nil {
-		if rest > 0 {
-			delete(s.ends, old.id)
-		}
-		if s.doubt != "" { // that log may say where this one ends
+	if err := s.begin(); err != nil {
+		if s.doubt != "" { // that log may be there, and does not know what this one would still take
 			s.current = nil
 			s.sealing = append(s.sealing, old)
 		}
 		return err
 	}
-	old.records -= rest
 	s.sealing = append(s.sealing, old)
 	s.poke()
 	return nil
 }
 
 // begin makes a new log the current one, durable with its directory entry. The caller holds s.mu.
-func (s *Spool) begin(lines []byte, records int) error {
+func (s *Spool) begin() error {
 	if err := s.attached(); err != nil {
 		return err
 	}
@@ -223,7 +211,7 @@ func (s *Spool) begin(lines []byte, records int) error {
 	if err != nil {
 		return fmt.Errorf("begin a log: %w", err)
 	}
-	c := carry{recent: s.stillRecent(), ends: s.ends, lines: lines}
+	c := carry{recent: s.stillRecent(), ends: s.ends}
 	for source, times := range s.stillExpected() {
 		for _, at := range times {
 			c.expected = append(c.expected, accepted{source, at})
@@ -231,10 +219,10 @@ func (s *Spool) begin(lines []byte, records int) error {
 	}
 	buf := newFileHeader(id)
 	frame := c.append(make([]byte, frameHeaderSize))
-	frameHeader{kind: kindCarry, records: uint32(records), accepted: s.lastAt}.put(frame)
+	frameHeader{kind: kindCarry, accepted: s.lastAt}.put(frame)
 	buf = append(buf, frame...)
 
-	l := &log{id: id, records: records, lines: int64(len(lines)), opened: now, synced: int64(len(buf))}
+	l := &log{id: id, opened: now, synced: int64(len(buf))}
 	l.written.Store(l.synced)
 	path := s.logPath(id)
 	// Appending: a write that was rolled back leaves no hole.

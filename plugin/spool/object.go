@@ -243,8 +243,3 @@ func headLines(b []byte, n int) []byte {
 	}
 	return b[:at]
 }
-
-// tailLines gives the last n lines of b.
-func tailLines(b []byte, n int) []byte {
-	return b[len(headLines(b, bytes.Count(b, newline)-n)):]
-}

@@ -139,7 +139,7 @@ func (s *Spool) recover() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.begin(nil, 0); err != nil {
+	if err := s.begin(); err != nil {
 		// A full disk does not hold up the start: the outbox may drain, and Append tries again.
 		s.opt.Log.Error("cannot accept records yet, will be tried again", "err", err)
 	}

@@ -95,10 +95,10 @@ func (s *Spool) due() (logs []*log, next time.Duration, look bool, err error) {
 // successor, which knows what must outlive them. The caller holds s.mu.
 func (s *Spool) sealable(due bool) (logs []*log, err error) {
 	if due && s.current != nil {
-		err = s.rotate(nil)
+		err = s.rotate()
 	}
 	if s.current == nil {
-		err = errors.Join(err, s.begin(nil, 0))
+		err = errors.Join(err, s.begin())
 	}
 	if s.current == nil {
 		return nil, err

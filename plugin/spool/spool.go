@@ -53,8 +53,8 @@ type Options struct {
 	JSONArray bool
 	// GzipLevel is 1 to 9, or 0 for objects that are not compressed.
 	GzipLevel int
-	// An object is sealed at MaxBytes of lines, at MaxRecords (0: no bound; then also never exceeded),
-	// or when its first record is MaxAge old.
+	// An object is sealed at MaxBytes of lines, when its first record is MaxAge old, or before a batch that would take it
+	// beyond MaxRecords (0: no bound), which no object exceeds.
 	MaxBytes   int64
 	MaxRecords int
 	MaxAge     time.Duration
@@ -275,13 +275,16 @@ func (s *Spool) place(b *Batch, h frameHeader, frame []byte) (*log, int64, error
 	if err := s.room(int64(len(frame))); err != nil {
 		return nil, 0, fmt.Errorf("append: %w", err)
 	}
+	if s.current != nil && !s.fits(s.current, b.Records) && s.rotate() != nil {
+		s.poke() // Run tries again, and tells; the seal keeps the bound
+	}
 	l, upTo, err := s.put(h, frame)
 	if err != nil {
 		return nil, 0, err
 	}
 	l.pending.Add(1)
-	if s.full(l) && s.rotate(b) != nil {
-		s.poke() // Run tries again, and tells
+	if s.full(l) && s.rotate() != nil {
+		s.poke()
 	}
 	return l, upTo, nil
 }

@@ -286,9 +286,12 @@ func TestNoObjectHoldsMoreThanMaxRecords(t *testing.T) {
 				s = mustOpen(t, o)
 			}
 			objects := drained(t, s)
+			if len(objects) != 6 { // three of one chunk, and those of the large one
+				t.Errorf("got %d objects, want 6", len(objects))
+			}
 			for _, text := range objects {
-				if n := strings.Count(text, "\n"); n != 1000 {
-					t.Errorf("got an object of %d records, want 1000", n)
+				if n := strings.Count(text, "\n"); n > 1000 {
+					t.Errorf("got an object of %d records, want at most 1000", n)
 				}
 			}
 			got := namesIn(t, objects)
@@ -323,30 +326,6 @@ func TestMaxBytesIsOfLinesAndNotOfWhatTheyTakeOnDisk(t *testing.T) {
 		t.Errorf("%d logs are full and %d records in the last one, want 1 and 1", n, s.current.records)
 	}
 	crashed(t, s)
-}
-
-// What has moved on to the next log is not read in both.
-func TestRecordsCountsWhatMovedOnOnce(t *testing.T) {
-	o := testOptions(t.TempDir())
-	o.MaxRecords = 2
-	s := mustOpen(t, o)
-	mustAppend(t, s, batchOf(1, "a", "b", "c"))
-	crashed(t, s)
-	files, err := Files(o.Dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	total := 0
-	for _, f := range files {
-		n, problems, err := Records(o.Dir, f, nil)
-		if err != nil || len(problems) > 0 {
-			t.Fatal(err, problems)
-		}
-		total += n
-	}
-	if total != 3 {
-		t.Errorf("got %d records, want 3", total)
-	}
 }
 
 func TestALargeBatchIsNoReasonToKeepAsMuchMemory(t *testing.T) {
