@@ -34,7 +34,7 @@ var Metrics = []Metric{
 	{"redelivered_chunks_total", "Chunks that came again after a crash, and were not counted again.", true, "", nil},
 	{"damaged_chunks_total", "Chunks with bytes that could not be decoded, kept in damaged/.", true, "", nil},
 	{"panics_total", "Mistakes in the plugin that were caught.", true, "", nil},
-	{"lost_records_total", "Records in logs that somebody removed from open/.", true, "", nil},
+	{"lost_records_total", "Records, and rejected ones, in logs that somebody removed from open/.", true, "", nil},
 	{"damaged_objects_total", "Objects that the disk has damaged: not sent, kept in damaged/outbox/.", true, "", nil},
 	{"sealed_objects_total", "Objects put into the outbox.", true, "", nil},
 	{"uploaded_objects_total", "Objects stored in the bucket.", true, "", nil},
@@ -49,7 +49,7 @@ var Metrics = []Metric{
 	{"spool_bytes", "Bytes in store_dir that count against its limit.", false, "", nil},
 	{"spool_limit_bytes", "store_dir_limit_size, or what the disk has room for if that is less.", false, "", nil},
 	{"failed_bytes", "Bytes of objects in failed/, as stored.", false, "", nil},
-	{"rejected_bytes", "Bytes in rejected/.", false, "", nil},
+	{"rejected_bytes", "Bytes in rejected/, and what open/ has of it.", false, "", nil},
 	{"rejected_limit_bytes", "rejected_limit_size.", false, "", nil},
 }
 

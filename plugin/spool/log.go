@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,7 +24,10 @@ type log struct {
 
 	// Guarded by Spool.mu.
 	records  int
-	numbered int   // numbers given to batches, which may have come to nothing
+	rejected int   // rejects
+	rejects  int64 // bytes of them
+	damage   int64 // bytes that could not be decoded
+	numbered int   // numbers given to chunks, which may have come to nothing
 	lines    int64 // bytes of lines, before compression
 	opened   time.Time
 
@@ -68,7 +70,7 @@ func (s *Spool) put(h frameHeader, frame []byte) (*log, int64, error) {
 		return nil, 0, err
 	}
 	crash("frame-written")
-	if l.records == 0 {
+	if !l.holds() {
 		l.opened = now
 		s.poke() // the age of this object begins
 	}
@@ -81,6 +83,16 @@ func (s *Spool) put(h frameHeader, frame []byte) (*log, int64, error) {
 	}
 	s.recent = append(s.recent, recent{accepted{h.source, s.lastAt}, l, upTo})
 	return l, upTo, nil
+}
+
+// holds tells if anything comes of the log when it is sealed.
+func (l *log) holds() bool { return l.records > 0 || l.rejects > 0 || l.damage > 0 }
+
+// took counts what of a chunk is no record. The caller holds Spool.mu.
+func (l *log) took(c *content) {
+	l.rejected += c.rejected
+	l.rejects += int64(len(c.rejects))
+	l.damage += int64(len(c.damage))
 }
 
 // commit makes l durable up to an offset. Flushes that arrive together share one fsync: whoever waited
@@ -298,11 +310,8 @@ func (s *Spool) settle() error {
 // uuidAt gives a UUID of version 7 (RFC 9562) for a time in Unix nanoseconds.
 func uuidAt(at int64) (uuid.UUID, error) {
 	id, err := uuid.NewRandom()
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(at/int64(time.Millisecond))<<16)
-	copy(id[:6], ms[:])
 	id[6] = 0x70 | id[6]&0x0f
-	return id, err
+	return withTime(id, time.Unix(0, at)), err
 }
 
 // close lets go of the file. What counts was synced, so that its error says nothing.

@@ -186,9 +186,9 @@ func (s *Spool) Empty(ctx context.Context) error {
 
 // publish moves one object from sealing/ to outbox/<file> and lets it be taken. Should a power cut undo
 // that, the next start does it again.
-func (s *Spool) publish(name, file string) error {
-	from, to := s.path(sealingDir, name), s.path(outboxDir, file)
-	key, sum := parseFile(file)
+func (s *Spool) publish(x sealed) error {
+	from, to := s.path(sealingDir, x.name()), s.path(outboxDir, x.file)
+	key, sum := parseFile(x.file)
 	st, err := os.Stat(from)
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", key, err)
@@ -197,7 +197,7 @@ func (s *Spool) publish(name, file string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if _, err := os.Lstat(to); err == nil || o.has(key) {
-		return fmt.Errorf("publish %s: an object of that key waits already: left in %s/%s", key, sealingDir, name)
+		return fmt.Errorf("publish %s: an object of that key waits already: left in %s/%s", key, sealingDir, x.name())
 	}
 	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
 		return fmt.Errorf("publish %s: %w", key, err)

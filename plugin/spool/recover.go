@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -67,7 +68,17 @@ func (s *Spool) open() error {
 
 // syncDirs makes durable what stands in the directories, however the last process ended.
 func (s *Spool) syncDirs() error {
-	for _, dir := range append([]string{"."}, Rooms...) {
+	dirs := append([]string{"."}, Rooms...)
+	days, err := os.ReadDir(s.path(rejectedDir)) // from where meterctl removes what it has mapped again
+	if err != nil {
+		return err
+	}
+	for _, day := range days {
+		if day.IsDir() {
+			dirs = append(dirs, rejectedDir+"/"+day.Name())
+		}
+	}
+	for _, dir := range dirs {
 		if err := s.syncDir(s.path(dir)); err != nil {
 			return err
 		}
@@ -148,7 +159,7 @@ func (s *Spool) recover() error {
 
 // recoverObjects takes up the objects in outbox/ and sent/.
 func (s *Spool) recoverObjects() error {
-	for _, room := range []string{outboxDir, sentDir, failedDir} {
+	for _, room := range []string{outboxDir, sentDir, failedDir, rejectedDir} {
 		if err := s.removeEmptyDirs(room); err != nil {
 			return err
 		}
@@ -279,12 +290,12 @@ func (s *Spool) recoverSealing() error {
 		return err
 	}
 	for _, e := range entries {
-		from, _, ok := parseSealed(e.Name())
+		x, ok := parseSealed(e.Name())
 		switch {
-		case ok && from.byHand():
+		case ok && x.from.byHand():
 			continue // somebody may be at it, see undoRetries and undoRepairs
 		case ok:
-			_, err := os.Stat(from.path(s))
+			_, err := os.Stat(x.from.path(s))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
@@ -324,10 +335,11 @@ func (s *Spool) recoverLog(l *log, found map[accepted]int64) error {
 	l.opened = st.ModTime()
 	for scan.Next() {
 		h := scan.header
-		if h.records > 0 && l.records == 0 {
+		if (h.records > 0 || len(scan.rejects)+len(scan.damage) > 0) && !l.holds() {
 			l.opened = time.Unix(0, h.accepted)
 		}
 		l.records += int(h.records)
+		l.took(&content{rejects: scan.rejects, rejected: bytes.Count(scan.rejects, newline), damage: scan.damage})
 		s.lastAt = max(s.lastAt, h.accepted)
 		switch h.kind {
 		case kindAgain:

@@ -146,7 +146,7 @@ func (r *repair) run(kind string, what entry, each func(func([]byte) error) erro
 		return err
 	}
 	from := origin(kind + hex.EncodeToString(id[:]))
-	r.taken = s.path(damagedDir, "."+sealedName(from, r.obj.file()))
+	r.taken = s.path(damagedDir, "."+sealed{from, outboxDir, r.obj.file()}.name())
 	if err := s.rename(place, r.taken); err != nil {
 		return err
 	}
@@ -232,19 +232,19 @@ func (s *Spool) undoRepairs() error {
 			return err
 		}
 		for _, path := range taken {
-			from, file, ok := parseSealed(strings.TrimPrefix(filepath.Base(path), "."))
+			x, ok := parseSealed(strings.TrimPrefix(filepath.Base(path), "."))
 			if !ok {
 				continue
 			}
-			err := s.unseal(from)
+			err := s.unseal(x.from)
 			if err == nil {
 				err = s.syncDir(s.path(sealingDir))
 			}
 			if err == nil {
-				err = s.mkdirAll(filepath.Dir(s.path(room, file)))
+				err = s.mkdirAll(filepath.Dir(s.path(room, x.file)))
 			}
 			if err == nil {
-				err = s.rename(path, s.path(room, file))
+				err = s.rename(path, s.path(room, x.file))
 			}
 			if err != nil {
 				return err

@@ -27,7 +27,7 @@ func TestASpoolOfVersion2IsTakenOver(t *testing.T) {
 					s = mustOpen(t, o)
 				}
 				for chunk := range uint64(5) {
-					if again, err := s.Redelivered(Source{1, chunk + 1}); !again || err != nil {
+					if again, err := redelivered(s, Source{1, chunk + 1}); !again || err != nil {
 						t.Errorf("chunk %d comes again: got %v, %v, want it recognised", chunk+1, again, err)
 					}
 				}

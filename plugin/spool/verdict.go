@@ -121,8 +121,7 @@ func (s *Spool) keep(obj Object) error {
 // within its limit, and on every one if the disk is full. Only Run calls it.
 func (s *Spool) trimSent() {
 	s.mu.Lock()
-	_, _, over := s.held()
-	over += s.sent - s.opt.Limit
+	over := s.held().all + s.sent - s.opt.Limit
 	if s.opt.Limit <= 0 {
 		over = 0
 	}
@@ -160,11 +159,7 @@ func (s *Spool) trimSent() {
 // lookAside measures failed/ and rejected/ again, from where meterctl takes files, and notes whether
 // there is anything left that it could send.
 func (s *Spool) lookAside() {
-	if !s.asideMu.TryLock() {
-		return // a Reject is under way, and may wait for meterctl: the next look will do
-	}
-	defer s.asideMu.Unlock()
-	s.outbox.mu.Lock() // no Refuse meanwhile
+	s.outbox.mu.Lock() // no Refuse meanwhile, and nothing comes into rejected/
 	defer s.outbox.mu.Unlock()
 	refused, err1 := Refused(s.opt.Dir)
 	days, err2 := s.listObjects(rejectedDir)
@@ -207,7 +202,7 @@ func (s *Spool) removeEmpty(room, key string) {
 func (s *Spool) listObjects(room string) ([]Object, error) {
 	var objects []Object
 	err := walk(s.path(room), func(file string, st fs.FileInfo) {
-		if !strings.HasSuffix(file, ReasonSuffix) && !strings.HasPrefix(st.Name(), leftPrefix) && st.Mode().IsRegular() {
+		if !strings.HasSuffix(file, ReasonSuffix) && !strings.HasPrefix(st.Name(), formerLeft) && st.Mode().IsRegular() {
 			key, sum := parseFile(file)
 			objects = append(objects, Object{Key: key, Size: st.Size(), Since: st.ModTime(), sum: sum})
 		}
