@@ -166,7 +166,11 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	tx, err := s.Begin(p.source(salt, tag, data), len(data)*p.rules.MostRecords()) // an event has a byte at least
+	var former []spool.Source
+	if s.Expects() {
+		former = append(former, p.formerSource(salt, tag, data))
+	}
+	tx, err := s.Begin(p.source(salt, tag, data), len(data)*p.rules.MostRecords(), former...) // an event has a byte at least
 	if errors.Is(err, spool.ErrAccepted) {
 		p.counts.redelivered.Add(1)
 		return nil
@@ -241,9 +245,19 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	return nil
 }
 
-// source identifies a chunk: the spool and the output it is for, its tag, its bytes.
+// source identifies a chunk: the spool, the name of the output that it is for, its tag, its bytes. Outputs may come, go and
+// change places between a crash and the start after it.
 func (p *Instance) source(salt uint64, tag string, data []byte) spool.Source {
-	return spool.Source{Length: uint32(len(data)), Hash: xxh3.HashSeed(data, xxh3.HashStringSeed(tag, salt+uint64(p.number)))}
+	return sourceOf(xxh3.HashStringSeed(p.name, salt), tag, data)
+}
+
+// formerSource is the identity that earlier versions gave a chunk, by the number of the output.
+func (p *Instance) formerSource(salt uint64, tag string, data []byte) spool.Source {
+	return sourceOf(salt+uint64(p.number), tag, data)
+}
+
+func sourceOf(seed uint64, tag string, data []byte) spool.Source {
+	return spool.Source{Length: uint32(len(data)), Hash: xxh3.HashSeed(data, xxh3.HashStringSeed(tag, seed))}
 }
 
 // Reject is one line of a file in rejected/.

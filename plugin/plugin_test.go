@@ -360,7 +360,7 @@ func TestEqualRejectsHaveIDsOfTheirOwn(t *testing.T) {
 // After a crash, what one output has accepted must not be taken for what another one is still to get.
 
 func TestAChunkIsKnownByItsOutputItsTagAndItsBytes(t *testing.T) {
-	p, other := &Instance{number: 0}, &Instance{number: 1}
+	p, other := &Instance{name: "a", number: 0}, &Instance{name: "b", number: 0}
 	same := p.source(7, "app", []byte("chunk"))
 	if same != p.source(7, "app", []byte("chunk")) {
 		t.Error("the same chunk has two identities")
@@ -375,6 +375,9 @@ func TestAChunkIsKnownByItsOutputItsTagAndItsBytes(t *testing.T) {
 		if source == same || source.Hash == same.Hash {
 			t.Errorf("%s: the same identity", what)
 		}
+	}
+	if moved := (&Instance{name: "a", number: 3}).source(7, "app", []byte("chunk")); moved != same {
+		t.Error("an output that starts behind others knows its chunks by another identity")
 	}
 	if same.Length != 5 {
 		t.Errorf("length %d, want 5", same.Length)

@@ -98,7 +98,7 @@ type Sealed struct {
 	Sum    [32]byte  // SHA-256 of the object's bytes, with Options.Hash
 }
 
-// Source identifies a chunk. Hash covers the output, the tag and the bytes:
+// Source identifies a chunk. Hash covers the output's name, the tag and the bytes:
 // one chunk may rightly reach two outputs.
 type Source struct {
 	Length uint32

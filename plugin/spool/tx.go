@@ -37,13 +37,16 @@ type Tx struct {
 
 // Begin starts the transaction of a chunk, of which come at most most records, and as many rejects. ErrAccepted says that the
 // chunk was accepted before the process last died, and is now offered again: it must not be counted a second time, and that
-// is durable. ErrFull says that not even one byte would be accepted.
-func (s *Spool) Begin(src Source, most int) (*Tx, error) {
+// is durable. ErrFull says that not even one byte would be accepted. former are other identities that an earlier version may
+// have accepted the chunk under.
+func (s *Spool) Begin(src Source, most int, former ...Source) (*Tx, error) {
 	crash("offered")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.redelivered(src); err != nil {
-		return nil, err
+	for _, known := range append(former, src) {
+		if err := s.redelivered(known); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.attached(); err != nil {
 		return nil, err
@@ -68,6 +71,13 @@ func (s *Spool) Begin(src Source, most int) (*Tx, error) {
 	tx.numbers, tx.prefix, tx.first, tx.most = l, l.id.String()+"-", l.numbered, most
 	l.numbered += most
 	return tx, nil
+}
+
+// Expects tells if chunks that were accepted before the process last died may still come again.
+func (s *Spool) Expects() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.stillExpected()) > 0
 }
 
 // redelivered answers ErrAccepted for a chunk that was accepted before the process last died. The caller holds s.mu, and holds
