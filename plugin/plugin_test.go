@@ -384,6 +384,37 @@ func TestAChunkIsKnownByItsOutputItsTagAndItsBytes(t *testing.T) {
 	}
 }
 
+// Fluent Bit was killed, and is started with this version.
+func TestAChunkThatAnEarlierVersionAcceptedIsCountedOnce(t *testing.T) {
+	dir := t.TempDir()
+	s, err := spool.Open(spool.Options{Dir: dir, MaxBytes: 1 << 20, MaxAge: time.Hour, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunk := events(t, map[string]any{"customerId": "a", "meterApiName": "Api", "meterValue": 1})
+	salt, err := s.Salt()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := s.Begin((&Instance{number: 0}).formerSource(salt, "app", chunk), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(tx.Commit(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	p := started(t, &capture{}, "store_dir", dir)
+	for range 2 { // the second is another chunk
+		if err := p.Flush("app", chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Stop()
+	if again, records := p.counts.redelivered.Load(), p.counts.records.Load(); again != 1 || records != 1 {
+		t.Errorf("%d chunks recognised and %d records counted, want 1 and 1", again, records)
+	}
+}
+
 func TestLinesBecomeRareThoughGoodAndBadChunksAlternate(t *testing.T) {
 	c := &capture{}
 	p := started(t, c, "store_dir", t.TempDir(), "rejected_limit_size", "10")
