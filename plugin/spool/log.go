@@ -148,33 +148,6 @@ func (s *Spool) commitAll() {
 	}
 }
 
-// stillRecent gives the chunks accepted since the start that the next log must carry. Only what is
-// durable may be among them: a chunk recognised by mistake would be lost. The caller holds s.mu.
-func (s *Spool) stillRecent() []accepted {
-	oldest := time.Now().Add(-recentAge).UnixNano()
-	keep := s.recent[:0]
-	var seen []accepted
-	for i, r := range s.recent {
-		left := len(s.recent) - i
-		if left <= recentMax && (r.at >= oldest || left <= recentLeast) && s.commit(r.log, r.upTo) == nil {
-			keep = append(keep, r)
-			seen = append(seen, r.accepted)
-		}
-	}
-	clear(s.recent[len(keep):]) // lets go of their logs
-	s.recent = keep
-	return seen
-}
-
-// stillExpected gives the chunks accepted before the start that are still to come again. The caller holds
-// s.mu.
-func (s *Spool) stillExpected() map[Source][]int64 {
-	if time.Now().After(s.expires) {
-		clear(s.expected)
-	}
-	return s.expected
-}
-
 func (s *Spool) full(l *log) bool {
 	// Frames without records (redelivered or wholly rejected chunks) fill a log too.
 	return l.lines >= s.opt.MaxBytes || l.written.Load() >= s.opt.MaxBytes+(8<<20) ||

@@ -218,23 +218,3 @@ func (o *outbox) has(key string) bool {
 	_, taken := o.taken[key]
 	return taken || slices.ContainsFunc(o.waiting, func(obj Object) bool { return obj.Key == key })
 }
-
-// mkdirAll makes a directory and those above it up to Dir, each durable.
-func (s *Spool) mkdirAll(dir string) error {
-	err := os.Mkdir(dir, 0o700)
-	switch {
-	case err == nil:
-		if err := s.syncDir(filepath.Dir(dir)); err != nil {
-			return errors.Join(err, os.Remove(dir)) // one that is there is taken for durable
-		}
-		return nil
-	case errors.Is(err, fs.ErrExist):
-		return nil
-	case errors.Is(err, fs.ErrNotExist) && dir != s.opt.Dir:
-		if err := s.mkdirAll(filepath.Dir(dir)); err != nil {
-			return err
-		}
-		return s.mkdirAll(dir)
-	}
-	return err
-}

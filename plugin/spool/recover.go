@@ -2,14 +2,12 @@ package spool
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -64,31 +62,6 @@ func (s *Spool) open() error {
 		return errors.Join(fmt.Errorf("store_dir %s: %w", s.opt.Dir, err), s.Close())
 	}
 	return nil
-}
-
-// syncDirs makes durable what stands in the directories, however the last process ended.
-func (s *Spool) syncDirs() error {
-	dirs := append([]string{"."}, Rooms...)
-	days, err := os.ReadDir(s.path(rejectedDir)) // from where meterctl removes what it has mapped again
-	if err != nil {
-		return err
-	}
-	for _, day := range days {
-		if day.IsDir() {
-			dirs = append(dirs, rejectedDir+"/"+day.Name())
-		}
-	}
-	for _, dir := range dirs {
-		if err := s.syncDir(s.path(dir)); err != nil {
-			return err
-		}
-	}
-	dir, err := filepath.Abs(s.opt.Dir)
-	for err == nil && dir != filepath.Dir(dir) {
-		dir = filepath.Dir(dir)
-		_ = s.syncDir(dir) // most are not this package's, and may not be readable
-	}
-	return err
 }
 
 // takeLock keeps other processes, and other instances in this one, away. The kernel lets go of it when
@@ -263,25 +236,6 @@ func (s *Spool) recoverLogs() error {
 	return nil
 }
 
-// removeEmptyDirs removes the folders that hold nothing: whether they are durable is not known, and
-// mkdirAll takes those for durable that are there.
-func (s *Spool) removeEmptyDirs(room string) error {
-	var dirs []string
-	err := filepath.WalkDir(s.path(room), func(p string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && p != s.path(room) {
-			dirs = append(dirs, p)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // meterctl
-		}
-		return err
-	})
-	for _, dir := range slices.Backward(dirs) {
-		_ = os.Remove(dir) // fails for the others
-	}
-	return err
-}
-
 // recoverSealing undoes seals that were under way: the log is the truth, and will be sealed again. What
 // is whole is published by Run.
 func (s *Spool) recoverSealing() error {
@@ -371,18 +325,4 @@ func (s *Spool) recoverLog(l *log, found map[accepted]int64) error {
 	l.written.Store(st.Size())
 	l.synced = st.Size()
 	return nil
-}
-
-// expect keeps those of the chunks found that may still come again, seen from when the process ended.
-func (s *Spool) expect(found map[accepted]int64) {
-	all := slices.SortedFunc(maps.Keys(found), func(a, b accepted) int { return cmp.Compare(a.at, b.at) })
-	var last []accepted
-	for i, a := range all {
-		if found[a] >= s.lastAt || len(all)-i <= recentLeast {
-			last = append(last, a)
-		}
-	}
-	for _, a := range last[max(0, len(last)-recentMax):] {
-		s.expected[a.source] = append(s.expected[a.source], a.at)
-	}
 }

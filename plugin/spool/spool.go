@@ -1,6 +1,20 @@
 // Package spool holds every byte on disk between a flush and the bucket. It knows no S3 and no meters:
 // what comes in are lines, what goes out are files whose path is their object key and the digest of their bytes.
 //
+// What holds throughout:
+//
+//   - A flush is one transaction, a frame in a log: its records, its rejects and what of it cannot be decoded (see Tx). All of
+//     it is durable, or none of it counts.
+//   - Removing the log is the commit of a seal: before it the log is the truth, behind it what was made of it. Nothing
+//     leaves sealing/ earlier, so nothing that was sealed twice can have been shipped once. Rejects that are mapped again, and
+//     what meterctl makes of an object, are sealed in the same way.
+//   - No record moves from one log to the next, no file but a log grows, and no two processes write to one file.
+//   - A file is written, synced, renamed, and its folder synced; one whose fsync failed is not synced again.
+//   - There is no state outside of the directory.
+//
+// Locks, in the order in which they may be taken: outbox.mu, Spool.mu, log.commitMu. Between processes: LOCK and open/ are held
+// by the one that accepts; rejected/ by a meterctl that maps rejects again, and damaged/ by one that repairs, beside it.
+//
 // The directory is the state machine and a rename is the transition:
 //
 //	LOCK                      held while a Spool is open
@@ -17,13 +31,13 @@
 //
 // The file of an object is its key with its digest, see digest.go.
 //
-// A flush is one transaction, a frame in a log: its records, its rejects and what of it cannot be decoded (see Tx).
-//
-// Removing the log is the commit of a seal: before it the log is the truth, behind it what was made of it. Nothing
-// leaves sealing/ earlier, so nothing that was sealed twice can have been shipped once.
-//
 // One log is always open, and it begins with the chunks accepted shortly before (carry), so that a
 // chunk which Fluent Bit delivers again after a crash is recognised even if its log is long gone.
+//
+// Files: tx.go is a flush, log.go and frame.go the log, redelivery.go the chunks that may come again, quota.go how full it may
+// get, durable.go files and folders that survive; seal.go, series.go, object.go and sealed.go make objects and what goes beside
+// them, outbox.go hands them out, verdict.go keeps them until Amberflo has spoken; recover.go is a start. What meterctl does is
+// in inspect.go, resend.go, retry.go, repair.go and salvage.go.
 package spool
 
 import (
@@ -31,7 +45,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -39,7 +52,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 )
 
 // Options say where a spool is and what its objects are.
@@ -98,26 +110,6 @@ type Sealed struct {
 	Sum    [32]byte  // SHA-256 of the object's bytes, with Options.Hash
 }
 
-// Source identifies a chunk. Hash covers the output's name, the tag and the bytes:
-// one chunk may rightly reach two outputs.
-type Source struct {
-	Length uint32
-	Hash   uint64
-}
-
-// accepted is a chunk and when it was accepted; at is unique within a spool.
-type accepted struct {
-	source Source
-	at     int64 // Unix nanoseconds
-}
-
-// recent is a chunk accepted since the start, and up to where its log must be durable for that to hold.
-type recent struct {
-	accepted
-	log  *log
-	upTo int64
-}
-
 var (
 	// ErrFull says that the spool holds as much as it may; the chunk is to be offered again later.
 	ErrFull = errors.New("the spool is full")
@@ -127,20 +119,6 @@ var (
 	ErrAccepted = errors.New("the chunk was accepted before")
 	// ErrClosed says that the spool is closing; the chunk is to be offered to the next one.
 	ErrClosed = errors.New("the spool is closed")
-)
-
-const (
-	// How long before a crash a chunk can have been accepted and still not be recorded as delivered by
-	// Fluent Bit, and how many. It records within milliseconds; the margin is for a stalled engine.
-	recentAge = time.Minute
-	recentMax = 4096
-	// The latest are remembered whatever the clock says, which may have jumped.
-	recentLeast = 64
-	// How long after a start a chunk is still taken for one delivered again. Measured with filesystem
-	// storage, they are among the first five chunks.
-	expectFor = 10 * time.Minute
-	// How long after one was refused: Fluent Bit waits up to 2000 s (scheduler.cap) before it offers it again.
-	expectRefusedFor = time.Hour
 )
 
 // Spool is safe for concurrent use.
@@ -185,81 +163,6 @@ type Spool struct {
 
 	outbox outbox
 	sealer sealer
-}
-
-// room answers ErrFull if n bytes more are too many. A part of the disk is left free: sealing needs
-// room beside the log, and a disk that is full of logs could never be drained.
-func (s *Spool) room(n int64) error {
-	h := s.held()
-	// What is in sent/ is in the bucket, and takes no room from what is not: it is given up first. A chunk
-	// larger than the limit is let in alone, or it would never be.
-	if s.opt.Limit > 0 && h.all+n > s.opt.Limit && (h.logs > 0 || h.all > h.open) {
-		return fmt.Errorf("%w: want at most %d bytes (store_dir_limit_size), have %d and %d more", ErrFull, s.opt.Limit, h.all, n)
-	}
-	// The object of a log takes about as much again until the log is removed.
-	if free := s.free(); free < h.open+n+reserve {
-		if s.sent > 0 {
-			s.crowded = true
-			s.poke()
-		}
-		return fmt.Errorf("%w: no room left on the disk: want %d bytes free to write and seal, have %d", ErrFull, h.open+n+reserve, free)
-	}
-	return nil
-}
-
-// roomForRejects answers ErrRejectsFull if n bytes more of rejects are too many, unless there are none: a chunk with more than
-// that would never be accepted. The caller holds s.mu.
-func (s *Spool) roomForRejects(n int64) error {
-	have := s.held().rejects
-	if n == 0 || have == 0 || s.opt.RejectLimit == 0 || have+n <= s.opt.RejectLimit {
-		return nil
-	}
-	return fmt.Errorf("%w: want at most %d bytes (rejected_limit_size), have %d; mend the mapping and run meterctl retry-rejected",
-		ErrRejectsFull, s.opt.RejectLimit, have)
-}
-
-// reserve is what stays free on the disk, for directories and what is moved.
-const reserve = 1 << 20
-
-// free is what the disk has left; where it does not say, the write will tell.
-func (s *Spool) free() int64 {
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(s.lock.Fd()), &st); err != nil || st.Bsize <= 0 {
-		return math.MaxInt64 / 2
-	}
-	return int64(min(st.Bavail, math.MaxInt64/2/uint64(st.Bsize))) * int64(st.Bsize)
-}
-
-// holding is what there is at a moment.
-type holding struct {
-	logs    int   // that hold anything
-	open    int64 // bytes of all logs
-	all     int64 // and of the objects, but those in sent/: what counts against Options.Limit
-	records int   // in logs
-	rejects int64 // bytes of them, in logs and in rejected/
-}
-
-// held sums up. The caller holds s.mu.
-func (s *Spool) held() (h holding) {
-	h.rejects = s.rejected
-	for _, l := range s.logsNow() {
-		if l.holds() {
-			h.logs++
-		}
-		h.open += l.written.Load()
-		h.records += l.records
-		h.rejects += l.rejects
-	}
-	h.all = h.open + s.objects + s.failed + s.stuck
-	return h
-}
-
-// logsNow are those in open/, the oldest first. The caller holds s.mu, and keeps them no longer.
-func (s *Spool) logsNow() []*log {
-	if s.current == nil {
-		return s.sealing
-	}
-	return append(s.sealing[:len(s.sealing):len(s.sealing)], s.current)
 }
 
 func (s *Spool) poke() {

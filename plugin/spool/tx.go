@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"encoding/binary"
 	"fmt"
 	"time"
 )
@@ -71,41 +70,6 @@ func (s *Spool) Begin(src Source, most int, former ...Source) (*Tx, error) {
 	tx.numbers, tx.prefix, tx.first, tx.most = l, l.id.String()+"-", l.numbered, most
 	l.numbered += most
 	return tx, nil
-}
-
-// Expects tells if chunks that were accepted before the process last died may still come again.
-func (s *Spool) Expects() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.stillExpected()) > 0
-}
-
-// redelivered answers ErrAccepted for a chunk that was accepted before the process last died. The caller holds s.mu, and holds
-// it until all is durable: a log that is begun meanwhile has to know.
-func (s *Spool) redelivered(src Source) error {
-	at := s.stillExpected()[src]
-	if len(at) == 0 {
-		return nil
-	}
-	if err := s.attached(); err != nil {
-		return err
-	}
-	// Room is not asked for: it is small, and lets go of a chunk.
-	l, upTo, err := s.put(frameHeader{kind: kindAgain, source: src}, binary.LittleEndian.AppendUint64(make([]byte, frameHeaderSize), uint64(at[0])))
-	if err == nil {
-		if err = s.commit(l, upTo); err != nil {
-			s.retire(l, l.synced)
-		}
-	}
-	if err != nil {
-		s.expires = time.Now().Add(expectRefusedFor)
-		return err
-	}
-	crash("again-synced")
-	if s.expected[src] = at[1:]; len(at) == 1 {
-		delete(s.expected, src)
-	}
-	return ErrAccepted
 }
 
 // IDs are for what brings none of its own: prefix, `<uuid>-`, and a number from first on. Nothing else gets them. The uuid is
