@@ -37,7 +37,6 @@ type chunk struct {
 	due      bool // to be offered
 	acked    bool
 	at       time.Time // when it was acknowledged
-	dropped  bool      // its rejects were given up
 	recorded bool      // Fluent Bit knows that for good: it does not come again
 	void     bool      // never offered again, and no answer is known
 }
@@ -64,7 +63,8 @@ type model struct {
 	chunks   []*chunk
 	bucket   map[string][]byte
 	keepSent bool
-	drops    bool // rejects that have no room
+	drops    bool            // rejects that have no room
+	dropped  map[uint64]bool // of which chunks, or their twins: nobody can tell them apart after a crash
 	deaths   int
 	most     int // records in any object
 }
@@ -112,7 +112,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	}
 	o.Key = func(s Sealed) string { return s.Opened.Format("ingest/15-04/") + s.ID.String() }
 	m := &model{
-		t: t, rand: r, opt: o, bucket: make(map[string][]byte), keepSent: r.IntN(3) == 0, drops: r.IntN(2) == 0,
+		t: t, rand: r, opt: o, bucket: make(map[string][]byte), keepSent: r.IntN(3) == 0, drops: r.IntN(2) == 0, dropped: make(map[uint64]bool),
 		disk: newDisk(t, r), faults: []float64{0, 0.02, 0.1}[r.IntN(3)],
 	}
 	m.note("%d bytes, limit %d, faults %v", o.MaxBytes, o.Limit, m.faults)
@@ -331,7 +331,8 @@ func (m *model) flush(these []*chunk) {
 		err := f.tx.write()
 		if errors.Is(err, ErrRejectsFull) && m.drops {
 			f.tx.DropRejects()
-			f.dropped = true
+			m.note("chunk %d: rejects dropped", f.source)
+			m.dropped[f.source] = true
 			err = f.tx.write()
 		}
 		if err != nil {
@@ -495,7 +496,7 @@ func (m *model) compare() {
 	least, most := make(map[string]int), make(map[string]int)
 	for _, c := range m.chunks {
 		for _, name := range slices.Concat(c.names, c.rejects) {
-			if c.acked && (!c.dropped || !slices.Contains(c.rejects, name)) {
+			if c.acked && (!m.dropped[c.source] || !slices.Contains(c.rejects, name)) {
 				least[name]++
 			}
 			most[name]++
