@@ -124,7 +124,7 @@ func (s *Spool) recover() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.begin(); err != nil {
-		// A full disk does not hold up the start: the outbox may drain, and Append tries again.
+		// A full disk does not hold up the start: the outbox may drain, and the next chunk tries again.
 		s.opt.Log.Error("cannot accept records yet, will be tried again", "err", err)
 	}
 	return nil

@@ -225,7 +225,8 @@ func timeOf(id uuid.UUID) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// publishAside moves rejects or damage from sealing/ to their room. Should a power cut undo that, the next start does it again.
+// publishAside moves rejects or damage from sealing/ to their room, for good: what somebody takes from there must not be there
+// once more after a power cut.
 func (s *Spool) publishAside(x sealed) error {
 	s.outbox.mu.Lock() // as for objects: no empty folder is removed meanwhile, and nobody measures
 	defer s.outbox.mu.Unlock()
@@ -250,13 +251,13 @@ func (s *Spool) publishAside(x sealed) error {
 	}
 	crash("aside-published")
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if x.room == rejectedDir {
 		s.rejected += st.Size()
 		s.resendable = true
 		s.poke()
 	}
-	return nil
+	s.mu.Unlock()
+	return errors.Join(s.syncDir(filepath.Dir(to)), s.syncDir(s.path(sealingDir)))
 }
 
 // whole lists those files in sealing/ whose origin is gone, for good.
