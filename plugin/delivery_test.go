@@ -65,7 +65,7 @@ func TestALongRecordStandsOnceInItsReject(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.Stop()
-		files, _ := filepath.Glob(filepath.Join(dir, "rejected/*.ndjson"))
+		files, _ := filepath.Glob(filepath.Join(dir, "rejected/*/*.ndjson"))
 		if len(files) != 1 {
 			t.Fatalf("got %q", files)
 		}

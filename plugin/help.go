@@ -36,7 +36,7 @@ var help = []Option{
 	{"upload_concurrency", "integer", "2", "Uploads at once."},
 	{"store_dir", "text", DefaultStoreDir, "The directory in which accepted records wait: on a disk that outlives restarts, and Fluent Bit's user's alone."},
 	{"store_dir_limit_size", "size", "10G", "How much may wait in store_dir; then chunks stay with Fluent Bit."},
-	{"rejected_limit_size", "size", "1G", "How much rejected/ may hold."},
+	{"rejected_limit_size", "size", "1G", "How much rejected/ may hold, with what open/ has of it."},
 	{"rejected_overflow", "text", "retry", "What happens then: retry or drop."},
 	{"shutdown_timeout", "time", "10s", "How long a stop may take for last uploads."},
 	{"customer_id", "text", "$customerId", "Who pays: a list of accessors such as $tenant, or one text."},

@@ -11,6 +11,8 @@ import (
 	"out_amberflo/plugin/bucket"
 	"out_amberflo/plugin/meter"
 	"out_amberflo/plugin/report"
+	"out_amberflo/plugin/ship"
+	"out_amberflo/plugin/spool"
 )
 
 // Metric is a counter or a gauge. Its name in Fluent Bit's own metrics is fluentbit_amberflo_<Name>; it
@@ -20,37 +22,96 @@ type Metric struct {
 	Counter    bool // else a gauge
 	Label      string
 	Values     []string // of Label, all that ever occur: series are made at the start
+
+	// shared ones belong to a delivery. They stand with the first of the outputs that share it, so that a sum over outputs is
+	// right.
+	shared bool
+	read   func(r *reading, i int) float64 // i is the index in Values
 }
+
+// reading is what the values of an output are read from, at one moment.
+type reading struct {
+	*counts
+	panics, refused int64
+	spool           spool.Stats
+	ship            ship.Stats
+}
+
+const (
+	counter, gauge = true, false
+	own, shared    = false, true
+)
 
 // Metrics are all there are, in the order of values. Counters count from the start of the process or its last reload.
 var Metrics = []Metric{
-	{"accepted_records_total", "Meter records accepted: they are on disk.", true, "", nil},
-	{"accepted_bytes_total", "Bytes of the chunks that were accepted.", true, "", nil},
-	{"rejected_records_total", "Records that could not be metered: set aside in rejected/, or dropped as rejected_overflow says.", true, "reason", meter.Reasons},
-	{"dropped_records_total", "Of them, those that rejected_overflow drop gave up: they are gone.", true, "", nil},
-	{"ignored_records_total", "Records that only_if or unmatched passed over.", true, "", nil},
-	{"doubtful_records_total", "Records that were metered although something about them is doubtful.", true, "kind", meter.Doubts},
-	{"deferred_chunks_total", "Times that a chunk could not be accepted and was left with Fluent Bit.", true, "", nil},
-	{"redelivered_chunks_total", "Chunks that came again after a crash, and were not counted again.", true, "", nil},
-	{"damaged_chunks_total", "Chunks with bytes that could not be decoded, kept in damaged/.", true, "", nil},
-	{"panics_total", "Mistakes in the plugin that were caught.", true, "", nil},
-	{"lost_records_total", "Records in logs that somebody removed from open/.", true, "", nil},
-	{"damaged_objects_total", "Objects that the disk has damaged: not sent, kept in damaged/outbox/, at the start too.", true, "", nil},
-	{"sealed_objects_total", "Objects put into the outbox.", true, "", nil},
-	{"uploaded_objects_total", "Objects stored in the bucket.", true, "", nil},
-	{"uploaded_bytes_total", "Bytes of them, as stored.", true, "", nil},
-	{"upload_failures_total", "Attempts to upload that failed; each is repeated.", true, "kind", kinds()},
-	{"refused_objects_total", "Objects that Amberflo refused, kept in failed/.", true, "", nil},
-	{"waiting_objects", "Objects that wait for their upload.", false, "", nil},
-	{"waiting_bytes", "Bytes of them, as stored.", false, "", nil},
-	{"waiting_records", "Records that are accepted and not yet in an object.", false, "", nil},
-	{"oldest_waiting_seconds", "Age of the oldest record or object that is not in the bucket.", false, "", nil},
-	{"last_upload_timestamp_seconds", "When an upload last succeeded, Unix time; 0 before the first.", false, "", nil},
-	{"spool_bytes", "Bytes in store_dir that count against its limit.", false, "", nil},
-	{"spool_limit_bytes", "store_dir_limit_size, or what the disk has room for if that is less.", false, "", nil},
-	{"failed_bytes", "Bytes of objects in failed/, as stored.", false, "", nil},
-	{"rejected_bytes", "Bytes in rejected/.", false, "", nil},
-	{"rejected_limit_bytes", "rejected_limit_size.", false, "", nil},
+	{"accepted_records_total", "Meter records accepted: they are on disk.", counter, "", nil, own,
+		func(r *reading, _ int) float64 { return float64(r.records.Load()) }},
+	{"accepted_bytes_total", "Bytes of the chunks that were accepted.", counter, "", nil, own,
+		func(r *reading, _ int) float64 { return float64(r.bytes.Load()) }},
+	{"rejected_records_total", "Records that could not be metered: set aside in rejected/, or dropped as rejected_overflow says.", counter, "reason", meter.Reasons, own,
+		func(r *reading, i int) float64 { return float64(r.rejected[meter.Reasons[i]].Load()) }},
+	{"dropped_records_total", "Of them, those that rejected_overflow drop gave up: they are gone.", counter, "", nil, own,
+		func(r *reading, _ int) float64 { return float64(r.dropped.Load()) }},
+	{"ignored_records_total", "Records that only_if or unmatched passed over.", counter, "", nil, own,
+		func(r *reading, _ int) float64 { return float64(r.ignored.Load()) }},
+	{"doubtful_records_total", "Records that were metered although something about them is doubtful.", counter, "kind", meter.Doubts, own,
+		func(r *reading, i int) float64 { return float64(r.doubtful[meter.Doubts[i]].Load()) }},
+	{"deferred_chunks_total", "Times that a chunk could not be accepted and was left with Fluent Bit.", counter, "", nil, own,
+		func(r *reading, _ int) float64 { return float64(r.deferred.Load()) }},
+	{"redelivered_chunks_total", "Chunks that came again after a crash, and were not counted again.", counter, "", nil, own,
+		func(r *reading, _ int) float64 { return float64(r.redelivered.Load()) }},
+	{"damaged_chunks_total", "Chunks with bytes that could not be decoded, kept in damaged/.", counter, "", nil, own,
+		func(r *reading, _ int) float64 { return float64(r.damaged.Load()) }},
+	{"panics_total", "Mistakes in the plugin that were caught.", counter, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.panics) }},
+	{"lost_records_total", "Records, and rejected ones, in logs that somebody removed from open/.", counter, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.spool.LostRecords) }},
+	{"damaged_objects_total", "Objects that the disk has damaged: not sent, kept in damaged/outbox/, at the start too.", counter, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.spool.Damaged) }},
+	{"sealed_objects_total", "Objects put into the outbox.", counter, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.spool.Sealed) }},
+	{"uploaded_objects_total", "Objects stored in the bucket.", counter, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.ship.Uploaded) }},
+	{"uploaded_bytes_total", "Bytes of them, as stored.", counter, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.ship.UploadedBytes) }},
+	{"upload_failures_total", "Attempts to upload that failed; each is repeated.", counter, "kind", kinds(), shared,
+		func(r *reading, i int) float64 { return float64(r.ship.Failed[bucket.Refused+bucket.Kind(i)]) }},
+	{"refused_objects_total", "Objects that Amberflo refused, kept in failed/.", counter, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.refused) }},
+	{"waiting_objects", "Objects that wait for their upload.", gauge, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.spool.WaitingObjects) }},
+	{"waiting_bytes", "Bytes of them, as stored.", gauge, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.spool.WaitingBytes) }},
+	{"waiting_records", "Records that are accepted and not yet in an object.", gauge, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.spool.WaitingRecords) }},
+	{"oldest_waiting_seconds", "Age of the oldest record or object that is not in the bucket.", gauge, "", nil, shared,
+		func(r *reading, _ int) float64 { return age(r.spool.OldestWaiting) }},
+	{"last_upload_timestamp_seconds", "When an upload last succeeded, Unix time; 0 before the first.", gauge, "", nil, shared,
+		func(r *reading, _ int) float64 { return epoch(r.ship.LastSuccess) }},
+	{"spool_bytes", "Bytes in store_dir that count against its limit.", gauge, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.spool.UsedBytes) }},
+	{"spool_limit_bytes", "store_dir_limit_size, or what the disk has room for if that is less.", gauge, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.spool.LimitBytes) }},
+	{"failed_bytes", "Bytes of objects in failed/, as stored.", gauge, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.spool.FailedBytes) }},
+	{"rejected_bytes", "Bytes in rejected/, and what open/ has of it.", gauge, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.spool.RejectedBytes) }},
+	{"rejected_limit_bytes", "rejected_limit_size.", gauge, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.spool.RejectedLimit) }},
+}
+
+func age(since time.Time) float64 {
+	if since.IsZero() {
+		return 0
+	}
+	return time.Since(since).Seconds()
+}
+
+func epoch(at time.Time) float64 {
+	if at.IsZero() {
+		return 0
+	}
+	return float64(at.UnixMilli()) / 1000
 }
 
 func kinds() (names []string) {
@@ -90,40 +151,20 @@ func (c *counts) nothingCame() bool {
 	return c.bytes.Load()+c.deferred.Load()+c.redelivered.Load() == 0
 }
 
-// values are those of Metrics, one for each value of a label. What belongs to a delivery that outputs
-// share stands with the first of them, so that a sum over outputs is right.
-func (p *Instance) values() []float64 {
+// values are those of Metrics, one for each value of a label.
+func (p *Instance) values() (values []float64) {
 	d := p.delivery
-	v := []float64{float64(p.counts.records.Load()), float64(p.counts.bytes.Load())}
-	for _, reason := range meter.Reasons {
-		v = append(v, float64(p.counts.rejected[reason].Load()))
+	r := &reading{counts: p.counts, panics: d.panics.Load(), refused: refused(d.report), spool: d.spool.Stats(), ship: d.ship.Stats()}
+	for _, m := range Metrics {
+		for i := range max(len(m.Values), 1) {
+			v := 0.0
+			if !m.shared || p.number == 0 {
+				v = m.read(r, i)
+			}
+			values = append(values, v)
+		}
 	}
-	v = append(v, float64(p.counts.dropped.Load()), float64(p.counts.ignored.Load()))
-	for _, kind := range meter.Doubts {
-		v = append(v, float64(p.counts.doubtful[kind].Load()))
-	}
-	for _, n := range []*atomic.Int64{&p.counts.deferred, &p.counts.redelivered, &p.counts.damaged} {
-		v = append(v, float64(n.Load()))
-	}
-	first := len(v)
-	st, sh := d.spool.Stats(), d.ship.Stats()
-	v = append(v, float64(d.panics.Load()), float64(st.LostRecords), float64(st.Damaged), float64(st.Sealed), float64(sh.Uploaded), float64(sh.UploadedBytes))
-	for k := bucket.Refused; k < bucket.Canceled; k++ {
-		v = append(v, float64(sh.Failed[k]))
-	}
-	age, last := 0.0, 0.0
-	if !st.OldestWaiting.IsZero() {
-		age = time.Since(st.OldestWaiting).Seconds()
-	}
-	if !sh.LastSuccess.IsZero() {
-		last = float64(sh.LastSuccess.UnixMilli()) / 1000
-	}
-	v = append(v, float64(refused(d.report)), float64(st.WaitingObjects), float64(st.WaitingBytes), float64(st.WaitingRecords),
-		age, last, float64(st.UsedBytes), float64(st.LimitBytes), float64(st.FailedBytes), float64(st.RejectedBytes), float64(st.RejectedLimit))
-	if p.number > 0 {
-		clear(v[first:])
-	}
-	return v
+	return values
 }
 
 func refused(r *report.Reporter) int64 {

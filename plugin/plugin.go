@@ -80,7 +80,7 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 		return nil, err
 	}
 	p := &Instance{delivery: d, rules: c.Rules, log: log, name: host.Name, number: number,
-		dropRejects: c.DropRejects, refusals: refusals{log: log, caught: d.caught, count: make(map[string]int), held: make(map[spool.Source]bool)}, counts: newCounts()}
+		dropRejects: c.DropRejects, refusals: refusals{log: log, caught: d.caught, count: make(map[string]int)}, counts: newCounts()}
 	p.work.New = func() any {
 		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewMapper()}
 	}
@@ -127,9 +127,7 @@ func (p *Instance) NotStored(tag string) {
 type flush struct {
 	reader  *chunk.Reader
 	mapper  *meter.Mapper
-	batch   spool.Batch
 	refused []*meter.Refusal
-	rejects []byte // a line for each of them
 }
 
 // Flush accepts one chunk: when it returns nil, every meter record of it is on disk for good, what is
@@ -174,70 +172,69 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	source := p.source(salt, tag, data)
-	if again, err := s.Redelivered(source); again {
-		if err == nil {
-			p.counts.redelivered.Add(1)
-		}
-		return err
+	var former []spool.Source
+	if s.Expects() {
+		former = append(former, p.formerSource(salt, tag, data))
 	}
-	ids, first, err := s.Begin(&w.batch, source, len(data)*p.rules.MostRecords()) // an event has a byte at least
+	tx, err := s.Begin(p.source(salt, tag, data), len(data)*p.rules.MostRecords(), former...) // an event has a byte at least
+	if errors.Is(err, spool.ErrAccepted) {
+		p.counts.redelivered.Add(1)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	w.mapper.StartIDs(ids, first)
+	w.mapper.StartIDs(tx.IDs())
 	w.mapper.StartClock(time.Now())
 	_ = w.mapper.TakeDoubts() // of a chunk that was not accepted
 	surveying := p.watch.surveying.Load()
-	w.refused, w.rejects = w.refused[:0], w.rejects[:0]
+	w.refused = w.refused[:0]
 	w.reader.Reset(data)
 
-	buf := w.batch.Lines
-	ignored := 0
-	for events := 0; w.reader.Next(); events++ {
+	records, ignored := 0, 0
+	for w.reader.Next() {
 		ev := w.reader.Event()
-		var n int
-		var refusal *meter.Refusal
-		from := len(buf)
-		if buf, n, refusal = w.mapper.Append(buf, tag, ev); refusal != nil {
-			w.rejects = appendReject(w.rejects, Reject{
-				ID: fmt.Sprintf("%016x-%d", source.Hash, events), Reason: refusal.Reason, Detail: refusal.Detail, Output: p.name, Tag: tag,
-			}, ev)
+		before := len(tx.Lines())
+		lines, n, refusal := w.mapper.Append(tx.Lines(), tag, ev)
+		tx.Append(lines, n)
+		records += n
+		if refusal != nil {
+			tx.Reject(lineOf(Reject{ID: tx.RejectID(), Reason: refusal.Reason, Detail: refusal.Detail, Output: p.name, Tag: tag}, ev))
 			w.refused = append(w.refused, refusal)
 		} else {
 			if n == 0 {
 				ignored++
 			}
 			if surveying {
-				p.watch.look(tag, ev, buf[from:])
+				p.watch.look(tag, ev, lines[before:])
 			}
 		}
 		if n == 0 && p.watch.wantsNames.Load() {
 			p.watch.unmeteredEvent(ev)
 		}
-		w.batch.Records += n
 	}
-	w.batch.Lines = buf
-
 	damage, damaged := w.reader.Err(), ""
 	if damage != nil {
-		damaged = fmt.Sprintf("chunk-%016x.msgpack", source.Hash)
-		if err := s.Damaged(damaged, w.reader.Rest()); err != nil {
-			return err
-		}
+		tx.Damage(w.reader.Rest())
+		damaged = tx.DamageFile()
 	}
-	// Set aside first: a reject is known by its id if this chunk has to come again, a record is not.
-	dropped := false
-	if len(w.rejects) > 0 {
-		if dropped, err = p.setAside(w); err != nil {
-			return err
-		}
+	err = tx.Commit()
+	full, dropped := err, errors.Is(err, spool.ErrRejectsFull) && p.dropRejects
+	if dropped {
+		tx.DropRejects()
+		err = tx.Commit()
 	}
-	if err := s.Append(&w.batch); err != nil {
+	if errors.Is(err, spool.ErrRejectsFull) {
+		err = fmt.Errorf("%w (here %d records, the first with reason %s)", err, len(w.refused), w.refused[0].Reason)
+	}
+	if err != nil {
 		return err
 	}
 	// Counted and told once, and not each time that the chunk is offered.
-	p.refusals.forget(source)
+	if dropped {
+		p.refusals.drop(len(w.refused), full)
+		p.counts.dropped.Add(int64(len(w.refused)))
+	}
 	for _, refusal := range w.refused {
 		if !dropped {
 			p.refusals.add(refusal, tag)
@@ -247,50 +244,35 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	if damage != nil {
 		p.counts.damaged.Add(1)
 		p.log.Error("a chunk is damaged: the events before are delivered, the rest is kept", "tag", tag,
-			"bytes", len(w.reader.Rest()), "kept", "damaged/"+damaged, "err", damage)
-	}
-	if dropped {
-		p.counts.dropped.Add(int64(len(w.refused)))
+			"bytes", len(w.reader.Rest()), "kept", damaged, "err", damage)
 	}
 	if doubts := w.mapper.TakeDoubts(); len(doubts) > 0 {
 		p.watch.doubtful(doubts)
 	}
-	p.counts.records.Add(int64(w.batch.Records))
+	p.counts.records.Add(int64(records))
 	p.counts.ignored.Add(int64(ignored))
 	p.counts.bytes.Add(int64(len(data)))
 	return nil
 }
 
-// setAside keeps the rejects of a chunk, once though it may come again, or gives them up if rejected_overflow says so.
-func (p *Instance) setAside(w *flush) (dropped bool, err error) {
-	s, source := p.delivery.spool, w.batch.Source
-	dropped, known := p.refusals.known(source)
-	if known {
-		return dropped, nil
-	}
-	// Not before there is room for the records: a chunk that stays with Fluent Bit may be mapped otherwise when it comes
-	// again, and its rejects would then be billed a second time by retry-rejected.
-	if err := s.RoomFor(len(w.batch.Lines)); err != nil {
-		return false, err
-	}
-	err = s.Reject(w.rejects)
-	if dropped = errors.Is(err, spool.ErrFull) && p.dropRejects; dropped {
-		p.refusals.drop(len(w.refused), err)
-	} else if err != nil {
-		return false, fmt.Errorf("%w (here %d records, the first with reason %s)", err, len(w.refused), w.refused[0].Reason)
-	}
-	p.refusals.know(source, dropped)
-	return dropped, nil
-}
-
-// source identifies a chunk: the spool and the output it is for, its tag, its bytes.
+// source identifies a chunk: the spool, the name of the output that it is for, its tag, its bytes. Outputs may come, go and
+// change places between a crash and the start after it.
 func (p *Instance) source(salt uint64, tag string, data []byte) spool.Source {
-	return spool.Source{Length: uint32(len(data)), Hash: xxh3.HashSeed(data, xxh3.HashStringSeed(tag, xxh3.HashStringSeed(p.name, salt)))}
+	return sourceOf(xxh3.HashStringSeed(p.name, salt), tag, data)
 }
 
-// Reject is one line of rejected/<day>.ndjson.
+// formerSource is the identity that earlier versions gave a chunk, by the number of the output.
+func (p *Instance) formerSource(salt uint64, tag string, data []byte) spool.Source {
+	return sourceOf(salt+uint64(p.number), tag, data)
+}
+
+func sourceOf(seed uint64, tag string, data []byte) spool.Source {
+	return spool.Source{Length: uint32(len(data)), Hash: xxh3.HashSeed(data, xxh3.HashStringSeed(tag, seed))}
+}
+
+// Reject is one line of a file in rejected/.
 type Reject struct {
-	ID     string `json:"id"`     // the same if the chunk comes again; no other spool has it
+	ID     string `json:"id"`     // of this reject alone
 	Reason string `json:"reason"` // a stable word
 	Detail string `json:"detail"` // a sentence
 	Output string `json:"output"` // the one that refused it, since several may share a spool
@@ -309,7 +291,8 @@ type Reject struct {
 // came, and this.
 const longestShown = 16 << 10
 
-func appendReject(b []byte, r Reject, ev *chunk.Event) []byte {
+// lineOf is the line of an event that cannot be metered.
+func lineOf(r Reject, ev *chunk.Event) []byte {
 	r.Time = time.Unix(ev.Seconds, ev.Nanos).UTC().Format(time.RFC3339Nano)
 	value := ev.Record
 	if ev.Malformed != "" {
@@ -329,11 +312,10 @@ func appendReject(b []byte, r Reject, ev *chunk.Event) []byte {
 		r.Chunk = slices.Concat(ev.Raw, []byte(chunk.GroupEnd))
 	}
 	line, _ := json.Marshal(r) // texts, and JSON that is valid: it cannot fail
-	return append(append(b, line...), '\n')
+	return append(line, '\n')
 }
 
-// refusals logs what was set aside, a line a minute and reason, and remembers the chunks whose rejects
-// are on disk, or dropped, while their records are not accepted yet.
+// refusals logs what was set aside, a line a minute and reason.
 type refusals struct {
 	log    *slog.Logger
 	caught func(doing string) // deferred, ends a panic
@@ -341,7 +323,6 @@ type refusals struct {
 	mu    sync.Mutex // guards what follows
 	count map[string]int
 	timer *time.Timer
-	held  map[spool.Source]bool // whether they were dropped
 }
 
 const refusalPeriod = time.Minute
@@ -395,25 +376,4 @@ func (r *refusals) stop() {
 	if timer != nil && timer.Stop() {
 		r.report()
 	}
-}
-
-func (r *refusals) known(s spool.Source) (dropped, known bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	dropped, known = r.held[s]
-	return dropped, known
-}
-
-func (r *refusals) know(s spool.Source, dropped bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.held) < 4096 { // beyond, a reject may stand twice, under the same id
-		r.held[s] = dropped
-	}
-}
-
-func (r *refusals) forget(s spool.Source) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.held, s)
 }

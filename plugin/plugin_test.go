@@ -144,7 +144,7 @@ func TestAFlushKeepsEachPartOfAChunk(t *testing.T) {
 
 func rejects(t *testing.T, dir string) (all []Reject) {
 	t.Helper()
-	files, _ := filepath.Glob(filepath.Join(dir, "rejected", "*.ndjson"))
+	files, _ := filepath.Glob(filepath.Join(dir, "rejected", "*", "*.ndjson"))
 	for _, name := range files {
 		f, err := os.Open(name)
 		if err != nil {
@@ -336,34 +336,31 @@ func TestNoLogLineHoldsASecretOrACustomersData(t *testing.T) {
 	}
 }
 
-// After a crash, what one output has accepted must not be taken for what another one is still to get.
-// Machines whose mapping was wrong have the same lines in the same second, and each is to be billed.
-func TestEqualRejectsOfTwoSpoolsHaveTwoIDs(t *testing.T) {
+// Machines whose mapping was wrong have the same lines in the same second, and so may have one machine: each is to be billed.
+func TestEqualRejectsHaveIDsOfTheirOwn(t *testing.T) {
 	dirs := []string{t.TempDir(), t.TempDir()}
-	id := func(dir string) string {
-		t.Helper()
+	ids := map[string]bool{}
+	for _, dir := range []string{dirs[0], dirs[0], dirs[1]} {
 		p := started(t, &capture{}, "store_dir", dir)
 		if err := p.Flush("app", events(t, map[string]any{"customer": "a"})); err != nil {
 			t.Fatal(err)
 		}
 		p.Stop()
-		all := rejects(t, dir)
-		if len(all) == 0 {
-			t.Fatal("nothing is set aside")
+	}
+	for _, dir := range dirs {
+		for _, r := range rejects(t, dir) {
+			ids[r.ID] = true
 		}
-		return all[len(all)-1].ID
 	}
-	first := id(dirs[0])
-	if again := id(dirs[0]); again != first {
-		t.Errorf("the same chunk in the same spool: %s, then %s", first, again)
-	}
-	if other := id(dirs[1]); other == first {
-		t.Errorf("%s in two spools", first)
+	if len(ids) != 3 {
+		t.Errorf("got %v, want an id for each of the 3 chunks", ids)
 	}
 }
 
+// After a crash, what one output has accepted must not be taken for what another one is still to get.
+
 func TestAChunkIsKnownByItsOutputItsTagAndItsBytes(t *testing.T) {
-	p, other := &Instance{name: "amberflo.0"}, &Instance{name: "bill"}
+	p, other := &Instance{name: "a", number: 0}, &Instance{name: "b", number: 0}
 	same := p.source(7, "app", []byte("chunk"))
 	if same != p.source(7, "app", []byte("chunk")) {
 		t.Error("the same chunk has two identities")
@@ -379,8 +376,42 @@ func TestAChunkIsKnownByItsOutputItsTagAndItsBytes(t *testing.T) {
 			t.Errorf("%s: the same identity", what)
 		}
 	}
+	if moved := (&Instance{name: "a", number: 3}).source(7, "app", []byte("chunk")); moved != same {
+		t.Error("an output that starts behind others knows its chunks by another identity")
+	}
 	if same.Length != 5 {
 		t.Errorf("length %d, want 5", same.Length)
+	}
+}
+
+// Fluent Bit was killed, and is started with this version.
+func TestAChunkThatAnEarlierVersionAcceptedIsCountedOnce(t *testing.T) {
+	dir := t.TempDir()
+	s, err := spool.Open(spool.Options{Dir: dir, MaxBytes: 1 << 20, MaxAge: time.Hour, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunk := events(t, map[string]any{"customerId": "a", "meterApiName": "Api", "meterValue": 1})
+	salt, err := s.Salt()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := s.Begin((&Instance{number: 0}).formerSource(salt, "app", chunk), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(tx.Commit(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	p := started(t, &capture{}, "store_dir", dir)
+	for range 2 { // the second is another chunk
+		if err := p.Flush("app", chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Stop()
+	if again, records := p.counts.redelivered.Load(), p.counts.records.Load(); again != 1 || records != 1 {
+		t.Errorf("%d chunks recognised and %d records counted, want 1 and 1", again, records)
 	}
 }
 

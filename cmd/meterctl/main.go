@@ -23,7 +23,8 @@ import (
 const usage = `meterctl looks into the spool of the Fluent Bit output amberflo, and sends again what was refused.
 All of it works beside a running Fluent Bit, but for split.
 
-    meterctl [-store-dir DIR] ls              what is open, waits, was rejected, is damaged
+    meterctl [-store-dir DIR] ls              what is open, waits, was rejected, is damaged; open/<uuid>.log:rejected is what
+                                              a log holds of rejected records
     meterctl [-store-dir DIR] check           read everything; name each problem by file and offset
     meterctl [-store-dir DIR] cat FILE...     the records of a file, one line of JSON each
     meterctl [-store-dir DIR] resend KEY...   send objects that Amberflo refused again, under fresh keys;

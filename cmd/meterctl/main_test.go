@@ -15,7 +15,7 @@ import (
 	"out_amberflo/plugin/spool"
 )
 
-// filled is a spool with an object of two records and a log of three, left as by a crash or open.
+// filled is a spool with an object of two records and a log of three, left as by a crash or open, and a reject of each.
 func filled(t *testing.T) (string, *spool.Spool) {
 	t.Helper()
 	dir := t.TempDir()
@@ -32,32 +32,40 @@ func filled(t *testing.T) (string, *spool.Spool) {
 	}
 	s := open()
 	add(t, s, "a", "b")
+	reject(t, s)
 	if err := errors.Join(s.Drain(context.Background()), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	s = open()
 	add(t, s, "c", "d", "e")
-	if err := s.Reject([]byte(`{"reason":"no_customer"}` + "\n")); err != nil {
-		t.Fatal(err)
-	}
+	reject(t, s)
 	t.Cleanup(func() { _ = s.Close() })
 	return dir, s
 }
 
 func add(t *testing.T, s *spool.Spool, names ...string) {
 	t.Helper()
-	b := &spool.Batch{}
-	ids, first, err := s.Begin(b, spool.Source{}, len(names))
+	tx, err := s.Begin(spool.Source{}, len(names))
 	if err != nil {
 		t.Fatal(err)
 	}
-	buf := b.Lines
+	ids, first := tx.IDs()
 	for i, n := range names {
-		buf = fmt.Appendf(buf, "{\"name\":%q,\"uniqueId\":\"%s%d\"}\n", n, ids, first+i)
+		tx.Append(fmt.Appendf(tx.Lines(), "{\"name\":%q,\"uniqueId\":\"%s%d\"}\n", n, ids, first+i), 1)
 	}
-	b.Lines = buf
-	b.Records = len(names)
-	if err := s.Append(b); err != nil {
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func reject(t *testing.T, s *spool.Spool) {
+	t.Helper()
+	tx, err := s.Begin(spool.Source{}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx.Reject([]byte(`{"reason":"no_customer"}` + "\n"))
+	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -81,7 +89,7 @@ func TestLsCountsEachRoomBesideARunningPlugin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for room, want := range map[string]string{"open": "1 3", "outbox": "1 2", "rejected": "1 1", "damaged": "0 0"} {
+	for room, want := range map[string]string{"open": "1 3", "outbox": "1 2", "rejected": "2 2", "damaged": "0 0"} {
 		found := false
 		for line := range strings.Lines(out) {
 			if f := strings.Fields(line); f[0] == room {
@@ -150,6 +158,10 @@ func TestCatPrintsTheRecordsWithTheirUniqueIDs(t *testing.T) {
 			t.Errorf("%s: want %d records with ids of %s, got\n%s", glob, want, id, out)
 		}
 	}
+	logs, _ := filepath.Glob(filepath.Join(dir, "open/*.log"))
+	if out, err := meterctl(t, "-store-dir", dir, "cat", logs[0]+":rejected"); err != nil || out != `{"reason":"no_customer"}`+"\n" {
+		t.Errorf("the rejects in a log: got %v, %q", err, out)
+	}
 }
 
 func TestCheckIsSilentOnASoundSpoolAndNamesDamageByFileAndOffset(t *testing.T) {
@@ -160,14 +172,14 @@ func TestCheckIsSilentOnASoundSpoolAndNamesDamageByFileAndOffset(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, glob := range []string{"open/*.log", "outbox/ingest/*.gz", "rejected/*.ndjson"} {
+	for _, glob := range []string{"open/*.log", "outbox/ingest/*.gz", "rejected/*/*.ndjson"} {
 		files, _ := filepath.Glob(filepath.Join(dir, glob))
 		content, err := os.ReadFile(files[0])
 		if err != nil {
 			t.Fatal(err)
 		}
 		bad := append([]byte(nil), content...)
-		bad[len(bad)-6] ^= 0xff
+		bad[len(bad)-20] ^= 0xff // of the log, in the reject
 		if err := os.WriteFile(files[0], bad, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -90,7 +90,7 @@ type retry struct {
 	match      string
 	matchRegex *regexp.Regexp  // may be nil
 	from       string          // if set, the output whose rejects are taken, whatever their tag
-	done       map[string]bool // ids that map now
+	done       map[string]bool // ids of earlier versions that map now
 	others     map[string]int  // rejects by the outputs that they are of
 
 	lines, records, unmatched, ignored, unreadable int
@@ -117,8 +117,10 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 		r.unmatched++
 		return nil, true
 	}
-	if r.done[what.ID] {
-		return nil, false // a flush that came again had it set aside twice
+	// An earlier version could set aside the rejects of a chunk that came again twice, under one id; no other id stands twice.
+	former := !strings.Contains(what.ID, "-r")
+	if former && r.done[what.ID] {
+		return nil, false
 	}
 	r.lines++
 	// The ids are the same whenever the line is mapped, so that no crash makes Amberflo count twice.
@@ -137,7 +139,9 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 		r.ignored++
 		return nil, true
 	}
-	r.done[what.ID] = true
+	if former {
+		r.done[what.ID] = true
+	}
 	r.records += bytes.Count(r.mapping.lines, []byte{'\n'})
 	return r.mapping.lines, false
 }

@@ -24,7 +24,7 @@ var sampleTime = time.Date(2026, 11, 20, 10, 0, 0, 123e6, time.UTC)
 func started(t *testing.T, storeDir, name string) *plugin.Instance {
 	t.Helper()
 	options := map[string]string{"bucket": "b", "region": "us-west-2", "endpoint": "http://127.0.0.1:1", "startup_check": "off",
-		"failure_reports": "off", "store_dir": storeDir, "customer_id": "$forgotten", "meter_api_name": "M", "meter_value": "1", "shutdown_timeout": "100ms"}
+		"failure_reports": "off", "store_dir": storeDir, "customer_id": "$forgotten", "meter_api_name": "M", "meter_value": "1", "upload_timeout": "100ms", "shutdown_timeout": "100ms"}
 	p, err := plugin.Start(t.Context(), plugin.Host{
 		Name: name, Option: func(key string) string { return options[key] }, Log: func(slog.Level, string) bool { return true },
 	})
@@ -91,10 +91,16 @@ func retriedWith(t *testing.T, storeDir, mapping string, args ...string) (said s
 	return out.String() + notes.String(), records, err
 }
 
-// dayFile is the one file in rejected/.
-func dayFile(t *testing.T, storeDir string) (path, content string) {
+// inRejected are the files in rejected/.
+func inRejected(storeDir string) []string {
+	files, _ := filepath.Glob(filepath.Join(storeDir, "rejected", "*", "*"))
+	return files
+}
+
+// rejects is the one file in rejected/.
+func rejects(t *testing.T, storeDir string) (path, content string) {
 	t.Helper()
-	files, _ := filepath.Glob(filepath.Join(storeDir, "rejected", "*"))
+	files := inRejected(storeDir)
 	if len(files) != 1 {
 		t.Fatalf("want one file in rejected/, got %q", files)
 	}
@@ -120,7 +126,7 @@ func TestAMendedMappingBillsWhatWasRejected(t *testing.T) {
 {"tenant":"b","bytes":"12abc"}
 {"tenant":"c"}
 `, "amberflo.0")
-	path, before := dayFile(t, dir)
+	path, before := rejects(t, dir)
 	ids := idsIn(before)
 	const mapping = "customer_id $tenant\nmeters Calls=1, Bytes=$bytes\ndimensions tag=$TAG, zone=$metadata['zone']"
 	record := func(customer, meter string, value int, id string) string {
@@ -135,7 +141,7 @@ func TestAMendedMappingBillsWhatWasRejected(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if _, left := dayFile(t, dir); left != strings.SplitAfter(before, "\n")[1] {
+	if _, left := rejects(t, dir); left != strings.SplitAfter(before, "\n")[1] {
 		t.Errorf("want the second line left as it was, got\n%s", left)
 	}
 
@@ -144,13 +150,8 @@ func TestAMendedMappingBillsWhatWasRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, again, _ := retriedWith(t, dir, mapping)
-	for i, r := range again {
-		if r != want[i/2] {
-			t.Errorf("given twice, record %d differs:\n%s\n%s", i, r, want[i/2])
-		}
-	}
-	if len(again) != 2*len(want) {
-		t.Errorf("got %d records, want each of %d twice", len(again), len(want))
+	if !slices.Equal(again, want) {
+		t.Errorf("given twice, got\n%s\nwant\n%s", strings.Join(again, "\n"), strings.Join(want, "\n"))
 	}
 }
 
@@ -159,6 +160,11 @@ func TestAPluginThatRunsTakesUpWhatNowMaps(t *testing.T) {
 	p := started(t, dir, "amberflo.0")
 	if err := p.Flush("app.log", chunkOf(t, `{"tenant":"a"}`)); err != nil {
 		t.Fatal(err)
+	}
+	for began := time.Now(); len(inRejected(dir)) == 0; time.Sleep(time.Millisecond) {
+		if time.Since(began) > 30*time.Second {
+			t.Fatal("the reject is not sealed")
+		}
 	}
 	_, got, err := retriedWith(t, dir, "customer_id $tenant\nmeter_api_name M\nmeter_value 1")
 	if err != nil || len(got) != 1 {
@@ -173,13 +179,30 @@ func TestAPluginThatRunsTakesUpWhatNowMaps(t *testing.T) {
 	if err != nil || out != got[0]+"\n" {
 		t.Errorf("in the outbox: %v %q, want %q", err, out, got)
 	}
-	if _, left := dayFile(t, dir); !strings.Contains(left, `"late":1`) {
+	if _, left := rejects(t, dir); !strings.Contains(left, `"late":1`) {
 		t.Errorf("want the later reject in a file of its own, got %q", left)
 	}
 }
 
-func TestALineThatStandsTwiceIsBilledOnce(t *testing.T) {
+func TestEqualRejectsAreEachBilled(t *testing.T) {
 	dir := refusing(t, `{"tenant":"a"}`+"\n", "amberflo.0", "amberflo.0")
+	said, got, err := retriedWith(t, dir, "customer_id $tenant\nmeter_api_name M\nmeter_value 1")
+	if err != nil || len(got) != 2 || got[0] == got[1] {
+		t.Errorf("got %v, %s%q", err, said, got)
+	}
+	if files, _ := os.ReadDir(filepath.Join(dir, "rejected")); len(files) != 0 {
+		t.Errorf("want nothing left, got %v", files)
+	}
+}
+
+// Earlier versions had a file for each day, and after a crash a reject could stand in it twice.
+func TestALineThatStandsTwiceInAFileOfADayIsBilledOnce(t *testing.T) {
+	dir := refusing(t, `{"tenant":"a"}`+"\n", "amberflo.0")
+	path, line := rejects(t, dir)
+	line = strings.Replace(line, idsIn(line)[0], "00112233445566aa-0", 1)
+	if err := errors.Join(os.RemoveAll(filepath.Dir(path)), os.WriteFile(filepath.Join(dir, "rejected", "2026-11-20.ndjson"), []byte(line+line), 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	said, got, err := retriedWith(t, dir, "customer_id $tenant\nmeter_api_name M\nmeter_value 1")
 	if err != nil || len(got) != 1 {
 		t.Errorf("got %v, %s%q", err, said, got)
@@ -212,7 +235,7 @@ func TestRecordsOfAnotherOutputOfTheSpoolAreLeft(t *testing.T) {
 	if !strings.HasPrefix(out.String(), "1 rejected records: 1 meter records in 1 objects are on their way; 1 that amberflo.0 rejected are left: -from amberflo.0 takes them") {
 		t.Errorf("got %s", out.String())
 	}
-	if _, left := dayFile(t, dir); strings.Count(left, "\n") != 1 || !strings.Contains(left, `"output":"amberflo.0"`) {
+	if _, left := rejects(t, dir); strings.Count(left, "\n") != 1 || !strings.Contains(left, `"output":"amberflo.0"`) {
 		t.Errorf("left\n%s", left)
 	}
 	// Its place in the configuration was another when it rejected: only who knows that may say so.
@@ -226,14 +249,14 @@ func TestRecordsOfAnotherOutputOfTheSpoolAreLeft(t *testing.T) {
 func TestRejectsWithATagOfAnotherOutputAreLeft(t *testing.T) {
 	dir := refusing(t, `{"tenant":"a"}`+"\n", "amberflo.0")
 	for match, taken := range map[string]bool{"Match web.*": false, "Match_Regex ^web": false, "Match app.*": true} {
-		_, before := dayFile(t, dir)
+		_, before := rejects(t, dir)
 		conf := "[OUTPUT]\n  Name amberflo\n  " + match + "\n  store_dir " + dir + "\n  customer_id $tenant\n  meter_api_name M\n  meter_value $none\n"
 		file := filepath.Join(write(t, map[string]string{"c.conf": conf}), "c.conf")
 		out, err := meterctl(t, "retry-rejected", "-c", file)
 		if mapped := strings.Contains(out, "1 rejected (no_value 1)"); mapped != taken || strings.Contains(out, "1 with a tag that the output does not match are left") == taken {
 			t.Errorf("%s: got %v, %s", match, err, out)
 		}
-		if _, left := dayFile(t, dir); left != before {
+		if _, left := rejects(t, dir); left != before {
 			t.Errorf("%s: left %q", match, left)
 		}
 	}
@@ -274,12 +297,12 @@ func TestTagsAreMatchedAsFluentBitMatchesThem(t *testing.T) {
 
 func TestWhatIsIgnoredNowStays(t *testing.T) {
 	dir := refusing(t, `{"tenant":"a","bytes":5}`+"\n", "amberflo.0")
-	_, before := dayFile(t, dir)
+	_, before := rejects(t, dir)
 	said, got, err := retriedWith(t, dir, "customer_id $tenat\nmeter_api_name M\nmeter_value $byte\nunmatched ignore")
 	if err != nil || len(got) > 0 || !strings.Contains(said, "1 that unmatched ignore passes over are left") {
 		t.Errorf("got %v, %q, %s", err, got, said)
 	}
-	if _, left := dayFile(t, dir); left != before {
+	if _, left := rejects(t, dir); left != before {
 		t.Errorf("left %q, want the record", left)
 	}
 }
@@ -305,7 +328,7 @@ func TestATagThatIsNoUTF8IsNotAltered(t *testing.T) {
 func TestAChunkThatIsNotAcceptedLeavesNoRejects(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	options := map[string]string{"bucket": "b", "region": "us-west-2", "endpoint": "http://127.0.0.1:1", "startup_check": "off", "failure_reports": "off",
-		"store_dir": dir, "store_dir_limit_size": "12K", "customer_id": "$tenant", "meter_api_name": "M", "meter_value": "1", "shutdown_timeout": "100ms"}
+		"store_dir": dir, "store_dir_limit_size": "12K", "customer_id": "$tenant", "meter_api_name": "M", "meter_value": "1", "upload_timeout": "100ms", "shutdown_timeout": "100ms"}
 	p, err := plugin.Start(t.Context(), plugin.Host{Name: "amberflo.0", Option: func(key string) string { return options[key] }, Log: func(slog.Level, string) bool { return true }})
 	if err != nil {
 		t.Fatal(err)
@@ -343,12 +366,12 @@ func TestAStoreDirThatIsNamedCountsAndNotTheConfigurations(t *testing.T) {
 	if files, _ := os.ReadDir(filepath.Join(copied, "rejected")); len(files) != 0 {
 		t.Errorf("want nothing left in the directory that was named, got %v", files)
 	}
-	dayFile(t, live)
+	rejects(t, live)
 }
 
 func TestWhatIsNoRejectStays(t *testing.T) {
 	dir := refusing(t, `{"tenant":"a"}`+"\n", "amberflo.0")
-	path, good := dayFile(t, dir)
+	path, good := rejects(t, dir)
 	bad := "torn\n{}\n" + `{"id":"x","chunk":"kg=="}` + "\n"
 	if err := os.WriteFile(path, []byte(bad+good), 0o600); err != nil {
 		t.Fatal(err)
@@ -357,7 +380,7 @@ func TestWhatIsNoRejectStays(t *testing.T) {
 	if !errors.Is(err, errProblems) || len(got) != 1 || !strings.Contains(said, "3 lines cannot be read and are left") {
 		t.Errorf("got %v, %s%q", err, said, got)
 	}
-	if _, left := dayFile(t, dir); left != bad {
+	if _, left := rejects(t, dir); left != bad {
 		t.Errorf("left %q, want %q", left, bad)
 	}
 }
@@ -375,12 +398,12 @@ func TestRetryRejectedRefusesADoubtfulConfiguration(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := refusing(t, `{"tenant":"a"}`+"\n", "amberflo.0")
-			_, before := dayFile(t, dir)
+			_, before := rejects(t, dir)
 			_, got, err := retriedWith(t, dir, test.mapping, test.args...)
 			if err == nil || !strings.Contains(err.Error(), test.want) || len(got) > 0 {
 				t.Errorf("got %v, %q, want %q", err, got, test.want)
 			}
-			if _, left := dayFile(t, dir); left != before {
+			if _, left := rejects(t, dir); left != before {
 				t.Errorf("left %q, want all", left)
 			}
 		})

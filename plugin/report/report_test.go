@@ -100,9 +100,12 @@ func (s *scene) sent(t *testing.T, n int) (keys []string) {
 	var run sync.WaitGroup
 	run.Go(func() { s.spool.Run(ctx) })
 	for i := range n {
-		b := &spool.Batch{Records: 2, Source: spool.Source{Hash: uint64(i)}}
-		b.Lines = append(b.Lines, "{\"customerId\":\"a\"}\n{\"customerId\":\"b\"}\n"...)
-		if err := s.spool.Append(b); err != nil {
+		tx, err := s.spool.Begin(spool.Source{Hash: uint64(i)}, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx.Append(append(tx.Lines(), "{\"customerId\":\"a\"}\n{\"customerId\":\"b\"}\n"...), 2)
+		if err := tx.Commit(); err != nil {
 			t.Fatal(err)
 		}
 		obj, err := s.spool.Take(ctx, false)

@@ -297,9 +297,12 @@ func TestAMissingTokenIsNoMissingObject(t *testing.T) {
 func sealed(t *testing.T, dir string, log *slog.Logger) (*spool.Spool, spool.Object) {
 	t.Helper()
 	sp := openSpool(t, dir, log)
-	batch := &spool.Batch{Records: 1}
-	batch.Lines = append(batch.Lines, "{\"uniqueId\":\"u\"}\n"...)
-	if err := sp.Append(batch); err != nil {
+	tx, err := sp.Begin(spool.Source{}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx.Append(append(tx.Lines(), "{\"uniqueId\":\"u\"}\n"...), 1)
+	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
 	if err := sp.Drain(t.Context()); err != nil {
@@ -450,9 +453,12 @@ func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
 	run.Go(func() { s.Run(ctx, 1) })
 	const objects = 8
 	for i := range objects {
-		batch := &spool.Batch{Records: 1, Source: spool.Source{Hash: uint64(i)}}
-		batch.Lines = append(batch.Lines, fmt.Sprintf("{\"n\":%d,\"uniqueId\":\"u-%[1]d\"}\n", i)...)
-		if err := sp.Append(batch); err != nil {
+		tx, err := sp.Begin(spool.Source{Hash: uint64(i)}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx.Append(fmt.Appendf(tx.Lines(), "{\"n\":%d,\"uniqueId\":\"u-%[1]d\"}\n", i), 1)
+		if err := tx.Commit(); err != nil {
 			t.Fatal(err)
 		}
 	}

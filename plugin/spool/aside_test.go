@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,48 +83,11 @@ func TestRejectsLargerThanTheirLimitAreTakenAlone(t *testing.T) {
 	s := mustOpen(t, o)
 	defer s.Close()
 	line := []byte("\"" + strings.Repeat("x", 2000) + "\"\n")
-	if err := s.Reject(line); err != nil {
+	if err := reject(s, line); err != nil {
 		t.Errorf("rejected/ is empty, and still: %v", err)
 	}
-	if err := s.Reject(line); !errors.Is(err, ErrFull) {
+	if err := reject(s, line); !errors.Is(err, ErrFull) {
 		t.Errorf("got %v, want it full", err)
-	}
-}
-
-func TestWhoHoldsADayOfRejectsHoldsUpNothingElse(t *testing.T) {
-	o := testOptions(t.TempDir())
-	o.MaxAge = time.Millisecond
-	s := mustOpen(t, o)
-	defer s.Close()
-	if err := s.Reject([]byte("\"a\"\n")); err != nil {
-		t.Fatal(err)
-	}
-	day, err := os.Open(s.path(rejectedDir, time.Now().UTC().Format(time.DateOnly)+".ndjson"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer day.Close()
-	if err := unix.Flock(int(day.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	rejected := make(chan error)
-	go func() { rejected <- s.Reject([]byte("\"b\"\n")) }()
-	ctx, stop := context.WithCancel(t.Context())
-	ran := make(chan struct{})
-	go func() {
-		defer close(ran)
-		s.Run(ctx)
-	}()
-	mustAppend(t, s, batchOf(1, "x"))
-	for began := time.Now(); s.Waiting() == 0; time.Sleep(time.Millisecond) {
-		if time.Since(began) > 30*time.Second {
-			t.Fatal("sealing waits for the lock of rejected/")
-		}
-	}
-	stop()
-	<-ran
-	if err := <-rejected; !errors.Is(err, unix.EWOULDBLOCK) {
-		t.Errorf("got %v, want that another process holds the file", err)
 	}
 }
 
@@ -179,7 +142,7 @@ func TestWhatCannotBePublishedCountsAgainstTheLimit(t *testing.T) {
 	defer s.Close()
 	failing(s, "rename", outboxDir, 1<<30)
 	for n := range 100 {
-		if err := s.Append(batchOf(uint64(n), strings.Repeat("x", 1000))); errors.Is(err, ErrFull) {
+		if err := add(s, batchOf(uint64(n), strings.Repeat("x", 1000))); errors.Is(err, ErrFull) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
@@ -237,51 +200,111 @@ func TestAChunkIsKnownThoughTheClockJumped(t *testing.T) {
 	crashed(t, s)
 	s = mustOpen(t, o)
 	defer s.Close()
-	if again, err := s.Redelivered(Source{1, 1}); !again || err != nil {
+	if again, err := redelivered(s, Source{1, 1}); !again || err != nil {
 		t.Errorf("got %v, %v for what was accepted right before the crash", again, err)
 	}
 }
 
-func TestARejectBehindARetryThatDiedIsDurable(t *testing.T) {
-	for seed := range uint64(20) {
-		d := newDisk(t, rand.New(rand.NewPCG(seed, 1)))
-		s := d.spool(testOptions(""))
-		if err := s.open(); err != nil {
+func TestRejectsAndDamageBecomeFilesWithTheirLogAndNotBefore(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.MaxAge = time.Minute
+	s := mustOpen(t, o)
+	mustAppend(t, s, &content{source: Source{1, 1}, rejects: []byte("\"a\"\n\"b\"\n"), rejected: 2})
+	mustAppend(t, s, &content{source: Source{1, 2}, damage: []byte("\xc1x")})
+	if got := rejectedOf(t, o.Dir); got != "" {
+		t.Errorf("got %q before the seal", got)
+	}
+	if st := s.Stats(); st.RejectedBytes != 8 || st.WaitingRecords != 0 || !st.OldestWaiting.IsZero() {
+		t.Errorf("got %+v, want 8 bytes of rejects, and nothing that waits for the bucket", st)
+	}
+	files, err := Files(o.Dir)
+	i := slices.IndexFunc(files, func(f File) bool { return f.Room == rejectedDir })
+	if err != nil || i < 0 {
+		t.Fatalf("got %v, %v, want what the log has of rejects", files, err)
+	}
+	var shown []byte
+	n, problems, err := Records(o.Dir, files[i], func(line []byte) error { shown = append(append(shown, line...), '\n'); return nil })
+	if want := "\"a\"\n\"b\"\n"; n != 2 || len(problems) > 0 || err != nil || string(shown) != want || files[i].Bytes != int64(len(want)) {
+		t.Errorf("%s: got %d, %v, %v, %q", files[i].Path, n, problems, err, shown)
+	}
+	s.current.opened = s.current.opened.Add(-time.Minute)
+	sealNow(t, s)
+	day := time.Now().UTC().Format(time.DateOnly)
+	if files, _ := filepath.Glob(s.path(rejectedDir, day, "*.ndjson")); len(files) != 1 || rejectedOf(t, o.Dir) != "\"a\"\n\"b\"\n" {
+		t.Errorf("got %v with %q, want one file of today", files, rejectedOf(t, o.Dir))
+	}
+	if b, err := os.ReadFile(s.path(damagedDir, damageFile(Source{1, 2}))); err != nil || string(b) != "\xc1x" {
+		t.Errorf("got %q, %v, want the bytes as they came", b, err)
+	}
+	if st := s.Stats(); st.RejectedBytes != 8 || s.Waiting() > 0 {
+		t.Errorf("got %+v, want the 8 bytes counted once, and no object", st)
+	}
+	once(t, drained(t, s))
+}
+
+func TestRejectsThatAreNotAcceptedAreGone(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := mustOpen(t, o)
+	failing(s, "sync", ".log", 1)
+	b := batchOf(1, "a")
+	b.rejects, b.rejected = []byte("\"x\"\n"), 1
+	if err := add(s, b); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want the failure of the fsync", err)
+	}
+	mustAppend(t, s, b)
+	once(t, drained(t, s), "a")
+	if got := rejectedOf(t, o.Dir); got != "\"x\"\n" {
+		t.Errorf("got %q, want it once", got)
+	}
+}
+
+func TestRejectsThatHaveNoRoomCanBeGivenUp(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.RejectLimit = 10
+	s := mustOpen(t, o)
+	mustAppend(t, s, &content{source: Source{1, 1}, rejects: []byte("\"first\"\n"), rejected: 1})
+	b := batchOf(2, "a")
+	b.rejects, b.rejected = []byte("\"second\"\n"), 1
+	tx, err := b.begin(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); !errors.Is(err, ErrRejectsFull) || !errors.Is(err, ErrFull) {
+		t.Errorf("got %v, want it to say that the rejects have no room", err)
+	}
+	tx.DropRejects()
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	once(t, drained(t, s), "a")
+	if got := rejectedOf(t, o.Dir); got != "\"first\"\n" {
+		t.Errorf("got %q, want the first", got)
+	}
+}
+
+func TestEachRejectHasAnIDOfItsOwn(t *testing.T) {
+	s := mustOpen(t, testOptions(t.TempDir()))
+	ids := map[string]bool{}
+	n := 0
+	for i := range 20 {
+		tx, err := s.Begin(Source{1, 1}, 10)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Reject([]byte("\"x\"\n\"a\"\n")); err != nil {
+		tx.Append(append(tx.Lines(), "{}\n"...), i%2)
+		for range i % 4 {
+			ids[tx.RejectID()] = true
+			n++
+			tx.Reject([]byte("{}\n"))
+		}
+		if err := tx.Commit(); err != nil {
 			t.Fatal(err)
 		}
-		r := d.spool(testOptions(""))
-		sync, rename, renamed := r.sync, r.rename, false
-		r.rename = func(from, to string) error {
-			renamed = renamed || strings.HasSuffix(to, ".ndjson")
-			return rename(from, to)
-		}
-		r.sync = func(f *os.File) error {
-			if renamed { // or it was killed there
-				return syscall.EIO
-			}
-			return sync(f)
-		}
-		if n, err := r.retry("", upper); !errors.Is(err, syscall.EIO) || n != 1 {
-			t.Fatalf("got %d objects, %v, want the one that is on its way", n, err)
-		}
-		if err := s.Reject([]byte("\"late\"\n")); err != nil {
-			t.Fatal(err)
-		}
-		d.power = true
-		d.die()
-		_ = s.Close()
-		s = d.next.spool(testOptions(""))
-		if err := s.open(); err != nil {
-			t.Fatal(err)
-		}
-		if left := rejectedOf(t, d.next.dir); !strings.Contains(left, "late") {
-			t.Errorf("seed %d: an accepted reject is gone after a power cut, left %q", seed, left)
-		}
-		_ = s.Close()
-		d.close()
-		d.next.close()
+	}
+	if len(ids) != n {
+		t.Errorf("%d ids for %d rejects", len(ids), n)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

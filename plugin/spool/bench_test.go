@@ -56,14 +56,13 @@ func BenchmarkAppend(b *testing.B) {
 		o := testOptions(b.TempDir())
 		o.MaxBytes, o.Limit, o.GzipLevel = 50<<20, 0, 1
 		s := benchOpen(b, o)
-		var batch Batch
 		run(b, func(i int) error {
-			if _, _, err := s.Begin(&batch, Source{1, uint64(i)}, records); err != nil {
+			tx, err := s.Begin(Source{1, uint64(i)}, records)
+			if err != nil {
 				return err
 			}
-			batch.Lines = append(batch.Lines, lines...)
-			batch.Records = records
-			return s.Append(&batch)
+			tx.Append(append(tx.Lines(), lines...), records)
+			return tx.Commit()
 		})
 	})
 	b.Run("bare", func(b *testing.B) {
@@ -87,18 +86,17 @@ func BenchmarkSeal(b *testing.B) {
 	o := testOptions(b.TempDir())
 	o.MaxBytes, o.Limit = 1<<40, 0
 	s := benchOpen(b, o)
-	var batch Batch
 	b.ReportAllocs()
 	b.SetBytes(int64(len(lines)) * 40)
 	for b.Loop() {
 		b.StopTimer()
 		for i := range 40 {
-			if _, _, err := s.Begin(&batch, Source{1, uint64(i)}, records); err != nil {
+			tx, err := s.Begin(Source{1, uint64(i)}, records)
+			if err != nil {
 				b.Fatal(err)
 			}
-			batch.Lines = append(batch.Lines, lines...)
-			batch.Records = records
-			if err := s.Append(&batch); err != nil {
+			tx.Append(append(tx.Lines(), lines...), records)
+			if err := tx.Commit(); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -151,16 +149,15 @@ func TestNothingIsAllocatedPerRecord(t *testing.T) {
 		o := testOptions(memoryDir(t))
 		o.MaxBytes, o.JSONArray = 1<<40, array
 		s := openUnsynced(t, o)
-		var batch Batch
 		allocs := func(records int) float64 {
 			lines := bytes.Repeat([]byte("{\"uniqueId\":\"u\"}\n"), records)
 			return testing.AllocsPerRun(3, func() {
-				if _, _, err := s.Begin(&batch, Source{}, records); err != nil {
+				tx, err := s.Begin(Source{}, records)
+				if err != nil {
 					t.Fatal(err)
 				}
-				batch.Lines = append(batch.Lines, lines...)
-				batch.Records = records
-				if err := s.Append(&batch); err != nil {
+				tx.Append(append(tx.Lines(), lines...), records)
+				if err := tx.Commit(); err != nil {
 					t.Fatal(err)
 				}
 				s.mu.Lock()

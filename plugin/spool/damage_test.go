@@ -2,7 +2,9 @@ package spool
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -18,13 +20,17 @@ func sample(t *testing.T, o Options) (path string, ends []int64, names [][]strin
 	s := mustOpen(t, o)
 	names = [][]string{{"a", "b"}, {"c"}, {"d", "e", "f"}}
 	for i, n := range names {
-		mustAppend(t, s, batchOf(uint64(i), n...))
+		b := batchOf(uint64(i), n...)
+		b.rejects, b.rejected, b.damage = rejectOf(i), 1, fmt.Append(nil, "damage ", i)
+		mustAppend(t, s, b)
 		ends = append(ends, s.current.written.Load())
 	}
 	path = s.logPath(s.current.id)
 	crashed(t, s)
 	return path, ends, names
 }
+
+func rejectOf(frame int) []byte { return fmt.Appendf(nil, "{\"reject\":%d}\n", frame) }
 
 // recovered opens the spool over a log with that content, and gives what it delivers and keeps aside.
 func recovered(t *testing.T, o Options, name string, content []byte) (records map[string]int, objects map[string]string, aside []string) {
@@ -38,11 +44,25 @@ func recovered(t *testing.T, o Options, name string, content []byte) (records ma
 	}
 	s := openUnsynced(t, o)
 	objects = drained(t, s)
-	files, err := filepath.Glob(filepath.Join(o.Dir, damagedDir, "*"))
+	records = namesIn(t, objects)
+	for line := range strings.Lines(rejectedOf(t, o.Dir)) {
+		records[line]++
+	}
+	err := walk(filepath.Join(o.Dir, damagedDir), func(file string, _ fs.FileInfo) {
+		if !strings.HasPrefix(file, "chunk-") {
+			aside = append(aside, file)
+			return
+		}
+		b, err := os.ReadFile(filepath.Join(o.Dir, damagedDir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		records[string(b)]++
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return namesIn(t, objects), objects, files
+	return records, objects, aside
 }
 
 // checkRecords checks that the whole frames are there, unaltered, and nothing else is.
@@ -55,13 +75,24 @@ func checkRecords(t *testing.T, names [][]string, whole func(frame int) bool, go
 		}
 	}
 	for i, frame := range names {
-		for k, line := range slices.Collect(strings.Lines(string(batchOf(uint64(i), frame...).Lines))) {
+		for k, line := range slices.Collect(strings.Lines(string(batchOf(uint64(i), frame...).lines))) {
 			name := frame[k]
 			_, there := lines[line]
 			if whole(i) && (got[name] != 1 || !there) {
 				t.Errorf("record %s of the whole frame %d: want it once and unaltered, got %v", name, i, maps.Keys(lines))
 			}
 			delete(lines, line)
+		}
+		for _, beside := range []string{string(rejectOf(i)), fmt.Sprint("damage ", i)} {
+			if n := got[beside]; n != 1 && whole(i) || n > 0 && !whole(i) {
+				t.Errorf("%q is there %d times; the frame %d is whole: %v", beside, n, i, whole(i))
+			}
+			delete(got, beside)
+		}
+	}
+	for name := range got {
+		if !slices.ContainsFunc(names, func(frame []string) bool { return slices.Contains(frame, name) }) {
+			t.Errorf("invented or altered: %q", name)
 		}
 	}
 	for line := range lines {
@@ -145,8 +176,8 @@ func TestASegmentThatDoesNotInflateIsKeptAsideWhereItHasToBeRead(t *testing.T) {
 	s := mustOpen(t, o)
 	var starts []int64
 	for i, name := range []string{"a", "b", "c"} {
+		starts = append(starts, s.current.written.Load())
 		mustAppend(t, s, batchOf(uint64(i), name))
-		starts = append(starts, s.current.last)
 	}
 	path := s.logPath(s.current.id)
 	crashed(t, s)
@@ -183,8 +214,8 @@ func TestNoObjectIsMadeOfNothing(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.segmentFrom = 1
 	s := mustOpen(t, o)
+	start, path := s.current.written.Load(), s.logPath(s.current.id)
 	mustAppend(t, s, batchOf(1, "a", "b"))
-	start, path := s.current.last, s.logPath(s.current.id)
 	crashed(t, s)
 	content, err := os.ReadFile(path)
 	if err != nil {

@@ -66,7 +66,7 @@ func (t *text) trailer() []byte {
 	return binary.LittleEndian.AppendUint32(b, uint32(t.size))
 }
 
-// encoder makes frames of batches; what it returns is valid until the next call.
+// encoder makes frames of chunks; what it returns is valid until the next call.
 type encoder struct {
 	deflate *flate.Writer
 	frame   bytes.Buffer
@@ -75,24 +75,30 @@ type encoder struct {
 // pieceSize is how many bytes of lines are handled at a time: what a processor's cache holds.
 const pieceSize = 64 << 10
 
-// records makes the frame of a batch: a segment of a gzip level, or with level 0 the lines as they are. The header is not
-// complete yet.
-func (e *encoder) records(b *Batch, level int) (h frameHeader, frame []byte, err error) {
+// frameOf makes the frame of a chunk: its records as a segment of a gzip level, or with level 0 the lines as they are, and
+// behind them its rejects and its damage. The header is not complete yet.
+func (e *encoder) frameOf(c *content, level int) (h frameHeader, frame []byte, err error) {
 	if e.frame.Cap() > 16<<20 { // one large chunk is no reason to keep as much
 		*e = encoder{}
 	}
 	e.frame.Reset()
 	e.frame.Write(make([]byte, frameHeaderSize))
-	h = frameHeader{kind: kindRecords, records: uint32(b.Records), source: b.Source}
+	h = frameHeader{kind: kindRecords, records: uint32(c.records), source: c.source}
 	if level == 0 {
-		h.text.size = int64(len(b.Lines))
-		e.frame.Write(b.Lines)
+		h.text.size = int64(len(c.lines))
+		e.frame.Write(c.lines)
 	} else {
 		h.kind = kindSegment
-		err = e.segment(&h.text, b.Lines, level)
+		err = e.segment(&h.text, c.lines, level)
+	}
+	if len(c.rejects)+len(c.damage) > 0 {
+		h.kind |= withAside
+		e.frame.Write(c.rejects)
+		e.frame.Write(c.damage)
+		e.frame.Write(asideSizes(c))
 	}
 	if err == nil && max(h.text.size, int64(e.frame.Len())) > math.MaxUint32 {
-		err = fmt.Errorf("want at most 4 GiB of records from one chunk, got %d bytes", h.text.size)
+		err = fmt.Errorf("want at most 4 GiB of one chunk, got %d bytes of records and %d in all", h.text.size, e.frame.Len())
 	}
 	return h, e.frame.Bytes(), err
 }

@@ -60,7 +60,7 @@ func gunzipped(t *testing.T, path string) string {
 	return string(b)
 }
 
-// Segments, lines that were carried, and segments of which only a part counts stand in one object.
+// Segments, lines, and segments that are divided stand in one object.
 func TestAnObjectIsOneGzipMemberWhateverItIsMadeOf(t *testing.T) {
 	for _, most := range []int{0, 7, 100} {
 		t.Run(fmt.Sprintf("max_records %d", most), func(t *testing.T) {
@@ -149,14 +149,14 @@ func TestASegmentHoldsItsTextOrAnError(t *testing.T) {
 	var e encoder
 	var i inflater
 	b := batchOf(1, "a", "b")
-	h, frame, err := e.records(b, 1)
+	h, frame, err := e.frameOf(b, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	segment := frame[frameHeaderSize:]
 	lines, err := i.read(segment, h.text)
-	if err != nil || !bytes.Equal(lines, b.Lines) {
-		t.Errorf("got %q, %v, want %q", lines, err, b.Lines)
+	if err != nil || !bytes.Equal(lines, b.lines) {
+		t.Errorf("got %q, %v, want %q", lines, err, b.lines)
 	}
 	for what, wrong := range map[string]struct {
 		segment []byte

@@ -92,7 +92,7 @@ func TestNoChunkIsAcceptedIntoADirectoryThatIsGone(t *testing.T) {
 			}
 			before := listing()
 			const want = "is not the directory that was opened"
-			if _, _, err := s.Begin(&Batch{}, Source{}, 1); err == nil || !strings.Contains(err.Error(), want) {
+			if _, err := s.Begin(Source{}, 1); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, want the chunk refused", err)
 			}
 			s.current.opened = s.current.opened.Add(-o.MaxAge)
@@ -106,11 +106,11 @@ func TestNoChunkIsAcceptedIntoADirectoryThatIsGone(t *testing.T) {
 				t.Error("want no id of another")
 			}
 			s.expected[Source{Hash: 5}] = []int64{7}
-			if again, err := s.Redelivered(Source{Hash: 5}); !again || err == nil {
+			if again, err := redelivered(s, Source{Hash: 5}); again || err == nil || len(s.expected) != 1 {
 				t.Errorf("a chunk that is expected: got %v, %v; want it offered again", again, err)
 			}
 			delete(s.expected, Source{Hash: 5})
-			if err := s.begin(nil, 0); err == nil {
+			if err := s.begin(); err == nil {
 				t.Error("want no log begun")
 			}
 			if now := listing(); strings.Join(now, " ") != strings.Join(before, " ") {
@@ -228,7 +228,10 @@ func TestASealGivesNoRoomAway(t *testing.T) {
 	s.rename = func(from, to string) error {
 		if strings.Contains(to, "/"+outboxDir+"/") {
 			published++
-			if err := s.RoomFor(1); err == nil {
+			s.mu.Lock()
+			err := s.room(1)
+			s.mu.Unlock()
+			if err == nil {
 				t.Errorf("room for more while %s is published", to)
 			}
 		}

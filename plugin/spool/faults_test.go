@@ -88,7 +88,7 @@ func TestALogWhoseSyncFailedIsSealedUpToThereAndLeft(t *testing.T) {
 	s := mustOpen(t, testOptions(t.TempDir()))
 	mustAppend(t, s, batchOf(1, "a"))
 	failing(s, "sync", ".log", 1)
-	if err := s.Append(batchOf(2, "b")); !errors.Is(err, syscall.EIO) {
+	if err := add(s, batchOf(2, "b")); !errors.Is(err, syscall.EIO) {
 		t.Errorf("got %v, want the failure of the fsync", err)
 	}
 	mustAppend(t, s, batchOf(2, "b"))
@@ -102,7 +102,7 @@ func TestAShortWriteIsRolledBack(t *testing.T) {
 	s := mustOpen(t, o)
 	mustAppend(t, s, batchOf(1, "a"))
 	failing(s, "write", ".log", 1)
-	if err := s.Append(batchOf(2, "b")); !errors.Is(err, syscall.ENOSPC) {
+	if err := add(s, batchOf(2, "b")); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want the failure of the write", err)
 	}
 	mustAppend(t, s, batchOf(3, "c"))
@@ -125,10 +125,10 @@ func TestRotationsThatFailDoNotGiveAnIDTwice(t *testing.T) {
 		}
 		return names
 	}
-	mustAppend(t, s, batchOf(0, names(9)...))
 	for i := range 4 {
+		mustAppend(t, s, batchOf(uint64(2*i), names(9)...))
 		failing(s, "sync", "open|", 1) // that of a new log's directory entry
-		mustAppend(t, s, batchOf(uint64(1+i), names(4)...))
+		mustAppend(t, s, batchOf(uint64(2*i+1), names(4)...))
 	}
 	mustAppend(t, s, batchOf(9, names(2)...))
 	ids := map[string]bool{}
@@ -152,18 +152,21 @@ func TestRotationsThatFailDoNotGiveAnIDTwice(t *testing.T) {
 func TestALogThatEndsTwiceEndsAtTheEarlierPlace(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := mustOpen(t, o)
-	l, upTo, err := s.accept(batchOf(1, "a"))
+	tx, err := batchOf(1, "a").begin(s)
+	if err == nil {
+		err = tx.write()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	failing(s, "truncate", ".log", 9)
 	failing(s, "write", ".log", 1) // ends the log behind a
-	if err := s.Append(batchOf(2, "b")); !errors.Is(err, syscall.ENOSPC) {
+	if err := add(s, batchOf(2, "b")); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want the failure of the write", err)
 	}
 	failing(s, "sync", ".log", 1) // ends it before a
 	mustAppend(t, s, batchOf(2, "b"))
-	if err := s.finish(l, upTo); !errors.Is(err, syscall.EIO) {
+	if err := tx.sync(); !errors.Is(err, syscall.EIO) {
 		t.Errorf("got %v, want the failure of the fsync", err)
 	}
 	mustAppend(t, s, batchOf(1, "a"))
@@ -176,7 +179,7 @@ func TestNoLogIsRemovedBeforeAnotherKnowsWhatItKnew(t *testing.T) {
 	s := mustOpen(t, o)
 	mustAppend(t, s, batchOf(1, "a"))
 	failing(s, "sync", ".log", 1) // ends the log
-	if err := s.Append(batchOf(2, "b")); !errors.Is(err, syscall.EIO) {
+	if err := add(s, batchOf(2, "b")); !errors.Is(err, syscall.EIO) {
 		t.Errorf("got %v, want the failure of the fsync", err)
 	}
 	failing(s, "write", ".log", 1) // and there is no other
@@ -185,7 +188,7 @@ func TestNoLogIsRemovedBeforeAnotherKnowsWhatItKnew(t *testing.T) {
 	}
 	crashed(t, s)
 	s = mustOpen(t, o)
-	if again, err := s.Redelivered(Source{1, 1}); !again || err != nil {
+	if again, err := redelivered(s, Source{1, 1}); !again || err != nil {
 		t.Errorf("got %v, %v, want the chunk recognised", again, err)
 	}
 	once(t, drained(t, s), "a")
@@ -195,10 +198,10 @@ func TestNothingIsAcceptedWhileALogMayComeBackThatWasGivenUp(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.MaxRecords = 2
 	s := mustOpen(t, o)
-	failing(s, "sync", "open|", 2)                    // that of the next log's entry, and that of its removal
-	mustAppend(t, s, batchOf(1, "a", "b", "c"))       // c would have moved there
-	failing(s, "sync", "open|", 1)                    // another try to make sure that it is gone
-	if err := s.Append(batchOf(2, "d")); err == nil { // would stand behind the end that the lost log knows
+	failing(s, "sync", "open|", 2)                  // that of the next log's entry, and that of its removal
+	mustAppend(t, s, batchOf(1, "a", "b", "c"))     // fills this one
+	failing(s, "sync", "open|", 1)                  // another try to make sure that it is gone
+	if err := add(s, batchOf(2, "d")); err == nil { // the lost log would not know of it
 		t.Error("accepted, want the failure of the fsync")
 	}
 	mustAppend(t, s, batchOf(2, "d"))
@@ -213,10 +216,10 @@ func TestAFullSpoolStillKnowsAChunkThatComesAgain(t *testing.T) {
 	crashed(t, s)
 	o.Limit = 1
 	s = mustOpen(t, o)
-	if err := s.Append(batchOf(2, "b")); !errors.Is(err, ErrFull) {
+	if err := add(s, batchOf(2, "b")); !errors.Is(err, ErrFull) {
 		t.Errorf("got %v, want %v", err, ErrFull)
 	}
-	if again, err := s.Redelivered(Source{1, 1}); !again || err != nil {
+	if again, err := redelivered(s, Source{1, 1}); !again || err != nil {
 		t.Errorf("got %v, %v, want the chunk recognised", again, err)
 	}
 	once(t, drained(t, s), "a")
@@ -229,7 +232,7 @@ func TestTheLimitCountsWhatRecordsBecome(t *testing.T) {
 	s := mustOpen(t, o)
 	accepted := 0
 	for ; accepted < 1000; accepted++ {
-		if err := s.Append(batchOf(uint64(accepted), slices.Repeat([]string{"a"}, 20)...)); errors.Is(err, ErrFull) {
+		if err := add(s, batchOf(uint64(accepted), slices.Repeat([]string{"a"}, 20)...)); errors.Is(err, ErrFull) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
@@ -253,16 +256,16 @@ func TestAChunkIsKnownAfterEachOfSeveralCrashes(t *testing.T) {
 		crashed(t, s)
 		s = mustOpen(t, o)
 		sealNow(t, s)
-		if again, err := s.Redelivered(Source{1, 1}); !again || err != nil {
+		if again, err := redelivered(s, Source{1, 1}); !again || err != nil {
 			t.Errorf("got %v, %v, want the chunk recognised", again, err)
 		}
 	}
 	once(t, drained(t, s), "a", "b")
 	s = mustOpen(t, o) // the other one has still not come
-	if again, err := s.Redelivered(Source{1, 2}); !again || err != nil {
+	if again, err := redelivered(s, Source{1, 2}); !again || err != nil {
 		t.Errorf("after a clean stop got %v, %v, want the chunk recognised", again, err)
 	}
-	if again, err := s.Redelivered(Source{1, 1}); again || err != nil {
+	if again, err := redelivered(s, Source{1, 1}); again || err != nil {
 		t.Errorf("after a clean stop got %v, %v, want a new chunk", again, err)
 	}
 	once(t, drained(t, s), "a", "b")
@@ -275,7 +278,7 @@ func TestAStopThatCannotSealOneLogKeepsWhatIsKnownOfIt(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.MaxRecords = 2
 	s := mustOpen(t, o)
-	mustAppend(t, s, batchOf(1, "a", "b", "c")) // c moves on to the next log
+	mustAppend(t, s, batchOf(1, "a", "b", "c"))
 	failing(s, "rename", "=", 1)
 	if err := s.Drain(t.Context()); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want the failure of the rename", err)
@@ -411,7 +414,7 @@ func TestAppendsFailuresAndSealsAtOnce(t *testing.T) {
 		}
 		appending.Go(func() {
 			for i := range 200 {
-				for s.Append(batchOf(uint64(i), fmt.Sprintf("%d.%d", worker, i))) != nil {
+				for add(s, batchOf(uint64(i), fmt.Sprintf("%d.%d", worker, i))) != nil {
 				}
 			}
 		})
@@ -434,7 +437,7 @@ func TestCloseLeavesNoGoroutineAndNoFile(t *testing.T) {
 	for i := range 20 {
 		mustAppend(t, s, batchOf(uint64(i), "a", "b"))
 	}
-	if err := s.Reject([]byte("{}\n")); err != nil {
+	if err := reject(s, []byte("{}\n")); err != nil {
 		t.Error(err)
 	}
 	cancel()

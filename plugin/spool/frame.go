@@ -16,7 +16,7 @@ import (
 //
 //	file header, 32 bytes            frame header, 52 bytes
 //	 0  8 magic "amberlog"            0 4 magic "AFRM"
-//	 8  4 version (2)                 4 4 kind
+//	 8  4 version (3)                 4 4 kind, and withAside
 //	12 16 uuid, as in the name        8 4 payload length in bytes
 //	28  4 CRC-32C of the above       12 4 records in the payload
 //	                                 16 4 bytes of their lines, in a carry 0
@@ -31,7 +31,8 @@ import (
 // a write that was cut off (header whole, payload beyond the end of the file) from damage.
 const (
 	fileMagic       = "amberlog"
-	fileVersion     = 2
+	fileVersion     = 3
+	readsVersion    = 2 // too: it knows no frame with rejects or damage
 	fileHeaderSize  = 32
 	frameMagic      = "AFRM"
 	frameHeaderSize = 52
@@ -48,7 +49,31 @@ const (
 	kindAgain = 3
 	// kindSegment holds the records of one chunk as a segment of an object, see deflate.go.
 	kindSegment = 4
+
+	// withAside is added to the kind of a frame that holds rejects or damage of its chunk as well. They stand behind the
+	// records, and their two lengths, of 4 bytes each, at the end of the payload.
+	withAside      = 1 << 8
+	asideSizesSize = 8
 )
+
+func asideSizes(c *content) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, uint32(len(c.rejects)))
+	return binary.LittleEndian.AppendUint32(b, uint32(len(c.damage)))
+}
+
+// cutAside takes rejects and damage off a payload; what they do not fit into is left as it is.
+func cutAside(payload []byte) (records, rejects, damage []byte, ok bool) {
+	at := len(payload) - asideSizesSize
+	if at < 0 {
+		return payload, nil, nil, false
+	}
+	r, d := int64(binary.LittleEndian.Uint32(payload[at:])), int64(binary.LittleEndian.Uint32(payload[at+4:]))
+	main := int64(at) - r - d
+	if main < 0 {
+		return payload, nil, nil, false
+	}
+	return payload[:main], payload[main : main+r], payload[main+r : at], true
+}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -114,7 +139,7 @@ func checkFileHeader(b []byte) error {
 		binary.LittleEndian.Uint32(b[28:]) != crc32.Checksum(b[:28], castagnoli) {
 		return errors.New("no log header")
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != fileVersion {
+	if v := binary.LittleEndian.Uint32(b[8:]); v != fileVersion && v != readsVersion {
 		return fmt.Errorf("%w: want %d, got %d", errVersion, fileVersion, v)
 	}
 	return nil
@@ -128,13 +153,12 @@ type carry struct {
 	recent, expected []accepted
 	// ends say where the valid part of an earlier log ends.
 	ends map[uuid.UUID]end
-	// lines are records beyond Options.MaxRecords of the log before, moved here.
+	// lines are records of the log before, which earlier versions moved here where it had more than Options.MaxRecords.
 	lines []byte
 }
 
-// end bounds what counts in a log: the frames that start before offset and, of the frame that starts
-// at offset, the first lines. Frames behind a failed fsync were never acknowledged, and records carried
-// to the next log must not be sealed twice.
+// end bounds what counts in a log: the frames that start before offset. Frames behind a failed fsync were never acknowledged.
+// Of the frame that starts at offset the first lines count, in a log of an earlier version whose other records moved on.
 type end struct {
 	offset int64
 	lines  int64
@@ -156,7 +180,7 @@ func (c carry) append(b []byte) []byte {
 		b = le.AppendUint64(b, uint64(e.offset))
 		b = le.AppendUint64(b, uint64(e.lines))
 	}
-	return append(b, c.lines...)
+	return b
 }
 
 // parseCarry reads what append wrote; lines aliases b. The frame's checksum vouches for b: of what this package did not
@@ -212,7 +236,10 @@ type scanner struct {
 	offset  int64 // of the next frame
 	start   int64 // of this frame
 	header  frameHeader
-	payload []byte // valid until the next call of Next
+	buffer  []byte // of this frame: what follows is valid until the next call of Next
+	payload []byte // but for rejects and damage
+	rejects []byte // whole lines
+	damage  []byte
 	damaged []damage
 	err     error // of reading, not of the content
 
@@ -254,10 +281,10 @@ func (s *scanner) Next() bool {
 			s.offset = s.size
 			return false
 		}
-		if cap(s.payload) < int(h.length) {
-			s.payload = make([]byte, h.length)
+		if cap(s.buffer) < int(h.length) {
+			s.buffer = make([]byte, h.length)
 		}
-		s.payload = s.payload[:h.length]
+		s.payload, s.rejects, s.damage = s.buffer[:h.length], nil, nil
 		if !s.read(s.payload, s.offset+frameHeaderSize) {
 			return false
 		}
@@ -266,6 +293,13 @@ func (s *scanner) Next() bool {
 		if crc32.Checksum(s.payload, castagnoli) != h.sum {
 			s.damaged = append(s.damaged, damage{s.start, whole, false})
 			continue
+		}
+		if h.kind&withAside != 0 {
+			if s.payload, s.rejects, s.damage, ok = cutAside(s.payload); !ok {
+				s.damaged = append(s.damaged, damage{s.start, whole, false})
+				continue
+			}
+			h.kind &^= withAside
 		}
 		s.header = h
 		return true

@@ -52,7 +52,8 @@ func (f File) isObject() bool {
 func (f File) Key() string {
 	file := strings.TrimPrefix(strings.TrimPrefix(f.Path, asideDir+"/"), f.Room+"/")
 	if f.Room == sealingDir {
-		_, file, _ = parseSealed(path.Base(f.Path))
+		x, _ := parseSealed(path.Base(f.Path))
+		file = x.file
 	}
 	key, _ := parseFile(file)
 	return key
@@ -62,25 +63,48 @@ func (f File) Key() string {
 func (f File) sum() []byte {
 	file := f.Path
 	if f.Room == sealingDir {
-		_, file, _ = parseSealed(path.Base(f.Path))
+		x, _ := parseSealed(path.Base(f.Path))
+		file = x.file
 	}
 	_, sum := parseFile(file)
 	return sum
 }
 
+// holdsRejects tells files of rejected records.
+func (f File) holdsRejects() bool {
+	if f.Room == sealingDir {
+		x, ok := parseSealed(path.Base(f.Path))
+		return ok && x.room == rejectedDir
+	}
+	return f.Room == rejectedDir && f.HasRecords()
+}
+
+// rejectsOf ends what stands for the rejects in a log, as if they were a file of rejected/: Path is that of the log, and this.
+const rejectsOf = ":" + rejectedDir
+
 // Files lists what is in a spool. It only reads and needs no lock: beside a running plugin, files may
-// be gone by the time they are read.
+// be gone by the time they are read. What logs hold of rejects stands there as files of rejected/.
 func Files(dir string) ([]File, error) {
 	if _, err := os.Stat(filepath.Join(dir, openDir)); err != nil {
 		return nil, fmt.Errorf("want a store_dir of this plugin: %w", err)
 	}
-	var files []File
+	var files, logs []File
 	for _, room := range Rooms {
 		err := walk(filepath.Join(dir, room), func(path string, st fs.FileInfo) {
-			files = append(files, File{room, room + "/" + path, st.Size(), st.ModTime()})
+			f := File{room, room + "/" + path, st.Size(), st.ModTime()}
+			files = append(files, f)
+			if room == openDir {
+				logs = append(logs, f)
+			}
 		})
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
+		}
+	}
+	for _, f := range logs {
+		f.Room, f.Path, f.Bytes = rejectedDir, f.Path+rejectsOf, 0
+		if _, _, err := Records(dir, f, func(line []byte) error { f.Bytes += int64(len(line)) + 1; return nil }); err == nil && f.Bytes > 0 {
+			files = append(files, f)
 		}
 	}
 	return files, nil
@@ -96,11 +120,12 @@ type Problem struct {
 func (p Problem) String() string { return fmt.Sprintf("%s: offset %d: %s", p.File, p.Offset, p.What) }
 
 // Records calls each with every record of a file as it will be, or was, delivered: a line of JSON, valid during the call;
-// nil calls nothing. What cannot be read is returned, and does not end the reading of what is around it: of a damaged object
+// nil calls nothing. Of a log these are the meter records. What cannot be read is returned, and does not end the reading of what is around it: of a damaged object
 // these are the records of its whole segments (see salvage.go). n is the same whatever each is. Files in damaged/ hold none,
 // but for objects.
 func Records(dir string, f File, each func(line []byte) error) (n int, problems []Problem, err error) {
-	file, err := os.Open(filepath.Join(dir, f.Path))
+	log, inLog := strings.CutSuffix(f.Path, rejectsOf)
+	file, err := os.Open(filepath.Join(dir, log))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -115,12 +140,14 @@ func Records(dir string, f File, each func(line []byte) error) (n int, problems 
 	switch {
 	case f.Room == openDir:
 		problems, err = logRecords(dir, file, f, count)
+	case inLog: // its problems are told of the log
+		_, err = logRecords(dir, file, f, count)
 	case f.isObject():
 		n, problems, err = objectRecords(file, f, each)
 		if n == 0 && err == nil && len(problems) == 0 {
 			problems = append(problems, Problem{f.Path, 0, "want at least one record, got none"})
 		}
-	case f.Room == rejectedDir && f.HasRecords():
+	case f.holdsRejects():
 		problems, err = textRecords(file, f, count)
 	}
 	return n, problems, err
@@ -169,7 +196,8 @@ func objectRecords(file *os.File, f File, each func([]byte) error) (n int, probl
 }
 
 func logRecords(dir string, file *os.File, f File, each func([]byte) error) ([]Problem, error) {
-	id, err := uuid.Parse(strings.TrimSuffix(path.Base(f.Path), ".log"))
+	name, rejects := strings.CutSuffix(path.Base(f.Path), rejectsOf)
+	id, err := uuid.Parse(strings.TrimSuffix(name, ".log"))
 	if err != nil {
 		return []Problem{{f.Path, 0, "not a file of this plugin"}}, nil
 	}
@@ -190,7 +218,12 @@ func logRecords(dir string, file *os.File, f File, each func([]byte) error) ([]P
 	}
 	var problems []Problem
 	for scan.Next() && scan.start <= bound.offset {
-		lines, err := scan.lines(bound)
+		var lines []byte
+		if !rejects {
+			lines, err = scan.lines(bound)
+		} else if scan.start < bound.offset {
+			lines = scan.rejects
+		}
 		if err != nil {
 			problems = append(problems, Problem{f.Path, scan.start, err.Error()})
 			continue
@@ -239,7 +272,7 @@ func endOf(dir string, id uuid.UUID) (end, error) {
 func textOf(file *os.File, f File) (*bufio.Reader, error) {
 	buffered := bufio.NewReaderSize(file, 1<<20)
 	var in io.Reader = buffered
-	if magic, _ := buffered.Peek(2); f.Room != rejectedDir && bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+	if magic, _ := buffered.Peek(2); !f.holdsRejects() && bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		gz, err := gzip.NewReader(buffered)
 		if err != nil {
 			return nil, err

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,9 +24,11 @@ type log struct {
 
 	// Guarded by Spool.mu.
 	records  int
-	numbered int   // numbers given to batches, which may have come to nothing
+	rejected int   // rejects
+	rejects  int64 // bytes of them
+	damage   int64 // bytes that could not be decoded
+	numbered int   // numbers given to chunks, which may have come to nothing
 	lines    int64 // bytes of lines, before compression
-	last     int64 // where the last frame begins
 	opened   time.Time
 
 	commitMu sync.Mutex // guards what follows; taken without Spool.mu or inside it, never around it
@@ -41,7 +42,7 @@ func (s *Spool) ensure() error {
 		return ErrClosed
 	}
 	if s.current == nil {
-		return s.begin(nil, 0)
+		return s.begin()
 	}
 	return nil
 }
@@ -69,13 +70,12 @@ func (s *Spool) put(h frameHeader, frame []byte) (*log, int64, error) {
 		return nil, 0, err
 	}
 	crash("frame-written")
-	if l.records == 0 {
+	if !l.holds() {
 		l.opened = now
 		s.poke() // the age of this object begins
 	}
 	upTo := at + int64(len(frame))
 	l.written.Store(upTo)
-	l.last = at
 	l.records += int(h.records)
 	l.lines += h.text.size
 	if len(s.recent) >= 2*recentMax {
@@ -83,6 +83,16 @@ func (s *Spool) put(h frameHeader, frame []byte) (*log, int64, error) {
 	}
 	s.recent = append(s.recent, recent{accepted{h.source, s.lastAt}, l, upTo})
 	return l, upTo, nil
+}
+
+// holds tells if anything comes of the log when it is sealed.
+func (l *log) holds() bool { return l.records > 0 || l.rejects > 0 || l.damage > 0 }
+
+// took counts what of a chunk is no record. The caller holds Spool.mu.
+func (l *log) took(c *content) {
+	l.rejected += c.rejected
+	l.rejects += int64(len(c.rejects))
+	l.damage += int64(len(c.damage))
 }
 
 // commit makes l durable up to an offset. Flushes that arrive together share one fsync: whoever waited
@@ -138,77 +148,40 @@ func (s *Spool) commitAll() {
 	}
 }
 
-// stillRecent gives the chunks accepted since the start that the next log must carry. Only what is
-// durable may be among them: a chunk recognised by mistake would be lost. The caller holds s.mu.
-func (s *Spool) stillRecent() []accepted {
-	oldest := time.Now().Add(-recentAge).UnixNano()
-	keep := s.recent[:0]
-	var seen []accepted
-	for i, r := range s.recent {
-		left := len(s.recent) - i
-		if left <= recentMax && (r.at >= oldest || left <= recentLeast) && s.commit(r.log, r.upTo) == nil {
-			keep = append(keep, r)
-			seen = append(seen, r.accepted)
-		}
-	}
-	clear(s.recent[len(keep):]) // lets go of their logs
-	s.recent = keep
-	return seen
-}
-
-// stillExpected gives the chunks accepted before the start that are still to come again. The caller holds
-// s.mu.
-func (s *Spool) stillExpected() map[Source][]int64 {
-	if time.Now().After(s.expires) {
-		clear(s.expected)
-	}
-	return s.expected
-}
-
 func (s *Spool) full(l *log) bool {
 	// Frames without records (redelivered or wholly rejected chunks) fill a log too.
 	return l.lines >= s.opt.MaxBytes || l.written.Load() >= s.opt.MaxBytes+(8<<20) ||
 		s.opt.MaxRecords > 0 && l.records >= s.opt.MaxRecords
 }
 
+// fits tells if so many records more can be in one object with those of the log.
+func (s *Spool) fits(l *log, records int) bool {
+	return s.opt.MaxRecords == 0 || l.records == 0 || l.records+records <= s.opt.MaxRecords
+}
+
 // rotate closes the current log for sealing and begins the next; if that fails, the current one goes on
-// growing. The caller holds s.mu. last is the batch that filled the log, or nil: of its records, those
-// beyond MaxRecords move on.
-func (s *Spool) rotate(last *Batch) error {
+// growing. The caller holds s.mu.
+func (s *Spool) rotate() error {
 	old := s.current
-	// What moves on, and what the next log says of this one, must hold on disk first.
+	// What the next log says of this one must hold on disk first.
 	if err := s.commit(old, old.written.Load()); err != nil {
 		s.retire(old, old.synced)
 		return err
 	}
-	var lines []byte
-	rest := 0
-	if last != nil && s.opt.MaxRecords > 0 && old.records > s.opt.MaxRecords {
-		// Fewer are in last if an earlier rotation failed.
-		rest = min(old.records%s.opt.MaxRecords, last.Records)
-	}
-	if rest > 0 {
-		lines = tailLines(last.Lines, rest)
-		s.ends[old.id] = end{old.last, int64(last.Records - rest)}
-	}
-	if err := s.begin(lines, rest); err != nil {
-		if rest > 0 {
-			delete(s.ends, old.id)
-		}
-		if s.doubt != "" { // that log may say where this one ends
+	if err := s.begin(); err != nil {
+		if s.doubt != "" { // that log may be there, and does not know what this one would still take
 			s.current = nil
 			s.sealing = append(s.sealing, old)
 		}
 		return err
 	}
-	old.records -= rest
 	s.sealing = append(s.sealing, old)
 	s.poke()
 	return nil
 }
 
 // begin makes a new log the current one, durable with its directory entry. The caller holds s.mu.
-func (s *Spool) begin(lines []byte, records int) error {
+func (s *Spool) begin() error {
 	if err := s.attached(); err != nil {
 		return err
 	}
@@ -223,7 +196,7 @@ func (s *Spool) begin(lines []byte, records int) error {
 	if err != nil {
 		return fmt.Errorf("begin a log: %w", err)
 	}
-	c := carry{recent: s.stillRecent(), ends: s.ends, lines: lines}
+	c := carry{recent: s.stillRecent(), ends: s.ends}
 	for source, times := range s.stillExpected() {
 		for _, at := range times {
 			c.expected = append(c.expected, accepted{source, at})
@@ -231,10 +204,10 @@ func (s *Spool) begin(lines []byte, records int) error {
 	}
 	buf := newFileHeader(id)
 	frame := c.append(make([]byte, frameHeaderSize))
-	frameHeader{kind: kindCarry, records: uint32(records), accepted: s.lastAt}.put(frame)
+	frameHeader{kind: kindCarry, accepted: s.lastAt}.put(frame)
 	buf = append(buf, frame...)
 
-	l := &log{id: id, records: records, lines: int64(len(lines)), opened: now, synced: int64(len(buf))}
+	l := &log{id: id, opened: now, synced: int64(len(buf))}
 	l.written.Store(l.synced)
 	path := s.logPath(id)
 	// Appending: a write that was rolled back leaves no hole.
@@ -310,11 +283,8 @@ func (s *Spool) settle() error {
 // uuidAt gives a UUID of version 7 (RFC 9562) for a time in Unix nanoseconds.
 func uuidAt(at int64) (uuid.UUID, error) {
 	id, err := uuid.NewRandom()
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(at/int64(time.Millisecond))<<16)
-	copy(id[:6], ms[:])
 	id[6] = 0x70 | id[6]&0x0f
-	return id, err
+	return withTime(id, time.Unix(0, at)), err
 }
 
 // close lets go of the file. What counts was synced, so that its error says nothing.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -30,15 +31,22 @@ var (
 // chunk is one of Fluent Bit's. Those of equal source are equal in every byte.
 type chunk struct {
 	source uint64
-	names  []string
-	ids    bool // the records bring unique ids of their own
-	life   int  // of the process, in which it was made
+	chunkIs
+	life int // of the process, in which it was made
 
 	due      bool // to be offered
 	acked    bool
 	at       time.Time // when it was acknowledged
 	recorded bool      // Fluent Bit knows that for good: it does not come again
 	void     bool      // never offered again, and no answer is known
+}
+
+// chunkIs is what a chunk holds.
+type chunkIs struct {
+	names   []string
+	ids     bool     // the records bring unique ids of their own
+	rejects []string // names of what cannot be metered
+	damaged bool
 }
 
 // model is Fluent Bit before a spool and a bucket behind it.
@@ -55,6 +63,8 @@ type model struct {
 	chunks   []*chunk
 	bucket   map[string][]byte
 	keepSent bool
+	drops    bool            // rejects that have no room
+	dropped  map[uint64]bool // of which chunks, or their twins: nobody can tell them apart after a crash
 	deaths   int
 	most     int // records in any object
 }
@@ -97,9 +107,12 @@ func newModel(t *testing.T, seed uint64) *model {
 	if r.IntN(3) == 0 {
 		o.Limit = int64(3000 + r.IntN(20000))
 	}
+	if r.IntN(3) == 0 {
+		o.RejectLimit = int64(100 + r.IntN(1000))
+	}
 	o.Key = func(s Sealed) string { return s.Opened.Format("ingest/15-04/") + s.ID.String() }
 	m := &model{
-		t: t, rand: r, opt: o, bucket: make(map[string][]byte), keepSent: r.IntN(3) == 0,
+		t: t, rand: r, opt: o, bucket: make(map[string][]byte), keepSent: r.IntN(3) == 0, drops: r.IntN(2) == 0, dropped: make(map[uint64]bool),
 		disk: newDisk(t, r), faults: []float64{0, 0.02, 0.1}[r.IntN(3)],
 	}
 	m.note("%d bytes, limit %d, faults %v", o.MaxBytes, o.Limit, m.faults)
@@ -228,9 +241,7 @@ func (m *model) run(steps int) {
 				m.stop()
 			}
 		case 10:
-			if err := m.spool.Reject([]byte("{\"rejected\":1}\n")); err != nil {
-				m.note("reject: %v", err)
-			}
+			m.retry(0.4)
 		}
 		m.lived()
 	}
@@ -240,30 +251,41 @@ func (m *model) run(steps int) {
 func (m *model) newChunk() *chunk {
 	if n := len(m.chunks); n > 0 && m.rand.IntN(10) == 0 {
 		if c := m.chunks[n-1]; c.life == m.life && !c.void {
-			twin := &chunk{source: c.source, names: c.names, ids: c.ids, life: m.life, due: true}
+			twin := &chunk{source: c.source, chunkIs: c.chunkIs, life: m.life, due: true}
 			m.chunks = append(m.chunks, twin)
 			return twin
 		}
 	}
-	c := &chunk{source: uint64(len(m.chunks)), life: m.life, due: true, ids: m.rand.IntN(8) == 0}
+	c := &chunk{source: uint64(len(m.chunks)), life: m.life, due: true}
+	c.ids, c.damaged = m.rand.IntN(8) == 0, m.rand.IntN(10) == 0
 	for i := range m.rand.IntN(14) {
 		c.names = append(c.names, fmt.Sprintf("%d.%d", c.source, i))
+	}
+	for i := range m.rand.IntN(4) * m.rand.IntN(2) {
+		c.rejects = append(c.rejects, fmt.Sprintf("%d.r%d", c.source, i))
 	}
 	m.chunks = append(m.chunks, c)
 	return c
 }
 
-func (c *chunk) batch(s *Spool) (*Batch, error) {
-	b := &Batch{}
-	prefix, first, err := s.Begin(b, Source{1, c.source}, 2*len(c.names))
+func (c *chunk) begin(s *Spool) (*Tx, error) {
+	tx, err := s.Begin(Source{1, c.source}, 2*len(c.names)+2*len(c.rejects))
 	if err != nil {
 		return nil, err
 	}
-	b.add(prefix, first, c.names)
+	prefix, first := tx.IDs()
+	lines := linesOf(prefix, first, c.names)
 	if c.ids {
-		b.Lines = regexp.MustCompile(regexp.QuoteMeta(prefix)+"[0-9]+").ReplaceAll(b.Lines, []byte("own"))
+		lines = regexp.MustCompile(regexp.QuoteMeta(prefix)+"[0-9]+").ReplaceAll(lines, []byte("own"))
 	}
-	return b, nil
+	tx.Append(append(tx.Lines(), lines...), len(c.names))
+	for _, name := range c.rejects {
+		tx.Reject(fmt.Appendf(nil, "{\"name\":%q,\"uniqueId\":%q}\n", name, tx.RejectID()))
+	}
+	if c.damaged {
+		tx.Damage(fmt.Append(nil, "damage of ", c.source))
+	}
+	return tx, nil
 }
 
 // offer flushes some chunks at once, new ones and such as were refused or come again.
@@ -284,34 +306,36 @@ func (m *model) offer(n int) {
 func (m *model) flush(these []*chunk) {
 	type flight struct {
 		*chunk
-		batch *Batch
-		log   *log
-		upTo  int64
+		tx *Tx
 	}
 	answer := func(c *chunk, how string, err error) {
-		m.note("chunk %d, %d records, %s: %v", c.source, len(c.names), how, err)
+		m.note("chunk %d, %d records, %d rejects, %s: %v", c.source, len(c.names), len(c.rejects), how, err)
 		if m.disk.next == nil { // else the answer is lost
 			c.acked, c.due, c.at = err == nil, err != nil, time.Now()
 		}
 	}
 	var flights []flight
 	for _, c := range these {
-		again, err := m.spool.Redelivered(Source{1, c.source})
-		if again || err != nil {
-			answer(c, "again", err)
-			continue
-		}
-		b, err := c.batch(m.spool)
-		if err != nil {
+		tx, err := c.begin(m.spool)
+		switch {
+		case errors.Is(err, ErrAccepted):
+			answer(c, "again", nil)
+		case err != nil:
 			answer(c, "not begun", err)
-			continue
+		default:
+			flights = append(flights, flight{c, tx})
 		}
-		flights = append(flights, flight{chunk: c, batch: b})
 	}
 	written := flights[:0]
 	for _, f := range flights {
-		var err error
-		if f.log, f.upTo, err = m.spool.accept(f.batch); err != nil {
+		err := f.tx.write()
+		if errors.Is(err, ErrRejectsFull) && m.drops {
+			f.tx.DropRejects()
+			m.note("chunk %d: rejects dropped", f.source)
+			m.dropped[f.source] = true
+			err = f.tx.write()
+		}
+		if err != nil {
 			answer(f.chunk, "not written", err)
 			continue
 		}
@@ -320,7 +344,25 @@ func (m *model) flush(these []*chunk) {
 	flights = written
 	m.rand.Shuffle(len(flights), func(i, j int) { flights[i], flights[j] = flights[j], flights[i] })
 	for _, f := range flights {
-		answer(f.chunk, "written", m.spool.finish(f.log, f.upTo))
+		answer(f.chunk, "written", f.tx.sync())
+	}
+}
+
+// retry maps what was rejected again, in a process of its own, which may die alone. Some stays.
+func (m *model) retry(stays float64) {
+	r := m.disk.beside(m.opt)
+	if stays > 0 && m.rand.IntN(3) == 0 {
+		dying(r, m.rand.IntN(30))
+	}
+	n, err := r.retry("", func(line []byte) ([]byte, bool) {
+		if m.rand.Float64() < stays {
+			return nil, true
+		}
+		return append(line[:len(line):len(line)], '\n'), false
+	})
+	m.note("retry: %d objects, %v", n, err)
+	if stays == 0 && err != nil {
+		m.fail("retry: %v", err)
 	}
 }
 
@@ -405,7 +447,7 @@ func (m *model) stop() {
 
 // end delivers all and compares.
 func (m *model) end() {
-	m.faults, m.disk.faults, m.disk.fuse, m.opt.Limit = 0, 0, 0, 0
+	m.faults, m.disk.faults, m.disk.fuse, m.opt.Limit, m.opt.RejectLimit = 0, 0, 0, 0, 0
 	for range 2 { // a log that could not be read is looked at again at the next start
 		_ = m.spool.Close()
 		m.again(false)
@@ -427,6 +469,10 @@ func (m *model) end() {
 	if err := m.spool.Drain(context.Background()); err != nil {
 		m.fail("drain: %v", err)
 	}
+	m.retry(0)
+	if err := m.spool.publishAll(); err != nil {
+		m.fail("publish: %v", err)
+	}
 	for m.spool.Waiting() > 0 {
 		time.Sleep(time.Minute)
 		m.upload()
@@ -438,7 +484,7 @@ func (m *model) end() {
 	if left := openFiles(m.t, m.disk.dir); len(left) > 0 {
 		m.fail("left open: %v", left)
 	}
-	for _, room := range []string{openDir, sealingDir, outboxDir} {
+	for _, room := range []string{openDir, sealingDir, outboxDir, rejectedDir} {
 		if left, _ := os.ReadDir(m.spool.path(room)); len(left) > 0 {
 			m.fail("left in %s: %v", room, left)
 		}
@@ -449,11 +495,17 @@ func (m *model) end() {
 func (m *model) compare() {
 	least, most := make(map[string]int), make(map[string]int)
 	for _, c := range m.chunks {
-		for _, name := range c.names {
-			if c.acked {
+		for _, name := range slices.Concat(c.names, c.rejects) {
+			if c.acked && (!m.dropped[c.source] || !slices.Contains(c.rejects, name)) {
 				least[name]++
 			}
 			most[name]++
+		}
+		if c.acked && c.damaged {
+			want := fmt.Sprint("damage of ", c.source)
+			if got, err := os.ReadFile(m.spool.path(damagedDir, damageFile(Source{1, c.source}))); err != nil || string(got) != want {
+				m.fail("chunk %d: got %q, %v in damaged/, want %q", c.source, got, err, want)
+			}
 		}
 	}
 	got, ids := make(map[string]int), make(map[string]string)

@@ -8,11 +8,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -161,66 +158,12 @@ func (w *objectWriter) finish(from origin) error {
 		sum = [32]byte(w.sum.Sum(nil))
 	}
 	key := w.s.opt.Key(Sealed{ID: w.id, Opened: w.opened.UTC(), Sum: sum})
-	return w.s.rename(w.file.Name(), w.s.path(sealingDir, sealedName(from, fileOf(key, w.md5.Sum(nil)))))
+	return w.s.rename(w.file.Name(), w.s.path(sealingDir, sealed{from, outboxDir, fileOf(key, w.md5.Sum(nil))}.name()))
 }
 
 func (w *objectWriter) abort() {
 	_ = w.file.Close()
 	_ = w.s.remove(w.file.Name())
-}
-
-// origin is what objects in sealing/ are made of: a file that has to go before they count. It is the uuid of a log, or
-// that of a retry of rejected records behind retryOf (see retry.go), or of a repair of an object (see repair.go).
-type origin string
-
-const retryOf = "retry-"
-
-// id is the uuid, and what stands before it.
-func (o origin) id() (kind, id string) {
-	for _, kind := range []string{retryOf, rescueOf, splitOf} {
-		if id, ok := strings.CutPrefix(string(o), kind); ok {
-			return kind, id
-		}
-	}
-	return "", string(o)
-}
-
-// byHand tells origins of meterctl's work from logs: somebody may be at it.
-func (o origin) byHand() bool {
-	kind, _ := o.id()
-	return kind != ""
-}
-
-// path names the file.
-func (o origin) path(s *Spool) string {
-	switch kind, id := o.id(); kind {
-	case retryOf:
-		return s.path(rejectedDir, leftPrefix+id)
-	case rescueOf, splitOf:
-		name := "." + string(o) + "="
-		if taken, err := s.named(damagedDir, name); err != nil || len(taken) > 0 {
-			name = append(taken, "")[0] // on an error the folder: that is there, and nothing counts
-		}
-		return s.path(damagedDir, name)
-	}
-	return s.path(openDir, string(o)+".log")
-}
-
-// sealedName names an object in sealing/. Its origin leads, so that a start knows whether it counts.
-func sealedName(from origin, file string) string { return string(from) + "=" + url.PathEscape(file) }
-
-// parseSealed reads what sealedName wrote; ok is false for any other file.
-func parseSealed(name string) (from origin, file string, ok bool) {
-	lead, escaped, ok := strings.Cut(name, "=")
-	_, id := origin(lead).id()
-	_, err := uuid.Parse(id)
-	file, ferr := url.PathUnescape(escaped)
-	return origin(lead), file, ok && err == nil && ferr == nil && filepath.IsLocal(file)
-}
-
-func isSealed(name string) bool {
-	_, _, ok := parseSealed(name)
-	return ok
 }
 
 // piece gives as many whole lines of b as fit into size bytes, at least one.
@@ -245,9 +188,4 @@ func headLines(b []byte, n int) []byte {
 		at += i + 1
 	}
 	return b[:at]
-}
-
-// tailLines gives the last n lines of b.
-func tailLines(b []byte, n int) []byte {
-	return b[len(headLines(b, bytes.Count(b, newline)-n)):]
 }

@@ -15,9 +15,9 @@ func TestEqualObjectsOfOneLogHaveKeysOfTheirOwnWithoutAUUID(t *testing.T) {
 		return fmt.Sprintf("%s-%x.gz", s.Opened.Format("15-04-05.000000000"), s.Sum[:4])
 	}
 	s := mustOpen(t, o)
-	b := &Batch{Records: 6}
-	b.Lines = append(b.Lines, bytes.Repeat([]byte("{}\n"), 6)...)
-	if err := errors.Join(s.Append(b), s.Drain(t.Context())); err != nil {
+	b := &content{records: 6}
+	b.lines = append(b.lines, bytes.Repeat([]byte("{}\n"), 6)...)
+	if err := errors.Join(add(s, b), s.Drain(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	last := ""

@@ -213,9 +213,9 @@ func (s *Spool) Empty(ctx context.Context) error {
 
 // publish moves one object from sealing/ to outbox/<file> and lets it be taken. Should a power cut undo
 // that, the next start does it again.
-func (s *Spool) publish(name, file string) error {
-	from, to := s.path(sealingDir, name), s.path(outboxDir, file)
-	key, sum := parseFile(file)
+func (s *Spool) publish(x sealed) error {
+	from, to := s.path(sealingDir, x.name()), s.path(outboxDir, x.file)
+	key, sum := parseFile(x.file)
 	st, err := os.Stat(from)
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", key, err)
@@ -224,7 +224,7 @@ func (s *Spool) publish(name, file string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if _, err := os.Lstat(to); err == nil || o.has(key) {
-		return fmt.Errorf("publish %s: an object of that key waits already: left in %s/%s", key, sealingDir, name)
+		return fmt.Errorf("publish %s: an object of that key waits already: left in %s/%s", key, sealingDir, x.name())
 	}
 	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
 		return fmt.Errorf("publish %s: %w", key, err)
@@ -244,24 +244,4 @@ func (s *Spool) publish(name, file string) error {
 func (o *outbox) has(key string) bool {
 	_, taken := o.taken[key]
 	return taken || slices.ContainsFunc(o.waiting, func(obj Object) bool { return obj.Key == key })
-}
-
-// mkdirAll makes a directory and those above it up to Dir, each durable.
-func (s *Spool) mkdirAll(dir string) error {
-	err := os.Mkdir(dir, 0o700)
-	switch {
-	case err == nil:
-		if err := s.syncDir(filepath.Dir(dir)); err != nil {
-			return errors.Join(err, os.Remove(dir)) // one that is there is taken for durable
-		}
-		return nil
-	case errors.Is(err, fs.ErrExist):
-		return nil
-	case errors.Is(err, fs.ErrNotExist) && dir != s.opt.Dir:
-		if err := s.mkdirAll(filepath.Dir(dir)); err != nil {
-			return err
-		}
-		return s.mkdirAll(dir)
-	}
-	return err
 }

@@ -10,9 +10,9 @@ func TestAnObjectThatComesBackKeepsItsPlace(t *testing.T) {
 	o.MaxRecords = 1
 	s := mustOpen(t, o)
 	for range 3 {
-		b := &Batch{Records: 1}
-		b.Lines = append(b.Lines, "{}\n"...)
-		if err := s.Append(b); err != nil {
+		b := &content{records: 1}
+		b.lines = append(b.lines, "{}\n"...)
+		if err := add(s, b); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Millisecond) // file systems count time in ticks

@@ -34,7 +34,7 @@ func TestBackgroundPausesByTheBytesItHandlesWhileChunksComeIn(t *testing.T) {
 						text := make([]byte, test.size/2)
 						_, _ = random.Read(text)
 						b := begun(t, s, uint64(i), fmt.Sprintf("%x", text))
-						total += len(b.Lines)
+						total += len(b.lines)
 						mustAppend(t, s, b)
 					}
 					if busy {
@@ -46,7 +46,7 @@ func TestBackgroundPausesByTheBytesItHandlesWhileChunksComeIn(t *testing.T) {
 								case <-done:
 									return
 								case <-time.After(flushing / 2):
-									_, _, _ = s.Begin(&Batch{}, Source{}, 1)
+									_, _ = s.Begin(Source{}, 1)
 								}
 							}
 						}()

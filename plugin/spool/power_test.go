@@ -69,11 +69,16 @@ func newDisk(t *testing.T, r *rand.Rand) *disk {
 
 // spool makes a Spool on d; it is not opened yet.
 func (d *disk) spool(o Options) *Spool {
-	o.Dir = d.dir
-	s := newSpool(o)
 	for _, n := range d.nodes {
 		n.lost = math.MaxInt64
 	}
+	return d.beside(o)
+}
+
+// beside makes one for another process that works in the directory.
+func (d *disk) beside(o Options) *Spool {
+	o.Dir = d.dir
+	s := newSpool(o)
 	s.write = d.write
 	s.sync = func(f *os.File) error {
 		return d.do(syscall.EIO, func() error { return d.sync(f) }, func() { d.dropped(f) })

@@ -1,7 +1,7 @@
 package spool
 
 import (
-	"cmp"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -64,21 +63,6 @@ func (s *Spool) open() error {
 		return errors.Join(fmt.Errorf("store_dir %s: %w", s.opt.Dir, err), s.Close())
 	}
 	return nil
-}
-
-// syncDirs makes durable what stands in the directories, however the last process ended.
-func (s *Spool) syncDirs() error {
-	for _, dir := range append([]string{"."}, Rooms...) {
-		if err := s.syncDir(s.path(dir)); err != nil {
-			return err
-		}
-	}
-	dir, err := filepath.Abs(s.opt.Dir)
-	for err == nil && dir != filepath.Dir(dir) {
-		dir = filepath.Dir(dir)
-		_ = s.syncDir(dir) // most are not this package's, and may not be readable
-	}
-	return err
 }
 
 // takeLock keeps other processes, and other instances in this one, away. The kernel lets go of it when
@@ -140,8 +124,8 @@ func (s *Spool) recover() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.begin(nil, 0); err != nil {
-		// A full disk does not hold up the start: the outbox may drain, and Append tries again.
+	if err := s.begin(); err != nil {
+		// A full disk does not hold up the start: the outbox may drain, and the next chunk tries again.
 		s.opt.Log.Error("cannot accept records yet, will be tried again", "err", err)
 	}
 	return nil
@@ -149,7 +133,7 @@ func (s *Spool) recover() error {
 
 // recoverObjects takes up the objects in outbox/ and sent/.
 func (s *Spool) recoverObjects() error {
-	for _, room := range []string{outboxDir, sentDir, failedDir} {
+	for _, room := range []string{outboxDir, sentDir, failedDir, rejectedDir} {
 		if err := s.removeEmptyDirs(room); err != nil {
 			return err
 		}
@@ -257,25 +241,6 @@ func (s *Spool) recoverLogs() error {
 	return nil
 }
 
-// removeEmptyDirs removes the folders that hold nothing: whether they are durable is not known, and
-// mkdirAll takes those for durable that are there.
-func (s *Spool) removeEmptyDirs(room string) error {
-	var dirs []string
-	err := filepath.WalkDir(s.path(room), func(p string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && p != s.path(room) {
-			dirs = append(dirs, p)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // meterctl
-		}
-		return err
-	})
-	for _, dir := range slices.Backward(dirs) {
-		_ = os.Remove(dir) // fails for the others
-	}
-	return err
-}
-
 // recoverSealing undoes seals that were under way: the log is the truth, and will be sealed again. What
 // is whole is published by Run.
 func (s *Spool) recoverSealing() error {
@@ -284,12 +249,12 @@ func (s *Spool) recoverSealing() error {
 		return err
 	}
 	for _, e := range entries {
-		from, _, ok := parseSealed(e.Name())
+		x, ok := parseSealed(e.Name())
 		switch {
-		case ok && from.byHand():
+		case ok && x.from.byHand():
 			continue // somebody may be at it, see undoRetries and undoRepairs
 		case ok:
-			_, err := os.Stat(from.path(s))
+			_, err := os.Stat(x.from.path(s))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
@@ -329,10 +294,11 @@ func (s *Spool) recoverLog(l *log, found map[accepted]int64) error {
 	l.opened = st.ModTime()
 	for scan.Next() {
 		h := scan.header
-		if h.records > 0 && l.records == 0 {
+		if (h.records > 0 || len(scan.rejects)+len(scan.damage) > 0) && !l.holds() {
 			l.opened = time.Unix(0, h.accepted)
 		}
 		l.records += int(h.records)
+		l.took(&content{rejects: scan.rejects, rejected: bytes.Count(scan.rejects, newline), damage: scan.damage})
 		s.lastAt = max(s.lastAt, h.accepted)
 		switch h.kind {
 		case kindAgain:
@@ -364,18 +330,4 @@ func (s *Spool) recoverLog(l *log, found map[accepted]int64) error {
 	l.written.Store(st.Size())
 	l.synced = st.Size()
 	return nil
-}
-
-// expect keeps those of the chunks found that may still come again, seen from when the process ended.
-func (s *Spool) expect(found map[accepted]int64) {
-	all := slices.SortedFunc(maps.Keys(found), func(a, b accepted) int { return cmp.Compare(a.at, b.at) })
-	var last []accepted
-	for i, a := range all {
-		if found[a] >= s.lastAt || len(all)-i <= recentLeast {
-			last = append(last, a)
-		}
-	}
-	for _, a := range last[max(0, len(last)-recentMax):] {
-		s.expected[a.source] = append(s.expected[a.source], a.at)
-	}
 }

@@ -148,7 +148,7 @@ func (r *repair) run(kind string, what entry, each func(func([]byte) error) erro
 		return err
 	}
 	from := origin(kind + hex.EncodeToString(id[:]))
-	r.taken = s.path(damagedDir, "."+sealedName(from, r.obj.file()))
+	r.taken = s.path(damagedDir, "."+sealed{from, outboxDir, r.obj.file()}.name())
 	if err := s.rename(place, r.taken); err != nil {
 		return err
 	}
@@ -245,19 +245,19 @@ func (s *Spool) undoRepairs() error {
 			return err
 		}
 		for _, name := range taken {
-			from, file, ok := parseSealed(strings.TrimPrefix(name, "."))
+			x, ok := parseSealed(strings.TrimPrefix(name, "."))
 			if !ok {
 				continue
 			}
-			err := s.unseal(from)
+			err := s.unseal(x.from)
 			if err == nil {
 				err = s.syncDir(s.path(sealingDir))
 			}
 			if err == nil {
-				err = s.mkdirAll(filepath.Dir(s.path(room, file)))
+				err = s.mkdirAll(filepath.Dir(s.path(room, x.file)))
 			}
 			if err == nil {
-				err = s.rename(s.path(damagedDir, name), s.path(room, file))
+				err = s.rename(s.path(damagedDir, name), s.path(room, x.file))
 			}
 			if err != nil {
 				return err

@@ -54,7 +54,7 @@ func Resend(dir, key string) (string, error) {
 		return "", err
 	}
 	// From sealing/, where no log of that id exists, an object goes to the outbox.
-	if err := os.Rename(s.path(failedDir, obj.file()), s.path(sealingDir, sealedName(origin(id.String()), fileOf(fresh, obj.sum)))); err != nil {
+	if err := os.Rename(s.path(failedDir, obj.file()), s.path(sealingDir, sealed{origin(id.String()), outboxDir, fileOf(fresh, obj.sum)}.name())); err != nil {
 		return "", fmt.Errorf("resend %s: %w", key, err)
 	}
 	if err := s.syncDir(s.path(sealingDir)); err != nil {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,13 +18,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Retry calls again for each line of rejected/, oldest day first, leaving out the days before since (2006-01-02). The lines
-// that again returns, as Batch has them, go into new objects of o; with keep, the rejected line stays. It returns the number of objects. It needs no lock and works beside the process that
-// has it: that one takes the objects up within seconds, or else the next start does.
+// remapOf begins the origin of what becomes of rejected records that are mapped again.
+const remapOf = "remap-"
+
+// Retry calls again for each line of rejected/, the oldest first, leaving out the days before since (2006-01-02). The lines
+// that again returns, as Tx has them, go into new objects of o; with keep, the rejected line stays. It returns the number of
+// objects. It needs no lock and works beside the process that has it: that one takes the objects up within seconds, or else the
+// next start does.
 //
-// What stays of a day lies beside it, in rejected/.retry-<uuid>, until all objects of that day are whole in
-// sealing/, where they do not count as long as it is there. It then takes the place of the day's file: one
-// rename takes the lines out of rejected/ and makes the objects count.
+// It is a seal like that of a log: a file of rejected/ is the origin, what maps goes into objects, what stays into a new file
+// of the same day, and removing the origin is the commit.
 func Retry(o Options, since string, again func(line []byte) (records []byte, keep bool)) (objects int, err error) {
 	s := offline(o.Dir)
 	s.opt = o
@@ -42,26 +46,83 @@ func (s *Spool) retry(since string, again func([]byte) ([]byte, bool)) (objects 
 	if err := s.undoRetries(); err != nil {
 		return 0, fmt.Errorf("undo a retry that was cut off: %w", err)
 	}
-	entries, err := os.ReadDir(room.Name())
+	if err := s.publishRejects(); err != nil {
+		return 0, err
+	}
+	if err := s.takeOverDays(); err != nil {
+		return 0, err
+	}
+	files, err := s.rejectsSince(since)
 	if err != nil {
 		return 0, err
 	}
-	for _, e := range entries { // by name, and so by age
-		day, ok := strings.CutSuffix(e.Name(), ".ndjson")
-		if _, err := time.Parse(time.DateOnly, day); !ok || err != nil || day < since {
-			continue
-		}
-		n, err := s.retryDay(s.path(rejectedDir, e.Name()), again)
+	for _, id := range files {
+		r := &retry{s: s, again: again, file: rejectsFile(id)}
+		n, err := r.run(id)
 		objects += n
 		if err != nil {
-			return objects, fmt.Errorf("retry %s/%s: %w", rejectedDir, e.Name(), err)
+			return objects, fmt.Errorf("retry %s/%s: %w", rejectedDir, r.file, err)
 		}
 	}
 	return objects, nil
 }
 
-// lockRetries keeps others out who retry. The files in rejected/ are only locked for a moment, since flushes
-// append to them.
+// rejectsSince lists the files of rejected/ from that day on, the oldest first.
+func (s *Spool) rejectsSince(day string) (files []uuid.UUID, err error) {
+	err = walk(s.path(rejectedDir), func(file string, st fs.FileInfo) {
+		id, err := uuid.Parse(strings.TrimSuffix(st.Name(), ".ndjson"))
+		if err == nil && file == rejectsFile(id) && file >= day && st.Mode().IsRegular() {
+			files = append(files, id)
+		}
+	})
+	slices.SortFunc(files, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	return files, err
+}
+
+// takeOverDays gives rejected/<day>.ndjson, to which earlier versions appended what they rejected in a day, a name as the files
+// of today have.
+func (s *Spool) takeOverDays() error {
+	entries, err := os.ReadDir(s.path(rejectedDir))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		day, err := time.Parse(time.DateOnly+".ndjson", e.Name())
+		if err != nil || !e.Type().IsRegular() {
+			continue
+		}
+		if err := s.takeOverDay(s.path(rejectedDir, e.Name()), day); err != nil {
+			return fmt.Errorf("take over %s/%s: %w", rejectedDir, e.Name(), err)
+		}
+	}
+	return nil
+}
+
+func (s *Spool) takeOverDay(path string, day time.Time) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// A plugin of an earlier version that still runs appends to the file that has that name, and locks it meanwhile.
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("want it not to be written to: %w", err)
+	}
+	id, err := uuidAt(day.UnixNano())
+	if err != nil {
+		return err
+	}
+	to := s.path(rejectedDir, rejectsFile(id))
+	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
+		return err
+	}
+	if err := s.rename(path, to); err != nil {
+		return err
+	}
+	return errors.Join(s.syncDir(filepath.Dir(to)), s.syncDir(s.path(rejectedDir)))
+}
+
+// lockRetries keeps others out who retry.
 func (s *Spool) lockRetries() (*os.File, error) {
 	room, err := os.Open(s.path(rejectedDir))
 	if err != nil {
@@ -74,97 +135,98 @@ func (s *Spool) lockRetries() (*os.File, error) {
 	return room, nil
 }
 
-// leftPrefix begins the names of what stays of days while they are retried.
-const leftPrefix = ".retry-"
-
-// undoRetries removes what retries that were cut off have left: the lines are still in their days' files.
-// The caller holds the lock.
+// undoRetries removes what retries that were cut off have left: the lines are still in rejected/. The caller holds the lock.
 func (s *Spool) undoRetries() error {
-	left, err := s.named(rejectedDir, leftPrefix)
-	if err != nil {
+	if err := s.undoFormerRetries(); err != nil {
 		return err
 	}
-	for _, name := range left {
-		if err := s.undoRetry(s.path(rejectedDir, name)); err != nil {
-			return err
+	var cutOff []origin
+	err := s.eachSealed(func(x sealed) error {
+		if kind, _ := x.from.id(); kind != remapOf {
+			return nil
 		}
-	}
-	return nil
-}
-
-func (s *Spool) undoRetry(left string) error {
-	// The objects first, and for good: they count when that file is gone.
-	err := s.unseal(origin(retryOf + strings.TrimPrefix(filepath.Base(left), leftPrefix)))
-	if err == nil {
-		err = s.syncDir(s.path(sealingDir))
-	}
-	if err != nil {
+		_, err := os.Stat(x.from.path(s))
+		if err == nil {
+			cutOff = append(cutOff, x.from)
+		} else if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
 		return err
+	})
+	for _, from := range cutOff {
+		err = errors.Join(err, s.unseal(from))
 	}
-	return s.remove(left)
+	return err
 }
 
-// retryDay does it for one file.
-func (s *Spool) retryDay(path string, again func([]byte) ([]byte, bool)) (objects int, err error) {
+// publishRejects moves what retries have left in sealing/ back to rejected/. The caller holds the lock.
+func (s *Spool) publishRejects() error {
+	found, err := s.whole(func(x sealed) bool { return x.room == rejectedDir && x.from.byHand() })
+	for _, x := range found {
+		err = errors.Join(err, s.publishAside(x))
+	}
+	return err
+}
+
+// retry is that of one file.
+type retry struct {
+	s     *Spool
+	again func([]byte) ([]byte, bool)
+	file  string // below rejected/
+
+	objects series
+	left    aside // what stays
+	changed bool
+}
+
+func (r *retry) run(of uuid.UUID) (objects int, err error) {
+	s, from := r.s, origin(remapOf+of.String())
 	id, err := uuid.NewV7()
 	if err != nil {
 		return 0, err
 	}
-	from := origin(retryOf + id.String())
-	r := &retry{s: s, again: again, path: path, objects: series{s: s, from: from, id: id, opened: time.Now(), most: s.opt.MaxBytes}}
-	defer r.objects.abort()
-	if r.left, err = os.OpenFile(from.path(s), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+	f, err := os.Open(s.path(rejectedDir, r.file))
+	if err != nil {
 		return 0, err
 	}
-	defer r.left.Close()
-	if err = s.syncDir(s.path(rejectedDir)); err == nil {
-		err = r.read()
-	}
-	if err == nil {
-		err = r.objects.finish()
+	defer f.Close()
+	r.objects = series{s: s, from: from, id: id, opened: time.Now(), most: s.opt.MaxBytes}
+	r.left = aside{s: s, from: from, id: withTime(id, timeOf(of))} // of the same day
+	defer r.objects.abort()
+	defer r.left.abort()
+	if err = r.read(f); err == nil {
+		err = errors.Join(r.objects.finish(), r.left.finish())
 	}
 	if err == nil && r.changed {
+		// With it, for good, the name that the file itself once had there.
 		if err = s.syncDir(s.path(sealingDir)); err == nil {
 			crash("retried")
-			err = r.replace()
+			if err = s.remove(f.Name()); err == nil {
+				return r.objects.made, r.settle(f.Name())
+			}
 		}
 	}
-	if r.replaced {
-		return r.objects.made, err
-	}
-	return 0, errors.Join(err, s.undoRetry(r.left.Name()))
+	r.objects.abort()
+	r.left.abort()
+	return 0, errors.Join(err, s.unseal(from))
 }
 
-// retry is that of one day.
-type retry struct {
-	s       *Spool
-	again   func([]byte) ([]byte, bool)
-	objects series
-
-	path     string // of the day's file
-	day      os.FileInfo
-	size     int64 // read so far; flushes may have appended since
-	changed  bool
-	left     *os.File // what stays
-	replaced bool     // left is the day's file
+// settle makes it durable that the file is gone, and lets what stays take its place.
+func (r *retry) settle(was string) error {
+	crash("retry-counts")
+	if err := r.s.syncDir(filepath.Dir(was)); err != nil {
+		return err
+	}
+	if err := r.s.publishRejects(); err != nil {
+		return err
+	}
+	r.s.removeEmpty(rejectedDir, r.file)
+	return nil
 }
 
-// read maps the lines, and what stays of them goes into left.
-func (r *retry) read() error {
-	f, err := openDay(r.path, os.O_RDONLY, retryPatience)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if r.day, err = f.Stat(); err != nil {
-		return err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {
-		return err
-	}
-	r.size = r.day.Size()
-	in := bufio.NewReaderSize(io.LimitReader(f, r.size), 1<<20)
-	left := bufio.NewWriter(r.left)
+// read maps the lines.
+func (r *retry) read(f *os.File) error {
+	in := bufio.NewReaderSize(f, 1<<20)
 	for {
 		line, err := in.ReadBytes('\n')
 		if len(line) > 0 {
@@ -174,12 +236,12 @@ func (r *retry) read() error {
 			}
 			if !keep {
 				r.changed = true
-			} else if _, err := left.Write(append(bytes.TrimSuffix(line, newline), '\n')); err != nil {
+			} else if err := r.left.reject(append(bytes.TrimSuffix(line, newline), '\n')); err != nil {
 				return err
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			return left.Flush()
+			return nil
 		}
 		if err != nil {
 			return err
@@ -187,84 +249,30 @@ func (r *retry) read() error {
 	}
 }
 
-// replace puts what stays in the place of the day's file, with what flushes have appended meanwhile.
-func (r *retry) replace() error {
-	if err := r.s.sync(r.left); err != nil { // most of it before flushes have to wait
-		return err
-	}
-	f, err := openDay(r.path, os.O_RDONLY, retryPatience)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	now, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !os.SameFile(now, r.day) || now.Size() < r.size {
-		return errors.New("want nobody else to replace it, got another file")
-	}
-	if _, err := f.Seek(r.size, io.SeekStart); err != nil {
-		return err
-	}
-	if _, err := io.Copy(r.left, f); err != nil {
-		return err
-	}
-	if err := r.s.sync(r.left); err != nil {
-		return err
-	}
-	// A flush that finds it in its place waits until it is known whether it stays there.
-	if err := unix.Flock(int(r.left.Fd()), unix.LOCK_EX); err != nil {
-		return err
-	}
-	if err := r.s.rename(r.left.Name(), r.path); err != nil {
-		return err
-	}
-	r.replaced = true
-	crash("retry-counts")
-	if left, err := r.left.Stat(); err != nil {
-		return err
-	} else if left.Size() == 0 {
-		if err := r.s.remove(r.path); err != nil {
-			return err
-		}
-	}
-	return r.s.syncDir(filepath.Dir(r.path))
-}
-
-// A flush waits this long for meterctl to let go of a day, and meterctl for a flush.
+// Earlier versions wrote what stays of a day to rejected/.retry-<uuid>, which was the origin until it took the place of the
+// day's file.
 const (
-	flushPatience = time.Second
-	retryPatience = time.Minute
+	formerRetryOf = "retry-"
+	formerLeft    = ".retry-"
 )
 
-// openDay opens a file of rejected/ and locks it: who holds the lock of the file that the path names may
-// append to it, or replace it.
-func openDay(path string, flag int, patience time.Duration) (*os.File, error) {
-	for deadline := time.Now().Add(patience); ; {
-		f, err := os.OpenFile(path, flag, 0o600)
-		if err != nil {
-			return nil, err
-		}
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err != nil {
-			_ = f.Close()
-			if (errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR)) && time.Now().Before(deadline) {
-				time.Sleep(time.Millisecond)
-				continue
-			}
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		mine, err := f.Stat()
+func (s *Spool) undoFormerRetries() error {
+	left, err := s.named(rejectedDir, formerLeft)
+	if err != nil {
+		return err
+	}
+	for _, name := range left {
+		// The objects first, and for good: they count when that file is gone.
+		err := s.unseal(origin(formerRetryOf + strings.TrimPrefix(name, formerLeft)))
 		if err == nil {
-			var named os.FileInfo
-			if named, err = os.Stat(path); err == nil && os.SameFile(mine, named) {
-				return f, nil
-			}
+			err = s.syncDir(s.path(sealingDir))
 		}
-		_ = f.Close() // replaced or removed while this waited for the lock
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+		if err == nil {
+			err = s.remove(s.path(rejectedDir, name))
+		}
+		if err != nil {
+			return err
 		}
 	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,25 +13,27 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// rejectedOf is what is in rejected/, all days one after the other.
+// rejectedOf is what is in rejected/, all files one after the other.
 func rejectedOf(t *testing.T, dir string) string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, rejectedDir, "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var all []byte
-	for _, f := range files {
-		if strings.HasPrefix(filepath.Base(f), ".") {
-			t.Errorf("left behind: %s", f)
+	err := walk(filepath.Join(dir, rejectedDir), func(file string, st fs.FileInfo) {
+		if strings.HasPrefix(st.Name(), ".") {
+			t.Errorf("left behind: %s", file)
 		}
-		b, err := os.ReadFile(f)
+		b, err := os.ReadFile(filepath.Join(dir, rejectedDir, file))
 		if err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, b...)
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return string(all)
 }
@@ -137,17 +140,23 @@ func TestRetryDeliversWhatMapsAndLeavesTheRestAsItWas(t *testing.T) {
 	}
 }
 
-func TestARejectWhileRetryIsAtWorkIsKept(t *testing.T) {
+// sealedRejects flushes rejects and seals them.
+func sealedRejects(t *testing.T, s *Spool, lines string) {
+	t.Helper()
+	if err := reject(s, []byte(lines)); err != nil {
+		t.Fatal(err)
+	}
+	s.current.opened = time.Now().Add(-s.opt.MaxAge)
+	sealNow(t, s)
+}
+
+func TestOnlyOneProcessRetriesAtOnceAndFlushesGoOn(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := mustOpen(t, o)
 	defer s.Close()
-	if err := s.Reject([]byte("\"a\"\n")); err != nil {
-		t.Fatal(err)
-	}
+	sealedRejects(t, s, "\"a\"\n")
 	_, err := Retry(o, "", func(line []byte) ([]byte, bool) {
-		if err := s.Reject([]byte("\"late\"\n")); err != nil {
-			t.Error(err)
-		}
+		sealedRejects(t, s, "\"late\"\n")
 		if _, err := Retry(o, "", upper); err == nil || !strings.Contains(err.Error(), "want to be the only one") {
 			t.Errorf("a second Retry at once: got %v", err)
 		}
@@ -164,13 +173,16 @@ func TestARejectWhileRetryIsAtWorkIsKept(t *testing.T) {
 func TestEachRejectedLineIsDeliveredOnceBesideFlushes(t *testing.T) {
 	const writers, each = 4, 50
 	o := testOptions(t.TempDir())
+	o.MaxAge = time.Millisecond
 	s := openUnsynced(t, o)
-	defer s.Close()
-	var flushes sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var running, flushes sync.WaitGroup
+	running.Go(func() { s.Run(ctx) })
 	for w := range writers {
 		flushes.Go(func() {
 			for i := range each {
-				if err := s.Reject(fmt.Appendf(nil, "\"%d-%d\"\n", w, i)); err != nil {
+				if err := reject(s, fmt.Appendf(nil, "\"%d-%d\"\n", w, i)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -181,17 +193,19 @@ func TestEachRejectedLineIsDeliveredOnceBesideFlushes(t *testing.T) {
 		flushes.Wait()
 		close(done)
 	}()
-	for last := false; ; {
-		if _, err := Retry(o, "", upper); err != nil {
-			t.Fatal(err)
-		}
-		if last {
-			break
-		}
+	for last := false; !last; {
 		select {
 		case <-done:
 			last = true
+			stop()
+			running.Wait()
+			if err := s.Drain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		default:
+		}
+		if _, err := Retry(o, "", upper); err != nil {
+			t.Fatal(err)
 		}
 	}
 	seen := map[string]int{}
@@ -207,6 +221,33 @@ func TestEachRejectedLineIsDeliveredOnceBesideFlushes(t *testing.T) {
 	}
 	if len(seen) != writers*each || rejectedOf(t, o.Dir) != "" {
 		t.Errorf("%d lines are delivered, want %d; left: %q", len(seen), writers*each, rejectedOf(t, o.Dir))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A plugin of an earlier version that still runs appends to its file of a day.
+func TestADayThatIsBeingWrittenToIsNotTakenOver(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := mustOpen(t, o)
+	defer s.Close()
+	put(t, o.Dir, "2026-01-01", "\"a\"\n")
+	f, err := os.Open(s.path(rejectedDir, "2026-01-01.ndjson"))
+	if err == nil {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Retry(o, "", upper); err == nil || !strings.Contains(err.Error(), "want it not to be written to") {
+		t.Errorf("got %v", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := Retry(o, "", upper); n != 1 || err != nil {
+		t.Errorf("got %d objects, %v, want 1", n, err)
 	}
 }
 
@@ -235,21 +276,6 @@ func TestARetryThatFailsLeavesEveryLine(t *testing.T) {
 	}
 }
 
-func TestARejectBehindATornLineStandsOnALineOfItsOwn(t *testing.T) {
-	o := testOptions(t.TempDir())
-	s := mustOpen(t, o)
-	defer s.Close()
-	if err := s.Reject([]byte("\"a\"\n\"to")); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Reject([]byte("\"b\"\n")); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := rejectedOf(t, o.Dir), "\"a\"\n\"to\n\"b\"\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
 // From some operation on nothing succeeds any more, as for a process that died there. Whoever comes after it, a start or a
 // plugin that runs all the time, delivers each line once, or it is in rejected/ for the next retry.
 func TestARetryThatDiesAnywhereDeliversEachLineOnce(t *testing.T) {
@@ -260,37 +286,12 @@ func TestARetryThatDiesAnywhereDeliversEachLineOnce(t *testing.T) {
 			s := openUnsynced(t, o)
 			put(t, o.Dir, "2026-01-01", "\"a\"\n\"x\"\n\"b\"\n\"c\"\n")
 			put(t, o.Dir, "2026-01-02", "\"d\"\n\"e\"\n")
-			dying := offline(o.Dir)
-			dying.opt = o
-			left := fuse
-			burn := func() error {
-				if left--; left < 0 {
-					return errDied
-				}
-				return nil
-			}
-			dying.sync = func(*os.File) error { return burn() }
-			write, rename, remove := dying.write, dying.rename, dying.remove
-			dying.write = func(f *os.File, b []byte) (int, error) {
-				if err := burn(); err != nil {
-					return 0, err
-				}
-				return write(f, b)
-			}
-			dying.rename = func(from, to string) error {
-				if err := burn(); err != nil {
-					return err
-				}
-				return rename(from, to)
-			}
-			dying.remove = func(path string) error {
-				if err := burn(); err != nil {
-					return err
-				}
-				return remove(path)
-			}
-			_, err := dying.retry("", upper)
-			whole = err == nil && left >= 0
+			r := offline(o.Dir)
+			r.opt = o
+			r.sync = func(*os.File) error { return nil }
+			left := dying(r, fuse)
+			_, err := r.retry("", upper)
+			whole = err == nil && *left >= 0
 			if whole && fuse < 10 {
 				t.Fatalf("it took %d operations, want more", fuse)
 			}
@@ -322,4 +323,41 @@ func TestARetryThatDiesAnywhereDeliversEachLineOnce(t *testing.T) {
 			}
 		}
 	}
+}
+
+// dying makes every operation of s fail from one on, as for a process that died there. It returns how many are left.
+func dying(s *Spool, operations int) *int {
+	left := operations
+	burn := func() error {
+		if left--; left < 0 {
+			return errDied
+		}
+		return nil
+	}
+	write, fsync, rename, remove := s.write, s.sync, s.rename, s.remove
+	s.sync = func(f *os.File) error {
+		if err := burn(); err != nil {
+			return err
+		}
+		return fsync(f)
+	}
+	s.write = func(f *os.File, b []byte) (int, error) {
+		if err := burn(); err != nil {
+			return 0, err
+		}
+		return write(f, b)
+	}
+	s.rename = func(from, to string) error {
+		if err := burn(); err != nil {
+			return err
+		}
+		return rename(from, to)
+	}
+	s.remove = func(path string) error {
+		if err := burn(); err != nil {
+			return err
+		}
+		return remove(path)
+	}
+	return &left
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -81,7 +80,7 @@ func (s *Spool) due() (logs []*log, next time.Duration, look bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	due := false
-	if l := s.current; l != nil && l.records > 0 {
+	if l := s.current; l != nil && l.holds() {
 		next = time.Until(l.opened.Add(s.opt.MaxAge))
 		if due = next <= 0 || s.full(l); due {
 			next = 0
@@ -95,10 +94,10 @@ func (s *Spool) due() (logs []*log, next time.Duration, look bool, err error) {
 // successor, which knows what must outlive them. The caller holds s.mu.
 func (s *Spool) sealable(due bool) (logs []*log, err error) {
 	if due && s.current != nil {
-		err = s.rotate(nil)
+		err = s.rotate()
 	}
 	if s.current == nil {
-		err = errors.Join(err, s.begin(nil, 0))
+		err = errors.Join(err, s.begin())
 	}
 	if s.current == nil {
 		return nil, err
@@ -191,12 +190,12 @@ func (s *Spool) seal(ctx context.Context, l *log) error {
 		if err := s.attached(); err != nil {
 			return err
 		}
-		if !l.settled && l.records > 0 {
+		if lost := l.records + l.rejected; !l.settled && lost > 0 {
 			l.settled = true
 			s.mu.Lock()
-			s.lost += int64(l.records)
+			s.lost += int64(lost)
 			s.mu.Unlock()
-			s.opt.Log.Error("a log is gone from open/, somebody removed it: its records are lost", "file", l.name(), "records", l.records)
+			s.opt.Log.Error("a log is gone from open/, somebody removed it: its records are lost", "file", l.name(), "records", lost)
 		}
 		return s.syncDir(s.path(openDir)) // which may have failed when it was removed here
 	}
@@ -234,11 +233,23 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 		objects.pace.s = s
 	}
 	defer objects.abort()
+	beside := &aside{s: s, from: l.origin(), id: withTime(l.id, l.opened)}
+	defer beside.abort()
 	for scan.Next() && scan.start <= bound.offset {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		h := scan.header
+		if scan.start < bound.offset {
+			if err := beside.reject(scan.rejects); err != nil {
+				return err
+			}
+			if len(scan.damage) > 0 {
+				if err := beside.keep(damageFile(h.source), scan.damage); err != nil {
+					return err
+				}
+			}
+		}
 		if h.kind == kindSegment && scan.start < bound.offset && h.records > 0 && s.opt.segments() {
 			if taken, err := objects.addSegment(scan.payload, h.text, int(h.records)); err != nil {
 				return err
@@ -266,7 +277,7 @@ func (s *Spool) sealInto(ctx context.Context, l *log, f *os.File) error {
 			}
 		}
 	}
-	if err := objects.finish(); err != nil || objects.made == 0 {
+	if err := errors.Join(objects.finish(), beside.finish()); err != nil || objects.made == 0 && !beside.rejects && !beside.damage {
 		return err
 	}
 	return s.syncDir(s.path(sealingDir))
@@ -283,27 +294,14 @@ func (s *Spool) keepDamage(l *log, f *os.File, d damage) error {
 		suffix, what = ".torn", "a write was cut off by a crash before it was acknowledged: kept aside"
 	}
 	name := fmt.Sprintf("%s-%d%s", l.id, d.offset, suffix)
-	if err := s.Damaged(name, b); err != nil {
-		return err
+	if err := s.writeFile(s.path(damagedDir, name), b); err != nil {
+		return fmt.Errorf("keep %d damaged bytes: %w", len(b), err)
 	}
 	s.opt.Log.Error(what, "file", l.name(), "offset", d.offset, "bytes", d.length, "kept", damagedDir+"/"+name)
 	return nil
 }
 
-// unseal removes the objects in sealing/ that do not count because that origin is there.
-func (s *Spool) unseal(from origin) error {
-	return s.eachSealed(func(name string, o origin, _ string) error {
-		if o != from {
-			return nil
-		}
-		if err := s.remove(s.path(sealingDir, name)); !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	})
-}
-
-// publishAll moves the objects to the outbox whose origin is gone, for good.
+// publishAll moves what is sealed to its place, if its origin is gone for good.
 func (s *Spool) publishAll() error {
 	logs := make(map[origin]bool)
 	s.mu.Lock()
@@ -311,45 +309,22 @@ func (s *Spool) publishAll() error {
 		logs[l.origin()] = true
 	}
 	s.mu.Unlock()
+	found, err := s.whole(func(x sealed) bool { return !logs[x.from] })
 	var stuck int64
-	defer func() {
-		s.mu.Lock()
-		s.stuck = stuck
-		s.mu.Unlock()
-	}()
-	return s.eachSealed(func(name string, from origin, file string) error {
-		if logs[from] {
-			return nil
+	for _, x := range found {
+		publish := s.publish
+		if x.room != outboxDir {
+			publish = s.publishAside
 		}
-		if _, err := os.Stat(from.path(s)); !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if from.byHand() { // another process did that, and may not have synced it yet
-			if err := s.syncDir(filepath.Dir(from.path(s))); err != nil {
-				return err
-			}
-		}
-		err := s.publish(name, file)
-		if err != nil {
-			if st, err := os.Stat(s.path(sealingDir, name)); err == nil {
+		if perr := publish(x); perr != nil {
+			err = errors.Join(err, perr)
+			if st, err := os.Stat(s.path(sealingDir, x.name())); err == nil {
 				stuck += st.Size()
 			}
 		}
-		return err
-	})
-}
-
-// eachSealed calls do for every object in sealing/: its name there, what it is made of, its file.
-func (s *Spool) eachSealed(do func(name string, from origin, file string) error) error {
-	entries, err := os.ReadDir(s.path(sealingDir))
-	if err != nil {
-		return err
 	}
-	var errs []error
-	for _, e := range entries {
-		if from, file, ok := parseSealed(e.Name()); ok && e.Type().IsRegular() {
-			errs = append(errs, do(e.Name(), from, file))
-		}
-	}
-	return errors.Join(errs...)
+	s.mu.Lock()
+	s.stuck = stuck
+	s.mu.Unlock()
+	return err
 }

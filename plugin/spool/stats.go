@@ -4,7 +4,7 @@ import "time"
 
 // Stats is what a spool holds at one moment.
 type Stats struct {
-	LostRecords    int64     // since the start, in logs that somebody removed
+	LostRecords    int64     // since the start, and rejects, in logs that somebody removed
 	Sealed         int64     // objects put into the outbox since the start
 	Damaged        int64     // objects that were set aside since the start, or lay there then
 	WaitingObjects int       // in the outbox, those being sent included
@@ -14,7 +14,7 @@ type Stats struct {
 	UsedBytes      int64     // what counts against Options.Limit
 	LimitBytes     int64     // Options.Limit, or what the disk has room for if that is less
 	FailedBytes    int64     // in failed/, which is part of UsedBytes
-	RejectedBytes  int64     // in rejected/, which has a limit of its own
+	RejectedBytes  int64     // in rejected/, and of rejects in open/: they have a limit of their own
 	RejectedLimit  int64
 }
 
@@ -35,21 +35,17 @@ func (s *Spool) Stats() Stats {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	logs := s.sealing
-	if s.current != nil {
-		logs = append(logs[:len(logs):len(logs)], s.current)
-	}
-	for _, l := range logs {
+	for _, l := range s.logsNow() {
 		if l.records > 0 && (st.OldestWaiting.IsZero() || l.opened.Before(st.OldestWaiting)) {
 			st.OldestWaiting = l.opened
 		}
 	}
-	open, records, used := s.held()
-	st.WaitingRecords, st.LostRecords = records, s.lost
-	st.UsedBytes, st.FailedBytes = used, s.failed
-	if most := st.UsedBytes + max(0, s.free()+s.sent-open-reserve); st.LimitBytes == 0 || most < st.LimitBytes {
+	h := s.held()
+	st.WaitingRecords, st.LostRecords = h.records, s.lost
+	st.UsedBytes, st.FailedBytes = h.all, s.failed
+	if most := st.UsedBytes + max(0, s.free()+s.sent-h.open-reserve); st.LimitBytes == 0 || most < st.LimitBytes {
 		st.LimitBytes = most
 	}
-	st.RejectedBytes, st.RejectedLimit = s.rejected, s.opt.RejectLimit
+	st.RejectedBytes, st.RejectedLimit = h.rejects, s.opt.RejectLimit
 	return st
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -117,97 +116,11 @@ func (s *Spool) keep(obj Object) error {
 	return nil
 }
 
-// trimSent gives up waiting for the verdict on the oldest objects in sent/ until all of store_dir is
-// within its limit, and on every one if the disk is full. Only Run calls it.
-func (s *Spool) trimSent() {
-	s.mu.Lock()
-	_, _, over := s.held()
-	over += s.sent - s.opt.Limit
-	if s.opt.Limit <= 0 {
-		over = 0
-	}
-	if s.crowded {
-		over = s.sent
-	}
-	s.crowded = false
-	none := s.sent == 0
-	s.mu.Unlock()
-	if over <= 0 || none {
-		return
-	}
-	s.outbox.mu.Lock() // nothing comes in meanwhile
-	objects, err := s.InBucket()
-	if err == nil { // somebody may have removed some
-		sum := sizeOf(objects)
-		s.mu.Lock()
-		over -= s.sent - sum
-		s.sent = sum
-		s.mu.Unlock()
-	}
-	s.outbox.mu.Unlock()
-	n := 0
-	for ; n < len(objects) && over > 0 && err == nil; n++ {
-		err = s.Forget(objects[n])
-		over -= objects[n].Size
-	}
-	if (n > 0 || err != nil) && time.Since(s.sealer.trimmed) > time.Minute {
-		s.sealer.trimmed = time.Now()
-		s.opt.Log.Warn("no room to keep all that is in the bucket until its verdict: the oldest is given up; should Amberflo refuse it, that will not be seen. "+
-			"A larger store_dir_limit_size or a shorter failure_reports_window helps", "objects", n, "err", err)
-	}
-}
-
-// lookAside measures failed/ and rejected/ again, from where meterctl takes files, and notes whether
-// there is anything left that it could send.
-func (s *Spool) lookAside() {
-	if !s.asideMu.TryLock() {
-		return // a Reject is under way, and may wait for meterctl: the next look will do
-	}
-	defer s.asideMu.Unlock()
-	s.outbox.mu.Lock() // no Refuse meanwhile
-	defer s.outbox.mu.Unlock()
-	refused, err1 := Refused(s.opt.Dir)
-	days, err2 := s.listObjects(rejectedDir)
-	aside := len(s.aside()) > 0
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err1 == nil {
-		s.failed = sizeOf(refused)
-	}
-	if err2 == nil {
-		s.rejected = sizeOf(days)
-	}
-	s.resendable = aside || s.failed+s.rejected > 0 || err1 != nil || err2 != nil // what was known holds until the next look
-}
-
-func sizeOf(objects []Object) (n int64) {
-	for _, obj := range objects {
-		n += obj.Size
-	}
-	return n
-}
-
-// count adds to one of the counts of bytes: objects, sent.
-func (s *Spool) count(of *int64, bytes int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	*of += bytes
-}
-
-// removeEmpty removes the folders of a key that is gone, as far as they are empty.
-func (s *Spool) removeEmpty(room, key string) {
-	for dir := path.Dir(key); dir != "."; dir = path.Dir(dir) {
-		if os.Remove(s.path(room, dir)) != nil {
-			return
-		}
-	}
-}
-
 // listObjects gives the objects of a room, the oldest first.
 func (s *Spool) listObjects(room string) ([]Object, error) {
 	var objects []Object
 	err := walk(s.path(room), func(file string, st fs.FileInfo) {
-		if !strings.HasSuffix(file, ReasonSuffix) && !strings.HasPrefix(st.Name(), leftPrefix) && st.Mode().IsRegular() {
+		if !strings.HasSuffix(file, ReasonSuffix) && !strings.HasPrefix(st.Name(), formerLeft) && st.Mode().IsRegular() {
 			key, sum := parseFile(file)
 			objects = append(objects, Object{Key: key, Size: st.Size(), Since: st.ModTime(), sum: sum})
 		}
@@ -222,24 +135,4 @@ func (s *Spool) listObjects(room string) ([]Object, error) {
 		return strings.Compare(a.Key, b.Key)
 	})
 	return objects, nil
-}
-
-// walk calls do with each file below root, by its path there. What is gone by the time it is looked at is left out.
-func walk(root string, do func(path string, st fs.FileInfo)) error {
-	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) && p != root {
-			return nil
-		}
-		if err != nil || d.IsDir() {
-			return err
-		}
-		st, err := d.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err == nil {
-			do(strings.TrimPrefix(p, root+"/"), st)
-		}
-		return err
-	})
 }

@@ -126,11 +126,13 @@ func TestAStopWaitsForNothingThatIsNotDueInTime(t *testing.T) {
 func TestWhatIsBeingRetriedIsCountedOnce(t *testing.T) {
 	s := mustOpen(t, testOptions(t.TempDir()))
 	t.Cleanup(func() { _ = s.Close() })
-	if err := s.Reject([]byte("{\"id\":\"1\"}\n")); err != nil {
+	if err := reject(s, []byte("{\"id\":\"1\"}\n")); err != nil {
 		t.Fatal(err)
 	}
+	s.current.opened = time.Now().Add(-s.opt.MaxAge)
+	sealNow(t, s)
 	was := s.Stats().RejectedBytes
-	if err := os.WriteFile(s.path(rejectedDir, leftPrefix+"x"), make([]byte, 100), 0o600); err != nil {
+	if err := os.WriteFile(s.path(rejectedDir, formerLeft+"x"), make([]byte, 100), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.lookAside()

@@ -245,7 +245,7 @@ func lines(records []map[string]any) string {
 // rejected gives the reasons of the records that were set aside.
 func (s *site) rejected() (reasons []string) {
 	s.t.Helper()
-	files, err := filepath.Glob(s.path("state/amberflo/rejected/*.ndjson"))
+	files, err := filepath.Glob(s.path("state/amberflo/rejected/*/*.ndjson"))
 	if err != nil {
 		s.t.Fatal(err)
 	}

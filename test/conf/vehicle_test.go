@@ -96,8 +96,8 @@ func checkVehicleObjects(s *site, sent []any, began time.Time) {
 			got = append(got, decode(t, raw))
 		}
 	}
-	if want := []int{1000, 1000, 500}; !slices.Equal(sizes, want) {
-		t.Errorf("messages per object %v, want %v", sizes, want)
+	if slices.Max(sizes) > 1000 || len(sizes) > 2*len(sent)/1000 { // an object ends where the next chunk would not fit
+		t.Errorf("messages per object %v, want at most 1000, and few objects", sizes)
 	}
 	if len(got) != len(sent) {
 		t.Fatalf("%d messages, want %d", len(got), len(sent))

