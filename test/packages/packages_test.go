@@ -153,7 +153,7 @@ func start(t *testing.T, dir string) {
 		write(t, filepath.Join(work, "amberflo", name), strings.NewReplacer("/etc/fluent-bit/", work+"/", "/usr/lib/", dir+"/usr/lib/", " 2020", " "+port,
 			"    region  ", "    startup_check off\n    endpoint http://127.0.0.1:1\n    region  ", "0.0.0.0", "127.0.0.1").Replace(string(text)))
 	}
-	// As packaging/README.md has it.
+	// As docker/packages/README.md has it.
 	write(t, filepath.Join(work, "fluent-bit.conf"), "@INCLUDE amberflo/fluent-bit.conf\n")
 	var log bytes.Buffer
 	cmd := exec.Command(program, "-c", filepath.Join(work, "fluent-bit.conf"))

@@ -7,8 +7,8 @@ cd "$(dirname "$0")/../.."
 version=$1
 shift
 when=$(git log -1 --format=%ct)
-rm -rf dist build/packaging
-mkdir -p dist build/packaging
+rm -rf dist build/packages
+mkdir -p dist build/packages
 
 # Packages are compared by their versions, which begin with a digit: 1.2.0-3-gabc, three commits after 1.2.0, is 1.2.0+3.gabc.
 package_version=${version#v}
@@ -17,20 +17,20 @@ package_version=${package_version//-/.}
 [[ $package_version =~ ^[0-9]+\.[0-9] ]] || package_version=0~$package_version
 # The pipeline of the package loads the output itself.
 sed 's,^\[SERVICE\]$,&\n    plugins_file              /etc/fluent-bit/amberflo/plugins.conf,; s,^\( *Parsers_File  *\)\(amberflo\),\1/etc/fluent-bit/amberflo/\2,;
-     s,^#     fluent-bit -e .*,# Loaded by /etc/fluent-bit/fluent-bit.conf: @INCLUDE amberflo/fluent-bit.conf,' conf/fluent-bit.conf >build/packaging/fluent-bit.conf
+     s,^#     fluent-bit -e .*,# Loaded by /etc/fluent-bit/fluent-bit.conf: @INCLUDE amberflo/fluent-bit.conf,' conf/fluent-bit.conf >build/packages/fluent-bit.conf
 
 for arch in "$@"; do
     name=out_amberflo-$version-linux-$arch
     mkdir -p "dist/$name/docs"
     cp "build/$arch/out_amberflo.so" "build/$arch/meterctl" "build/$arch"/*.cdx.json "build/$arch/THIRD-PARTY-LICENCES" README.md CHANGELOG.md "dist/$name/"
-    cp -r conf docker packaging "dist/$name/"
+    cp -r conf docker "dist/$name/"
     cp docs/* "dist/$name/docs/"
     chmod -R u=rwX,go=rX "dist/$name"
     tar --create --directory dist --sort=name --mtime="@$when" --owner=0 --group=0 --numeric-owner --format=gnu "$name" |
         gzip --no-name --best >"dist/$name.tar.gz"
     rm -r "dist/$name"
     for kind in deb rpm; do
-        ARCH=$arch VERSION=$package_version SOURCE_DATE_EPOCH=$when bin/nfpm package --config packaging/nfpm.yaml --packager $kind --target dist/
+        ARCH=$arch VERSION=$package_version SOURCE_DATE_EPOCH=$when bin/nfpm package --config docker/packages/nfpm.yaml --packager $kind --target dist/
     done
 done
 cd dist
