@@ -44,8 +44,8 @@ func hostOf(ctx unsafe.Pointer, name string) plugin.Host {
 // kinds are the types of options that Fluent Bit's help knows (flb_config_map.h).
 var kinds = map[string]C.int{"text": 0, "integer": 2, "boolean": 3, "size": 5, "time": 6}
 
-// offerOptions hands the table of options to a host that takes one. Its texts live as long as the process.
-func offerOptions(def unsafe.Pointer) {
+// offerOptions hands the table of options to a host that takes one, and tells if it did. Its texts live as long as the process.
+func offerOptions(def unsafe.Pointer) bool {
 	var table []C.struct_amberflo_option
 	for _, o := range plugin.Options() {
 		entry := C.struct_amberflo_option{kind: kinds[o.Kind], name: C.CString(o.Key), description: C.CString(o.Help)}
@@ -54,7 +54,7 @@ func offerOptions(def unsafe.Pointer) {
 		}
 		table = append(table, entry)
 	}
-	C.amberflo_offer_options(def, &table[0], C.int(len(table)))
+	return C.amberflo_offer_options(def, &table[0], C.int(len(table))) == 1
 }
 
 // logThroughHost leaves long lines to standard error: Fluent Bit cuts them off at some 4,000 bytes.

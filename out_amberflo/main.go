@@ -24,6 +24,9 @@ import (
 // started numbers the outputs, from 0 after each registration, for a host that tells no names.
 var started atomic.Int32
 
+// knowsOptions: the host has taken the table of options, and refuses what is not in it.
+var knowsOptions atomic.Bool
+
 // running is what the host holds for an output: empty once the output was stopped, because fluent-bit-go
 // keeps it for as long as the process lives.
 type running struct {
@@ -45,7 +48,7 @@ func instance(ctx unsafe.Pointer) (*running, *plugin.Instance) {
 func goRegister(def unsafe.Pointer) C.int {
 	started.Store(0)
 	code := output.FLBPluginRegister(def, "amberflo", "Meter records for Amberflo, through its S3 bucket")
-	offerOptions(def)
+	knowsOptions.Store(offerOptions(def))
 	return C.int(code)
 }
 
@@ -57,6 +60,7 @@ func goInit(ctx unsafe.Pointer) (code C.int) {
 	code = output.FLB_ERROR
 	defer plugin.Caught(host, "start")
 	host.Publish = metricsOf(ctx, host.Name)
+	host.KnowsOptions = knowsOptions.Load()
 	host.RetriesForever = C.amberflo_retry_without_limit(C.amberflo_instance(ctx)) == 1
 	p, err := plugin.Start(context.Background(), host)
 	if err != nil {

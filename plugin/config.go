@@ -164,12 +164,15 @@ func Keys() (ofDelivery, ofMapping []string) {
 	return ofDelivery, slices.Clone(mapping)
 }
 
-// Load reads and checks one section. get gives the text of an option, "" if it is not set. The error
+// Load reads and checks the section of a host. The error
 // joins an *OptionError for each option that is wrong, missing or misspelt. The bucket is opened too, since only
 // the AWS SDK knows whether it finds a region; that makes no request.
-func Load(ctx context.Context, get func(key string) string) (*Config, *bucket.Bucket, error) {
-	c, found := Check(get)
-	wrong := mistakes(append(misspelt(get), found...))
+func Load(ctx context.Context, host Host) (*Config, *bucket.Bucket, error) {
+	c, found := Check(host.Option)
+	if !host.KnowsOptions {
+		found = append(misspelt(host.Option), found...)
+	}
+	wrong := mistakes(found)
 	var errs []error
 	b, err := bucket.Open(ctx, c.Bucket)
 	var refused *bucket.OptionError

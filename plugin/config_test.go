@@ -25,7 +25,7 @@ func section(kv ...string) func(string) string {
 }
 
 func TestBucketAndRegionAreTheWholeConfigurationOfRecordsThatAreMeters(t *testing.T) {
-	c, b, err := Load(t.Context(), section("bucket", "183-amberflo", "region", "us-west-2"))
+	c, b, err := Load(t.Context(), Host{Option: section("bucket", "183-amberflo", "region", "us-west-2")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestBucketAndRegionAreTheWholeConfigurationOfRecordsThatAreMeters(t *testin
 }
 
 func TestBlanksAroundAnOptionDoNotCount(t *testing.T) {
-	c, b, err := Load(t.Context(), section("bucket", " b ", "region", "us-west-2\n", "payload", "record ", "format", "ndjson\t"))
+	c, b, err := Load(t.Context(), Host{Option: section("bucket", " b ", "region", "us-west-2\n", "payload", "record ", "format", "ndjson\t")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestBoundsOfOptions(t *testing.T) {
 
 func TestTheRegionOfTheEnvironmentIsSaid(t *testing.T) {
 	t.Setenv("AWS_REGION", "eu-west-2")
-	c, b, err := Load(t.Context(), section("bucket", "b"))
+	c, b, err := Load(t.Context(), Host{Option: section("bucket", "b")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,10 +93,10 @@ func TestTheRegionOfTheEnvironmentIsSaid(t *testing.T) {
 func TestEveryMistakeIsNamedAtOnceWithWantGotAndExample(t *testing.T) {
 	t.Setenv("AWS_REGION", "")
 	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
-	_, _, err := Load(t.Context(), section(
+	_, _, err := Load(t.Context(), Host{Option: section(
 		"upload_timeout", "30", "compression", "zip", "total_file_size", "5X", "max_records", "-1", "failure_reports", "maybe",
 		"canned_acl", "mine", "storage_class", "COLD", "server_side_encryption", "rot13", "s3_key_format", "static.gz",
-		"startup_check", "yes", "meter_value", "$a[", "endpoint", "example.com"))
+		"startup_check", "yes", "meter_value", "$a[", "endpoint", "example.com")})
 	if err == nil {
 		t.Fatal("want an error")
 	}

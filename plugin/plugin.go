@@ -55,6 +55,8 @@ type Host struct {
 	Name   string                  // of the output, e.g. amberflo.0
 	Option func(key string) string // the text of an option, "" if it is not set; called by Start only
 
+	// KnowsOptions: it has refused keys that are no options already.
+	KnowsOptions bool
 	// RetriesForever: a chunk that is not accepted is offered again as often as it takes, whatever Retry_Limit says.
 	RetriesForever bool
 
@@ -71,7 +73,7 @@ type Host struct {
 // Start makes an Instance of one section. On an error nothing is left running.
 func Start(ctx context.Context, host Host) (*Instance, error) {
 	log := newLogger(host)
-	c, b, err := Load(ctx, host.Option)
+	c, b, err := Load(ctx, host)
 	if err != nil {
 		return nil, err
 	}

@@ -173,13 +173,13 @@ func TestALiteralThatIsAFieldIsToldOnce(t *testing.T) {
 func TestAKeyThatIsNearlyAnOptionIsRefused(t *testing.T) {
 	for key, meant := range map[string]string{"dimension": "dimensions", "dimenions": "dimensions", "dimesnions": "dimensions", "dimensionss": "dimensions",
 		"customer-id": "customer_id", "meter_apiname": "meter_api_name", "meter": "meters", "bucket_name": "bucket", "unmatchd": "unmatched", "absemt": "absent"} {
-		_, _, err := Load(t.Context(), section("bucket", "b", "region", "r", "endpoint", "http://127.0.0.1:1", key, "x"))
+		_, _, err := Load(t.Context(), Host{Option: section("bucket", "b", "region", "r", "endpoint", "http://127.0.0.1:1", key, "x")})
 		if want := key + ": want an option of amberflo (did you mean " + meant + "?), got a key that is none"; err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
-	if _, b, err := Load(t.Context(), section("bucket", "b", "region", "r", "endpoint", "http://127.0.0.1:1", "match", "*", "alias", "a", "name", "amberflo", "workers", "1",
-		"retry_limit", "no_limits", "host", "h", "port", "1", "log_level", "info", "tls", "on")); err != nil {
+	if _, b, err := Load(t.Context(), Host{Option: section("bucket", "b", "region", "r", "endpoint", "http://127.0.0.1:1", "match", "*", "alias", "a", "name", "amberflo", "workers", "1",
+		"retry_limit", "no_limits", "host", "h", "port", "1", "log_level", "info", "tls", "on")}); err != nil {
 		t.Error(err)
 	} else {
 		b.Close()

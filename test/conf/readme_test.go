@@ -67,7 +67,7 @@ func TestReadmeNamesTheDefaults(t *testing.T) {
 	literal := regexp.MustCompile("^`([^`]+)`$")
 	load := func(options map[string]string) *plugin.Config {
 		t.Helper()
-		c, b, err := plugin.Load(t.Context(), func(key string) string { return options[key] })
+		c, b, err := plugin.Load(t.Context(), plugin.Host{Option: func(key string) string { return options[key] }})
 		if err != nil {
 			t.Fatal(err)
 		}
