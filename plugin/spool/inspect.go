@@ -50,24 +50,18 @@ func (f File) isObject() bool {
 
 // Key is the key of an object's file, or else the path below the room.
 func (f File) Key() string {
+	key, _ := f.parse()
+	return key
+}
+
+// parse gives the key and the digest in the name of an object's file.
+func (f File) parse() (key string, sum []byte) {
 	file := strings.TrimPrefix(strings.TrimPrefix(f.Path, asideDir+"/"), f.Room+"/")
 	if f.Room == sealingDir {
 		x, _ := parseSealed(path.Base(f.Path))
 		file = x.file
 	}
-	key, _ := parseFile(file)
-	return key
-}
-
-// sum is the digest in the name of an object's file.
-func (f File) sum() []byte {
-	file := f.Path
-	if f.Room == sealingDir {
-		x, _ := parseSealed(path.Base(f.Path))
-		file = x.file
-	}
-	_, sum := parseFile(file)
-	return sum
+	return parseFile(file)
 }
 
 // holdsRejects tells files of rejected records.
@@ -162,7 +156,7 @@ func objectRecords(file *os.File, f File, each func([]byte) error) (n int, probl
 	if _, err = file.Seek(0, io.SeekStart); err != nil {
 		return 0, nil, err
 	}
-	want := f.sum()
+	_, want := f.parse()
 	switch {
 	case want == nil: // of an earlier version
 		problems, err = textRecords(file, f, func([]byte) error { return nil })
