@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // writeFile makes a whole file appear at once, durable with its directory entry.
@@ -118,6 +120,19 @@ func (s *Spool) removeEmpty(room, key string) {
 			return
 		}
 	}
+}
+
+// lockRoom is for one at a time who does something in a room, until the file is closed.
+func (s *Spool) lockRoom(room, does string) (*os.File, error) {
+	f, err := os.Open(s.path(room))
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("want to be the only one who %s, but %s/ is locked: %w", does, room, err)
+	}
+	return f, nil
 }
 
 // walk calls do with each file below root, by its path there. What is gone by the time it is looked at is left out.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/klauspost/compress/flate"
-	"golang.org/x/sys/unix"
 )
 
 // What takes the place of an object is made like a seal: the object is taken aside under a name that is the origin of what is
@@ -211,13 +210,9 @@ func formOf(dir, path, key string) (Options, error) {
 
 // lockRepairs keeps other repairs out, and undoes those that were cut off.
 func (s *Spool) lockRepairs() (*os.File, error) {
-	room, err := os.Open(s.path(damagedDir))
+	room, err := s.lockRoom(damagedDir, "repairs")
 	if err != nil {
 		return nil, err
-	}
-	if err := unix.Flock(int(room.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = room.Close()
-		return nil, fmt.Errorf("want to be the only one who repairs, but damaged/ is locked: %w", err)
 	}
 	if err := s.undoRepairs(); err != nil {
 		_ = room.Close()

@@ -123,17 +123,7 @@ func (s *Spool) takeOverDay(path string, day time.Time) error {
 }
 
 // lockRetries keeps others out who retry.
-func (s *Spool) lockRetries() (*os.File, error) {
-	room, err := os.Open(s.path(rejectedDir))
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(room.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = room.Close()
-		return nil, fmt.Errorf("want to be the only one who does, but rejected/ is locked: %w", err)
-	}
-	return room, nil
-}
+func (s *Spool) lockRetries() (*os.File, error) { return s.lockRoom(rejectedDir, "does") }
 
 // undoRetries removes what retries that were cut off have left: the lines are still in rejected/. The caller holds the lock.
 func (s *Spool) undoRetries() error {
