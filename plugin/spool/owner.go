@@ -37,7 +37,7 @@ func (s *Spool) private() error {
 		}
 		path = strings.TrimSuffix(path, "/")
 		switch uid := ownerOf(st); {
-		case !trusted(uid) && uid != madeIn(path):
+		case othersOwn(uid, path):
 			return fmt.Errorf("store_dir: want a directory that only Fluent Bit's user (%d) can write, got %s, which belongs to user %d: who writes there writes bills. "+
 				"Look at what is in it, then chown -R %d %s, or set another store_dir", os.Geteuid(), path, uid, os.Geteuid(), dir)
 		case othersWrite(st):
@@ -93,27 +93,33 @@ func (s *Spool) warnOfParents(dir string) {
 
 // othersRename tells if users besides this one and root may rename what is this one's in a directory.
 func othersRename(st fs.FileInfo, dir string) bool {
-	if uid := ownerOf(st); !trusted(uid) && uid != madeIn(dir) {
-		return true
-	}
-	return othersWrite(st) && st.Mode()&fs.ModeSticky == 0
+	return othersOwn(ownerOf(st), dir) || othersWrite(st) && st.Mode()&fs.ModeSticky == 0
 }
 
 func ownerOf(st fs.FileInfo) int { return int(st.Sys().(*syscall.Stat_t).Uid) }
 
 func trusted(uid int) bool { return uid == os.Geteuid() || uid == 0 }
 
-// madeIn is whose a file is that this process makes in dir: a mount may say that it is another user's. -1 if it can make none.
-func madeIn(dir string) int {
+// othersOwn tells if what a user has in dir is neither this one's nor root's.
+func othersOwn(uid int, dir string) bool {
+	if trusted(uid) {
+		return false
+	}
+	mine, err := madeIn(dir)
+	return err != nil || uid != mine
+}
+
+// madeIn is whose a file is that this process makes in dir: a mount may say that it is another user's.
+func madeIn(dir string) (uid int, err error) {
 	f, err := os.CreateTemp(dir, ".owner-*.tmp")
 	if err != nil {
-		return -1
+		return 0, err
 	}
 	st, err := f.Stat()
 	if err := errors.Join(err, f.Close(), os.Remove(f.Name())); err != nil {
-		return -1
+		return 0, err
 	}
-	return ownerOf(st)
+	return ownerOf(st), nil
 }
 
 // othersWrite tells if users besides the owner may write in a directory. A group that this process is in is meant to, such as

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 )
 
 // What is done to refused objects by hand is written down here, a line of JSON each.
@@ -104,16 +103,13 @@ func (s *Spool) refused(key string) (Object, error) {
 
 // asOwner makes sure that what is written in dir can be read by the plugin: sudo would make files that are root's.
 func asOwner(dir string) error {
-	var theirs, mine unix.Stat_t
-	if err := unix.Stat(filepath.Join(dir, openDir), &theirs); err != nil {
+	st, err := os.Stat(filepath.Join(dir, openDir))
+	if err != nil {
 		return fmt.Errorf("want a store_dir of this plugin: %w", err)
 	}
-	probe, err := os.CreateTemp(filepath.Join(dir, sealingDir), "*.tmp") // the mount may say whose it is
-	if err == nil {
-		err = errors.Join(unix.Fstat(int(probe.Fd()), &mine), probe.Close(), os.Remove(probe.Name()))
-	}
-	if err != nil || mine.Uid != theirs.Uid {
-		return errors.Join(fmt.Errorf("want to run as the user of Fluent Bit, who owns %s, got user %d: sudo -u '#%d' meterctl …", dir, os.Geteuid(), theirs.Uid), err)
+	theirs := ownerOf(st)
+	if mine, err := madeIn(filepath.Join(dir, sealingDir)); err != nil || mine != theirs {
+		return errors.Join(fmt.Errorf("want to run as the user of Fluent Bit, who owns %s, got user %d: sudo -u '#%d' meterctl …", dir, os.Geteuid(), theirs), err)
 	}
 	return nil
 }
