@@ -6,7 +6,8 @@
  * event_type, 48 with config_map. And the entries of the table have (flb_config_map.h): 96 bytes, 104 with raw. No version
  * is asked for; both are found out, and where either is in doubt nothing is offered:
  *
- * - The block that the definition lies in has room for the pointer, says the allocator that it comes from.
+ * - The block that the definition lies in has room for the pointer, says the allocator that it comes from. One that rounds 40
+ *   up to 48 says so of either version, and whether the pointer would be read is in doubt.
  * - An entry is as long as the step by which the host itself goes from one to the next.
  */
 #define _GNU_SOURCE
@@ -54,6 +55,9 @@ size_t (*amberflo_usable_size(void))(void *)
     void *allocate = symbol("calloc");
     Dl_info of_usable, of_allocate;
 
+    if (symbol("je_malloc_usable_size") != NULL) {
+        return NULL; /* built with such a prefix, the host takes its blocks from there, and not from whom calloc is */
+    }
     return usable != NULL && allocate != NULL && dladdr((void *) usable, &of_usable) != 0 && dladdr(allocate, &of_allocate) != 0 &&
            of_usable.dli_fbase == of_allocate.dli_fbase ? usable : NULL;
 }
@@ -61,8 +65,15 @@ size_t (*amberflo_usable_size(void))(void *)
 static int has_room(void *definition)
 {
     size_t (*usable)(void *) = amberflo_usable_size();
+    void *shorter;
+    int told;
 
-    return usable != NULL && usable(definition) >= sizeof(struct definition);
+    if (usable == NULL || (shorter = calloc(1, offsetof(struct definition, config_map))) == NULL) {
+        return 0;
+    }
+    told = usable(shorter) < sizeof(struct definition) && usable(definition) >= sizeof(struct definition);
+    free(shorter);
+    return told;
 }
 
 /* How many entries the host finds in a table whose second one is size bytes behind the first. */

@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-var hostProgram, toyPlugin, offeringPlugin string
+var hostProgram, toyPlugin, offeringPlugin, roundingAllocator, prefixedAllocator string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "amberflo-host")
@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	hostProgram, toyPlugin, offeringPlugin = filepath.Join(dir, "amberflo-host"), filepath.Join(dir, "toy.so"), filepath.Join(dir, "offers.so")
+	roundingAllocator, prefixedAllocator = filepath.Join(dir, "rounding.so"), filepath.Join(dir, "prefixed.so")
 	sources, _ := filepath.Glob("*.c")
 	strict := []string{"-O2", "-Wall", "-Wextra", "-Werror"}
 	build := func(args ...string) {
@@ -38,6 +39,8 @@ func TestMain(m *testing.M) {
 	build(append(append([]string{"-o", hostProgram}, sources...), "-ldl", "-pthread", "-Wl,--export-dynamic-symbol=flb_*")...)
 	build("-shared", "-fPIC", "-o", toyPlugin, "testdata/plugin.c")
 	build("-shared", "-fPIC", "-o", offeringPlugin, "testdata/offers.c", "../../out_amberflo/options.c")
+	build("-shared", "-fPIC", "-o", roundingAllocator, "testdata/allocator.c", "-ldl")
+	build("-shared", "-fPIC", "-DPREFIXED", "-o", prefixedAllocator, "testdata/allocator.c", "-ldl")
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)

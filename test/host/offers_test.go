@@ -1,6 +1,7 @@
 package host
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -41,5 +42,29 @@ func wantOptions(t *testing.T, want string, args []string) {
 	}
 	if stdout.String() != want {
 		t.Errorf("got the options\n%s\nwant\n%s", &stdout, want)
+	}
+}
+
+// An allocator may say that there is room in the shorter definition too, and be another than the one that the host has.
+func TestNoOptionsAreOfferedWhereTheAllocatorLeavesADoubt(t *testing.T) {
+	for _, test := range []struct{ name, allocator, abi, want string }{
+		{"exact blocks", "", "4.2.3", "taken: 0\n"},
+		{"exact blocks", "", "5.1.1", "taken: 1\n"},
+		{"rounded blocks", roundingAllocator, "4.2.3", "taken: 0\n"},
+		{"rounded blocks", roundingAllocator, "5.1.1", "taken: 0\n"},
+		{"an allocator with a prefix", prefixedAllocator, "5.1.1", "taken: 0\n"},
+	} {
+		t.Run(test.name+" on "+test.abi, func(t *testing.T) {
+			cmd := exec.Command(hostProgram, "-e", offeringPlugin, "--abi", test.abi, "--entries", "104", "--options")
+			cmd.Env = append(os.Environ(), "OFFERS_TELL=1", "LD_PRELOAD="+test.allocator)
+			var stdout, stderr strings.Builder
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			if err := cmd.Run(); err != nil || stderr.String() != test.want {
+				t.Errorf("%v, stderr %q, want %q", err, &stderr, test.want)
+			}
+			if offered := stdout.Len() > 0; offered != (test.want == "taken: 1\n") {
+				t.Errorf("got the options\n%s", &stdout)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@
 
 /* A plugin that does nothing but offer options, through the code with which the real one does. Without Go, so that
  * valgrind follows every step of it. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,9 @@ int FLBPluginRegister(struct def *def)
     def->proxy = 11;
     def->name = strdup("amberflo");
     def->description = strdup("offers options");
-    amberflo_offer_options(def, options, 3);
+    int taken = amberflo_offer_options(def, options, 3);
+    if (getenv("OFFERS_TELL"))
+        fprintf(stderr, "taken: %d\n", taken);
     return 0;
 }
 
