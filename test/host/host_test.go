@@ -314,16 +314,23 @@ func TestFramesOnStdin(t *testing.T) {
 	}
 }
 
-func TestWritingPastTheDefinitionIsAnError(t *testing.T) {
+func TestWritingWhereTheDefinitionHasNoRoomIsAnError(t *testing.T) {
 	for _, test := range []struct {
-		abi  string
-		exit int
-	}{{"2.1", 2}, {"4.2.3", 0}, {"5.1.1", 0}} {
-		t.Run("a plugin that sets event_type on "+test.abi, func(t *testing.T) {
-			b := newBench(t, "TOY_WIDE=1")
+		does, variable, wrote, abi string
+		exit                       int
+	}{
+		{"sets event_type", "TOY_WIDE=1", "wrote at byte 32", "2.1", 2},
+		{"sets event_type", "TOY_WIDE=1", "wrote at byte 32", "4.2.3", 0},
+		{"sets event_type", "TOY_WIDE=1", "wrote at byte 32", "5.1.1", 0},
+		{"sets a table", "TOY_TABLE=1", "wrote at byte 4", "2.1", 2},
+		{"sets a table", "TOY_TABLE=1", "wrote at byte 4", "4.2.3", 2},
+		{"sets a table", "TOY_TABLE=1", "wrote at byte 4", "5.1.1", 0},
+	} {
+		t.Run("a plugin that "+test.does+" on "+test.abi, func(t *testing.T) {
+			b := newBench(t, test.variable)
 			r := b.run("--abi", test.abi, b.write("chunk", "c"))
 			r.want(t, test.exit, map[string]float64{"ok": 1})
-			if got := strings.Contains(r.stderr, "FLBPluginRegister wrote at byte 32"); got != (test.exit == 2) {
+			if got := strings.Contains(r.stderr, "FLBPluginRegister "+test.wrote); got != (test.exit == 2) {
 				t.Errorf("stderr %q", r.stderr)
 			}
 		})
@@ -332,22 +339,6 @@ func TestWritingPastTheDefinitionIsAnError(t *testing.T) {
 		b := newBench(t)
 		b.run("--abi", "2.1", b.write("chunk", "c")).want(t, 0, map[string]float64{"ok": 1})
 	})
-}
-
-func TestWritingATableWhereNoneFitsIsAnError(t *testing.T) {
-	for _, test := range []struct {
-		abi  string
-		exit int
-	}{{"2.1", 2}, {"4.2.3", 2}, {"5.1.1", 0}} {
-		t.Run("on "+test.abi, func(t *testing.T) {
-			b := newBench(t, "TOY_TABLE=1")
-			r := b.run("--abi", test.abi, b.write("chunk", "c"))
-			r.want(t, test.exit, map[string]float64{"ok": 1})
-			if got := strings.Contains(r.stderr, "FLBPluginRegister wrote at byte 4"); got != (test.exit == 2) {
-				t.Errorf("stderr %q", r.stderr)
-			}
-		})
-	}
 }
 
 func TestDaemon(t *testing.T) {
