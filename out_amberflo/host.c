@@ -14,7 +14,7 @@
  * before it scrapes. Afterwards values are only set, which cmetrics does with atomic stores, and a
  * look-up of a series that exists reads lists that nobody changes any more.
  */
-static void *symbol(const char *name)
+void *amberflo_symbol(const char *name)
 {
     return dlsym(RTLD_DEFAULT, name);
 }
@@ -44,21 +44,21 @@ void *amberflo_instance(void *plugin)
 
 const char *amberflo_name(void *instance)
 {
-    const char *(*name)(void *) = symbol("flb_output_name");
+    const char *(*name)(void *) = amberflo_symbol("flb_output_name");
 
     return name != NULL && instance != NULL ? name(instance) : NULL;
 }
 
 int amberflo_log_enabled(void *instance, int level)
 {
-    int (*check)(void *, int) = symbol("flb_output_log_check");
+    int (*check)(void *, int) = amberflo_symbol("flb_output_log_check");
 
     return check != NULL && instance != NULL ? check(instance, level) : -1;
 }
 
 int amberflo_log(int level, const char *line)
 {
-    void (*print)(int, const char *, int, const char *, ...) = symbol("flb_log_print");
+    void (*print)(int, const char *, int, const char *, ...) = amberflo_symbol("flb_log_print");
 
     if (print == NULL) {
         return 0;
@@ -69,21 +69,21 @@ int amberflo_log(int level, const char *line)
 
 int amberflo_retry_without_limit(void *instance)
 {
-    int (*set)(void *, const char *, const char *) = symbol("flb_output_set_property");
+    int (*set)(void *, const char *, const char *) = amberflo_symbol("flb_output_set_property");
 
     return set != NULL && instance != NULL && set(instance, "retry_limit", "no_limits") == 0;
 }
 
 void *amberflo_metric(void *instance, int counter, const char *name, const char *help, const char *label)
 {
-    void *(*metrics)(void *) = symbol("flb_output_get_cmt_instance");
+    void *(*metrics)(void *) = amberflo_symbol("flb_output_get_cmt_instance");
     void *(*create)(void *, char *, char *, char *, char *, int, char **) =
-        symbol(counter ? "cmt_counter_create" : "cmt_gauge_create");
+        amberflo_symbol(counter ? "cmt_counter_create" : "cmt_gauge_create");
     char *labels[] = {"name", (char *) label};
     void *all;
 
-    if (metrics == NULL || create == NULL || symbol("cfl_time_now") == NULL || instance == NULL ||
-        symbol(counter ? "cmt_counter_set" : "cmt_gauge_set") == NULL || (all = metrics(instance)) == NULL) {
+    if (metrics == NULL || create == NULL || amberflo_symbol("cfl_time_now") == NULL || instance == NULL ||
+        amberflo_symbol(counter ? "cmt_counter_set" : "cmt_gauge_set") == NULL || (all = metrics(instance)) == NULL) {
         return NULL;
     }
     return create(all, "fluentbit", "amberflo", (char *) name, (char *) help, label != NULL ? 2 : 1, labels);
@@ -97,9 +97,9 @@ void amberflo_set(void *metric, int counter, double value, const char *name, con
     char *labels[] = {(char *) name, (char *) label};
 
     if (now == NULL) {
-        set_counter = symbol("cmt_counter_set");
-        set_gauge = symbol("cmt_gauge_set");
-        now = symbol("cfl_time_now");
+        set_counter = amberflo_symbol("cmt_counter_set");
+        set_gauge = amberflo_symbol("cmt_gauge_set");
+        now = amberflo_symbol("cfl_time_now");
     }
     (counter ? set_counter : set_gauge)(metric, now(), value, label != NULL ? 2 : 1, labels);
 }

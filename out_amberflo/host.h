@@ -7,6 +7,9 @@
 
 #include <stddef.h>
 
+/* What the program exports under a name, or NULL. */
+void *amberflo_symbol(const char *name);
+
 /* Whether what FLBPluginInit got is enough to start on; 1 or 0. */
 int amberflo_host_suffices(void *plugin);
 

@@ -44,18 +44,13 @@ struct list {
 
 enum { LEAST_ENTRY = 88, LARGEST_ENTRY = 192 };
 
-static void *symbol(const char *name)
-{
-    return dlsym(RTLD_DEFAULT, name);
-}
-
 size_t (*amberflo_usable_size(void))(void *)
 {
-    size_t (*usable)(void *) = symbol("malloc_usable_size");
-    void *allocate = symbol("calloc");
+    size_t (*usable)(void *) = amberflo_symbol("malloc_usable_size");
+    void *allocate = amberflo_symbol("calloc");
     Dl_info of_usable, of_allocate;
 
-    if (symbol("je_malloc_usable_size") != NULL) {
+    if (amberflo_symbol("je_malloc_usable_size") != NULL) {
         return NULL; /* built with such a prefix, the host takes its blocks from there, and not from whom calloc is */
     }
     return usable != NULL && allocate != NULL && dladdr((void *) usable, &of_usable) != 0 && dladdr(allocate, &of_allocate) != 0 &&
@@ -79,8 +74,8 @@ static int has_room(void *definition)
 /* How many entries the host finds in a table whose second one is size bytes behind the first. */
 static int entries_found(size_t size)
 {
-    struct list *(*create)(void *, void *) = symbol("flb_config_map_create");
-    void (*destroy)(struct list *) = symbol("flb_config_map_destroy");
+    struct list *(*create)(void *, void *) = amberflo_symbol("flb_config_map_create");
+    void (*destroy)(struct list *) = amberflo_symbol("flb_config_map_destroy");
     char table[3 * LARGEST_ENTRY] = {0};
     const char *second = "b";
     struct list *all;

@@ -13,7 +13,6 @@
  * Where one of them is in doubt, or the host lacks a function, it starts its workers as it does; see workers.c.
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -34,21 +33,16 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct held *all;
 static int host_starts_some;
 
-static void *symbol(const char *name)
-{
-    return dlsym(RTLD_DEFAULT, name);
-}
-
 static void *scheduler_of_thread(void)
 {
-    void *(*get)(void) = symbol("flb_sched_ctx_get");
+    void *(*get)(void) = amberflo_symbol("flb_sched_ctx_get");
 
     return get != NULL ? get() : NULL;
 }
 
 static int tell_workers(void *instance, const char *n)
 {
-    int (*set)(void *, const char *, const char *) = symbol("flb_output_set_property");
+    int (*set)(void *, const char *, const char *) = amberflo_symbol("flb_output_set_property");
 
     return set != NULL && set(instance, "workers", n) == 0;
 }
@@ -120,8 +114,8 @@ static int find_out(struct held *h)
 {
     size_t (*usable)(void *) = amberflo_usable_size();
 
-    if (usable == NULL || symbol("flb_output_pre_run") == NULL || symbol("flb_output_enable_multi_threading") == NULL ||
-        (h->scheduler = scheduler_of_thread()) == NULL) {
+    if (usable == NULL || amberflo_symbol("flb_output_pre_run") == NULL ||
+        amberflo_symbol("flb_output_enable_multi_threading") == NULL || (h->scheduler = scheduler_of_thread()) == NULL) {
         return 0;
     }
     h->config = common_pointer(h->instance, usable(h->instance), h->scheduler, usable(h->scheduler));
@@ -176,7 +170,7 @@ static struct held *taken(void *scheduler)
 
 void amberflo_start_workers(void)
 {
-    int (*start)(void *, void *) = symbol("flb_output_enable_multi_threading");
+    int (*start)(void *, void *) = amberflo_symbol("flb_output_enable_multi_threading");
 
     for (struct held *h = taken(scheduler_of_thread()), *next; h != NULL; h = next) {
         next = h->next;

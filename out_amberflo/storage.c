@@ -2,8 +2,6 @@
  * Whether a chunk outlives the process. With filesystem storage, Fluent Bit hands over the bytes of its mapped file
  * (….flb) themselves; what lies anywhere else is in memory alone, or was made of the file's by a processor.
  */
-#define _GNU_SOURCE
-#include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +15,7 @@ int amberflo_is_stored(const void *chunk)
     int stored = 1;
     FILE *f;
 
-    if (dlsym(RTLD_DEFAULT, "cio_chunk_is_file") == NULL || (f = fopen("/proc/self/maps", "re")) == NULL) {
+    if (amberflo_symbol("cio_chunk_is_file") == NULL || (f = fopen("/proc/self/maps", "re")) == NULL) {
         return 1; /* no such storage, or nothing to tell by */
     }
     while (fgets(line, sizeof line, f) != NULL) {

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	}
 	build(append(append([]string{"-o", hostProgram}, sources...), "-ldl", "-pthread", "-Wl,--export-dynamic-symbol=flb_*")...)
 	build("-shared", "-fPIC", "-o", toyPlugin, "testdata/plugin.c")
-	build("-shared", "-fPIC", "-o", offeringPlugin, "testdata/offers.c", "../../out_amberflo/options.c")
+	build("-shared", "-fPIC", "-o", offeringPlugin, "testdata/offers.c", "../../out_amberflo/options.c", "../../out_amberflo/host.c")
 	build("-shared", "-fPIC", "-o", roundingAllocator, "testdata/allocator.c", "-ldl")
 	build("-shared", "-fPIC", "-DPREFIXED", "-o", prefixedAllocator, "testdata/allocator.c", "-ldl")
 	code := m.Run()
