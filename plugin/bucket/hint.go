@@ -179,8 +179,6 @@ func (f *fault) unreachable(err error) string {
 	var plain tls.RecordHeaderError
 	secure := strings.HasPrefix(f.Endpoint, "https:")
 	switch {
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return "too many files are open here: raise the limit of Fluent Bit's (ulimit -n, LimitNOFILE), or set a smaller upload_concurrency"
 	case secure && errors.As(err, &plain) && string(plain.RecordHeader[:]) == "HTTP/":
 		return f.fill("what answers at {endpoint} speaks http, not https: write http:// in endpoint, or its https port")
 	case secure && errors.As(err, &plain):
