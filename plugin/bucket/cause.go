@@ -22,6 +22,7 @@ import (
 // have {words} that stand for what is known of the bucket, see hint.go.
 type cause struct {
 	// The answer. An empty field fits any.
+	from   provider // of credentials, empty for S3
 	status int
 	code   string
 	says   string // in the message, small letters
@@ -38,7 +39,8 @@ type fault struct {
 	opts   Options
 	region string // that requests are signed for
 	header http.Header
-	text   string // what S3 said, in small letters
+	from   provider // of credentials that answered; empty: S3
+	text   string   // what was said, in small letters
 }
 
 func withACL(f *fault) bool    { return f.Op != "list" && f.Op != "get" && f.opts.ACL != "" }
@@ -198,18 +200,26 @@ const (
 func puts(f *fault) bool { return f.Op == "put" || f.Op == "probe" }
 
 func (c *cause) fits(f *fault) bool {
-	return (c.status == 0 || c.status == f.Status) && (c.code == "" || c.code == f.Code) &&
+	return (c.from == "" || c.from == f.from) && (c.status == 0 || c.status == f.Status) && (c.code == "" || c.code == f.Code) &&
 		(c.says == "" || strings.Contains(f.text, c.says)) && (c.when == nil || c.when(f))
 }
 
-// judge gives kind and hint of an answer.
-func (f *fault) judge() (Kind, string) {
-	for i := range causes {
-		if causes[i].fits(f) {
-			return causes[i].kind, f.fill(causes[i].hint)
+// first is the first row that fits, nil if none does.
+func (f *fault) first(rows []cause) *cause {
+	for i := range rows {
+		if rows[i].fits(f) {
+			return &rows[i]
 		}
 	}
+	return nil
+}
+
+// judge gives kind and hint of an answer of S3.
+func (f *fault) judge() (Kind, string) {
+	c := f.first(causes)
 	switch {
+	case c != nil:
+		return c.kind, f.fill(c.hint)
 	case f.Status >= 500:
 		return Unavailable, ""
 	case f.Status >= 300 && f.Status < 400:

@@ -78,17 +78,8 @@ func (e credentialsError) answer() (status int, code, message string) {
 	return status, code, message
 }
 
-// credentialCauses are the rows for credentials, as causes are for S3's answers.
-var credentialCauses = []struct {
-	from   provider // "" is any
-	status int
-	code   string
-	says   string
-	when   func(credentialsError) bool
-
-	kind Kind
-	hint string
-}{
+// credentialCauses are the rows for credentials, as causes are for S3's answers. The last fits any.
+var credentialCauses = []cause{
 	// An outage of who hands them out passes by itself, and is no reason to begin the chain anew, which would also forget how
 	// far this machine's clock is off.
 	{says: "signature expired", kind: ClockSkew, hint: "this machine's clock is off: set it (NTP)"},
@@ -124,7 +115,7 @@ var credentialCauses = []struct {
 
 const another = "what answered is not {who}: check its address (sts_endpoint, endpoint URLs of environment and profile), and what stands between, such as a proxy or a login page"
 
-func isForeign(e credentialsError) bool { return errors.As(e.error, new(foreign)) }
+func isForeign(f *fault) bool { return errors.As(f.Err, new(foreign)) }
 
 // judge gives kind and hint. Who does not answer at all is unreachable, unless it is the last of the chain: then there are no
 // credentials.
@@ -139,14 +130,9 @@ func (e credentialsError) judge(ctx context.Context, f *fault) (Kind, string) {
 	if from != processProvider && (ctx.Err() != nil || silent || errors.Is(e.error, errNobody)) {
 		return Unreachable, "check that whoever hands out the credentials (STS, SSO, metadata service) can be reached from here"
 	}
-	text := strings.ToLower(message + " " + e.Error())
-	for _, c := range credentialCauses {
-		if (c.from == "" || c.from == from) && (c.status == 0 || c.status == status) && (c.code == "" || c.code == code) &&
-			(c.says == "" || strings.Contains(text, c.says)) && (c.when == nil || c.when(e)) {
-			return c.kind, strings.NewReplacer("{role}", cmp.Or(f.opts.RoleARN, os.Getenv("AWS_ROLE_ARN"), "the role"), "{who}", string(from)).Replace(c.hint)
-		}
-	}
-	return Credentials, ""
+	asked := &fault{Error: &Error{Status: status, Code: code, Err: e}, from: from, text: strings.ToLower(message + " " + e.Error())}
+	c := asked.first(credentialCauses)
+	return c.kind, strings.NewReplacer("{role}", cmp.Or(f.opts.RoleARN, os.Getenv("AWS_ROLE_ARN"), "the role"), "{who}", string(from)).Replace(c.hint)
 }
 
 // said is who was asked, and what they answered: an agent answers errors in plain text.
