@@ -94,9 +94,6 @@ func Open(ctx context.Context, opts Options) (*Bucket, error) {
 	return b, nil
 }
 
-// Name is the bucket's name.
-func (b *Bucket) Name() string { return b.opts.Bucket }
-
 // ARN names the bucket, or the access point to it, and what in it begins with a prefix, as policies do.
 func (b *Bucket) ARN(prefix string) (container, objects string) {
 	return arnOf(b.opts.Bucket, b.Region(), prefix)
@@ -191,14 +188,13 @@ func (b *Bucket) List(ctx context.Context, prefix string, page func(keys []strin
 	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.opts.Bucket, Prefix: &prefix})
 	token, barren := "", 0
 	for pages.HasMorePages() {
-		bounded, cancel := context.WithTimeout(ctx, requestTimeout)
-		out, err := pages.NextPage(bounded)
+		once, cancel := context.WithTimeout(ctx, requestTimeout)
+		out, err := pages.NextPage(once)
+		err = b.explain(once, "list", prefix, err)
+		cancel()
 		if err != nil {
-			err = b.explain(bounded, "list", prefix, err)
-			cancel()
 			return err
 		}
-		cancel()
 		if barren++; len(out.Contents) > 0 {
 			barren = 0
 		}

@@ -43,11 +43,12 @@ type fault struct {
 	text   string   // what was said, in small letters
 }
 
-func withACL(f *fault) bool    { return f.Op != "list" && f.Op != "get" && f.opts.ACL != "" }
+func withACL(f *fault) bool    { return puts(f) && f.opts.ACL != "" }
 func withKMSKey(f *fault) bool { return f.opts.KMSKeyID != "" }
 func withExtras(f *fault) bool { return f.extras() != "" }
 func lists(f *fault) bool      { return f.Op == "list" }
 func gets(f *fault) bool       { return f.Op == "get" }
+func puts(f *fault) bool       { return f.Op == "put" || f.Op == "probe" }
 
 // hasNoCode: the answer has no words of S3; the SDK then makes a code of the status.
 func hasNoCode(f *fault) bool {
@@ -196,8 +197,6 @@ const (
 	notS3       = "these are not S3's words: check endpoint, and what stands between here and it, such as a firewall or a proxy{proxy}; if it is S3 after all, grant {grants}{acl}"
 	reach       = "check that {endpoint} can be reached from here"
 )
-
-func puts(f *fault) bool { return f.Op == "put" || f.Op == "probe" }
 
 func (c *cause) fits(f *fault) bool {
 	return (c.from == "" || c.from == f.from) && (c.status == 0 || c.status == f.Status) && (c.code == "" || c.code == f.Code) &&

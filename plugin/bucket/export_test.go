@@ -5,7 +5,7 @@ import "time"
 // SetRequestTimeout is for tests of servers that do not answer.
 func SetRequestTimeout(d time.Duration) { requestTimeout = d }
 
-// SetAnswerTimeout is for tests of links on which a body takes its time.
+// SetAnswerTimeout is for tests of a put that takes longer than who hands out credentials may.
 func SetAnswerTimeout(d time.Duration) { answerTimeout = d }
 
 // SetDeniedAge is for tests of credentials that are replaced.

@@ -61,10 +61,10 @@ func (f *fault) objects() string {
 }
 
 func (f *fault) grants() string {
-	if f.Op == "list" {
+	if lists(f) {
 		return "s3:ListBucket on " + f.container()
 	}
-	if f.Op == "get" {
+	if gets(f) {
 		return "s3:GetObject on " + f.objects()
 	}
 	actions := []string{"s3:PutObject"}
@@ -82,7 +82,7 @@ func (f *fault) grants() string {
 }
 
 func (f *fault) missingACL() string {
-	if f.opts.ACL == "" && (f.Op == "put" || f.Op == "probe") {
+	if f.opts.ACL == "" && puts(f) {
 		return ", or set canned_acl bucket-owner-full-control if the bucket's policy demands it"
 	}
 	return ""
@@ -194,7 +194,7 @@ func (f *fault) unreachable(err error) string {
 			hint += ", and whether it speaks https: then write https:// in endpoint"
 		}
 	}
-	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
+	for _, name := range proxyVariables {
 		switch v := os.Getenv(name); {
 		case v == "":
 			continue
