@@ -147,7 +147,7 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	began := time.Now()
 	settled := false
 	defer func() {
-		if !settled { // a panic is under way
+		if !settled { // a panic is under way, or what is damaged could not be set aside
 			s.opt.Spool.Failed(obj, time.Now().Add(refusedWait), overtaking)
 		}
 	}()
