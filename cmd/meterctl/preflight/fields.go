@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"out_amberflo/plugin"
 )
 
 // Field is a top-level field that the mapping names.
@@ -19,13 +21,7 @@ func (f Field) Money() bool {
 	return slices.Contains([]string{"customer_id", "meter_api_name", "meter_value", "meters", "unique_id", "only_if"}, f.Option)
 }
 
-// defaults are the accessors of options that are not set.
-var defaults = []struct{ option, text string }{
-	{"customer_id", "$customerId"}, {"meter_api_name", "$meterApiName"}, {"meter_value", "$meterValue"},
-	{"meter_time", "$meterTimeInMillis, event"}, {"unique_id", "$uniqueId, generate"}, {"dimensions", "$dimensions"},
-}
-
-// mapping gives the options of the mapping in effect, defaults included.
+// mapping gives the options of the mapping in effect, with the accessors that are defaults.
 func mapping(get func(string) string) map[string]string {
 	texts := map[string]string{}
 	for _, option := range ofMapping() {
@@ -36,9 +32,9 @@ func mapping(get func(string) string) map[string]string {
 	if texts["payload"] == "record" {
 		return texts
 	}
-	for _, d := range defaults {
-		if texts["meters"] == "" || d.option != "meter_api_name" && d.option != "meter_value" {
-			texts[d.option] = cmp.Or(texts[d.option], d.text)
+	for _, o := range plugin.Options() {
+		if strings.HasPrefix(o.Default, "$") && (texts["meters"] == "" || o.Key != "meter_api_name" && o.Key != "meter_value") {
+			texts[o.Key] = cmp.Or(texts[o.Key], o.Default)
 		}
 	}
 	return texts

@@ -3,10 +3,12 @@ package preflight
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 
 	"out_amberflo/cmd/meterctl/pipeline"
+	"out_amberflo/plugin"
 )
 
 func TestAccessorsAreFoundInAnyGrammar(t *testing.T) {
@@ -87,4 +89,25 @@ func FuzzChecks(f *testing.F) {
 			NotApplied(p, out)
 		}
 	})
+}
+
+// What stands for an option that is not set has to be what the plugin takes for it.
+func TestTheDefaultAccessorsAreThoseOfThePlugin(t *testing.T) {
+	rules := func(options map[string]string) any {
+		config, wrong := plugin.Check(func(key string) string { return options[key] })
+		if len(wrong) > 0 || config.Rules == nil {
+			t.Fatalf("%v: %v", options, wrong)
+		}
+		return config.Rules
+	}
+	tried := 0
+	for option, text := range mapping(func(string) string { return "" }) {
+		tried++
+		if !reflect.DeepEqual(rules(map[string]string{"bucket": "b", option: text}), rules(map[string]string{"bucket": "b"})) {
+			t.Errorf("%s %s gives other rules than no %s", option, text, option)
+		}
+	}
+	if tried != 6 {
+		t.Errorf("%d options have accessors by default, want 6", tried)
+	}
 }
