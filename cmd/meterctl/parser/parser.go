@@ -3,6 +3,7 @@
 package parser
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -34,11 +35,8 @@ type Parser struct {
 
 // New compiles a parser section.
 func New(s *pipeline.Section) (*Parser, error) {
-	p := &Parser{Name: s.Name, timeKey: "time", timeKeep: isOn(s.Get("time_keep")), types: map[string]string{},
-		skipEmpty: !isOff(s.Get("skip_empty_values")), noBare: isOn(s.Get("logfmt_no_bare_keys")), now: time.Now}
-	if key := s.Get("time_key"); key != "" {
-		p.timeKey = key
-	}
+	p := &Parser{Name: s.Name, timeKey: cmp.Or(s.Get("time_key"), "time"), timeKeep: pipeline.IsOn(s.Get("time_keep")), types: map[string]string{},
+		skipEmpty: !pipeline.IsOff(s.Get("skip_empty_values")), noBare: pipeline.IsOn(s.Get("logfmt_no_bare_keys")), now: time.Now}
 	for _, item := range strings.Fields(s.Get("types")) {
 		if name, kind, ok := strings.Cut(item, ":"); ok && p.types[name] == "" {
 			p.types[name] = strings.ToLower(kind)
@@ -84,14 +82,4 @@ func (p *Parser) time(value string) (at time.Time, ok bool) {
 		p.BadTimes++
 	}
 	return at, ok
-}
-
-func isOn(v string) bool {
-	v = strings.ToLower(v)
-	return v == "on" || v == "true" || v == "yes"
-}
-
-func isOff(v string) bool {
-	v = strings.ToLower(v)
-	return v == "off" || v == "false" || v == "no"
 }

@@ -16,7 +16,7 @@ import (
 // taken, as far as can be known here.
 func Refused(s *pipeline.Section) (key, text string) {
 	format, zone, offset := strings.ToLower(s.Get("format")), s.Get("time_zone"), s.Get("time_offset")
-	system := isOn(s.Get("time_system_timezone"))
+	system := pipeline.IsOn(s.Get("time_system_timezone"))
 	switch {
 	case !slices.Contains([]string{"regex", "json", "logfmt", "ltsv"}, format):
 		return "format", "want regex, json, logfmt or ltsv"

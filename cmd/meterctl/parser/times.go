@@ -23,7 +23,7 @@ func newTimeFormat(s *pipeline.Section) *timeFormat {
 	if format == "" {
 		return nil
 	}
-	f := &timeFormat{zone: time.UTC, lenient: isOff(s.Get("time_strict"))}
+	f := &timeFormat{zone: time.UTC, lenient: pipeline.IsOff(s.Get("time_strict"))}
 	f.before, f.after, f.fraction = strings.Cut(format, "%L")
 	f.withYear = strings.Contains(format, "%Y") || strings.Contains(format, "%y") || strings.Contains(format, "%s")
 	if !f.withYear {
@@ -35,7 +35,7 @@ func newTimeFormat(s *pipeline.Section) *timeFormat {
 		says = says || strings.Contains(format, verb)
 	}
 	switch {
-	case isOn(s.Get("time_system_timezone")):
+	case pipeline.IsOn(s.Get("time_system_timezone")):
 		f.zone = time.Local
 	case says:
 	case s.Get("time_zone") != "":

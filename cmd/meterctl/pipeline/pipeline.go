@@ -143,6 +143,16 @@ var hostKeys = []string{
 	"tls.windows.use_enterprise_store", "tls.windows.client_thumbprints",
 }
 
+// IsOn tells if Fluent Bit takes a value for true (flb_utils_bool).
+func IsOn(value string) bool {
+	return slices.Contains([]string{"on", "true", "yes"}, strings.ToLower(value))
+}
+
+// IsOff tells if Fluent Bit takes a value for false. One that is neither may be an error, or a default.
+func IsOff(value string) bool {
+	return slices.Contains([]string{"off", "false", "no"}, strings.ToLower(value))
+}
+
 // HostKeys are the keys of any output that are Fluent Bit's own, but for those that begin with net.
 func HostKeys() []string { return slices.Clone(hostKeys) }
 

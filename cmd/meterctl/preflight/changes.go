@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -217,7 +218,7 @@ func nest(_ *view, s *pipeline.Section) (list []change) {
 // parserFilter replaces the record by what a parser makes of one field, unless Reserve_Data is on. Of parsers other than regex
 // nobody knows what they make; where they read the line itself, they make all that there is.
 func parserFilter(v *view, s *pipeline.Section) []change {
-	c := change{Property: pipeline.Property{Place: s.PlaceOf("reserve_data"), Key: "reserve_data", Value: gotOr(s.Get("reserve_data"), "Off")}}
+	c := change{Property: pipeline.Property{Place: s.PlaceOf("reserve_data"), Key: "reserve_data", Value: cmp.Or(s.Get("reserve_data"), "Off")}}
 	key, line := s.Get("key_name"), true
 	for _, in := range v.inputs {
 		line = line && in.Get("parser") == ""
@@ -231,13 +232,13 @@ func parserFilter(v *view, s *pipeline.Section) []change {
 			groups = append(groups, groupsOf(section)...)
 		}
 	}
-	c.maybe, c.rest = !known, !isOn(s.Get("reserve_data"))
+	c.maybe, c.rest = !known, !pipeline.IsOn(s.Get("reserve_data"))
 	c.makes = func(field string) bool { return !known || slices.Contains(groups, field) }
 	c.takes = func(field string) bool {
 		switch {
-		case slices.Contains(groups, field) || field == key && isOn(s.Get("preserve_key")):
+		case slices.Contains(groups, field) || field == key && pipeline.IsOn(s.Get("preserve_key")):
 			return false
-		case isOn(s.Get("reserve_data")):
+		case pipeline.IsOn(s.Get("reserve_data")):
 			return field == key && known
 		case known:
 			return true
@@ -331,7 +332,7 @@ func lookedUp(_ *view, s *pipeline.Section) (list []change) {
 
 // kubernetes takes the line away once it has merged it.
 func kubernetes(_ *view, s *pipeline.Section) []change {
-	if p := s.Find("keep_log"); p != nil && isOff(p.Value) && isOn(s.Get("merge_log")) {
+	if p := s.Find("keep_log"); p != nil && pipeline.IsOff(p.Value) && pipeline.IsOn(s.Get("merge_log")) {
 		return []change{{Property: *p, takes: is("log"), maybe: true}}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strconv"
@@ -21,7 +22,7 @@ func host(v *view) {
 	if limit := v.out.Get("storage.total_limit_size"); limit != "" {
 		v.fail(v.out, "storage.total_limit_size", "want no limit, got %q: Fluent Bit deletes the oldest chunks beyond it, which are not billed", limit)
 	}
-	if daemon := v.p.Service.Get("daemon"); isOn(daemon) {
+	if daemon := v.p.Service.Get("daemon"); pipeline.IsOn(daemon) {
 		v.fail(v.p.Service, "daemon", "want Off, got %q: no output written in Go can run in daemon mode, for example: Daemon Off", daemon)
 	}
 }
@@ -45,7 +46,7 @@ var senders = []string{"forward", "http", "tcp", "udp", "syslog", "opentelemetry
 func storage(v *view) {
 	service := v.p.Service
 	inherited := ""
-	if isOn(service.Get("storage.inherit")) {
+	if pipeline.IsOn(service.Get("storage.inherit")) {
 		inherited = strings.ToLower(service.Get("storage.type"))
 	}
 	onDisk := false
@@ -90,32 +91,25 @@ func tail(v *view) {
 		}
 		if in.Get("db") == "" {
 			why := "what is written while Fluent Bit does not run is lost"
-			if isOn(in.Get("read_from_head")) {
+			if pipeline.IsOn(in.Get("read_from_head")) {
 				why = "each start reads and bills all lines again"
 			}
 			v.fail(in, "db", "want a file for the position in the logs, got nothing: %s, for example: DB /var/lib/fluent-bit/tail.db", why)
 		}
-		if in.Get("db") != "" && !isOn(in.Get("read_from_head")) {
+		if in.Get("db") != "" && !pipeline.IsOn(in.Get("read_from_head")) {
 			v.warn(in, "read_from_head", "want On, got %s: of a file that appears while Fluent Bit does not run, only what is written later is read, for example: Read_from_Head On", got(in.Get("read_from_head")))
 		}
-		if !isOn(in.Get("skip_long_lines")) && !isOn(in.Get("truncate_long_lines")) {
+		if !pipeline.IsOn(in.Get("skip_long_lines")) && !pipeline.IsOn(in.Get("truncate_long_lines")) {
 			v.warn(in, "skip_long_lines", "want On, got %s: after a line longer than Buffer_Max_Size (%s) the rest of the file is not read, for example: Skip_Long_Lines On",
-				got(in.Get("skip_long_lines")), gotOr(in.Get("buffer_max_size"), "32K"))
+				got(in.Get("skip_long_lines")), cmp.Or(in.Get("buffer_max_size"), "32K"))
 		}
 	}
-}
-
-func gotOr(value, byDefault string) string {
-	if value == "" {
-		return byDefault
-	}
-	return value
 }
 
 // emitters looks at filters that hand records on through a buffer of their own, or twice.
 func emitters(v *view) {
 	for _, f := range v.filters {
-		buffered := f.Name == "rewrite_tag" || f.Name == "multiline" && (f.Get("buffer") == "" || isOn(f.Get("buffer")))
+		buffered := f.Name == "rewrite_tag" || f.Name == "multiline" && (f.Get("buffer") == "" || pipeline.IsOn(f.Get("buffer")))
 		if buffered && !strings.EqualFold(f.Get("emitter_storage.type"), "filesystem") {
 			v.fail(f, "emitter_storage.type", "want filesystem, got %s: what waits in the filter %s is lost at a stop if the output cannot take it, for example: Emitter_Storage.type filesystem",
 				got(f.Get("emitter_storage.type")), f.Name)

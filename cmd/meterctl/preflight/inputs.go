@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"path"
 	"regexp"
 	"slices"
@@ -124,8 +125,8 @@ func (v *view) timeless(p *pipeline.Section, alone bool) {
 	switch {
 	case key != "" && format == "":
 		report(p, "time_key", "want a Time_Format beside it, got none: the parser takes no time from the line, and meter_time is when it was read, for example: Time_Format %%s")
-	case format != "" && strings.EqualFold(p.Get("format"), "regex") && !slices.Contains(groupsOf(p), gotOr(key, "time")):
-		report(p, "time_key", "want a group of the Regex (%s), got %q: the parser takes no time from the line, and meter_time is when it was read", strings.Join(groupsOf(p), ", "), gotOr(key, "time"))
+	case format != "" && strings.EqualFold(p.Get("format"), "regex") && !slices.Contains(groupsOf(p), cmp.Or(key, "time")):
+		report(p, "time_key", "want a group of the Regex (%s), got %q: the parser takes no time from the line, and meter_time is when it was read", strings.Join(groupsOf(p), ", "), cmp.Or(key, "time"))
 	}
 }
 
@@ -205,7 +206,7 @@ func within(file, dir string) bool {
 // kubernetesFields gives the fields that the kubernetes filter makes of a line, false if it makes others too.
 func kubernetesFields(f *pipeline.Section) (names []string, all bool) {
 	key := f.Get("merge_log_key")
-	if isOn(f.Get("merge_log")) && key == "" {
+	if pipeline.IsOn(f.Get("merge_log")) && key == "" {
 		return nil, false
 	}
 	return []string{"kubernetes", key}, true

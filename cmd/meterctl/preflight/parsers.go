@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -109,10 +110,10 @@ func digitsOnly(regex, name, kind string) bool {
 
 // taken is the field that a parser takes away as the record's time, "" if none.
 func taken(parser *pipeline.Section) string {
-	if parser.Get("time_format") == "" || isOn(parser.Get("time_keep")) {
+	if parser.Get("time_format") == "" || pipeline.IsOn(parser.Get("time_keep")) {
 		return ""
 	}
-	return gotOr(parser.Get("time_key"), "time")
+	return cmp.Or(parser.Get("time_key"), "time")
 }
 
 // timeKeys looks for fields that a parser takes away with the time.
@@ -157,7 +158,7 @@ func onlyLog(v *view) {
 		if in.Name != "tail" || in.Get("parser") != "" || in.Get("parser_firstline") != "" || len(in.Processors)+len(v.out.Processors) > 0 {
 			continue
 		}
-		has := append([]string{gotOr(in.Get("key"), "log"), in.Get("path_key"), in.Get("offset_key")}, made...)
+		has := append([]string{cmp.Or(in.Get("key"), "log"), in.Get("path_key"), in.Get("offset_key")}, made...)
 		if ml := in.Get("multiline.parser"); ml != "" {
 			has = append(has, "log", "stream", "time", "_p")
 			for _, name := range strings.FieldsFunc(ml, func(r rune) bool { return r == ',' || r == ' ' }) {

@@ -155,14 +155,6 @@ func got(value string) string {
 	return fmt.Sprintf("%q", value)
 }
 
-func isOff(value string) bool {
-	return slices.Contains([]string{"off", "false", "no"}, strings.ToLower(value))
-}
-
-func isOn(value string) bool {
-	return slices.Contains([]string{"on", "true", "yes"}, strings.ToLower(value))
-}
-
 // ofMapping are the options of "How a log becomes a meter".
 func ofMapping() []string {
 	_, mapping := plugin.Keys()

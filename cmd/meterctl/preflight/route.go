@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -69,7 +70,7 @@ var placeholder = regexp.MustCompile(`<[^<>]*>`)
 // inputTags gives the patterns of tags that an input's records may have.
 func inputTags(in *pipeline.Section) []string {
 	tag := in.Get("tag")
-	own := gotOr(tag, in.ID)
+	own := cmp.Or(tag, in.ID)
 	switch {
 	case in.Get("tag_key") != "", slices.Contains(ofSenders, in.Name):
 		return []string{"*"}
@@ -77,7 +78,7 @@ func inputTags(in *pipeline.Section) []string {
 		return []string{in.Get("tag_prefix") + "*"}
 	case in.Name == "forward" && tag == "":
 		return []string{"*"}
-	case in.Name == "opentelemetry" && tag == "" && !slices.Contains([]string{"off", "false", "no"}, strings.ToLower(in.Get("tag_from_uri"))):
+	case in.Name == "opentelemetry" && tag == "" && !pipeline.IsOff(in.Get("tag_from_uri")):
 		return []string{"*"} // v1_logs, or what the path is
 	case in.Name == "http":
 		return []string{own, "*"} // what the path is, if there is one
@@ -109,7 +110,7 @@ func newTag(rule, tag string) (string, bool) {
 // keeps tells if a rule leaves the record under its old tag as well.
 func keeps(rule string) bool {
 	words := ruleWords(rule)
-	return len(words) > 3 && isOn(words[3])
+	return len(words) > 3 && pipeline.IsOn(words[3])
 }
 
 // ruleWords splits a rule at its spaces; a word in quotes may hold some.
