@@ -98,12 +98,20 @@ func (s *Section) PlaceOf(key string) Place {
 	return s.Place
 }
 
-// All gives the values of a key that may stand several times.
-func (s *Section) All(key string) (values []string) {
+// Each gives the properties of a key that may stand several times, but for those without a value.
+func (s *Section) Each(key string) (list []Property) {
 	for _, p := range s.Properties {
 		if p.Key == key && p.Value != "" {
-			values = append(values, p.Value)
+			list = append(list, p)
 		}
+	}
+	return list
+}
+
+// All gives the values of Each.
+func (s *Section) All(key string) (values []string) {
+	for _, p := range s.Each(key) {
+		values = append(values, p.Value)
 	}
 	return values
 }

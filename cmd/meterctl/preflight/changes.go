@@ -58,18 +58,15 @@ func (v *view) tell(s *pipeline.Section, c change, f Field, later []*pipeline.Se
 	case c.takes != nil && c.takes(f.Key) && !made && !(c.rest && v.out.Get(f.Option) == ""):
 		switch {
 		case c.maybe || mayBe:
-			v.warn(s, c.Key, "want the field %s kept, since %s names it, got %q, which may take it out of records", f.Key, f.Option, c.Value)
+			v.warnAt(s, c.Property, "want the field %s kept, since %s names it, got %q, which may take it out of records", f.Key, f.Option, c.Value)
 		case c.rest:
-			v.fail(s, c.Key, "want %s among the fields that are kept, since %s names it, got %s", f.Key, f.Option, c.Value)
+			v.failAt(s, c.Property, "want %s among the fields that are kept, since %s names it, got %s", f.Key, f.Option, c.Value)
 		default:
-			v.fail(s, c.Key, "want the field %s kept, since %s names it, got %q", f.Key, f.Option, c.Value)
+			v.failAt(s, c.Property, "want the field %s kept, since %s names it, got %q", f.Key, f.Option, c.Value)
 		}
 	case c.sets != nil && c.sets(f.Key) && v.mayHold(f.Key):
-		v.warn(s, c.Key, "want the field %s as the log has it, since %s names it, got %q, which writes over it: what the log says is not billed", f.Key, f.Option, c.Value)
-	default:
-		return
+		v.warnAt(s, c.Property, "want the field %s as the log has it, since %s names it, got %q, which writes over it: what the log says is not billed", f.Key, f.Option, c.Value)
 	}
-	v.found[len(v.found)-1].Place = c.Place
 }
 
 // madeBy tells if one of these filters and processors makes a field, or may.

@@ -126,8 +126,8 @@ var everything = regexp.MustCompile(`^\^?\(?\.[*+]?\)?\$?$`)
 
 // moved looks for a rule that moves records away from the output, to where no output of the plugin takes them.
 func (v *view) moved(f *pipeline.Section) {
-	for _, rule := range f.All("rule") {
-		words := ruleWords(rule)
+	for _, p := range f.Each("rule") {
+		rule, words := p.Value, ruleWords(p.Value)
 		if keeps(rule) || len(words) < 3 {
 			continue
 		}
@@ -138,11 +138,11 @@ func (v *view) moved(f *pipeline.Section) {
 				continue
 			}
 			if all := everything.MatchString(words[1]); all || !slices.ContainsFunc(v.p.Outputs, func(out *pipeline.Section) bool { return overlaps(out, to) }) {
-				report := v.warn
+				report := v.warnAt
 				if all {
-					report = v.fail
+					report = v.failAt
 				}
-				report(f, "rule", "want an output of amberflo that matches the new tag, got %q, which moves records to %s: they are not billed", rule, tag)
+				report(f, p, "want an output of amberflo that matches the new tag, got %q, which moves records to %s: they are not billed", rule, tag)
 				break
 			}
 		}
@@ -151,7 +151,8 @@ func (v *view) moved(f *pipeline.Section) {
 
 // kept looks for a rule whose records come to the output under the old tag and under the new one.
 func (v *view) kept(f *pipeline.Section) {
-	for _, rule := range f.All("rule") {
+	for _, p := range f.Each("rule") {
+		rule := p.Value
 		if !keeps(rule) {
 			continue
 		}
@@ -161,7 +162,7 @@ func (v *view) kept(f *pipeline.Section) {
 				continue // nobody knows what it becomes
 			}
 			if ok && overlaps(f, s) && reaches(v.out, s) && intersect(v.out.Get("match"), tag) {
-				v.fail(f, "rule", "want an output that matches the old tag or the new one, got %s with true at its end and %s, which matches %s and %s: these records are billed twice",
+				v.failAt(f, p, "want an output that matches the old tag or the new one, got %s with true at its end and %s, which matches %s and %s: these records are billed twice",
 					got(rule), got(v.out.Get(matchKey(v.out))), s.tag, tag)
 				break
 			}
@@ -183,16 +184,10 @@ func lossy(v *view) {
 			}
 		case "grep":
 			for _, key := range []string{"regex", "exclude"} {
-				for _, rule := range f.All(key) {
-					words := ruleWords(rule)
-					v.numbers(f, key, word(words, 0), word(words, 1))
-				}
+				v.numbers(f, key)
 			}
 		case "rewrite_tag":
-			for _, rule := range f.All("rule") {
-				words := ruleWords(rule)
-				v.numbers(f, "rule", word(words, 0), word(words, 1))
-			}
+			v.numbers(f, "rule")
 			if group {
 				v.fail(f, "name", "want no rewrite_tag where the mapping names $group, got one: a record that is moved alone loses its group, or gets another's")
 			}
@@ -202,10 +197,13 @@ func lossy(v *view) {
 
 var ofNumbers = regexp.MustCompile(`^[\^$\d\[\]()|.+*?{},\\d-]*\d[\^$\d\[\]()|.+*?{},\\d-]*$`)
 
-// numbers looks for an expression that is to fit a number, which in JSON is none of the strings that Fluent Bit looks at.
-func (v *view) numbers(f *pipeline.Section, key, field, expression string) {
+// numbers looks for a rule whose expression is to fit a number, which in JSON is none of the strings that Fluent Bit looks at.
+func (v *view) numbers(f *pipeline.Section, key string) {
 	json := slices.ContainsFunc(v.uses(), func(u use) bool { return u.parser != nil && strings.EqualFold(u.parser.Get("format"), "json") })
-	if json && ofNumbers.MatchString(expression) {
-		v.warn(f, key, "want a field that is a string, got %s with %q: %s compares strings only, and a number of JSON fits nothing; only_if of the output compares numbers", field, expression, f.Name)
+	for _, p := range f.Each(key) {
+		words := ruleWords(p.Value)
+		if field, expression := word(words, 0), word(words, 1); json && ofNumbers.MatchString(expression) {
+			v.warnAt(f, p, "want a field that is a string, got %s with %q: %s compares strings only, and a number of JSON fits nothing; only_if of the output compares numbers", field, expression, f.Name)
+		}
 	}
 }

@@ -103,7 +103,7 @@ func parserOptions(v *view) {
 		}
 		for _, p := range u.parser.Properties {
 			if near := nearest(p.Key, parserKeys); !slices.Contains(parserKeys, p.Key) && near != "" {
-				v.fail(u.parser, p.Key, "want an option of a parser, got one that it does not have, which Fluent Bit never says; did you mean %s?", near)
+				v.failAt(u.parser, p, "want an option of a parser, got one that it does not have, which Fluent Bit never says; did you mean %s?", near)
 			}
 		}
 		if byEvent {

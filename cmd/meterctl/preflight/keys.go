@@ -29,10 +29,10 @@ func keys(v *view) {
 		if near := nearest(p.Key, known); near != "" {
 			example = "; did you mean " + near + "?"
 		}
-		v.failAt(p, "want an option of amberflo or of Fluent Bit, got one that neither has, with which Fluent Bit 5.1.1 does not start, and which older ones may skip%s", example)
+		v.failAt(v.out, p, "want an option of amberflo or of Fluent Bit, got one that neither has, with which Fluent Bit 5.1.1 does not start, and which older ones may skip%s", example)
 	}
 	for _, g := range v.out.Groups {
-		v.failAt(pipeline.Property{Place: g.Place, Key: "[" + g.Name + "]"}, "want all options directly below [OUTPUT], got a group: Fluent Bit skips what is in it")
+		v.failAt(v.out, pipeline.Property{Place: g.Place, Key: "[" + g.Name + "]"}, "want all options directly below [OUTPUT], got a group: Fluent Bit skips what is in it")
 	}
 }
 
@@ -49,13 +49,7 @@ func (v *view) stoodBefore(p, before pipeline.Property) {
 		v.warn(v.out, p.Key, "want it once, got it in line %d already: %s", before.Line, counts)
 		return
 	}
-	v.failAt(p, "want it once, got it in line %d already: %s", before.Line, counts)
-}
-
-// failAt is fail for one of several properties of the same key.
-func (v *view) failAt(p pipeline.Property, text string, args ...any) {
-	v.fail(v.out, p.Key, text, args...)
-	v.found[len(v.found)-1].Place = p.Place
+	v.failAt(v.out, p, "want it once, got it in line %d already: %s", before.Line, counts)
 }
 
 // forms names lists and maps of YAML, and values that say nothing: Fluent Bit does not start with some, and of others gives the
@@ -65,11 +59,11 @@ func forms(v *view) {
 		for _, p := range s.Properties {
 			switch {
 			case p.Form == pipeline.Blank:
-				v.fail(s, p.Key, "want a string, got only spaces, with which Fluent Bit does not start")
+				v.failAt(s, p, "want a string, got only spaces, with which Fluent Bit does not start")
 			case p.Form == pipeline.Null:
-				v.fail(s, p.Key, "want a string, or no such line, got the null of YAML, which for Fluent Bit is the string %q", p.Value)
+				v.failAt(s, p, "want a string, or no such line, got the null of YAML, which for Fluent Bit is the string %q", p.Value)
 			case p.Form == pipeline.Map && p.Key != "telemetry" && p.Key != "routes", p.Form == pipeline.Empty:
-				v.fail(s, p.Key, "want one string, got a map or an empty list, with which Fluent Bit does not start")
+				v.failAt(s, p, "want one string, got a map or an empty list, with which Fluent Bit does not start")
 			}
 		}
 	}
@@ -85,9 +79,9 @@ func forms(v *view) {
 			if v.out.LastCounts(p.Key) {
 				counts = "of which the last item counts"
 			}
-			v.failAt(p, "want one string, got a list, %s, for example: %s: %s", counts, p.Key, strings.Join(items, ", "))
+			v.failAt(v.out, p, "want one string, got a list, %s, for example: %s: %s", counts, p.Key, strings.Join(items, ", "))
 		case p.Form == pipeline.Text && p.Value == "" && !v.unset(p):
-			v.failAt(p, "want a string, got an empty one: the default would count instead; leave the line out if that is meant")
+			v.failAt(v.out, p, "want a string, got an empty one: the default would count instead; leave the line out if that is meant")
 		}
 		told[p.Place] = true
 	}
@@ -125,8 +119,7 @@ func variables(v *view) {
 		if u.Emptied {
 			why = "is set to nothing by the configuration itself, where Fluent Bit 5.1.1 may take any other word of its memory"
 		}
-		v.fail(u.Section, u.Key, "want a value for ${%s}, got none: it %s", u.Name, why)
-		v.found[len(v.found)-1].Place = u.Place
+		v.report(true, u.Section, u.Place, u.Key, "want a value for ${%s}, got none: it %s", u.Name, why)
 	}
 }
 

@@ -11,18 +11,17 @@ import (
 
 // use is a parser that a section on the way to the output names.
 type use struct {
-	by     *pipeline.Section
-	key    string
-	name   string
-	parser *pipeline.Section // nil: nobody defines it
+	pipeline.Property // that names it
+	by                *pipeline.Section
+	parser            *pipeline.Section // nil: nobody defines it
 }
 
 // uses finds the parsers of inputs and filters.
 func (v *view) uses() (all []use) {
 	add := func(s *pipeline.Section, keys ...string) {
 		for _, key := range keys {
-			for _, name := range s.All(key) {
-				all = append(all, use{s, key, name, v.p.ParserNamed(name)})
+			for _, p := range s.Each(key) {
+				all = append(all, use{p, s, v.p.ParserNamed(p.Value)})
 			}
 		}
 	}
@@ -44,7 +43,7 @@ func (v *view) uses() (all []use) {
 func parserNames(v *view) {
 	for _, u := range v.uses() {
 		if u.parser == nil && v.p.Complete {
-			v.fail(u.by, u.key, "want a parser of Parsers_File, got %q, which no file defines: lines stay one string in the field log, or Fluent Bit does not start", u.name)
+			v.failAt(u.by, u.Property, "want a parser of Parsers_File, got %q, which no file defines: lines stay one string in the field log, or Fluent Bit does not start", u.Value)
 		}
 	}
 }

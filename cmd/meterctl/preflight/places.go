@@ -44,7 +44,7 @@ func (v *view) mayHold(field string) bool {
 func (v *view) holds(in *pipeline.Section, field string) (certain, possible bool) {
 	possible = in.Name != "tail" || in.Get("multiline.parser") != "" || len(in.Processors) > 0
 	for _, u := range v.uses() {
-		if u.key != "parser" || u.by != in && u.by.Kind != pipeline.Filter {
+		if u.Key != "parser" || u.by != in && u.by.Kind != pipeline.Filter {
 			continue
 		}
 		regex := u.parser != nil && strings.EqualFold(u.parser.Get("format"), "regex")

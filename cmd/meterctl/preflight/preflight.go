@@ -139,12 +139,26 @@ func appendNew(list []*pipeline.Section, more ...*pipeline.Section) []*pipeline.
 
 // fail reports an error at a key of a section, or at the section.
 func (v *view) fail(s *pipeline.Section, key, text string, args ...any) {
-	v.found = append(v.found, pipeline.Finding{Place: s.PlaceOf(key), Error: true, Section: s, Key: key, Text: fmt.Sprintf(text, args...)})
+	v.report(true, s, s.PlaceOf(key), key, text, args...)
+}
+
+// failAt is fail for one of several properties of the same key.
+func (v *view) failAt(s *pipeline.Section, p pipeline.Property, text string, args ...any) {
+	v.report(true, s, p.Place, p.Key, text, args...)
 }
 
 // warn is fail for what may be meant.
 func (v *view) warn(s *pipeline.Section, key, text string, args ...any) {
-	v.found = append(v.found, pipeline.Finding{Place: s.PlaceOf(key), Section: s, Key: key, Text: fmt.Sprintf(text, args...)})
+	v.report(false, s, s.PlaceOf(key), key, text, args...)
+}
+
+// warnAt is failAt for what may be meant.
+func (v *view) warnAt(s *pipeline.Section, p pipeline.Property, text string, args ...any) {
+	v.report(false, s, p.Place, p.Key, text, args...)
+}
+
+func (v *view) report(isError bool, s *pipeline.Section, at pipeline.Place, key, text string, args ...any) {
+	v.found = append(v.found, pipeline.Finding{Place: at, Error: isError, Section: s, Key: key, Text: fmt.Sprintf(text, args...)})
 }
 
 // got is a value in quotes, or nothing.

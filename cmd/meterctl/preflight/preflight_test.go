@@ -271,6 +271,8 @@ var rows = []row{
 	{"multiline without a buffer", "", filter("Name multiline", "multiline.parser go", "Buffer Off"), ""},
 	{"rewrite_tag of other records", "", []string{"[OUTPUT]\n", "[FILTER]\n    Match other.*\n    Name rewrite_tag\n    Rule $kind ^api$ else false\n[OUTPUT]\n"}, `main.conf:16: warning: match: want a pattern that matches one of the tags app.log, got "other.*": the filter rewrite_tag does nothing`},
 	{"rewrite_tag that keeps what it moves", "", filter("Name rewrite_tag", "Rule $kind ^api$ app.api true", emitter[4:]), "error: rule: want an output that matches the old tag or the new one, got"},
+	{"the first of two rules", "", filter("Name rewrite_tag", "Rule $kind ^api$ app.api true", "Rule $kind ^web$ app.web false", emitter[4:]), "main.conf:18: error: rule: want an output that matches the old tag or the new one, got"},
+	{"the first of two parsers", "", filter("Name parser", "Key_Name log", "Parser nobodys", "Parser lines", "Reserve_Data On"), `main.conf:19: error: parser: want a parser of Parsers_File, got "nobodys"`},
 	{"rewrite_tag that keeps what it moves elsewhere", "", filter("Name rewrite_tag", "Rule $kind ^api$ api.log true", emitter[4:]), ""},
 	{"a filter that drops", "", filter("Name throttle", "Rate 10"), "warning: name: want no bound on how many records come, got throttle"},
 	{"a filter in Lua", "", filter("Name lua", "script a.lua", "call f"), "warning: name: want integers below 10^15 after a Lua filter"},
