@@ -19,10 +19,10 @@ var (
 func typed(kind, text string) any {
 	switch kind {
 	case "integer":
-		n, _ := strconv.ParseInt(first(leadingInteger, text, "0"), 10, 64) // beyond the range: the nearest, as atoll
+		n, _ := strconv.ParseInt(first(leadingInteger, text), 10, 64) // beyond the range: the nearest, as atoll
 		return n
 	case "float":
-		f, _ := strconv.ParseFloat(first(leadingFloat, text, "0"), 64)
+		f, _ := strconv.ParseFloat(first(leadingFloat, text), 64)
 		return f
 	case "hex":
 		m := leadingHex.FindStringSubmatch(text)
@@ -48,11 +48,12 @@ func typed(kind, text string) any {
 	return text
 }
 
-func first(re *regexp.Regexp, text, byDefault string) string {
+// first is the number that a text begins with, 0 if it begins with none.
+func first(re *regexp.Regexp, text string) string {
 	if m := re.FindStringSubmatch(text); m != nil {
 		return m[1]
 	}
-	return byDefault
+	return "0"
 }
 
 // unescape is flb_unescape_string_utf8: \n and its like, \uXXXX; another character behind a \ stands for itself.

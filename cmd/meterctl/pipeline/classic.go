@@ -104,11 +104,12 @@ func (r *reader) comment(at Place, s *Section, key, value string) {
 
 // classicSection begins a section, or goes on with SERVICE, of which Fluent Bit makes one.
 func (r *reader) classicSection(at Place, name string) *Section {
-	s := &Section{Place: at, Kind: classicKind(name)}
+	kind, known := classicKind(name)
+	s := &Section{Place: at, Kind: kind}
 	switch {
 	case s.Kind == Service && !r.parsers && len(r.Service.Properties) > 0:
 		return r.Service
-	case s.Kind == Other && !known(name):
+	case !known:
 		r.fail(at, nil, "["+name+"]", "want SERVICE, INPUT, FILTER, OUTPUT or another section that Fluent Bit has, got one that it skips, with all that is in it")
 	case (s.Kind == Parser || s.Kind == MultilineParser) && !r.parsers:
 		r.fail(at, nil, strings.ToLower(name), "want parsers in a file that Parsers_File of [SERVICE] names, got one in the main configuration, with which Fluent Bit does not start")
@@ -126,28 +127,14 @@ var sections = []struct {
 	{"plugins", Other}, {"upstream_servers", Other}, {"customs", Other}, {"inputs", Input}, {"filters", Filter}, {"outputs", OutputKind},
 }
 
-// classicKind compares names as Fluent Bit does: what begins one is enough.
-func classicKind(name string) Kind {
+// classicKind compares names as Fluent Bit does: what begins one is enough. It is false if Fluent Bit has none of that name.
+func classicKind(name string) (kind Kind, known bool) {
 	for _, s := range sections {
-		if begins(s.name, name) {
-			return s.kind
+		if name != "" && strings.HasPrefix(s.name, strings.ToLower(name)) {
+			return s.kind, true
 		}
 	}
-	return Other
-}
-
-// known tells if Fluent Bit has a section of that name.
-func known(name string) bool {
-	return slices.ContainsFunc(sections, func(s struct {
-		name string
-		kind Kind
-	}) bool {
-		return begins(s.name, name)
-	})
-}
-
-func begins(section, name string) bool {
-	return name != "" && strings.HasPrefix(section, strings.ToLower(name))
+	return Other, false
 }
 
 // meta runs @SET NAME=value, with blanks around the = belonging to name and value; Fluent Bit has no other.

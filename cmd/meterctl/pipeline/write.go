@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"path/filepath"
@@ -89,12 +90,6 @@ const recordsParser = "meterctl_records"
 func (r Replay) input() *yaml.Node {
 	w := &writer{}
 	w.add("name", "tail")
-	tag := r.Tag
-	if tag == "" {
-		if tag = r.Input.Get("tag"); tag == "" {
-			tag = r.Input.ID
-		}
-	}
 	if r.Input.Name == "tail" {
 		for _, p := range r.Input.Properties {
 			own := strings.HasPrefix(p.Key, "db") || slices.Contains([]string{"name", "path", "exclude_path", "tag", "read_from_head", "ignore_older", "exit_on_eof", "threaded"}, p.Key)
@@ -107,7 +102,7 @@ func (r Replay) input() *yaml.Node {
 		w.add("storage.type", r.Input.Get("storage.type"))
 	}
 	w.add("path", r.Sample)
-	w.add("tag", tag)
+	w.add("tag", cmp.Or(r.Tag, r.Input.Get("tag"), r.Input.ID))
 	w.add("read_from_head", "on")
 	w.addNode("processors", r.Input.processors)
 	return w.node()

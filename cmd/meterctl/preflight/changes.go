@@ -137,8 +137,10 @@ func modify(_ *view, s *pipeline.Section) (list []change) {
 			c.sets = is(second)
 		case "set":
 			c.sets = is(first)
-		case "add", "copy":
-			c.makes = is(map[string]string{"add": first, "copy": second}[p.Key])
+		case "add":
+			c.makes = is(first)
+		case "copy":
+			c.makes = is(second)
 		default:
 			continue
 		}
@@ -269,10 +271,7 @@ func contentModifier(_ *view, s *pipeline.Section) []change {
 	case "upsert", "hash", "convert":
 		c.sets = is(key)
 	case "extract":
-		var groups []string
-		for _, m := range group.FindAllStringSubmatch(s.Get("pattern"), -1) {
-			groups = append(groups, m[1])
-		}
+		groups := groupNames(s.Get("pattern"))
 		c.sets = func(field string) bool { return slices.Contains(groups, field) }
 	}
 	return []change{c}

@@ -1,7 +1,6 @@
 package preflight
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -59,8 +58,6 @@ func (v *view) fieldLike(option, text string) bool {
 		return slices.Contains(fieldNames[option], strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(part)))
 	})
 }
-
-var group = regexp.MustCompile(`\(\?<(\w+)>`)
 
 // parsed are the fields that the parsers' expressions make.
 func (v *view) parsed() (names []string) {

@@ -31,8 +31,7 @@ func match(v *view) {
 		}
 	}
 	for _, in := range v.p.Inputs {
-		if first := slices.Index(in.Routes, v.out.ID); first >= 0 && slices.Contains(in.Routes[first+1:], v.out.ID) ||
-			v.out.Get("alias") != "" && count(in.Routes, v.out.Get("alias")) > 1 {
+		if count(in.Routes, v.out.ID) > 1 || v.out.Get("alias") != "" && count(in.Routes, v.out.Get("alias")) > 1 {
 			v.fail(in, "routes", "want one route to an output, got two: Fluent Bit loses what goes by the second")
 		}
 	}

@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -55,8 +56,12 @@ func (v *view) holds(in *pipeline.Section, field string) (certain, possible bool
 }
 
 // groupsOf are the fields that a parser's expression makes.
-func groupsOf(parser *pipeline.Section) (names []string) {
-	for _, m := range group.FindAllStringSubmatch(parser.Get("regex"), -1) {
+func groupsOf(parser *pipeline.Section) []string { return groupNames(parser.Get("regex")) }
+
+var group = regexp.MustCompile(`\(\?<(\w+)>`)
+
+func groupNames(expression string) (names []string) {
+	for _, m := range group.FindAllStringSubmatch(expression, -1) {
 		names = append(names, m[1])
 	}
 	return names

@@ -48,7 +48,7 @@ var checks = []func(*view){
 
 // Output gives the findings for one output of p, in the order of the files.
 func Output(p *pipeline.Pipeline, out *pipeline.Section) []pipeline.Finding {
-	return find(newView(p, out))
+	return inOrder(find(newView(p, out)))
 }
 
 func find(v *view) []pipeline.Finding {
@@ -60,10 +60,15 @@ func find(v *view) []pipeline.Finding {
 	for _, check := range checks {
 		check(v)
 	}
-	slices.SortStableFunc(v.found, func(a, b pipeline.Finding) int {
+	return v.found
+}
+
+// inOrder sorts findings as they stand in the files.
+func inOrder(findings []pipeline.Finding) []pipeline.Finding {
+	slices.SortStableFunc(findings, func(a, b pipeline.Finding) int {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
 	})
-	return v.found
+	return findings
 }
 
 // All gives the findings for every output of the plugin, each once.
@@ -83,10 +88,7 @@ func All(p *pipeline.Pipeline) (all []pipeline.Finding) {
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b pipeline.Finding) int {
-		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
-	})
-	return all
+	return inOrder(all)
 }
 
 // Failed tells if one of them is an error.
