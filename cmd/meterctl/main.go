@@ -34,7 +34,7 @@ All of it works beside a running Fluent Bit, but for split.
                                               fresh keys: their whole segments. -all: also where nobody can
                                               say which record is wrong
     meterctl [-store-dir DIR] split KEY [-size SIZE]   divide an object that is too large for the server, in halves or
-                                              to SIZE of text each; Fluent Bit has to be stopped
+                                              to SIZE each before compression; Fluent Bit has to be stopped
 
     meterctl check-config -c CONF [-sample FILE [-input I]]
                                               what in the whole pipeline of CONF would lose, double or

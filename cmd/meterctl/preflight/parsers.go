@@ -53,7 +53,7 @@ var cast = map[string]string{
 	"integer": `"-" becomes 0, "1,234" becomes 1, a name becomes 0 and 20 digits become 9223372036854775807`,
 	"float":   `"-" and a name become 0, "1,234" becomes 1, and digits beyond the 15th are lost`,
 	"hex":     `"10" becomes 16, "-" becomes 0 and "1,234" becomes 1`,
-	"bool":    `it is no number and no text any more`,
+	"bool":    `it is no number and no string any more`,
 }
 
 // types looks for parsers that turn a text which the mapping names into a number: the plugin reads numbers in texts to the last
