@@ -56,6 +56,7 @@ func (m *Mapper) appendDimension(dst, v []byte, from *accessor) (out []byte, has
 		return dst, false, nil
 	}
 	if text, size := readText(v); size != 0 {
+		text = m.legible(v, text)
 		if len(text) > longestDimension && utf8.RuneCount(text) > longestDimension {
 			if !m.rules.cutDimensions {
 				return dst, false, refuse(LongDimension, "dimensions", "at most 200 characters (long_dimensions cut shortens them)", from, v)
@@ -63,7 +64,7 @@ func (m *Mapper) appendDimension(dst, v []byte, from *accessor) (out []byte, has
 			text = cutText(text)
 			m.doubts.add(CutDimension, "dimensions", from)
 		}
-		dst, ok := appendTextOf(dst, v, text)
+		dst, ok := appendString(dst, text)
 		if !ok {
 			return dst, false, refuse(BadUTF8, "dimensions", "UTF-8", from, v)
 		}

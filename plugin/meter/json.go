@@ -99,20 +99,14 @@ func lineBreak(text []byte) (size int, escape string) {
 	return 0, ""
 }
 
-// appendTextOf appends text, which is what v holds, as a JSON text: as it is, but bytes (bin) that are no text that people
-// read, such as OpenTelemetry's ids, in lower-case hex.
-func appendTextOf(dst, v, text []byte) (out []byte, ok bool) {
-	if v[0]-0xc4 < 3 { // bin 8, 16 or 32
-		return appendBin(dst, text)
+// legible returns text, which is what v holds: as it is, but bytes (bin) that are no text that people read, such as
+// OpenTelemetry's ids, in lower-case hex, in memory that is the mapper's until the next call.
+func (m *Mapper) legible(v, text []byte) []byte {
+	if v[0]-0xc4 >= 3 || isReadable(text) { // no bin 8, 16 or 32
+		return text
 	}
-	return appendString(dst, text)
-}
-
-func appendBin(dst, text []byte) (out []byte, ok bool) {
-	if isReadable(text) {
-		return appendString(dst, text)
-	}
-	return append(hex.AppendEncode(append(dst, '"'), text), '"'), true
+	m.hex = hex.AppendEncode(m.hex[:0], text)
+	return m.hex
 }
 
 // isReadable tells if text is UTF-8 without control characters.

@@ -57,6 +57,7 @@ type Mapper struct {
 	hasTag  bool
 	entries []entry
 	scratch []byte
+	hex     []byte
 
 	// The time of the last event as it stands in a line, and its second: the events of a chunk come close to each other.
 	second int64
@@ -303,8 +304,9 @@ func (m *Mapper) appendFound(dst, v []byte, from *accessor, list []*accessor, ru
 		}
 		return append(dst, '"'), nil
 	}
+	text = m.legible(v, text)
 	start := len(dst)
-	dst, ok := appendTextOf(dst, v, text)
+	dst, ok := appendString(dst, text)
 	if !ok {
 		return dst, refuse(BadUTF8, rule.option, "UTF-8", from, v)
 	}
