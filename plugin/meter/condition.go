@@ -111,19 +111,12 @@ func (s *scanner) condition(fields *fieldSet) (c condition, err *syntaxError) {
 	if !s.accept('(') {
 		return c, s.fail("a list in parentheses, such as (200, 201)")
 	}
-	for {
+	err = s.parenthesized(func() *syntaxError {
 		with, err := s.comparand()
-		if err != nil {
-			return c, err
-		}
 		c.with = append(c.with, with)
-		if s.accept(')') {
-			return c, nil
-		}
-		if !s.accept(',') {
-			return c, s.fail("a comma or a closing )")
-		}
-	}
+		return err
+	})
+	return c, err
 }
 
 // ranges are what people write for several numbers: 400-499, 4xx, 4*.

@@ -24,26 +24,17 @@ func (s *idSource) String() string {
 	return "hash(" + strings.Join(sources, ", ") + ")"
 }
 
-// hash takes the fields of hash(…), which begins here behind its name.
+// hash takes the fields of hash(…), which begin here.
 func (s *scanner) hash(fields *fieldSet) (list []*accessor, err *syntaxError) {
-	for s.accept('('); ; s.i++ {
+	err = s.parenthesized(func() *syntaxError {
 		if s.blanks(); s.peek() != '$' {
-			return nil, s.fail("an accessor such as $path")
+			return s.fail("an accessor such as $path")
 		}
 		a, err := s.accessor(fields)
-		if err != nil {
-			return nil, err
-		}
 		list = append(list, a)
-		switch s.blanks(); s.peek() {
-		case ')':
-			s.i++
-			return list, nil
-		case ',':
-		default:
-			return nil, s.fail("a comma or a closing )")
-		}
-	}
+		return err
+	})
+	return list, err
 }
 
 // appendHash appends the hash of all fields in quotes. It returns ok false, and dst unchanged, if one of them is absent:

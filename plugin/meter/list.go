@@ -45,6 +45,21 @@ func (s *scanner) operand(fields *fieldSet, inList bool) (o operand, err *syntax
 
 func inBareWord(c byte) bool { return !isSpace(c) && !strings.ContainsRune(",=$\"'[]()", rune(c)) }
 
+// parenthesized reads the items of a list that take takes, one with each call, up to the closing ) behind them.
+func (s *scanner) parenthesized(take func() *syntaxError) *syntaxError {
+	for {
+		if err := take(); err != nil {
+			return err
+		}
+		if s.blanks(); s.accept(')') {
+			return nil
+		}
+		if !s.accept(',') {
+			return s.fail("a comma or a closing )")
+		}
+	}
+}
+
 // pair is the beginning of one item of a list: name or name=.
 type pair struct {
 	name     string

@@ -396,7 +396,7 @@ func (c *compiler) ids(value string) {
 		if s.peek() == '$' {
 			id.from, err = s.accessor(&c.rules.fields)
 		} else {
-			s.i += len("hash")
+			s.i += len("hash(")
 			id.hash, err = s.hash(&c.rules.fields)
 		}
 		c.rules.ids = append(c.rules.ids, id)
