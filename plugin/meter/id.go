@@ -48,7 +48,7 @@ func (m *Mapper) appendHash(dst []byte, fields []*accessor) (out []byte, ok bool
 	for _, a := range fields {
 		v := m.find(a)
 		if len(v) == 0 {
-			return dst[:len(dst)-len(idKey)], false
+			return dst, false
 		}
 		at := len(b)
 		b = append(b, "length__"...)
@@ -59,7 +59,7 @@ func (m *Mapper) appendHash(dst []byte, fields []*accessor) (out []byte, ok bool
 		} else if json, err := AppendJSON(b, v); err == nil {
 			b = json
 		} else {
-			return dst[:len(dst)-len(idKey)], false
+			return dst, false
 		}
 		binary.LittleEndian.PutUint64(b[at:], uint64(len(b)-at-8))
 	}
