@@ -141,9 +141,7 @@ func (s *scanner) comparand() (o operandOf, err *syntaxError) {
 	if err != nil {
 		return o, err
 	}
-	if number, ok := appendNumberText(nil, []byte(o.text)); ok {
-		o.number, o.isNumber = decimal.Parse(number)
-	}
+	o.number, o.isNumber = parseNumber([]byte(o.text))
 	s.blanks()
 	return o, nil
 }
@@ -178,8 +176,7 @@ func (c *condition) holds(v []byte) (holds bool, want string) {
 	if len(v) == 0 {
 		return false, ""
 	}
-	var digits [64]byte
-	number, is := readNumber(digits[:0], v)
+	number, is := readNumber(v)
 	if !is {
 		return false, "a number to compare"
 	}
@@ -217,19 +214,6 @@ func (c *condition) equals(v []byte) (equal bool, want string) {
 	if slices.ContainsFunc(c.with, func(o operandOf) bool { return o.text == string(text) }) {
 		return true, ""
 	}
-	number, is := readNumber(digits[:0], v)
+	number, is := parseNumber(text)
 	return is && slices.ContainsFunc(c.with, func(o operandOf) bool { return o.isNumber && o.number.Cmp(number) == 0 }), ""
-}
-
-// readNumber returns the number that v is, or its text. buf is scratch.
-func readNumber(buf, v []byte) (n decimal.Number, is bool) {
-	if text, size := readText(v); size != 0 {
-		buf, is = appendNumberText(buf, text)
-	} else {
-		buf, is = appendNumber(buf, v)
-	}
-	if is {
-		n, is = decimal.Parse(buf)
-	}
-	return n, is
 }

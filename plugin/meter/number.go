@@ -115,6 +115,29 @@ func appendNumberText(dst, text []byte) (out []byte, ok bool) {
 	return dst, true
 }
 
+// parseNumber reads the number that text holds, as appendNumberText takes it.
+func parseNumber(text []byte) (n decimal.Number, ok bool) {
+	var digits [128]byte
+	number, ok := appendNumberText(digits[:0], text)
+	if !ok {
+		return n, false
+	}
+	return decimal.Parse(number)
+}
+
+// readNumber reads the number that v is, or its text.
+func readNumber(v []byte) (n decimal.Number, ok bool) {
+	if text, size := readText(v); size != 0 {
+		return parseNumber(text)
+	}
+	var digits [64]byte
+	number, ok := appendNumber(digits[:0], v)
+	if !ok {
+		return n, false
+	}
+	return decimal.Parse(number)
+}
+
 func cutDigits(s []byte) (digits, rest []byte) {
 	n := 0
 	for n < len(s) && isDigit(s[n]) {

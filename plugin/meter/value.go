@@ -210,7 +210,7 @@ const (
 	wantNoNegative = "a number that is not negative (negative_values accept takes it)"
 )
 
-// addItem adds one number, and says what was wanted where v is none.
+// addItem adds the number that v is, or its text, and says what was wanted where v is none.
 func (m *Mapper) addItem(total *decimal.Number, t *term, v []byte) (want string) {
 	var digits [64]byte
 	text, size := readText(v)
@@ -223,6 +223,11 @@ func (m *Mapper) addItem(total *decimal.Number, t *term, v []byte) (want string)
 			m.doubts.add(BeyondDouble, m.rules.valueOption, t.from)
 		}
 	}
+	return m.addText(total, t, text)
+}
+
+// addText is addItem for a text.
+func (m *Mapper) addText(total *decimal.Number, t *term, text []byte) (want string) {
 	n, want := readItem(t, text)
 	switch {
 	case want != "":
@@ -236,11 +241,7 @@ func (m *Mapper) addItem(total *decimal.Number, t *term, v []byte) (want string)
 
 // readItem reads a number, with its unit where t asks for one.
 func readItem(t *term, text []byte) (n decimal.Number, want string) {
-	var digits [128]byte
-	number, ok := appendNumberText(digits[:0], text)
-	if ok {
-		n, ok = decimal.Parse(number)
-	}
+	n, ok := parseNumber(text)
 	switch {
 	case t.unit == nil && !ok:
 		return n, wantNumber
@@ -274,12 +275,7 @@ func (u *unit) read(text []byte) (total decimal.Number, want string) {
 		for end < len(text) && (isDigit(text[end]) || text[end] == '.') {
 			end++
 		}
-		var digits [128]byte
-		number, ok := appendNumberText(digits[:0], text[:end])
-		if !ok {
-			return total, want
-		}
-		n, ok := decimal.Parse(number)
+		n, ok := parseNumber(text[:end])
 		if !ok {
 			return total, want
 		}
@@ -306,22 +302,9 @@ func (u *unit) read(text []byte) (total decimal.Number, want string) {
 func (m *Mapper) addItems(total *decimal.Number, t *term, v []byte) (want string) {
 	m.eachItem(v, func(item []byte, packed bool) bool {
 		if packed {
-			if !m.saysNothing(item) {
-				want = m.addItem(total, t, item)
-			}
-			return want == ""
-		}
-		if m.absent.hasText(item) {
-			return true
-		}
-		n, wanted := readItem(t, item)
-		switch {
-		case wanted != "":
-			want = wanted
-		case n.Sign() < 0 && !m.rules.negative:
-			want = wantNoNegative
-		default:
-			*total = total.Add(n)
+			want = m.addItem(total, t, item)
+		} else {
+			want = m.addText(total, t, item)
 		}
 		return want == ""
 	})
@@ -333,25 +316,21 @@ func (m *Mapper) addItems(total *decimal.Number, t *term, v []byte) (want string
 
 // hasItems tells if a list holds anything but what says nothing.
 func (m *Mapper) hasItems(v []byte) (has bool) {
-	m.eachItem(v, func(item []byte, packed bool) bool {
-		if packed {
-			has = !m.saysNothing(item)
-		} else {
-			has = !m.absent.hasText(item)
-		}
-		return !has
+	m.eachItem(v, func([]byte, bool) bool {
+		has = true
+		return false
 	})
 	return has
 }
 
-// eachItem calls do with each item of a list, packed as msgpack or as a piece of a text, until it returns false. What is no
-// list is one of a single item.
+// eachItem calls do with each item of a list that does not say nothing, packed as msgpack or as a piece of a text, until it
+// returns false. What is no list is one of a single item.
 func (m *Mapper) eachItem(v []byte, do func(item []byte, packed bool) bool) {
 	if msgp.NextType(v) == msgp.ArrayType {
 		n, rest, err := msgp.ReadArrayHeaderBytes(v)
 		for ; err == nil && n > 0; n-- {
 			end := chunk.Skip(rest)
-			if end < 0 || !do(rest[:end], true) {
+			if end < 0 || !m.saysNothing(rest[:end]) && !do(rest[:end], true) {
 				return
 			}
 			rest = rest[end:]
@@ -372,7 +351,7 @@ func (m *Mapper) eachItem(v []byte, do func(item []byte, packed bool) bool) {
 		if text = text[end:]; len(text) > 0 {
 			text = bytes.TrimSpace(text[1:])
 		}
-		if len(item) > 0 && !do(item, false) {
+		if !m.absent.hasText(item) && !do(item, false) {
 			return
 		}
 	}
