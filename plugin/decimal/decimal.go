@@ -26,19 +26,6 @@ type Number struct {
 	exponent int
 }
 
-// New returns coefficient × 10^exponent.
-func New(coefficient int64, exponent int) Number {
-	return Number{small: coefficient, exponent: exponent}
-}
-
-// FromUint returns u.
-func FromUint(u uint64) Number {
-	if u>>63 == 0 {
-		return Number{small: int64(u)}
-	}
-	return Number{big: new(big.Int).SetUint64(u)}
-}
-
 // Parse reads a number as JSON writes it: digits, a sign and a fraction and an exponent where there are any. It returns ok
 // false for anything else, and beyond MaxDigits and MaxExponent. It does not keep text.
 func Parse(text []byte) (n Number, ok bool) {
