@@ -251,14 +251,14 @@ func (m *Mapper) find(a *accessor) []byte {
 	} else {
 		v = m.look(a)
 	}
-	if len(v) == 0 || m.absent.has(v) {
+	if len(v) == 0 || m.rules.absent.has(v) {
 		return nil
 	}
 	return v
 }
 
 // saysNothing tells if v, which is one whole value, is null or says that there is no value.
-func (m *Mapper) saysNothing(v []byte) bool { return v[0] == msgpackNil || m.absent.has(v) }
+func (m *Mapper) saysNothing(v []byte) bool { return v[0] == msgpackNil || m.rules.absent.has(v) }
 
 // look returns the msgpack value that a names, empty when the event has none or it is null.
 func (m *Mapper) look(a *accessor) []byte {

@@ -50,7 +50,6 @@ type Refusal struct {
 // Mapper maps one event after the other. It is not safe for concurrent use.
 type Mapper struct {
 	rules   *Rules
-	absent  *absence // of rules
 	event   *chunk.Event
 	tag     string
 	tags    [][]byte // the wanted parts of tag, as msgpack; nil where it has no such part
@@ -275,29 +274,31 @@ var (
 )
 
 func (m *Mapper) appendText(dst []byte, t *text, rule *textRule) ([]byte, *Refusal) {
-	if len(t.list) == 0 {
-		return append(dst, t.literal...), nil
-	}
 	from, v := m.first(t.list)
-	if len(v) == 0 && t.literal != nil {
+	switch {
+	case len(v) > 0:
+		return m.appendFound(dst, v, from, rule)
+	case t.literal != nil:
 		return append(dst, t.literal...), nil
 	}
-	return m.appendFound(dst, v, from, t.list, rule)
+	return dst, m.noText(t.list[0], rule)
 }
 
-// appendFound appends the text or number v in quotes, which from of the list has found.
-func (m *Mapper) appendFound(dst, v []byte, from *accessor, list []*accessor, rule *textRule) ([]byte, *Refusal) {
-	const want = "a text that is not empty, or a number"
-	if len(v) == 0 {
-		from = list[0]
-		return dst, refuse(rule.absent, rule.option, want, from, m.look(from))
-	}
+const wantText = "a text that is not empty, or a number"
+
+// noText is the refusal of a text that is not there, of which from is the first accessor.
+func (m *Mapper) noText(from *accessor, rule *textRule) *Refusal {
+	return refuse(rule.absent, rule.option, wantText, from, m.look(from))
+}
+
+// appendFound appends the text or number v in quotes, which from has found.
+func (m *Mapper) appendFound(dst, v []byte, from *accessor, rule *textRule) ([]byte, *Refusal) {
 	text, size := readText(v)
 	if size == 0 {
 		dst = append(dst, '"')
 		dst, ok := appendNumber(dst, v)
 		if !ok {
-			return dst, refuse(rule.bad, rule.option, want, from, v)
+			return dst, refuse(rule.bad, rule.option, wantText, from, v)
 		}
 		if !isExact(v) {
 			return dst, refuse(rule.bad, rule.option, "a text, or a number that has kept its digits", from, v)
@@ -479,7 +480,7 @@ func (m *Mapper) appendID(dst []byte) ([]byte, *Refusal) {
 				return out, nil
 			}
 		} else if v := m.find(ids[i].from); len(v) > 0 {
-			return m.appendFound(append(dst, idKey...), v, ids[i].from, nil, &idText)
+			return m.appendFound(append(dst, idKey...), v, ids[i].from, &idText)
 		}
 	}
 	if m.rules.idFallback {
@@ -488,7 +489,7 @@ func (m *Mapper) appendID(dst []byte) ([]byte, *Refusal) {
 	if ids[0].hash != nil {
 		return dst, &Refusal{Reason: BadUniqueID, Detail: "unique_id: want all fields of " + ids[0].String() + ", got not all"}
 	}
-	return m.appendFound(dst, nil, nil, []*accessor{ids[0].from}, &idText)
+	return dst, m.noText(ids[0].from, &idText)
 }
 
 // refuse makes the refusal of the value v, which may be empty, that from found.

@@ -121,7 +121,7 @@ func (r *Rules) MostRecords() int { return max(1, len(r.meters)) }
 
 // NewMapper returns a mapper for one flush after the other.
 func (r *Rules) NewMapper() *Mapper {
-	m := &Mapper{rules: r, absent: &r.absent, tags: make([][]byte, len(r.fields.tags)), oldest: math.MinInt64, newest: math.MaxInt64}
+	m := &Mapper{rules: r, tags: make([][]byte, len(r.fields.tags)), oldest: math.MinInt64, newest: math.MaxInt64}
 	m.StartIDs("", 0)
 	return m
 }
@@ -227,7 +227,8 @@ func (c *compiler) text(key, value, example string) (t text) {
 		s.blanks()
 		at := s.i
 		o, err := s.operand(&c.rules.fields, len(t.list) > 0)
-		if err == nil && !s.done() && (o.from == nil || !s.accept(',')) {
+		more := err == nil && o.from != nil && s.accept(',')
+		if err == nil && !more && !s.done() {
 			err = s.fail(wantOne)
 		}
 		if err == nil && o.from == nil {
@@ -243,7 +244,7 @@ func (c *compiler) text(key, value, example string) (t text) {
 		if o.from == nil {
 			return t
 		}
-		if t.list = append(t.list, o.from); s.done() && !strings.HasSuffix(strings.TrimRight(value, " \t\r\n"), ",") {
+		if t.list = append(t.list, o.from); !more {
 			return t
 		}
 	}

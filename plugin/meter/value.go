@@ -351,7 +351,7 @@ func (m *Mapper) eachItem(v []byte, do func(item []byte, packed bool) bool) {
 		if text = text[end:]; len(text) > 0 {
 			text = bytes.TrimSpace(text[1:])
 		}
-		if !m.absent.hasText(item) && !do(item, false) {
+		if !m.rules.absent.hasText(item) && !do(item, false) {
 			return
 		}
 	}
