@@ -169,6 +169,7 @@ func isBeyondDouble(number []byte) bool {
 	if err != nil || !ok {
 		return true
 	}
-	near, ok := decimal.Parse(strconv.AppendFloat(nil, f, 'e', -1, 64))
+	var digits [32]byte
+	near, ok := decimal.Parse(strconv.AppendFloat(digits[:0], f, 'e', -1, 64))
 	return !ok || near.Cmp(exact) != 0
 }
