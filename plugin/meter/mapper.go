@@ -155,11 +155,17 @@ func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refu
 		return dst, 0, refusal
 	}
 	timeEnd := len(dst)
-	if dst, refusal = m.appendID(dst); refusal != nil {
+	dst, found, refusal := m.appendID(dst)
+	if refusal != nil {
 		return dst, 0, refusal
 	}
+	if !found {
+		dst = m.appendGenerated(dst)
+	}
+	idEnd := len(dst)
 	dst = append(dst, '}', '\n')
 	records = 1
+	m.number++
 	for i, v := m.nextMeter(first + 1); i < len(r.meters); i, v = m.nextMeter(i + 1) {
 		dst = append(dst, dst[start:customerEnd]...)
 		if dst, refusal = m.appendName(dst, &r.meters[i]); refusal != nil {
@@ -169,12 +175,14 @@ func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refu
 		if dst, refusal = m.appendValue(dst, &r.meters[i], v); refusal != nil {
 			return dst, 0, refusal
 		}
-		dst = append(dst, dst[valueEnd:timeEnd]...)
-		if dst, refusal = m.appendID(dst); refusal != nil {
-			return dst, 0, refusal
+		if found {
+			dst = append(dst, dst[valueEnd:idEnd]...)
+		} else {
+			dst = m.appendGenerated(append(dst, dst[valueEnd:timeEnd]...))
 		}
 		dst = append(dst, '}', '\n')
 		records++
+		m.number++
 	}
 	return dst, records, nil
 }
@@ -470,26 +478,32 @@ const (
 	idKey   = `,"uniqueId":`
 )
 
-func (m *Mapper) appendID(dst []byte) ([]byte, *Refusal) {
-	number := m.number
-	m.number++
+// appendID appends the id that the event has. It returns found false, and dst unchanged, if it has none and each of its
+// records is to have a generated one.
+func (m *Mapper) appendID(dst []byte) (out []byte, found bool, refusal *Refusal) {
 	ids := m.rules.ids
 	for i := range ids {
 		if ids[i].hash != nil {
 			if out, ok := m.appendHash(append(dst, idKey...), ids[i].hash); ok {
-				return out, nil
+				return out, true, nil
 			}
 		} else if v := m.find(ids[i].from); len(v) > 0 {
-			return m.appendFound(append(dst, idKey...), v, ids[i].from, &idText)
+			out, refusal = m.appendFound(append(dst, idKey...), v, ids[i].from, &idText)
+			return out, true, refusal
 		}
 	}
-	if m.rules.idFallback {
-		return append(strconv.AppendInt(append(dst, m.id...), int64(number), 10), '"'), nil
+	switch {
+	case m.rules.idFallback:
+		return dst, false, nil
+	case ids[0].hash != nil:
+		return dst, false, &Refusal{Reason: BadUniqueID, Detail: "unique_id: want all fields of " + ids[0].String() + ", got not all"}
 	}
-	if ids[0].hash != nil {
-		return dst, &Refusal{Reason: BadUniqueID, Detail: "unique_id: want all fields of " + ids[0].String() + ", got not all"}
-	}
-	return dst, m.noText(ids[0].from, &idText)
+	return dst, false, m.noText(ids[0].from, &idText)
+}
+
+// appendGenerated appends the generated id of the next record.
+func (m *Mapper) appendGenerated(dst []byte) []byte {
+	return append(strconv.AppendInt(append(dst, m.id...), int64(m.number), 10), '"')
 }
 
 // refuse makes the refusal of the value v, which may be empty, that from found.
