@@ -54,7 +54,7 @@ func TestMapReadsTheLinesOfALogThroughTheParserOfTheInput(t *testing.T) {
 			"line 1: the parser nginx does not match: the line is one string in the field log\n", errProblems,
 		},
 		"an object that is no line": {
-			[]string{"Parser nginx"}, object, `{"user":"a"}` + "\n", nil, "", "the line is one string in the field log; -records takes it for a record\n", errProblems,
+			[]string{"Parser nginx"}, object, `{"user":"a"}` + "\n", nil, "", "the line is one string in the field log; --records takes it for a record\n", errProblems,
 		},
 		"a time in another format": {
 			[]string{"Parser nginx"}, []string{"customer_id $user", "meter_api_name M", "meter_value 1", "unique_id $user"},
@@ -123,13 +123,13 @@ func TestOfSeveralInputsOneIsChosen(t *testing.T) {
 	conf = strings.Replace(conf, "Parser p", "Parser json", 1)
 	file := filepath.Join(write(t, map[string]string{"main.conf": conf, "parsers.conf": nginxParser}), "main.conf")
 	for _, test := range []struct{ choice, want string }{
-		{"", "want -input with one of 0 tail.0, 1 http.1 web, since their lines are read differently, got none"},
-		{"2", `-input: want one of 0 tail.0, 1 http.1 web, got "2"`},
+		{"", "want --input with one of 0 tail.0 (main.conf:4), 1 http.1 web (main.conf:24), since their lines are read differently, got none"},
+		{"2", `--input: want one of 0 tail.0 (main.conf:4), 1 http.1 web (main.conf:24), got "2"`},
 		{"0", `"customerId":"log"`}, {"tail.0", `"customerId":"log"`}, {"web", `"customerId":"http"`}, {"1", `"customerId":"http"`},
 	} {
 		var out, notes strings.Builder
 		err := mapSamples(strings.NewReader(`{"n":1}`), &out, &notes, []string{"-c", file, "-input", test.choice})
-		if got := fmt.Sprint(out.String(), err); !strings.Contains(got, test.want) {
+		if got := strings.ReplaceAll(fmt.Sprint(out.String(), err), filepath.Dir(file)+"/", ""); !strings.Contains(got, test.want) {
 			t.Errorf("%q: got %s, want %q", test.choice, got, test.want)
 		}
 	}

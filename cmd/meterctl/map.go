@@ -230,7 +230,7 @@ func (r *mapRun) tellDoubts(section *pipeline.Section) (failed bool) {
 func (r *mapRun) sum() error {
 	text := fmt.Sprintf("%s: %s%s", number(r.samples, "sample"), number(r.records, "meter record"), r.summary())
 	if r.unreadable > 0 {
-		text += fmt.Sprintf("; %s no samples", number(r.unreadable, "line", " is", " are"))
+		text += fmt.Sprintf("; %s not be read", number(r.unreadable, "line", " could", " could"))
 	}
 	if r.sampler.failed > 0 {
 		text += fmt.Sprintf("; %s not match the parser %s", number(r.sampler.failed, "line", " does", " do"), r.sampler.parser.Name)

@@ -80,7 +80,7 @@ func TestMapTellsWhatIsRejectedAndWhy(t *testing.T) {
 		"line 2: no_customer: customer_id: want ", `line 3: bad_value: meter_value: want a finite number at $n, got "12abc"`,
 		"line 5: want a JSON object on one line, got one that breaks off", "line 6: want a JSON object on one line, got [1]",
 		"line 7: want a JSON object on one line, got something after it",
-		"3 samples: 1 meter record, 2 rejected (bad_value 1, no_customer 1); 3 lines are no samples",
+		"3 samples: 1 meter record, 2 rejected (bad_value 1, no_customer 1); 3 lines could not be read",
 	} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("want %q in\n%s", want, notes)
@@ -150,7 +150,7 @@ func TestMapRefusesWhatItCannotRead(t *testing.T) {
 		{[]string{"-metadata", "[]"}, "want a JSON object"},
 		{[]string{"a", "b"}, "want one file"},
 		{[]string{"-raw", "-records"}, "want -raw or -records"},
-		{[]string{"-input", "x"}, `-input: want one of , got "x"`},
+		{[]string{"-input", "x"}, `--input: want one of , got "x"`},
 		{[]string{"/nonexistent"}, "want a file of samples"},
 		{[]string{"-c", ""}, "want -c"},
 	} {

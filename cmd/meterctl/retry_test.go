@@ -226,7 +226,7 @@ func TestRecordsOfAnotherOutputOfTheSpoolAreLeft(t *testing.T) {
 	conf := fmt.Sprintf(section+section, "first", "second")
 	file := filepath.Join(write(t, map[string]string{"c.conf": conf}), "c.conf")
 	var out strings.Builder
-	if err := retryRejected(&out, io.Discard, "", []string{"-c", file}); err == nil || !strings.Contains(err.Error(), "want -output") {
+	if err := retryRejected(&out, io.Discard, "", []string{"-c", file}); err == nil || !strings.Contains(err.Error(), "want --output") {
 		t.Errorf("without -output: got %v", err)
 	}
 	if err := retryRejected(&out, io.Discard, "", []string{"-c", file, "-output", "second"}); err != nil {
@@ -268,13 +268,14 @@ func TestTagsAreMatchedByRegexAsFluentBitDoesIt(t *testing.T) {
 		want         bool
 	}{
 		{"^app", "app.log", true}, {"app", "app.log", true}, {"log", "app.log", false}, {"/^app/", "app.log", true}, {"a|b", "xb", false}, {"x*", "app", false},
+		{"/APP/i", "app.log", true}, {"/app", "app.log", false}, {"/app", "/app", true}, {"/app/q", "app", false},
 	} {
 		re, err := preflight.TagRegex(tt.pattern)
 		if err != nil || re.FindString(tt.tag) != "" != tt.want {
 			t.Errorf("%q, %q: got %v, %v", tt.pattern, tt.tag, re, err)
 		}
 	}
-	for _, pattern := range []string{"/app/i", "(?<=a)b", "/app"} {
+	for _, pattern := range []string{"/app/x", "(?<=a)b", "/(?<=a)b/i"} {
 		if re, err := preflight.TagRegex(pattern); err == nil {
 			t.Errorf("%q: got %v, want an error", pattern, re)
 		}

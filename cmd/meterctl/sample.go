@@ -67,21 +67,15 @@ type sampler struct {
 func newSampler(p *pipeline.Pipeline, out *pipeline.Section, choice string) (*sampler, error) {
 	s := &sampler{covered: map[string]int{}}
 	inputs := preflight.Inputs(p, out)
-	var names []string
-	for i, in := range inputs {
-		names = append(names, strings.TrimSpace(fmt.Sprintf("%d %s %s", i, in.ID, in.Get("alias"))))
-		if choice != "" && (choice == fmt.Sprint(i) || choice == in.ID || choice == in.Get("alias")) {
-			s.input = in
-		}
-	}
+	s.input = pipeline.Pick(inputs, choice)
 	switch {
 	case choice != "" && s.input == nil:
-		return nil, fmt.Errorf("-input: want one of %s, got %q", strings.Join(names, ", "), choice)
+		return nil, fmt.Errorf("--input: want one of %s, got %q", pipeline.Names(inputs), choice)
 	case choice == "" && len(inputs) > 0:
 		s.input = inputs[0]
 		for _, in := range inputs[1:] {
 			if in.Name != s.input.Name || in.Get("parser") != s.input.Get("parser") {
-				return nil, fmt.Errorf("want -input with one of %s, since their lines are read differently, got none", strings.Join(names, ", "))
+				return nil, fmt.Errorf("want --input with one of %s, since their lines are read differently, got none", pipeline.Names(inputs))
 			}
 		}
 	}
@@ -129,15 +123,19 @@ func (s *sampler) read(line []byte) (record parser.Map, at time.Time, note strin
 	case s.parser == nil:
 		record = s.asLog(text)
 	default:
+		before := s.parser.GivenUp
 		var ok bool
 		if record, at, ok = s.parser.Parse(text); ok {
 			s.parsed++
 			break
 		}
+		if s.parser.GivenUp > before {
+			return nil, at, "", fmt.Errorf("the parser %s ran for too long: whether it matches is not known here; --through-fluent-bit has Fluent Bit itself read the line", s.parser.Name)
+		}
 		s.failed++
 		note = fmt.Sprintf("the parser %s does not match: the line is one string in the field %s", s.parser.Name, s.logKey())
 		if _, err := parser.Object(line); err == nil {
-			note += "; -records takes it for a record"
+			note += "; --records takes it for a record"
 		}
 		record = s.asLog(text)
 	}

@@ -22,6 +22,7 @@ type Parser struct {
 	Name       string
 	NotApplied []string // options of it that this package does not know
 	BadTimes   int      // values of its time key that its time format does not fit, so far
+	GivenUp    int      // lines on which the expression ran for longer than matchTimeout, so far
 
 	parse     func(line string) (Map, time.Time, bool)
 	times     *timeFormat // nil: records have no time
@@ -68,7 +69,7 @@ func New(s *pipeline.Section) (*Parser, error) {
 }
 
 // Parse reads one line. The time is zero where the line has none: the record then has the time of its reading. It is false
-// where the parser does not match, and Fluent Bit keeps the line as one text.
+// where the parser does not match, and Fluent Bit keeps the line as one string; also where nobody knows, and GivenUp counts.
 func (p *Parser) Parse(line string) (record Map, at time.Time, ok bool) { return p.parse(line) }
 
 // field appends a key and its text, cast as Types says.

@@ -140,3 +140,19 @@ func FuzzParsers(f *testing.F) {
 		}
 	})
 }
+
+func TestAnExpressionThatRunsTooLongIsNoMismatch(t *testing.T) {
+	defer func(was time.Duration) { matchTimeout = was }(matchTimeout)
+	matchTimeout = time.Millisecond
+	p, err := New(&pipeline.Section{Kind: pipeline.Parser, Name: "slow", Properties: []pipeline.Property{
+		{Key: "format", Value: "regex"}, {Key: "regex", Value: `^(?<a>(?:(?:x|xx)+)+)$`}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok := p.Parse(strings.Repeat("x", 5000)+"!"); ok || p.GivenUp != 1 {
+		t.Errorf("got %v and %d lines given up, want false and 1", ok, p.GivenUp)
+	}
+	if _, _, ok := p.Parse("nothing of it"); ok || p.GivenUp != 1 {
+		t.Errorf("a line that does not match: got %v and %d lines given up, want false and 1", ok, p.GivenUp)
+	}
+}

@@ -40,7 +40,7 @@ func Refused(s *pipeline.Section) (key, text string) {
 
 // Unclosed tells if an expression has a bracket too many or too few, which no syntax takes.
 func Unclosed(pattern string) bool {
-	if inner, _, ok := slashes(pattern); ok {
+	if inner, _, ok := Slashes(pattern); ok {
 		pattern = inner
 	}
 	translated, err := fromRuby(pattern)

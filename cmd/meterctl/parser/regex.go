@@ -8,10 +8,13 @@ import (
 	"github.com/dlclark/regexp2/v2"
 )
 
+// matchTimeout is how long an expression may run on one line. Onigmo, which Fluent Bit has, may be faster with the same one.
+var matchTimeout = 5 * time.Second
+
 // regex compiles an expression of Onigmo with Ruby's syntax, which Fluent Bit runs (flb_regex.c).
 func (p *Parser) regex(pattern string) (func(string) (Map, time.Time, bool), error) {
 	options := regexp2.Multiline | regexp2.ExplicitCapture
-	if inner, flags, ok := slashes(pattern); ok {
+	if inner, flags, ok := Slashes(pattern); ok {
 		pattern = inner
 		for _, f := range flags {
 			switch f {
@@ -32,7 +35,7 @@ func (p *Parser) regex(pattern string) (func(string) (Map, time.Time, bool), err
 	if err != nil {
 		return nil, fmt.Errorf("want an expression that meterctl can run, got %w; with -through-fluent-bit Fluent Bit itself runs it", err)
 	}
-	re.MatchTimeout = 5 * time.Second
+	re.MatchTimeout = matchTimeout
 	var names []string
 	for _, name := range re.GetGroupNames() {
 		if name != "" && (name[0] < '0' || name[0] > '9') {
@@ -42,8 +45,9 @@ func (p *Parser) regex(pattern string) (func(string) (Map, time.Time, bool), err
 	return func(line string) (Map, time.Time, bool) { return p.match(re, names, line) }, nil
 }
 
-// slashes takes /expression/flags apart.
-func slashes(pattern string) (inner, flags string, ok bool) {
+// Slashes takes /expression/flags apart, as Fluent Bit does (flb_regex.c); ok is false where all of the pattern is the
+// expression, such as after an option that it does not know.
+func Slashes(pattern string) (inner, flags string, ok bool) {
 	end := strings.LastIndexByte(pattern, '/')
 	if !strings.HasPrefix(pattern, "/") || end == 0 {
 		return "", "", false
@@ -55,7 +59,10 @@ func slashes(pattern string) (inner, flags string, ok bool) {
 // match reads the named groups; one that matched nothing is left out, unless Skip_Empty_Values is off.
 func (p *Parser) match(re *regexp2.Regexp, names []string, line string) (Map, time.Time, bool) {
 	m, err := re.FindStringMatch(shield(line))
-	if err != nil || m == nil {
+	if err != nil { // the timeout: there is no other error
+		p.GivenUp++
+	}
+	if m == nil {
 		return nil, time.Time{}, false
 	}
 	record, at, any := Map{}, time.Time{}, false

@@ -361,21 +361,35 @@ func (p *Pipeline) Choose(choice string) (*Section, error) {
 	if choice == "" && len(outputs) == 1 {
 		return outputs[0], nil
 	}
-	var have []string
-	for i, s := range outputs {
-		alias := s.Get("alias")
-		if choice != "" && (choice == strconv.Itoa(i) || choice == s.ID || choice == alias) {
-			return s, nil
-		}
-		have = append(have, strings.TrimSpace(fmt.Sprintf("%d %s %s", i, s.ID, alias))+" ("+s.Place.String()+")")
-	}
-	switch {
-	case len(have) == 0:
+	switch found := Pick(outputs, choice); {
+	case found != nil:
+		return found, nil
+	case len(outputs) == 0:
 		return nil, errors.New("want a configuration with an output whose name is amberflo, got none")
 	case choice == "":
-		return nil, fmt.Errorf("want -output with one of %s, got none", strings.Join(have, ", "))
+		return nil, fmt.Errorf("want --output with one of %s, got none", Names(outputs))
 	}
-	return nil, fmt.Errorf("-output: want one of %s, got %q", strings.Join(have, ", "), choice)
+	return nil, fmt.Errorf("--output: want one of %s, got %q", Names(outputs), choice)
+}
+
+// Pick gives the section that a user means: by its number in the list, from 0, by its name in Fluent Bit such as amberflo.0, or
+// by its alias. It is nil if none is meant.
+func Pick(list []*Section, choice string) *Section {
+	for i, s := range list {
+		if choice != "" && (choice == strconv.Itoa(i) || choice == s.ID || choice == s.Get("alias")) {
+			return s
+		}
+	}
+	return nil
+}
+
+// Names are those by which Pick finds sections, for an error.
+func Names(list []*Section) string {
+	var names []string
+	for i, s := range list {
+		names = append(names, strings.TrimSpace(fmt.Sprintf("%d %s %s", i, s.ID, s.Get("alias")))+" ("+s.Place.String()+")")
+	}
+	return strings.Join(names, ", ")
 }
 
 // Mine gives the outputs of amberflo.

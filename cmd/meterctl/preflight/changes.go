@@ -155,10 +155,7 @@ func modify(_ *view, s *pipeline.Section) (list []change) {
 
 // fits tells if an expression matches a field, wherever in it; one that cannot be read here matches nothing.
 func fits(pattern string) func(string) bool {
-	if inner, slash := strings.CutPrefix(pattern, "/"); slash {
-		pattern = strings.TrimSuffix(inner, "/")
-	}
-	re, err := regexp.Compile(pattern)
+	re, err := compile(pattern, "", "")
 	return func(field string) bool { return err == nil && re.MatchString(field) }
 }
 

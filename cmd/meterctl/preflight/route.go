@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"out_amberflo/cmd/meterctl/parser"
 	"out_amberflo/cmd/meterctl/pipeline"
 )
 
@@ -184,15 +185,24 @@ func intersect(a, b string) bool {
 	return from(0, 0)
 }
 
-// TagRegex is a Match_Regex as Fluent Bit reads it (flb_regex.c): slashes around it do not count, and what it matches begins
-// where the tag does, and is not empty.
+// TagRegex is a Match_Regex as Fluent Bit reads it: what it matches begins where the tag does, and is not empty.
 func TagRegex(pattern string) (*regexp.Regexp, error) {
-	if inner, slash := strings.CutPrefix(pattern, "/"); slash {
-		var closed bool
-		if inner, closed = strings.CutSuffix(inner, "/"); !closed {
-			return nil, fmt.Errorf("%q, with options", pattern)
-		}
-		pattern = inner
+	return compile(pattern, "^(?:", ")")
+}
+
+// compile compiles an expression of Fluent Bit, which has Ruby's syntax, between two of Go's. It takes what both have.
+func compile(pattern, before, after string) (*regexp.Regexp, error) {
+	inner, flags, ok := parser.Slashes(pattern)
+	if !ok {
+		return regexp.Compile(before + pattern + after)
 	}
-	return regexp.Compile("^(?:" + pattern + ")")
+	for _, f := range []struct{ ruby, golang string }{{"i", "(?i)"}, {"m", "(?s)"}} {
+		if strings.Contains(flags, f.ruby) {
+			before = f.golang + before
+		}
+	}
+	if strings.Contains(flags, "x") {
+		return nil, fmt.Errorf("%q, with the option x", pattern)
+	}
+	return regexp.Compile(before + inner + after)
 }
