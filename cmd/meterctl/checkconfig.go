@@ -2,11 +2,12 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"out_amberflo/cmd/meterctl/pipeline"
 	"out_amberflo/cmd/meterctl/preflight"
@@ -14,79 +15,137 @@ import (
 )
 
 // checkConfig looks at a whole pipeline: for every output of amberflo, what would lose, double or misbill records.
-func checkConfig(out io.Writer, args []string) error {
-	flags := flag.NewFlagSet("check-config", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	file := flags.String("c", "", "")
-	sample := flags.String("sample", "", "")
-	input := flags.String("input", "", "")
-	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("check-config: %w; it takes -c, -sample and -input", err)
+func (a *app) checkConfig() *cobra.Command {
+	var file, sample, input string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "check-config [flags] -c CONF", Short: "what in a pipeline would lose, double or misbill records", GroupID: configs, DisableFlagsInUseLine: true,
+		Long: `check-config looks at the whole pipeline of CONF for what would lose, double or misbill records. With --sample it also maps the
+lines of a log, and says what of CONF does not fit them.`,
+		Example:           "  meterctl check-config -c fluent-bit.conf --sample app.log",
+		Annotations:       looked("CONF has an error, or a line of the sample cannot be metered"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("want -c CONF and flags only, got %q", args[0])
+			}
+			return nil
+		},
+		RunE: func(*cobra.Command, []string) error { return a.checkPipeline(file, sample, input, asJSON) },
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("check-config: want -c CONF and nothing after it, got %q", flags.Args())
+	cmd.Flags().StringVarP(&file, "config", "c", "", "`CONF`, a configuration of Fluent Bit, classic or YAML; it is read with the environment of this command")
+	cmd.Flags().StringVar(&sample, "sample", "", "`FILE` with lines of the log, as they are")
+	cmd.Flags().StringVar(&input, "input", "", "the input that reads such lines: its `NAME` such as tail.0, its alias, or its number from 0")
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// foundInConfig is a finding, in JSON.
+type foundInConfig struct {
+	File     string `json:"file"`
+	Line     int    `json:"line"`
+	Severity string `json:"severity"`
+	Key      string `json:"key"`
+	Text     string `json:"text"`
+}
+
+func inJSON(f pipeline.Finding) foundInConfig {
+	severity := "warning"
+	if f.Error {
+		severity = "error"
 	}
-	if *file != "" {
-		if _, err := os.Stat(*file); err != nil {
-			return fmt.Errorf("check-config: want -c with a configuration that can be read: %w", err)
+	return foundInConfig{f.File, f.Line, severity, f.Key, f.Text}
+}
+
+// checkedConfig is what check-config finds, in JSON.
+type checkedConfig struct {
+	Outputs  int             `json:"outputs"`
+	Errors   int             `json:"errors"`
+	Warnings int             `json:"warnings"`
+	Findings []foundInConfig `json:"findings"`
+	Refused  string          `json:"refused,omitempty"` // why Fluent Bit does not read the file
+	Samples  []*mapSummary   `json:"samples,omitempty"`
+}
+
+func (a *app) checkPipeline(file, sample, input string, asJSON bool) error {
+	if file != "" {
+		if _, err := os.Stat(file); err != nil {
+			return fmt.Errorf("want -c with a configuration that can be read: %w", err)
 		}
 	}
-	p, err := readPipeline(*file)
-	if *file != "" && err != nil { // what Fluent Bit does not read either
-		fmt.Fprintf(out, "%v\n1 error, 0 warnings: Fluent Bit does not start with this\n", err)
+	p, err := readPipeline(file)
+	said := checkedConfig{Findings: []foundInConfig{}}
+	if file != "" && err != nil { // what Fluent Bit does not read either
+		if said.Refused, said.Errors = err.Error(), 1; asJSON {
+			return errors.Join(writeJSON(a.out, said), errProblems)
+		}
+		fmt.Fprintf(a.out, "%v\n1 error, 0 warnings: Fluent Bit does not start with this\n", err)
 		return errProblems
 	}
 	if err != nil {
-		return fmt.Errorf("check-config: %w", err)
+		return err
 	}
 	findings := preflight.All(p)
-	errs := 0
+	said.Outputs = len(p.Mine())
+	for _, f := range findings {
+		said.Findings = append(said.Findings, inJSON(f))
+		if f.Error {
+			said.Errors++
+		}
+	}
+	said.Warnings = len(findings) - said.Errors
+	out := io.Writer(a.out)
+	if asJSON {
+		out = io.Discard
+	}
 	for _, f := range findings {
 		fmt.Fprintln(out, f)
-		if f.Error {
-			errs++
-		}
 	}
-	fmt.Fprintf(out, "%s: %s, %s\n", number(len(p.Mine()), "output"), number(errs, "error"), number(len(findings)-errs, "warning"))
-	if *sample != "" {
+	fmt.Fprintf(out, "%s: %s, %s\n", number(said.Outputs, "output"), number(said.Errors, "error"), number(said.Warnings, "warning"))
+	failed := said.Errors > 0
+	if sample != "" {
 		for _, section := range p.Mine() {
-			err := tryOn(out, p, section, *input, *sample)
+			r, err := tryOn(out, p, section, input, sample)
 			if err != nil && !errors.Is(err, errProblems) {
-				return fmt.Errorf("check-config: %w", err)
+				return err
 			}
-			if err != nil {
-				errs++
+			failed = failed || err != nil
+			if r != nil {
+				said.Samples = append(said.Samples, r.inJSON(section))
 			}
 		}
 	}
-	if errs > 0 {
-		return errProblems
+	if asJSON {
+		err = writeJSON(a.out, said)
 	}
-	return nil
+	if failed {
+		return errors.Join(err, errProblems)
+	}
+	return err
 }
 
 // tryOn maps a sample as an output would, and says all but the meter records.
-func tryOn(out io.Writer, p *pipeline.Pipeline, section *pipeline.Section, input, sample string) error {
+func tryOn(out io.Writer, p *pipeline.Pipeline, section *pipeline.Section, input, sample string) (*mapRun, error) {
 	config, _ := plugin.Check(section.Get)
 	if config.Rules == nil {
-		return errProblems // which is said already
+		return nil, errProblems // which is said already
 	}
 	f, err := os.Open(sample)
 	if err != nil {
-		return fmt.Errorf("want a file of samples: %w", err)
+		return nil, fmt.Errorf("want a file of samples: %w", err)
 	}
 	defer f.Close()
 	s, err := newSampler(p, section, input)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.setName(sample)
 	fmt.Fprintf(out, "%s on %s:\n", section.ID, sample)
 	r := newMapRun(config.Rules, s, io.Discard, out)
 	r.tellWhatIsNotApplied(p, section)
 	if err := r.lines(f, &mapFlags{at: time.Now()}); err != nil {
-		return err
+		return nil, err
 	}
 	failed := r.tellDoubts(section)
-	return errors.Join(r.sum(), r.verdict(failed))
+	return r, errors.Join(r.sum(), r.verdict(failed))
 }

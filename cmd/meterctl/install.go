@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/spf13/cobra"
 )
 
 // parts are the files of the plugin-only image, beside meterctl itself: the output, and what loads and configures it.
@@ -13,15 +15,26 @@ var parts = []string{"out_amberflo.so", "meterctl", "plugins.conf", "firelens.co
 
 // install copies the parts that lie beside this program into a directory that a container of Fluent Bit shares. It is for
 // images without a shell. Each file is whole under its name at any time, so that it may run beside a Fluent Bit.
-func install(w io.Writer, args []string) error {
-	if len(args) != 1 || args[0] == "" {
-		return fmt.Errorf("install: want the directory to copy to, such as /amberflo, got %q", args)
+func (a *app) install() *cobra.Command {
+	return &cobra.Command{
+		Use: "install DIRECTORY", Short: "copy the output and what lies beside this program, for containers", GroupID: others, DisableFlagsInUseLine: true,
+		Long: `install copies the output and what lies beside this program to DIRECTORY, for containers of Fluent Bit that share it
+(docker/README.md). It is the entry point of the plugin-only image.`,
+		Annotations: exits("0  done\n2  the command was not carried out"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 || args[0] == "" {
+				return fmt.Errorf("want the directory to copy to, such as /amberflo, got %q", args)
+			}
+			self, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			return copyParts(a.out, filepath.Dir(self), args[0])
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	return copyParts(w, filepath.Dir(self), args[0])
 }
 
 func copyParts(w io.Writer, from, to string) error {

@@ -41,6 +41,10 @@ func TestInstallCopiesWhatLiesBesideIt(t *testing.T) {
 	}
 }
 
+func installed(args ...string) error {
+	return run(append([]string{"install"}, args...), nil, io.Discard, io.Discard)
+}
+
 func TestInstallSaysWhatItWants(t *testing.T) {
 	empty, whole := t.TempDir(), t.TempDir()
 	if err := os.WriteFile(filepath.Join(whole, "out_amberflo.so"), nil, 0o600); err != nil {
@@ -50,8 +54,8 @@ func TestInstallSaysWhatItWants(t *testing.T) {
 		err  error
 		want string
 	}{
-		{install(io.Discard, nil), "want the directory"},
-		{install(io.Discard, []string{"a", "b"}), "want the directory"},
+		{installed(), "want the directory"},
+		{installed("a", "b"), "want the directory"},
 		{copyParts(io.Discard, empty, whole), "want out_amberflo.so beside meterctl"},
 		{copyParts(io.Discard, whole, filepath.Join(empty, "none")), "want a directory to copy to"},
 	} {

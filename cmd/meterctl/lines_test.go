@@ -25,7 +25,7 @@ func ofLines(t *testing.T, more []string, mapping []string, lines string, args .
 	conf := strings.Replace(tailConf, "    Parser p\n", "    "+strings.Join(more, "\n    ")+"\n", 1) + "    " + strings.Join(mapping, "\n    ") + "\n"
 	dir := write(t, map[string]string{"main.conf": conf, "parsers.conf": nginxParser})
 	var o, n strings.Builder
-	err = mapSamples(strings.NewReader(lines), &o, &n, append([]string{"-c", filepath.Join(dir, "main.conf"), "-time", "2026-11-20T10:00:00Z"}, args...))
+	err = mapSamples(strings.NewReader(lines), &o, &n, append([]string{"-c", filepath.Join(dir, "main.conf"), "--time", "2026-11-20T10:00:00Z"}, args...))
 	return o.String(), strings.ReplaceAll(n.String(), dir+"/", ""), err
 }
 
@@ -63,13 +63,13 @@ func TestMapReadsTheLinesOfALogThroughTheParserOfTheInput(t *testing.T) {
 			`parsers.conf:6: warning: time_format: want what the times of the log look like, got "%d/%b/%Y:%H:%M:%S %z", which 1 line does not fit`, nil,
 		},
 		"a record behind a parser": {
-			[]string{"Parser nginx"}, object, `{"user":"a"}` + "\n", []string{"-records"}, fromObject, "1 sample: 1 meter record\n", nil,
+			[]string{"Parser nginx"}, object, `{"user":"a"}` + "\n", []string{"--records"}, fromObject, "1 sample: 1 meter record\n", nil,
 		},
 		"an object and the json parser": {
 			[]string{"Parser json"}, object, `{"user":"a"}` + "\r\n", nil, fromObject, "1 sample: 1 meter record\n", nil,
 		},
 		"an object and no parser, with a processor of the user's own": {
-			[]string{"multiline.parser mine"}, object, `{"user":"a"}` + "\n", nil, fromObject, "multiline.parser is not applied: mine; -through-fluent-bit applies it\n", nil,
+			[]string{"multiline.parser mine"}, object, `{"user":"a"}` + "\n", nil, fromObject, "multiline.parser is not applied: mine; --through-fluent-bit applies it\n", nil,
 		},
 		"a text and no parser": {
 			[]string{"Key line", "Path_Key file", "Offset_Key at"}, []string{"customer_id $line", "meter_api_name M", "meter_value $at", "unique_id $file"}, "ab\ncd\n", nil,
@@ -78,7 +78,7 @@ func TestMapReadsTheLinesOfALogThroughTheParserOfTheInput(t *testing.T) {
 `, "2 samples: 2 meter records\n", nil,
 		},
 		"an object that is a text": {
-			[]string{"Key line"}, []string{"customer_id $line", "meter_api_name M", "meter_value 1", "unique_id $line"}, "{}\n", []string{"-raw"},
+			[]string{"Key line"}, []string{"customer_id $line", "meter_api_name M", "meter_value 1", "unique_id $line"}, "{}\n", []string{"--raw"},
 			`{"customerId":"{}","meterApiName":"M","meterValue":1,"meterTimeInMillis":1795168800000,"uniqueId":"{}"}` + "\n", "1 sample: 1 meter record\n", nil,
 		},
 		"the tag of the input": {
@@ -113,7 +113,7 @@ func TestMapSaysWhatItDoesNotApply(t *testing.T) {
 	dir := write(t, map[string]string{"main.conf": conf, "parsers.conf": nginxParser})
 	var out, notes strings.Builder
 	_ = mapSamples(strings.NewReader("{}\n"), &out, &notes, []string{"-c", filepath.Join(dir, "main.conf")})
-	if !strings.Contains(notes.String(), "filters are not applied: grep; -through-fluent-bit applies them\n") {
+	if !strings.Contains(notes.String(), "filters are not applied: grep; --through-fluent-bit applies them\n") {
 		t.Errorf("got %s", notes.String())
 	}
 }
@@ -128,7 +128,7 @@ func TestOfSeveralInputsOneIsChosen(t *testing.T) {
 		{"0", `"customerId":"log"`}, {"tail.0", `"customerId":"log"`}, {"web", `"customerId":"http"`}, {"1", `"customerId":"http"`},
 	} {
 		var out, notes strings.Builder
-		err := mapSamples(strings.NewReader(`{"n":1}`), &out, &notes, []string{"-c", file, "-input", test.choice})
+		err := mapSamples(strings.NewReader(`{"n":1}`), &out, &notes, []string{"-c", file, "--input", test.choice})
 		if got := strings.ReplaceAll(fmt.Sprint(out.String(), err), filepath.Dir(file)+"/", ""); !strings.Contains(got, test.want) {
 			t.Errorf("%q: got %s, want %q", test.choice, got, test.want)
 		}
@@ -187,8 +187,8 @@ func TestCheckConfigLooksAtASample(t *testing.T) {
 		err  error
 	}{
 		{"-c main.conf", "1 output: 0 errors, 0 warnings\n", nil},
-		{"-c main.conf -sample good.log", "1 output: 0 errors, 0 warnings\n", nil},
-		{"-c main.conf -sample other.log", `main.conf:8: error: parser: want a parser that matches the lines, got "nginx", which matches none of the samples`, errProblems},
+		{"-c main.conf --sample good.log", "1 output: 0 errors, 0 warnings\n", nil},
+		{"-c main.conf --sample other.log", `main.conf:8: error: parser: want a parser that matches the lines, got "nginx", which matches none of the samples`, errProblems},
 		{"-c broken.conf", "broken.conf:1: want [SECTION]", errProblems},
 	} {
 		args := strings.Fields(test.args)
@@ -205,9 +205,9 @@ func TestCheckConfigLooksAtASample(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                              "want -c",
 		"-c /nowhere.conf":              "want -c with a configuration that can be read",
-		"-x":                            "it takes -c, -sample and -input",
-		"-c " + dir + "/main.conf more": "nothing after it",
-		"-c " + dir + "/main.conf -sample /nowhere.log": "want a file of samples",
+		"-x":                            "meterctl check-config --help explains the flags",
+		"-c " + dir + "/main.conf more": "want -c CONF and flags only",
+		"-c " + dir + "/main.conf --sample /nowhere.log": "want a file of samples",
 	} {
 		if _, err := meterctl(t, append([]string{"check-config"}, strings.Fields(args)...)...); err == nil || errors.Is(err, errProblems) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q in it", args, err, want)

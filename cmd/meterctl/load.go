@@ -29,7 +29,7 @@ func choose(file, choice string) (*pipeline.Pipeline, *pipeline.Section, error) 
 
 func readPipeline(file string) (*pipeline.Pipeline, error) {
 	if file == "" {
-		return nil, errors.New("want -c with a configuration of Fluent Bit, got none")
+		return nil, errors.New("want -c CONF with a configuration of Fluent Bit, got none")
 	}
 	return pipeline.Read(file)
 }

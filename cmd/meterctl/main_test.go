@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -72,9 +73,26 @@ func reject(t *testing.T, s *spool.Spool) {
 
 func meterctl(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	var out strings.Builder
-	err := run(args, &out)
+	var out, notes strings.Builder
+	err := run(args, strings.NewReader(""), &out, &notes)
+	if notes.Len() > 0 {
+		t.Log(notes.String())
+	}
 	return out.String(), err
+}
+
+// mapSamples runs meterctl map.
+func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
+	return run(append([]string{"map"}, args...), in, out, notes)
+}
+
+// retryRejected runs meterctl retry-rejected, in a spool or in the configuration's.
+func retryRejected(out, notes io.Writer, storeDir string, args []string) error {
+	args = append([]string{"retry-rejected"}, args...)
+	if storeDir != "" {
+		args = append(args, "--store-dir", storeDir)
+	}
+	return run(args, strings.NewReader(""), out, notes)
 }
 
 // No test looks for credentials outside of this machine.
@@ -85,7 +103,7 @@ func TestMain(m *testing.M) {
 
 func TestLsCountsEachRoomBesideARunningPlugin(t *testing.T) {
 	dir, _ := filled(t)
-	out, err := meterctl(t, "-store-dir", dir, "ls")
+	out, err := meterctl(t, "--store-dir", dir, "ls")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +112,7 @@ func TestLsCountsEachRoomBesideARunningPlugin(t *testing.T) {
 		for line := range strings.Lines(out) {
 			if f := strings.Fields(line); f[0] == room {
 				found = true
-				if got := f[1] + " " + f[3]; got != want {
+				if got := f[1] + " " + f[4]; got != want { // a size is a number and a unit
 					t.Errorf("%s: got %q files and records, want %q", room, got, want)
 				}
 			}
@@ -118,14 +136,14 @@ func TestAReasonIsNoFileOfRecords(t *testing.T) {
 	if err := s.Refuse(obj, []byte("unknown meter")); err != nil {
 		t.Fatal(err)
 	}
-	out, err := meterctl(t, "-store-dir", dir, "ls")
-	if err != nil || !regexp.MustCompile(`(?m)^failed +1 +\d+ +2 `).MatchString(out) {
+	out, err := meterctl(t, "--store-dir", dir, "ls")
+	if err != nil || !regexp.MustCompile(`(?m)^failed +1 +\d+ B +2 `).MatchString(out) {
 		t.Errorf("want one file with 2 records in failed/, got %v\n%s", err, out)
 	}
-	if out, err := meterctl(t, "-store-dir", dir, "cat", "failed/"+obj.Key+spool.ReasonSuffix); err == nil || !strings.Contains(err.Error(), "want a file of records") {
+	if out, err := meterctl(t, "--store-dir", dir, "cat", "failed/"+obj.Key+spool.ReasonSuffix); err == nil || !strings.Contains(err.Error(), "want a file of records") {
 		t.Errorf("got %v, %s", err, out)
 	}
-	if out, err := meterctl(t, "-store-dir", dir, "check"); err != nil {
+	if out, err := meterctl(t, "--store-dir", dir, "check"); err != nil {
 		t.Errorf("got %v\n%s", err, out)
 	}
 }
@@ -136,7 +154,7 @@ func TestAnObjectWithoutRecordsIsAProblem(t *testing.T) {
 	if err := os.Truncate(files[0], 0); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := meterctl(t, "-store-dir", dir, "check"); !errors.Is(err, errProblems) || !strings.Contains(out, "want at least one record, got none") {
+	if out, err := meterctl(t, "--store-dir", dir, "check"); !errors.Is(err, errProblems) || !strings.Contains(out, "want at least one record, got none") {
 		t.Errorf("got %v\n%s", err, out)
 	}
 }
@@ -150,7 +168,7 @@ func TestCatPrintsTheRecordsWithTheirUniqueIDs(t *testing.T) {
 		}
 		id := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(files[0]), ".log"), ".gz")
 		id = id[strings.IndexByte(id, '=')+1:] // behind the digest
-		out, err := meterctl(t, "-store-dir", dir, "cat", files[0])
+		out, err := meterctl(t, "--store-dir", dir, "cat", files[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,14 +177,14 @@ func TestCatPrintsTheRecordsWithTheirUniqueIDs(t *testing.T) {
 		}
 	}
 	logs, _ := filepath.Glob(filepath.Join(dir, "open/*.log"))
-	if out, err := meterctl(t, "-store-dir", dir, "cat", logs[0]+":rejected"); err != nil || out != `{"reason":"no_customer"}`+"\n" {
+	if out, err := meterctl(t, "--store-dir", dir, "cat", logs[0]+":rejected"); err != nil || out != `{"reason":"no_customer"}`+"\n" {
 		t.Errorf("the rejects in a log: got %v, %q", err, out)
 	}
 }
 
 func TestCheckIsSilentOnASoundSpoolAndNamesDamageByFileAndOffset(t *testing.T) {
 	dir, s := filled(t)
-	if out, err := meterctl(t, "-store-dir", dir, "check"); err != nil || !strings.Contains(out, " 0 problems") {
+	if out, err := meterctl(t, "--store-dir", dir, "check"); err != nil || !strings.Contains(out, " 0 problems") {
 		t.Fatalf("got %v\n%s", err, out)
 	}
 	if err := s.Close(); err != nil {
@@ -184,7 +202,7 @@ func TestCheckIsSilentOnASoundSpoolAndNamesDamageByFileAndOffset(t *testing.T) {
 			t.Fatal(err)
 		}
 		rel, _ := filepath.Rel(dir, files[0])
-		out, err := meterctl(t, "-store-dir", dir, "check")
+		out, err := meterctl(t, "--store-dir", dir, "check")
 		if !errors.Is(err, errProblems) || !strings.Contains(out, rel+": offset ") {
 			t.Errorf("%s with a flipped byte: got %v\n%s", glob, err, out)
 		}
@@ -196,9 +214,9 @@ func TestCheckIsSilentOnASoundSpoolAndNamesDamageByFileAndOffset(t *testing.T) {
 
 func TestAWrongCommandSaysWhatIsWanted(t *testing.T) {
 	dir, _ := filled(t)
-	for _, args := range [][]string{{}, {"lss"}, {"-store-dir", dir, "cat"}, {"-store-dir", dir, "cat", "nothing"}, {"-store-dir", "/nonexistent", "ls"}, {"-x"},
-		{"-store-dir", dir, "check", "-store-dir", "/nonexistent"}, {"-store-dir", dir, "check", dir}, {"-store-dir", dir, "ls", dir}} {
-		if out, err := meterctl(t, args...); err == nil || !strings.Contains(err.Error(), "want") && !strings.Contains(err.Error(), "meterctl -h") {
+	for _, args := range [][]string{{}, {"lss"}, {"--store-dir", dir, "cat"}, {"--store-dir", dir, "cat", "nothing"}, {"--store-dir", "/nonexistent", "ls"}, {"-x"},
+		{"--store-dir", dir, "check", "--store-dir", "/nonexistent"}, {"--store-dir", dir, "check", dir}, {"--store-dir", dir, "ls", dir}} {
+		if out, err := meterctl(t, args...); err == nil || !strings.Contains(err.Error(), "want") && !strings.Contains(err.Error(), "meterctl --help") {
 			t.Errorf("%v: got %v, %s", args, err, out)
 		}
 	}

@@ -5,13 +5,14 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"out_amberflo/cmd/meterctl/parser"
 	"out_amberflo/cmd/meterctl/pipeline"
@@ -23,80 +24,98 @@ import (
 
 // mapFlags are what map was asked for.
 type mapFlags struct {
-	file, output, input, tag string
-	raw, records, through    bool
-	at                       time.Time
-	metadata, group          parser.Map
-	sample                   string
+	place
+	input, tag            string
+	raw, records, through bool
+	asJSON                bool
+	at                    time.Time
+	metadata, group       parser.Map
+	sample                string
 }
 
-func parseMapFlags(args []string) (*mapFlags, error) {
+// mapVerb shows what an output makes of the lines of a log.
+func (a *app) mapVerb() *cobra.Command {
 	f := &mapFlags{at: time.Now()}
-	flags := flag.NewFlagSet("map", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	flags.StringVar(&f.file, "c", "", "")
-	flags.StringVar(&f.output, "output", "", "")
-	flags.StringVar(&f.input, "input", "", "")
-	flags.StringVar(&f.tag, "tag", "", "")
-	flags.BoolVar(&f.raw, "raw", false, "")
-	flags.BoolVar(&f.records, "records", false, "")
-	flags.BoolVar(&f.through, "through-fluent-bit", false, "")
-	flags.Func("time", "", func(v string) (err error) {
+	cmd := &cobra.Command{
+		Use: "map [flags] -c CONF [FILE]", Short: "the meter records that a configuration makes of the lines of a log", GroupID: configs, DisableFlagsInUseLine: true,
+		Long: `map prints the meter records that CONF makes of the lines of a log, from FILE or standard input; what check-config says of the
+output goes to standard error. Lines go through the parser of the input; where that is json, or there is none, a line is a
+record in JSON. Filters are applied by --through-fluent-bit only, which runs the pipeline of CONF in the fluent-bit of the
+PATH or of $FLUENT_BIT.`,
+		Example:     "  tail -n 100 app.log | meterctl map -c fluent-bit.conf\n  meterctl map -c fluent-bit.conf --json app.log | jq .summary",
+		Annotations: looked("CONF has an error, a line cannot be metered, or there is none"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 1:
+				return fmt.Errorf("want one file of samples, got %q", args)
+			case f.raw && f.records:
+				return errors.New("want --raw or --records, got both")
+			case f.through && (f.records || f.metadata != nil || f.group != nil):
+				return errors.New("want --through-fluent-bit with lines as the input reads them, got --records, --metadata or --group too")
+			}
+			f.sample = strings.Join(args, "")
+			return a.mapSamples(f)
+		},
+	}
+	flags := cmd.Flags()
+	f.confFlags(cmd)
+	flags.StringVar(&f.input, "input", "", "the input that reads such lines: its `NAME` such as tail.0, its alias, or its number from 0")
+	flags.BoolVar(&f.raw, "raw", false, "no line is a record in JSON: without a parser it is one string in the field log")
+	flags.BoolVar(&f.records, "records", false, "each line is a record in JSON, whatever the input's parser is")
+	flags.BoolVar(&f.through, "through-fluent-bit", false, "run the lines through the pipeline in Fluent Bit itself, filters and all")
+	flags.StringVar(&f.tag, "tag", "", "the `TAG` of the records (default that of the input)")
+	flags.Func("time", "the time of lines that have none, as `RFC3339` (default now)", func(v string) (err error) {
 		if f.at, err = time.Parse(time.RFC3339, v); err == nil && (f.at.Unix() < 0 || f.at.Unix() > groupStart-2) {
 			err = errors.New("want a time of 1970 to 2106, as Fluent Bit has them")
 		}
 		return err
 	})
-	flags.Func("metadata", "", func(v string) (err error) { f.metadata, err = parser.Object([]byte(v)); return })
-	flags.Func("group", "", func(v string) (err error) { f.group, err = parser.Object([]byte(v)); return })
-	if err := flags.Parse(args); err != nil {
-		return nil, fmt.Errorf("map: %w; it takes -c, -output, -input, -raw, -records, -through-fluent-bit, -tag, -time, -metadata and -group", err)
-	}
-	switch {
-	case flags.NArg() > 1:
-		return nil, fmt.Errorf("map: want one file of samples, got %q", flags.Args())
-	case f.raw && f.records:
-		return nil, errors.New("map: want -raw or -records, got both")
-	case f.through && (f.records || f.metadata != nil || f.group != nil):
-		return nil, errors.New("map: want -through-fluent-bit with lines as the input reads them, got -records, -metadata or -group too")
-	}
-	f.sample = flags.Arg(0)
-	return f, nil
+	flags.Func("metadata", "metadata of each record, an object in `JSON`", func(v string) (err error) { f.metadata, err = parser.Object([]byte(v)); return })
+	flags.Func("group", "the OpenTelemetry group of each record, an object in `JSON`", func(v string) (err error) { f.group, err = parser.Object([]byte(v)); return })
+	jsonFlag(cmd, &f.asJSON)
+	return cmd
 }
 
 // mapSamples runs samples through the mapping of a configuration. Meter records go to out, all else to notes: first what is
-// wrong with the configuration.
-func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
-	flags, err := parseMapFlags(args)
+// wrong with the configuration. With asJSON all goes to out.
+func (a *app) mapSamples(flags *mapFlags) error {
+	p, section, err := choose(flags.conf, flags.output)
 	if err != nil {
 		return err
 	}
-	p, section, err := choose(flags.file, flags.output)
-	if err != nil {
-		return err
+	notes := a.notes
+	said := &mapNotes{}
+	if flags.asJSON {
+		notes = said
 	}
 	findings := preflight.Output(p, section)
 	for _, f := range findings {
-		fmt.Fprintln(notes, f)
+		fmt.Fprintln(a.notes, f)
 	}
 	config, _ := plugin.Check(section.Get)
 	if config.Rules == nil {
 		return errProblems
 	}
+	in := a.in
 	if flags.sample != "" && flags.sample != "-" {
 		f, err := os.Open(flags.sample)
 		if err != nil {
-			return fmt.Errorf("map: want a file of samples: %w", err)
+			return fmt.Errorf("want a file of samples: %w", err)
 		}
 		defer f.Close()
 		in = f
 	}
 	s, err := newSampler(p, section, flags.input)
 	if err != nil {
-		return fmt.Errorf("map: %w", err)
+		return err
 	}
 	s.raw, s.records = flags.raw, flags.records
 	s.setName(flags.sample)
+	out := io.Writer(a.out)
+	if flags.asJSON {
+		fmt.Fprint(a.out, "{\"records\": [")
+		out = &jsonArray{w: a.out}
+	}
 	r := newMapRun(config.Rules, s, out, notes)
 	r.mapper.StartClock(flags.at)
 	if flags.through {
@@ -106,10 +125,69 @@ func mapSamples(in io.Reader, out, notes io.Writer, args []string) error {
 		err = r.lines(in, flags)
 	}
 	if err != nil {
-		return fmt.Errorf("map: %w", err)
+		return err
 	}
 	failed := r.tellDoubts(section)
-	return errors.Join(r.sum(), r.verdict(failed || preflight.Failed(findings)))
+	verdict := errors.Join(r.sum(), r.verdict(failed || preflight.Failed(findings)))
+	if flags.asJSON {
+		sum := r.inJSON(section)
+		sum.Notes, sum.Findings = said.lines(), []foundInConfig{}
+		for _, f := range findings {
+			sum.Findings = append(sum.Findings, inJSON(f))
+		}
+		fmt.Fprint(a.out, "],\n\"summary\": ")
+		verdict = errors.Join(writeJSON(a.out, sum), verdict)
+		fmt.Fprintln(a.out, "}")
+	}
+	return verdict
+}
+
+// mapSummary is what became of samples, in JSON.
+type mapSummary struct {
+	Output       string          `json:"output"`
+	Samples      int             `json:"samples"`
+	MeterRecords int             `json:"meter_records"`
+	Ignored      int             `json:"ignored"`
+	Rejected     map[string]int  `json:"rejected"` // by reason
+	Unreadable   int             `json:"unreadable"`
+	Unparsed     int             `json:"unparsed"`
+	Findings     []foundInConfig `json:"findings,omitempty"`
+	Notes        []string        `json:"notes,omitempty"`
+}
+
+func (r *mapRun) inJSON(section *pipeline.Section) *mapSummary {
+	return &mapSummary{Output: section.ID, Samples: r.samples, MeterRecords: r.records, Ignored: r.ignored, Rejected: r.refused, Unreadable: r.unreadable, Unparsed: r.sampler.failed}
+}
+
+// mapNotes keeps what would go to standard error.
+type mapNotes struct{ bytes.Buffer }
+
+func (n *mapNotes) lines() (list []string) {
+	for line := range strings.Lines(n.String()) {
+		list = append(list, strings.TrimSuffix(line, "\n"))
+	}
+	return list
+}
+
+// jsonArray writes lines of JSON as the items of an array.
+type jsonArray struct {
+	w    io.Writer
+	some bool
+}
+
+// Write implements [io.Writer], for whole lines.
+func (j *jsonArray) Write(lines []byte) (int, error) {
+	for line := range bytes.Lines(lines) {
+		before := ",\n"
+		if !j.some {
+			before = "\n"
+		}
+		j.some = true
+		if _, err := fmt.Fprintf(j.w, "%s%s", before, bytes.TrimSuffix(line, []byte{'\n'})); err != nil {
+			return 0, err
+		}
+	}
+	return len(lines), nil
 }
 
 // mapRun is one call of map.
@@ -132,16 +210,16 @@ func newMapRun(rules *meter.Rules, s *sampler, out, notes io.Writer) *mapRun {
 
 func (r *mapRun) tellWhatIsNotApplied(p *pipeline.Pipeline, section *pipeline.Section) {
 	if names := preflight.NotApplied(p, section); len(names) > 0 {
-		fmt.Fprintf(r.notes, "filters are not applied: %s; -through-fluent-bit applies them\n", strings.Join(names, ", "))
+		fmt.Fprintf(r.notes, "filters are not applied: %s; --through-fluent-bit applies them\n", strings.Join(names, ", "))
 	}
 	if r.sampler.parser == nil {
 		if r.sampler.input != nil && r.sampler.input.Get("multiline.parser") != "" {
-			fmt.Fprintf(r.notes, "multiline.parser is not applied: %s; -through-fluent-bit applies it\n", r.sampler.input.Get("multiline.parser"))
+			fmt.Fprintf(r.notes, "multiline.parser is not applied: %s; --through-fluent-bit applies it\n", r.sampler.input.Get("multiline.parser"))
 		}
 		return
 	}
 	for _, option := range r.sampler.parser.NotApplied {
-		fmt.Fprintf(r.notes, "the parser %s is applied without: %s; -through-fluent-bit applies it\n", r.sampler.parser.Name, option)
+		fmt.Fprintf(r.notes, "the parser %s is applied without: %s; --through-fluent-bit applies it\n", r.sampler.parser.Name, option)
 	}
 }
 

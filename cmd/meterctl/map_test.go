@@ -18,7 +18,7 @@ func mapped(t *testing.T, mapping, samples string, args ...string) (out, notes s
 	}
 	file := filepath.Join(write(t, map[string]string{"fluent-bit.conf": conf}), "fluent-bit.conf")
 	var o, n strings.Builder
-	err = mapSamples(strings.NewReader(samples), &o, &n, append([]string{"-c", file, "-time", "2026-11-20T10:00:00Z"}, args...))
+	err = mapSamples(strings.NewReader(samples), &o, &n, append([]string{"-c", file, "--time", "2026-11-20T10:00:00Z"}, args...))
 	return o.String(), n.String(), err
 }
 
@@ -44,7 +44,7 @@ func TestMapPrintsTheRecordsThatWouldBeSent(t *testing.T) {
 		},
 		"the tag, the metadata and the group": {
 			mapping: "customer_id $group['resource']['tenant']\nmeter_api_name $TAG[1]\nmeter_value $metadata['n']",
-			samples: "\n{}\n", args: []string{"-tag", "app.Calls", "-metadata", `{"n":3}`, "-group", `{"resource":{"tenant":"acme"}}`},
+			samples: "\n{}\n", args: []string{"--tag", "app.Calls", "--metadata", `{"n":3}`, "--group", `{"resource":{"tenant":"acme"}}`},
 			want: `{"customerId":"acme","meterApiName":"Calls","meterValue":3,` + head + `0"}` + "\n",
 		},
 		"a record as it is, with its order, and the last of duplicates": {
@@ -145,12 +145,12 @@ func TestMapRefusesWhatItCannotRead(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"-time", "yesterday"}, "-time"},
-		{[]string{"-time", "2200-01-01T00:00:00Z"}, "1970 to 2106"},
-		{[]string{"-metadata", "[]"}, "want a JSON object"},
+		{[]string{"--time", "yesterday"}, "--time"},
+		{[]string{"--time", "2200-01-01T00:00:00Z"}, "1970 to 2106"},
+		{[]string{"--metadata", "[]"}, "want a JSON object"},
 		{[]string{"a", "b"}, "want one file"},
-		{[]string{"-raw", "-records"}, "want -raw or -records"},
-		{[]string{"-input", "x"}, `--input: want one of , got "x"`},
+		{[]string{"--raw", "--records"}, "want --raw or --records"},
+		{[]string{"--input", "x"}, `--input: want one of , got "x"`},
 		{[]string{"/nonexistent"}, "want a file of samples"},
 		{[]string{"-c", ""}, "want -c"},
 	} {

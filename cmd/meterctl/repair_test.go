@@ -44,19 +44,19 @@ func damagedOutbox(t *testing.T) (dir, key string) {
 
 func TestAllCommandsAgreeOnADamagedObject(t *testing.T) {
 	dir, key := damagedOutbox(t)
-	ls, err := meterctl(t, "-store-dir", dir, "ls", "-l")
+	ls, err := meterctl(t, "--store-dir", dir, "ls", "-l")
 	if !errors.Is(err, errProblems) {
 		t.Errorf("ls: got %v", err)
 	}
-	m := regexp.MustCompile(`(?m)^outbox/\S+ +\d+ +(\d+) `).FindStringSubmatch(ls)
+	m := regexp.MustCompile(`(?m)^outbox/\S+ +\d+ B +(\d+) `).FindStringSubmatch(ls)
 	if m == nil {
 		t.Fatalf("no line of the object in\n%s", ls)
 	}
-	cat, err := meterctl(t, "-store-dir", dir, "cat", key)
+	cat, err := meterctl(t, "--store-dir", dir, "cat", key)
 	if n := strings.Count(cat, "\n"); !errors.Is(err, errProblems) || m[1] != "2" || n != 2 {
 		t.Errorf("cat prints %d records, %v, ls says %s", n, err, m[1])
 	}
-	check, err := meterctl(t, "-store-dir", dir, "check")
+	check, err := meterctl(t, "--store-dir", dir, "check")
 	if !errors.Is(err, errProblems) || !strings.Contains(check, " 7 records, ") || !strings.Contains(check, "want the bytes that were sealed") {
 		t.Errorf("check: %v\n%s", err, check)
 	}
@@ -64,7 +64,7 @@ func TestAllCommandsAgreeOnADamagedObject(t *testing.T) {
 
 func TestRescueAndSplitSayWhatTheyDid(t *testing.T) {
 	dir, key := damagedOutbox(t)
-	if out, err := meterctl(t, "-store-dir", dir, "rescue", key); err == nil || !strings.Contains(err.Error(), "want the key of an object in damaged/outbox/") {
+	if out, err := meterctl(t, "--store-dir", dir, "rescue", key); err == nil || !strings.Contains(err.Error(), "want the key of an object in damaged/outbox/") {
 		t.Errorf("an object that is not set aside: got %v %s", err, out)
 	}
 	aside := filepath.Join(dir, "damaged/outbox/ingest")
@@ -75,13 +75,13 @@ func TestRescueAndSplitSayWhatTheyDid(t *testing.T) {
 	if err := os.Rename(files[0], filepath.Join(aside, filepath.Base(files[0]))); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := meterctl(t, "-store-dir", dir, "rescue", key); err == nil || !strings.Contains(err.Error(), "-all sends them as they are") {
+	if _, err := meterctl(t, "--store-dir", dir, "rescue", key); err == nil || !strings.Contains(err.Error(), "-all sends them as they are") {
 		t.Errorf("without -all: got %v", err)
 	}
-	if out, err := meterctl(t, "-store-dir", dir, "rescue", "-all", "damaged/outbox/ingest/"+filepath.Base(files[0])); err != nil || !strings.Contains(out, "2 records go out") {
+	if out, err := meterctl(t, "--store-dir", dir, "rescue", "--all", "damaged/outbox/ingest/"+filepath.Base(files[0])); err != nil || !strings.Contains(out, "2 records are sent") {
 		t.Errorf("got %v %s", err, out)
 	}
-	if out, err := meterctl(t, "-store-dir", dir, "check"); err != nil {
+	if out, err := meterctl(t, "--store-dir", dir, "check"); err != nil {
 		t.Errorf("afterwards: %v\n%s", err, out)
 	}
 
@@ -91,17 +91,17 @@ func TestRescueAndSplitSayWhatTheyDid(t *testing.T) {
 	}
 	files, _ = filepath.Glob(filepath.Join(dir, "outbox/ingest/*.gz"))
 	name := filepath.Base(files[0])
-	was, err := meterctl(t, "-store-dir", dir, "cat", files[0])
+	was, err := meterctl(t, "--store-dir", dir, "cat", files[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := meterctl(t, "-store-dir", dir, "split", "outbox/ingest/"+name, "-size", "1"); err != nil || !strings.Contains(out, "is 2 objects now") {
+	if out, err := meterctl(t, "--store-dir", dir, "split", "outbox/ingest/"+name, "--size", "1"); err != nil || !strings.Contains(out, "is 2 objects now") {
 		t.Errorf("got %v %s", err, out)
 	}
 	var now []string // in the order of the digests, which lead the names
 	sealing, _ := filepath.Glob(filepath.Join(dir, "sealing/*"))
 	for _, file := range sealing {
-		out, err := meterctl(t, "-store-dir", dir, "cat", file)
+		out, err := meterctl(t, "--store-dir", dir, "cat", file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,8 +110,8 @@ func TestRescueAndSplitSayWhatTheyDid(t *testing.T) {
 	if slices.Sort(now); strings.Join(now, "") != was {
 		t.Errorf("split has\n%s\nof\n%s", now, was)
 	}
-	for _, args := range [][]string{{"rescue"}, {"rescue", "-x"}, {"split"}, {"split", "k", "-size", "x"}, {"split", "k", "k"}} {
-		if _, err := meterctl(t, append([]string{"-store-dir", dir}, args...)...); err == nil || !strings.Contains(err.Error(), "want") {
+	for _, args := range [][]string{{"rescue"}, {"rescue", "-x"}, {"split"}, {"split", "k", "--size", "x"}, {"split", "k", "k"}} {
+		if _, err := meterctl(t, append([]string{"--store-dir", dir}, args...)...); err == nil || !strings.Contains(err.Error(), "want") {
 			t.Errorf("%v: got %v", args, err)
 		}
 	}

@@ -4,77 +4,101 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"flag"
+	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"out_amberflo/cmd/meterctl/preflight"
 	"out_amberflo/plugin"
-	"out_amberflo/plugin/spool"
 )
 
-// retryRejected maps what was set aside by the present configuration, and has delivered what now maps. It works in
-// storeDir, or in the configuration's if that is empty.
-func retryRejected(out, notes io.Writer, storeDir string, args []string) error {
-	flags := flag.NewFlagSet("retry-rejected", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	file := flags.String("c", "", "")
-	choice := flags.String("output", "", "")
-	from := flags.String("from", "", "")
-	since := ""
-	flags.Func("since", "", func(v string) error {
-		_, err := time.Parse(time.DateOnly, v)
-		since = v
-		return err
+// retryRejected maps what could not be metered by the present configuration, and has sent what now maps.
+func (a *app) retryRejected() *cobra.Command {
+	var at place
+	o := &retryFlags{}
+	cmd := &cobra.Command{
+		Use: "retry-rejected [flags] -c CONF", Short: "map what is in rejected/ again, by CONF as it is now", GroupID: acts, DisableFlagsInUseLine: true,
+		Long: `retry-rejected maps the records of rejected/ again, by CONF as it is now. What maps is sent, the rest stays. It takes what the
+output has rejected and still matches by its tag, or with --from all that the output of that name has rejected. It applies the
+mapping of the output, and neither parsers nor filters.`,
+		Example:           "  meterctl retry-rejected -c fluent-bit.conf --dry-run\n  meterctl retry-rejected -c fluent-bit.conf --since 2026-11-20",
+		Annotations:       exits("0  all was mapped, or left as the output lines say\n1  records were rejected again, or could not be read\n2  the command was not carried out, or not all of it"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("want no arguments beside its flags, got %q", args)
+			}
+			return nil
+		},
+		RunE: func(*cobra.Command, []string) error { return a.retry(&at, o) },
+	}
+	at.flags(cmd)
+	cmd.Flags().StringVar(&o.from, "from", "", "take all that the output of that `NAME` rejected, whatever its tag")
+	cmd.Flags().Func("since", "leave out the days before that one, `YYYY-MM-DD`", func(v string) error {
+		if _, err := time.Parse(time.DateOnly, v); err != nil {
+			return errors.New("want a day such as 2026-11-20")
+		}
+		o.since = v
+		return nil
 	})
-	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("retry-rejected: %w; it takes -c, -output, -from and -since", err)
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("retry-rejected: want no arguments beside its flags, got %q", flags.Args())
-	}
+	dryRunFlag(cmd, &o.dryRun)
+	return cmd
+}
+
+type retryFlags struct {
+	from, since string
+	dryRun      bool
+}
+
+func (a *app) retry(where *place, o *retryFlags) error {
 	needs := slices.Clone(ofObjects)
-	if storeDir == "" {
+	if where.storeDir == "" {
 		needs = append(needs, "store_dir")
 	}
-	if *from == "" {
+	if o.from == "" {
 		needs = append(needs, "match", "match_regex", "alias")
 	}
-	s, config, err := load(*file, *choice, needs, notes)
+	s, config, err := load(where.conf, where.output, needs, a.notes)
 	if err != nil {
 		return err
 	}
-
-	r := &retry{mapping: newMapping(config.Rules), done: map[string]bool{}, others: map[string]int{}, from: *from,
+	r := &retry{mapping: newMapping(config.Rules), done: map[string]bool{}, others: map[string]int{}, from: o.from,
 		name: cmp.Or(s.Get("alias"), s.ID), match: s.Get("match")}
 	if pattern := s.Get("match_regex"); pattern != "" {
 		if r.matchRegex, err = preflight.TagRegex(pattern); err != nil {
-			return fmt.Errorf("%s: match_regex: want one that this command can read too, got %w; name the output with -from", s.PlaceOf("match_regex"), err)
+			return fmt.Errorf("%s: match_regex: want one that this command can read too, got %w; name the output with --from", s.PlaceOf("match_regex"), err)
 		}
 	} else if r.match == "" {
 		r.match = "*" // as Fluent Bit does where there is one input and one output
 	}
-	config.StoreDir = cmp.Or(storeDir, config.StoreDir)
-	objects, err := spool.Retry(config.Spool(), since, r.again)
-	kept := ""
-	for _, name := range slices.Sorted(maps.Keys(r.others)) {
-		kept += fmt.Sprintf("; %d that %s rejected are left: -from %s takes them", r.others[name], name, name)
+	config.StoreDir = cmp.Or(where.storeDir, config.StoreDir)
+	at := &spoolPlace{dir: config.StoreDir, config: config, section: s}
+	files, err := spoolFiles(at)
+	if err != nil {
+		return err
 	}
-	if r.unmatched > 0 {
-		kept += fmt.Sprintf("; %d with a tag that the output does not match are left: -from %s takes them", r.unmatched, r.name)
+	files = rejectsFrom(files, o.since)
+	r.progress = a.progress("retry", sizeOf(files))
+	defer r.progress.end()
+	var objects int
+	are := "are on their way"
+	if o.dryRun {
+		objects, err = r.tryAll(at, files)
+		are = "would be sent"
+	} else {
+		objects, err = retryRejects(config.Spool(), o.since, r.again)
 	}
-	if r.ignored > 0 {
-		kept += fmt.Sprintf("; %d that unmatched ignore passes over are left", r.ignored)
+	r.progress.end()
+	fmt.Fprintf(a.out, "%d rejected records: %d meter records in %d objects %s%s%s\n", r.lines, r.records, objects, are, r.summary(), r.left())
+	if o.dryRun {
+		fmt.Fprintln(a.out, "dry run: nothing was changed")
 	}
-	if r.unreadable > 0 {
-		kept += fmt.Sprintf("; %d lines cannot be read and are left", r.unreadable)
-	}
-	fmt.Fprintf(out, "%d rejected records: %d meter records in %d objects are on their way%s%s\n", r.lines, r.records, objects, r.summary(), kept)
 	if err != nil {
 		return fmt.Errorf("%w; what is on its way has ids of its own, so that the same command may be given again", err)
 	}
@@ -84,12 +108,57 @@ func retryRejected(out, notes io.Writer, storeDir string, args []string) error {
 	return nil
 }
 
+// left is empty, or begins with a semicolon.
+func (r *retry) left() (kept string) {
+	for _, name := range slices.Sorted(maps.Keys(r.others)) {
+		kept += fmt.Sprintf("; %d that %s rejected are left: --from %s takes them", r.others[name], name, name)
+	}
+	if r.unmatched > 0 {
+		kept += fmt.Sprintf("; %d with a tag that the output does not match are left: --from %s takes them", r.unmatched, r.name)
+	}
+	if r.ignored > 0 {
+		kept += fmt.Sprintf("; %d that unmatched ignore skips are left", r.ignored)
+	}
+	if r.unreadable > 0 {
+		kept += fmt.Sprintf("; %d lines cannot be read and are left", r.unreadable)
+	}
+	return kept
+}
+
+// tryAll maps as a retry does, and throws the records away. It returns the number of objects that they would be.
+func (r *retry) tryAll(at *spoolPlace, files []spoolFile) (objects int, err error) {
+	c := at.config
+	for _, f := range files {
+		var size int64
+		records := 0 // in the object at hand; 0: none is begun
+		_, problems, _, err := readRecords(at.dir, f, func(line []byte) error {
+			lines, _ := r.again(line)
+			first := true
+			for record := range bytes.Lines(lines) { // what one line gives is parted by max_records only
+				if records == 0 || first && size >= c.TotalFileSize || c.MaxRecords > 0 && records >= c.MaxRecords {
+					objects, size, records = objects+1, 0, 0
+				}
+				first = false
+				size += int64(len(record))
+				records++
+			}
+			return nil
+		})
+		if err != nil {
+			return objects, err
+		}
+		r.unreadable += len(problems)
+	}
+	return objects, nil
+}
+
 type retry struct {
 	*mapping
 	name       string // of the output, as it calls itself
 	match      string
-	matchRegex *regexp.Regexp  // may be nil
-	from       string          // if set, the output whose rejects are taken, whatever their tag
+	matchRegex *regexp.Regexp // may be nil
+	from       string         // if set, the output whose rejects are taken, whatever their tag
+	progress   *progress
 	done       map[string]bool // ids of earlier versions that map now
 	others     map[string]int  // rejects by the outputs that they are of
 
@@ -98,6 +167,7 @@ type retry struct {
 
 // again maps one line of rejected/.
 func (r *retry) again(line []byte) (records []byte, keep bool) {
+	r.progress.add(int64(len(line)) + 1)
 	var what plugin.Reject
 	if err := json.Unmarshal(line, &what); err != nil || what.ID == "" || what.Output == "" {
 		r.unreadable++
@@ -135,7 +205,7 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 	if refusal != nil {
 		return nil, true
 	}
-	if len(r.mapping.lines) == 0 { // unmatched ignore passes it over: that bills nothing, and is no reason to delete it
+	if len(r.mapping.lines) == 0 { // unmatched ignore skips it: that bills nothing, and is no reason to delete it
 		r.ignored++
 		return nil, true
 	}
@@ -146,7 +216,7 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 	return r.mapping.lines, false
 }
 
-// matches tells if a tag matches a pattern as Fluent Bit has it (flb_router.c): * stands for any text, also an empty one.
+// matches tells if a tag matches a pattern as Fluent Bit has it (flb_router.c): * stands for any string, also an empty one.
 func matches(pattern, tag string) bool {
 	first, rest, wild := strings.Cut(pattern, "*")
 	if !wild {

@@ -175,7 +175,7 @@ func TestAPluginThatRunsTakesUpWhatNowMaps(t *testing.T) {
 	}
 	p.Stop()
 	objects, _ := filepath.Glob(filepath.Join(dir, "outbox/*/*/*/*"))
-	out, err := meterctl(t, append([]string{"-store-dir", dir, "cat"}, objects...)...)
+	out, err := meterctl(t, append([]string{"--store-dir", dir, "cat"}, objects...)...)
 	if err != nil || out != got[0]+"\n" {
 		t.Errorf("in the outbox: %v %q, want %q", err, out, got)
 	}
@@ -227,12 +227,12 @@ func TestRecordsOfAnotherOutputOfTheSpoolAreLeft(t *testing.T) {
 	file := filepath.Join(write(t, map[string]string{"c.conf": conf}), "c.conf")
 	var out strings.Builder
 	if err := retryRejected(&out, io.Discard, "", []string{"-c", file}); err == nil || !strings.Contains(err.Error(), "want --output") {
-		t.Errorf("without -output: got %v", err)
+		t.Errorf("without --output: got %v", err)
 	}
-	if err := retryRejected(&out, io.Discard, "", []string{"-c", file, "-output", "second"}); err != nil {
+	if err := retryRejected(&out, io.Discard, "", []string{"-c", file, "--output", "second"}); err != nil {
 		t.Error(err)
 	}
-	if !strings.HasPrefix(out.String(), "1 rejected records: 1 meter records in 1 objects are on their way; 1 that amberflo.0 rejected are left: -from amberflo.0 takes them") {
+	if !strings.HasPrefix(out.String(), "1 rejected records: 1 meter records in 1 objects are on their way; 1 that amberflo.0 rejected are left: --from amberflo.0 takes them") {
 		t.Errorf("got %s", out.String())
 	}
 	if _, left := rejects(t, dir); strings.Count(left, "\n") != 1 || !strings.Contains(left, `"output":"amberflo.0"`) {
@@ -240,7 +240,7 @@ func TestRecordsOfAnotherOutputOfTheSpoolAreLeft(t *testing.T) {
 	}
 	// Its place in the configuration was another when it rejected: only who knows that may say so.
 	out.Reset()
-	if err := retryRejected(&out, io.Discard, "", []string{"-c", file, "-output", "first", "-from", "amberflo.0"}); err != nil || !strings.HasPrefix(out.String(), "1 rejected records: 1 meter records") {
+	if err := retryRejected(&out, io.Discard, "", []string{"-c", file, "--output", "first", "--from", "amberflo.0"}); err != nil || !strings.HasPrefix(out.String(), "1 rejected records: 1 meter records") {
 		t.Errorf("with -from: got %v, %s", err, out.String())
 	}
 }
@@ -300,7 +300,7 @@ func TestWhatIsIgnoredNowStays(t *testing.T) {
 	dir := refusing(t, `{"tenant":"a","bytes":5}`+"\n", "amberflo.0")
 	_, before := rejects(t, dir)
 	said, got, err := retriedWith(t, dir, "customer_id $tenat\nmeter_api_name M\nmeter_value $byte\nunmatched ignore")
-	if err != nil || len(got) > 0 || !strings.Contains(said, "1 that unmatched ignore passes over are left") {
+	if err != nil || len(got) > 0 || !strings.Contains(said, "1 that unmatched ignore skips are left") {
 		t.Errorf("got %v, %q, %s", err, got, said)
 	}
 	if _, left := rejects(t, dir); left != before {
@@ -361,7 +361,7 @@ func TestAStoreDirThatIsNamedCountsAndNotTheConfigurations(t *testing.T) {
 	if out, err := meterctl(t, "retry-rejected", "-c", file); err == nil {
 		t.Errorf("without a store_dir: got %s", out)
 	}
-	if out, err := meterctl(t, "-store-dir", copied, "retry-rejected", "-c", file); err != nil || !strings.HasPrefix(out, "1 rejected records: 1 meter records") {
+	if out, err := meterctl(t, "--store-dir", copied, "retry-rejected", "-c", file); err != nil || !strings.HasPrefix(out, "1 rejected records: 1 meter records") {
 		t.Errorf("got %v, %s", err, out)
 	}
 	if files, _ := os.ReadDir(filepath.Join(copied, "rejected")); len(files) != 0 {
@@ -394,7 +394,7 @@ func TestRetryRejectedRefusesADoubtfulConfiguration(t *testing.T) {
 		"a variable in what objects are that is not set here": {mapping: "s3_key_format ${AMBERFLO_TEST_UNSET}/$UUID.gz", want: "want a value for ${AMBERFLO_TEST_UNSET}, got none"},
 		"a wrong option of the delivery":                      {mapping: "compression zip", want: "compression: want gzip or none"},
 		"a wrong mapping":                                     {mapping: "customer_id $a.b", want: "customer_id: want"},
-		"a day that is none":                                  {mapping: "alias a", args: []string{"-since", "yesterday"}, want: "-since"},
+		"a day that is none":                                  {mapping: "alias a", args: []string{"--since", "yesterday"}, want: "--since"},
 		"a file":                                              {mapping: "alias a", args: []string{"x"}, want: "want no arguments"},
 	} {
 		t.Run(name, func(t *testing.T) {

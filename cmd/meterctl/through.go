@@ -34,7 +34,7 @@ const (
 // through runs the sample through the pipeline in Fluent Bit itself, and maps what the output would have got.
 func (r *mapRun) through(p *pipeline.Pipeline, section *pipeline.Section, flags *mapFlags, in io.Reader) error {
 	if r.sampler.input == nil {
-		return errors.New("-through-fluent-bit: want an input whose records reach the output, got none")
+		return errors.New("--through-fluent-bit: want an input whose records reach the output, got none")
 	}
 	sample, err := io.ReadAll(in)
 	if err != nil || len(bytes.TrimSpace(sample)) == 0 {
@@ -62,7 +62,7 @@ func program() string { return cmp.Or(os.Getenv("FLUENT_BIT"), "fluent-bit") }
 func replay(p *pipeline.Pipeline, how pipeline.Replay, sample []byte, notes io.Writer) (chunks map[string][]byte, err error) {
 	path, err := exec.LookPath(program())
 	if err != nil {
-		return nil, fmt.Errorf("-through-fluent-bit: want a program fluent-bit on the PATH or in FLUENT_BIT, got none: %w", err)
+		return nil, fmt.Errorf("--through-fluent-bit: want a program fluent-bit on the PATH or in FLUENT_BIT, got none: %w", err)
 	}
 	if how.Dir, err = os.MkdirTemp("", "meterctl-"); err != nil {
 		return nil, err

@@ -51,7 +51,7 @@ pipeline:
 	})
 	var out, notes strings.Builder
 	sample := "tenant=acme kind=api bytes=512\n and more\ntenant=b kind=web\ntenant=c kind=batch\ntenant=d kind=api bytes=-"
-	err := mapSamples(strings.NewReader(sample), &out, &notes, []string{"-c", filepath.Join(dir, "main.yaml"), "-through-fluent-bit", "-input", "lines"})
+	err := mapSamples(strings.NewReader(sample), &out, &notes, []string{"-c", filepath.Join(dir, "main.yaml"), "--through-fluent-bit", "--input", "lines"})
 	if !errors.Is(err, errProblems) || !strings.Contains(notes.String(), "error: types: want no type for bytes") {
 		t.Errorf("got %v, want the finding about the type\n%s", err, notes.String())
 	}
@@ -83,7 +83,7 @@ func TestThroughFluentBitRecordsOfOtherInputsAreObjects(t *testing.T) {
 	conf := "[INPUT]\n    Name http\n    Tag web\n    Port 9\n[OUTPUT]\n    Name amberflo\n    bucket b\n    region r-1\n    payload record\n"
 	file := filepath.Join(write(t, map[string]string{"main.conf": conf}), "main.conf")
 	var out, notes strings.Builder
-	_ = mapSamples(strings.NewReader(`{"b":1,"a":[18446744073709551615,null]}`+"\n"), &out, &notes, []string{"-c", file, "-through-fluent-bit"})
+	_ = mapSamples(strings.NewReader(`{"b":1,"a":[18446744073709551615,null]}`+"\n"), &out, &notes, []string{"-c", file, "--through-fluent-bit"})
 	if want := `{"b":1,"a":[18446744073709551615,null]}` + "\n"; out.String() != want {
 		t.Errorf("got %q, want %q\n%s", out.String(), want, notes.String())
 	}
@@ -91,11 +91,11 @@ func TestThroughFluentBitRecordsOfOtherInputsAreObjects(t *testing.T) {
 
 func TestThroughFluentBitSaysWhereThereIsNone(t *testing.T) {
 	t.Setenv("FLUENT_BIT", "/nowhere/fluent-bit")
-	_, notes, err := ofLines(t, []string{"Parser json"}, []string{"payload record"}, "{}\n", "-through-fluent-bit")
+	_, notes, err := ofLines(t, []string{"Parser json"}, []string{"payload record"}, "{}\n", "--through-fluent-bit")
 	if err == nil || !strings.Contains(err.Error(), "want a program fluent-bit on the PATH or in FLUENT_BIT, got none") {
 		t.Errorf("got %v, %s", err, notes)
 	}
-	if _, _, err := ofLines(t, []string{"Parser json"}, []string{"payload record"}, "{}\n", "-through-fluent-bit", "-records"); err == nil || !strings.Contains(err.Error(), "got -records") {
-		t.Errorf("got %v, want it refused beside -records", err)
+	if _, _, err := ofLines(t, []string{"Parser json"}, []string{"payload record"}, "{}\n", "--through-fluent-bit", "--records"); err == nil || !strings.Contains(err.Error(), "got --records") {
+		t.Errorf("got %v, want it refused beside --records", err)
 	}
 }

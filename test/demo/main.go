@@ -127,8 +127,8 @@ func refuseAndResend(ctx context.Context, h *host, standin *amberflo.Standin, tr
 		return err
 	}
 	standin.Define("ExportReport")
-	fmt.Println("\nThe meter is defined, and one command sends the object again. meterctl resend -all")
-	if err := h.meterctl(ctx, "resend", "-all"); err != nil {
+	fmt.Println("\nThe meter is defined, and one command sends the object again. meterctl resend --all")
+	if err := h.meterctl(ctx, "resend", "--all"); err != nil {
 		return err
 	}
 	if err := waiting.stop(); err != nil {
@@ -355,7 +355,7 @@ func (r *running) stop() error {
 }
 
 func (h *host) meterctl(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, filepath.Join(h.root, "bin", "meterctl"), append([]string{"-store-dir", filepath.Join(h.dir, "spool")}, args...)...)
+	cmd := exec.CommandContext(ctx, filepath.Join(h.root, "bin", "meterctl"), append([]string{"--store-dir", filepath.Join(h.dir, "spool")}, args...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }

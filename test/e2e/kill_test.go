@@ -66,7 +66,7 @@ func (b *bench) wantExactlyOnce(truth accesslog.Truth) {
 	b.wantBill(truth.Bill)
 	b.wantRejected(truth)
 	b.wantDelivered()
-	if out, err := exec.Command(meterctl, "-store-dir", b.path("spool"), "check").CombinedOutput(); err != nil {
+	if out, err := exec.Command(meterctl, "--store-dir", b.path("spool"), "check").CombinedOutput(); err != nil {
 		b.Errorf("meterctl check: %v\n%s", err, out)
 	}
 	for name := range b.spool("damaged") {
@@ -237,7 +237,7 @@ func TestKilledWhileARefusalIsTakenInEachObjectIsBilledOnceInTheEnd(t *testing.T
 	for _, l := range truth.Bill {
 		s.Define(l.Meter)
 	}
-	if out, err := exec.Command(meterctl, "-store-dir", b.path("spool"), "resend", "-all").CombinedOutput(); err != nil {
+	if out, err := exec.Command(meterctl, "--store-dir", b.path("spool"), "resend", "--all").CombinedOutput(); err != nil {
 		t.Fatalf("meterctl resend: %v\n%s", err, out)
 	}
 	b.run(input{}, section)

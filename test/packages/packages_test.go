@@ -61,11 +61,19 @@ var wanted = []string{
 	"/usr/share/bash-completion/completions/meterctl",
 	"/usr/share/doc/fluent-bit-amberflo/README.md", "/usr/share/doc/fluent-bit-amberflo/copyright",
 	"/usr/share/doc/fluent-bit-amberflo/meterctl.cdx.json", "/usr/share/doc/fluent-bit-amberflo/out_amberflo.so.cdx.json",
-	"/usr/share/man/man1/meterctl.1.gz",
+	"/usr/share/fish/vendor_completions.d/meterctl.fish", "/usr/share/man/man1/meterctl.1.gz",
 }
 
-func wantFiles(t *testing.T, found []string) {
+// Where zsh looks for completions.
+const (
+	zshOfDebian = "/usr/share/zsh/vendor-completions/_meterctl"
+	zshOfOthers = "/usr/share/zsh/site-functions/_meterctl"
+)
+
+func wantFiles(t *testing.T, found []string, more ...string) {
 	t.Helper()
+	wanted := append(slices.Clone(wanted), more...)
+	slices.Sort(wanted)
 	found = slices.DeleteFunc(found, func(f string) bool { return strings.Contains(f, "/examples/") })
 	slices.Sort(found)
 	if !slices.Equal(found, wanted) {
@@ -104,7 +112,7 @@ func TestTheDebIsInstalledStartedAndRemoved(t *testing.T) {
 	install := func() { run(t, dpkg, append(options, "--install", deb)...) }
 
 	install()
-	wantFiles(t, below(t, dir))
+	wantFiles(t, below(t, dir), zshOfDebian)
 	environment := filepath.Join(dir, "etc/fluent-bit/amberflo/environment")
 	if info, err := os.Stat(environment); err != nil || info.Mode() != 0o600 {
 		t.Errorf("%v, %v: want the file that may hold credentials for root alone", info.Mode(), err)
@@ -188,7 +196,7 @@ func TestTheRpmHoldsTheSame(t *testing.T) {
 	query := func(args ...string) string {
 		return run(t, rpm, append([]string{"--query", "--package", file}, args...)...)
 	}
-	wantFiles(t, strings.Fields(query("--list")))
+	wantFiles(t, strings.Fields(query("--list")), zshOfOthers)
 	if got, want := strings.Fields(query("--configfiles")), wanted[:4]; !slices.Equal(got, want) {
 		t.Errorf("configuration %q, want %q", got, want)
 	}
@@ -205,7 +213,7 @@ func TestTheRpmHoldsTheSame(t *testing.T) {
 	if out, err := unpack.CombinedOutput(); err != nil {
 		t.Skipf("want rpm2cpio and cpio to look further: %v %s", err, out)
 	}
-	wantFiles(t, below(t, dir))
+	wantFiles(t, below(t, dir), zshOfOthers)
 }
 
 func write(t *testing.T, path, text string) {

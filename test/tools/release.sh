@@ -18,12 +18,12 @@ package_version=${package_version//-/.}
 # The pipeline of the package loads the output itself.
 sed 's,^\[SERVICE\]$,&\n    plugins_file              /etc/fluent-bit/amberflo/plugins.conf,; s,^\( *Parsers_File  *\)\(amberflo\),\1/etc/fluent-bit/amberflo/\2,;
      s,^#     fluent-bit -e .*,# Loaded by /etc/fluent-bit/fluent-bit.conf: @INCLUDE amberflo/fluent-bit.conf,' conf/fluent-bit.conf >build/packages/fluent-bit.conf
-# The page is the usage: what is typed stands in one place.
-{
-    printf '.TH METERCTL 1 "" "out_amberflo %s"\n.SH NAME\nmeterctl \\- look into the spool of the Fluent Bit output amberflo\n.SH DESCRIPTION\n.nf\n' "$version"
-    go run ./cmd/meterctl -h | sed 's,\\,\\e,g; s,-,\\-,g; s,^\.,\\\&.,'
-    printf '.fi\n'
-} | gzip --no-name --best >build/packages/meterctl.1.gz
+# The manual and the completions come from the commands themselves: what is typed stands in one place.
+go build -ldflags "-X out_amberflo/plugin.Version=$version" -o build/packages/meterctl ./cmd/meterctl
+build/packages/meterctl man | gzip --no-name --best >build/packages/meterctl.1.gz
+for shell in bash zsh fish; do
+    build/packages/meterctl completion $shell >build/packages/meterctl.$shell
+done
 
 for arch in "$@"; do
     name=out_amberflo-$version-linux-$arch

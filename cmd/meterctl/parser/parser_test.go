@@ -149,7 +149,7 @@ func TestAnExpressionThatRunsTooLongIsNoMismatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, ok := p.Parse(strings.Repeat("x", 5000)+"!"); ok || p.GivenUp != 1 {
+	if _, _, ok := p.Parse(strings.Repeat("x", 5000) + "!"); ok || p.GivenUp != 1 {
 		t.Errorf("got %v and %d lines given up, want false and 1", ok, p.GivenUp)
 	}
 	if _, _, ok := p.Parse("nothing of it"); ok || p.GivenUp != 1 {

@@ -33,7 +33,7 @@ func (p *Parser) regex(pattern string) (func(string) (Map, time.Time, bool), err
 	}
 	re, err := regexp2.Compile(translated, options)
 	if err != nil {
-		return nil, fmt.Errorf("want an expression that meterctl can run, got %w; with -through-fluent-bit Fluent Bit itself runs it", err)
+		return nil, fmt.Errorf("want an expression that meterctl can run, got %w; with --through-fluent-bit Fluent Bit itself runs it", err)
 	}
 	re.MatchTimeout = matchTimeout
 	var names []string
@@ -119,7 +119,7 @@ func fromRuby(pattern string) (string, error) {
 				i += len(name) + 1
 				continue
 			}
-			return "", fmt.Errorf("want no class inside of a class, got one at %q; with -through-fluent-bit Fluent Bit itself runs it", pattern[i:])
+			return "", fmt.Errorf("want no class inside of a class, got one at %q; with --through-fluent-bit Fluent Bit itself runs it", pattern[i:])
 		case c == '[':
 			class = 1
 			b.WriteByte(c)

@@ -27,7 +27,7 @@ func processors(v *view) {
 		case !slices.Contains(constant, s.Name):
 			v.warn(s, "name", "want processors of an output that make the same of a record each time, got %s, of which that is not known: a chunk that comes again must look as it did, or it is billed twice", s.Name)
 		default:
-			v.warn(s, "name", "want samples as records are after %s: meterctl map does not apply processors, but with -through-fluent-bit", s.Name)
+			v.warn(s, "name", "want samples as records are after %s: meterctl map does not apply processors, but with --through-fluent-bit", s.Name)
 		}
 	}
 }

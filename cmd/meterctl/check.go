@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// check reads every file to its end.
+func (a *app) check() *cobra.Command {
+	var at place
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "check [flags]", Short: "read everything, and name each problem by file and offset", GroupID: looks, DisableFlagsInUseLine: true,
+		Long:              "check reads every file of a spool to its end, and names what is damaged by file and offset.",
+		Annotations:       looked("something cannot be read, or lies in damaged/"),
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(*cobra.Command, []string) error { return a.checkSpool(&at, asJSON) },
+	}
+	at.flags(cmd)
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// foundProblem is a problem, in JSON.
+type foundProblem struct {
+	File   string `json:"file"`
+	Offset int64  `json:"offset"`
+	What   string `json:"what"`
+}
+
+func (a *app) checkSpool(where *place, asJSON bool) error {
+	at, err := where.find()
+	if err != nil {
+		return err
+	}
+	files, err := spoolFiles(at)
+	if err != nil {
+		return err
+	}
+	p := a.progress("check", sizeOf(files))
+	defer p.end()
+	total := 0
+	found := []foundProblem{}
+	for _, f := range files {
+		n, problems, gone, err := readRecords(at.dir, f, nil)
+		if p.add(f.Bytes); gone {
+			continue
+		}
+		if err != nil {
+			problems = append(problems, problemIn(f, err.Error()))
+		}
+		total += n
+		if directoryOf(f) == damagedDir && len(problems) == 0 && !strings.HasSuffix(f.Path, ".torn") && !isRescued(f) {
+			problems = append(problems, problemIn(f, fmt.Sprintf("%d bytes that could not be read were kept here", f.Bytes)))
+		}
+		for _, problem := range problems {
+			found = append(found, foundProblem(problem))
+			if !asJSON {
+				p.hide()
+				fmt.Fprintln(a.out, plain(problem.String()))
+			}
+		}
+	}
+	p.end()
+	if asJSON {
+		err = writeJSON(a.out, map[string]any{"store_dir": at.dir, "files": len(files), "records": total, "problems": found})
+	} else {
+		fmt.Fprintf(a.out, "%d files, %d records, %d problems\n", len(files), total, len(found))
+	}
+	if len(found) > 0 {
+		return errors.Join(err, errProblems)
+	}
+	return err
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+const takenUp = "a running plugin takes them up within 15 seconds, otherwise the next start does"
+
+// dryRunFlag adds --dry-run.
+func dryRunFlag(cmd *cobra.Command, to *bool) {
+	cmd.Flags().BoolVar(to, "dry-run", false, "say what would be done, and change nothing")
+}
+
+// resend hands failed objects back for delivery.
+func (a *app) resend() *cobra.Command {
+	var at place
+	var all, dryRun bool
+	cmd := &cobra.Command{
+		Use: "resend [flags] {KEY... | --all}", Short: "send objects that Amberflo did not take again", GroupID: acts, DisableFlagsInUseLine: true,
+		Long: `resend sends objects of failed/ again, under fresh keys. Their records keep their uniqueId, so that what Amberflo had taken of
+them already is not billed twice. Mend the cause first, such as a meter that is not defined at Amberflo.`,
+		Example:           "  meterctl resend --all --dry-run\n  meterctl resend KEY",
+		Annotations:       done(),
+		ValidArgsFunction: completeFiles(&at, failedDir),
+		RunE: func(_ *cobra.Command, keys []string) error {
+			found, err := at.find()
+			switch {
+			case err != nil:
+				return err
+			case all && len(keys) > 0:
+				return errors.New("want keys or --all, got both")
+			case all:
+				if keys, err = failedObjects(found); err != nil {
+					return err
+				}
+			case len(keys) == 0:
+				return errors.New("want keys or --all, got nothing; meterctl ls --long lists failed/")
+			}
+			return a.resendKeys(found, keys, dryRun)
+		},
+	}
+	at.flags(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "all objects of failed/")
+	dryRunFlag(cmd, &dryRun)
+	return cmd
+}
+
+func (a *app) resendKeys(at *spoolPlace, keys []string, dryRun bool) error {
+	if dryRun {
+		return a.wouldTake(at, keys, "would be sent again under a fresh key")
+	}
+	for _, key := range keys {
+		fresh, err := sendAgain(at.dir, strings.TrimPrefix(key, failedDir+"/"))
+		if err != nil {
+			return at.explain(err)
+		}
+		fmt.Fprintf(a.out, "%s is sent again as %s\n", plain(key), plain(fresh))
+	}
+	fmt.Fprintf(a.out, "%s; %s\n", number(len(keys), "object"), takenUp)
+	return nil
+}
+
+// wouldTake says of objects of failed/ what would be done with them.
+func (a *app) wouldTake(at *spoolPlace, keys []string, what string) error {
+	files, err := spoolFiles(at)
+	if err != nil {
+		return err
+	}
+	total := 0
+	for _, key := range keys {
+		f, ok := findFile(inDirectory(files, failedDir), at.dir, key)
+		if !ok || !f.HasRecords() {
+			return fmt.Errorf("want the key of an object in %s/, got %q; meterctl ls --long lists them", failedDir, key)
+		}
+		n, problems, gone, err := readRecords(at.dir, f, nil)
+		if err == nil && gone {
+			err = fmt.Errorf("%s is not there any more", key)
+		}
+		if err != nil {
+			return err
+		}
+		total += n
+		reason, _, _ := strings.Cut(reasonOf(at.dir, f), "\n")
+		if reason == "" {
+			reason = "not known"
+		}
+		fmt.Fprintf(a.out, "%s %s: %s, %s; Amberflo's reason: %s\n", plain(f.Key()), what, number(n, "record"), bytesText(f.Bytes), shown(reason, 200))
+		for _, problem := range problems {
+			fmt.Fprintln(a.out, " ", plain(problem.String()))
+		}
+	}
+	fmt.Fprintf(a.out, "dry run: nothing was changed; %s, %s\n", number(len(keys), "object"), number(total, "record"))
+	return nil
+}
+
+// inDirectory are the files of one directory.
+func inDirectory(files []spoolFile, name string) (list []spoolFile) {
+	for _, f := range files {
+		if directoryOf(f) == name {
+			list = append(list, f)
+		}
+	}
+	return list
+}
