@@ -1,0 +1,85 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"out_amberflo/plugin"
+)
+
+// rejectsOf is what was rejected for one reason.
+type rejectsOf struct {
+	Reason  string   `json:"reason"`
+	Records int      `json:"records"`
+	Outputs []string `json:"outputs"`
+	Example []string `json:"example_keys"` // of one record; its values stay where they are
+	Tag     string   `json:"example_tag"`
+}
+
+// mostKeys bounds an example.
+const mostKeys = 24
+
+// readRejects counts the records of rejected/ by reason, the most frequent first, and those in logs. bytes is what they take.
+func (a *app) readRejects(at *spoolPlace, files []spoolFile) (list []*rejectsOf, records int, bytes int64, err error) {
+	files = inDirectory(files, rejectedDir)
+	p := a.progress("read rejects", sizeOf(files))
+	defer p.end()
+	by := map[string]*rejectsOf{}
+	outputs := map[*rejectsOf]map[string]bool{}
+	for _, f := range files {
+		bytes += f.Bytes
+		if !f.HasRecords() {
+			continue
+		}
+		_, _, _, err := readRecords(at.dir, f, func(line []byte) error {
+			p.tick()
+			var r plugin.Reject
+			if json.Unmarshal(line, &r) != nil {
+				return nil
+			}
+			of := by[r.Reason]
+			if of == nil {
+				of = &rejectsOf{Reason: r.Reason, Example: []string{}}
+				by[r.Reason], outputs[of] = of, map[string]bool{}
+			}
+			if len(of.Example) == 0 {
+				of.Example, of.Tag = keysOf(r.Record), r.Tag
+			}
+			of.Records++
+			outputs[of][r.Output] = true
+			records++
+			return nil
+		})
+		if p.add(f.Bytes); err != nil {
+			return nil, 0, 0, err
+		}
+	}
+	for of, names := range outputs {
+		of.Outputs = slices.Sorted(maps.Keys(names))
+		list = append(list, of)
+	}
+	slices.SortFunc(list, func(a, b *rejectsOf) int { return cmp.Or(b.Records-a.Records, cmp.Compare(a.Reason, b.Reason)) })
+	return list, records, bytes, nil
+}
+
+// keysOf are the keys of a record in JSON, those of the maps in it behind a point.
+func keysOf(record []byte) (keys []string) {
+	var walk func(before string, object []byte)
+	walk = func(before string, object []byte) {
+		members(object, func(quoted, value []byte) {
+			var key string
+			if len(keys) >= mostKeys || json.Unmarshal(quoted, &key) != nil {
+				return
+			}
+			if len(value) > 2 && value[0] == '{' && before == "" {
+				walk(key+".", value)
+				return
+			}
+			keys = append(keys, before+key)
+		})
+	}
+	walk("", record)
+	return append([]string{}, keys...)
+}

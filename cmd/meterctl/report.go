@@ -1,0 +1,522 @@
+package main
+
+import (
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"out_amberflo/plugin"
+	"out_amberflo/plugin/decimal"
+)
+
+// report writes one page of HTML: what a spool has used, and how it is.
+func (a *app) report() *cobra.Command {
+	var at place
+	var to string
+	top := 20
+	cmd := &cobra.Command{
+		Use: "report [flags] -o FILE.html [FILE...]", Short: "one page of HTML: usage per customer and meter, rejects, failures", GroupID: looks, DisableFlagsInUseLine: true,
+		Long: `report writes one page that needs no network: usage per customer and meter over time, what was rejected and failed and why, and
+where each object is on its way. With FILE it adds up meter records of files instead of a spool: lines or a JSON array,
+compressed or not, - for standard input.
+
+The page holds names of customers and meters, and of rejected records the names of the fields of one example: send it to nobody
+who may not see them. It is readable by its owner only.`,
+		Example:     "  meterctl report -c fluent-bit.conf -o report.html\n  meterctl cat KEY | meterctl report -o report.html -",
+		Annotations: exits("0  the page is written\n2  it is not"),
+		RunE: func(_ *cobra.Command, files []string) error {
+			switch {
+			case to == "":
+				return errors.New("want a file to write to, got none; set -o FILE.html")
+			case top < 1 || top > 1000:
+				return fmt.Errorf("want --top from 1 to 1000, got %d", top)
+			}
+			page, err := a.gather(&at, files, top)
+			if err != nil {
+				return err
+			}
+			if to == "-" {
+				return writePage(a.out, page)
+			}
+			if err := writeFile(to, page); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.out, "%s: %s of %s in %s\n", to, number(int(page.usage.total.Records), "record"), number(page.usage.customers(), "customer"), number(len(page.Meters)+len(page.More), "meter"))
+			return nil
+		},
+	}
+	at.flags(cmd)
+	cmd.Flags().StringVarP(&to, "out", "o", "", "`FILE.html` to write, - for standard output; required")
+	cmd.Flags().IntVar(&top, "top", top, "how many customers of each meter, and how many objects, have a line of their own")
+	return cmd
+}
+
+// What of each has room on the page.
+const (
+	mostMeters = 12 // with a chart
+	mostMore   = 200
+	apart      = 5  // customers with a colour of their own
+	longest    = 64 // runes of a name
+)
+
+// page is what the template shows. All names in it are for people: see short.
+type page struct {
+	Style    template.CSS
+	Policy   string // for the Content-Security-Policy
+	Version  string
+	Of       string // a directory, or files
+	Written  string
+	From, To string // of the meter times
+	Spool    bool   // and not files
+
+	Total     shownSum
+	Customers string
+	MeterSum  string
+	Meters    []*shownMeter
+	More      []shownMeterSum // those without a chart
+	Rest      int             // meters that have no line at all
+
+	Way       []shownStage
+	Objects   []shownObject
+	Unlisted  int
+	Failed    []shownObject
+	Unfailed  int
+	Rejects   []*rejectsOf
+	Rejected  string
+	Problems  []foundProblem
+	Unnamed   int
+	Unusable  string
+	Attention []string
+	Fills     []shownFill
+
+	usage *usage
+}
+
+type shownSum struct{ Value, Events, Records string }
+
+type shownMeterSum struct {
+	Name, Customers string
+	shownSum
+}
+
+type shownMeter struct {
+	shownMeterSum
+	ID     string // of the section, made of a number
+	Top    []shownCustomer
+	Others *shownCustomer
+	Chart  *chart
+}
+
+type shownCustomer struct {
+	Name, Share string
+	Colour      int
+	shownSum
+}
+
+type shownStage struct{ Name, What, Objects, Events, Records, Size, Since string }
+
+type shownObject struct{ Key, Where, Events, Records, Size, Since, Reason string }
+
+type shownFill struct{ Name, Text, Percent string }
+
+// short is a name of which no two are the same: a long one has the beginning of its digest.
+func short(name string) string {
+	if text := plain(name); len([]rune(text)) <= longest {
+		return text
+	}
+	digest := sha256.Sum256([]byte(name))
+	return shown(name, longest-10) + " #" + hex.EncodeToString(digest[:4])
+}
+
+func showSum(s *sum) shownSum {
+	return shownSum{thousands(valueText(s.Value)), countText(int(s.Events)), countText(int(s.Records))}
+}
+
+func timeText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// gather reads all that the page says.
+func (a *app) gather(where *place, paths []string, top int) (*page, error) {
+	p := &page{Version: plugin.Version, Written: timeText(time.Now()), usage: newUsage()}
+	l := &ledger{app: a, paths: paths, what: "report"}
+	counts := map[string]*shownCount{}
+	unusable := int64(0)
+	l.record = func(of *source, r *meterRecord) error {
+		if of.Directory != failedDir { // what is there is on no bill
+			p.usage.add(r)
+		}
+		return nil
+	}
+	var objects, failed []*source
+	l.end = func(of *source) error {
+		if counts[of.Directory] == nil {
+			counts[of.Directory] = &shownCount{}
+		}
+		counts[of.Directory].add(of)
+		unusable += of.Unusable
+		for _, problem := range of.Problems {
+			p.problem(problem)
+		}
+		list := &objects
+		if of.Directory == failedDir {
+			list = &failed
+		}
+		if *list = append(*list, of); len(*list) > 16*top { // the newest of many
+			newestFirst(*list)
+			*list = (*list)[:4*top]
+		}
+		return nil
+	}
+	var at *spoolPlace
+	if len(paths) == 0 {
+		var err error
+		if at, err = where.find(); err != nil {
+			return nil, err
+		}
+		if l.files, err = spoolFiles(at); err != nil {
+			return nil, err
+		}
+		l.at, p.Spool, p.Of = at, true, short(at.dir)
+	} else {
+		p.Of = number(len(paths), "file")
+	}
+	if err := l.read(); err != nil {
+		return nil, err
+	}
+	if unusable > 0 {
+		p.Unusable = countText(int(unusable))
+	}
+	p.showUsage(top)
+	p.Objects, p.Unlisted = showObjects(objects, top, total(counts, failedDir))
+	p.Failed, p.Unfailed = showObjects(failed, top, 0)
+	if counts[failedDir] != nil {
+		p.Unfailed = counts[failedDir].objects - len(p.Failed)
+	}
+	if p.Spool {
+		return p, a.showSpool(p, at, l.files, counts)
+	}
+	return p, nil
+}
+
+// total is how many objects there are in all directories but one.
+func total(counts map[string]*shownCount, but string) (n int) {
+	for name, c := range counts {
+		if name != but {
+			n += c.objects
+		}
+	}
+	return n
+}
+
+func (p *page) problem(of foundProblem) {
+	if len(p.Problems) >= 50 {
+		p.Unnamed++
+		return
+	}
+	p.Problems = append(p.Problems, foundProblem{short(of.File), of.Offset, shown(of.What, 300)})
+}
+
+// shownCount is what is in a directory.
+type shownCount struct {
+	objects         int
+	events, records int64
+	bytes           int64
+	since           time.Time
+}
+
+func (c *shownCount) add(of *source) {
+	c.objects++
+	c.events += of.Events
+	c.records += of.Records
+	c.bytes += of.Bytes
+	if c.since.IsZero() || of.Since.Before(c.since) {
+		c.since = of.Since
+	}
+}
+
+func newestFirst(list []*source) {
+	slices.SortFunc(list, func(a, b *source) int { return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Name, b.Name)) })
+}
+
+func showObjects(list []*source, top, all int) (rows []shownObject, left int) {
+	newestFirst(list)
+	for _, of := range list[:min(len(list), top)] {
+		rows = append(rows, shownObject{short(cmp.Or(of.Key, of.Name)), cmp.Or(of.Directory, "file"), countText(int(of.Events)), countText(int(of.Records)),
+			bytesText(of.Bytes), timeText(of.Since), shown(cmp.Or(of.Reason, "not known"), 400)})
+	}
+	return rows, max(all-len(rows), 0)
+}
+
+// way says what each directory is, for who does not know them.
+var way = []struct{ directory, what string }{
+	{openDir, "accepted, and collected for the next object"},
+	{sealingDir, "being made into an object"},
+	{outboxDir, "waits for its upload"},
+	{sentDir, "uploaded, and Amberflo may still say no"},
+	{failedDir, "not taken by Amberflo; not in the usage on this page"},
+}
+
+func (a *app) showSpool(p *page, at *spoolPlace, files []spoolFile, counts map[string]*shownCount) error {
+	for _, w := range way {
+		c := cmp.Or(counts[w.directory], &shownCount{})
+		since := "–"
+		if !c.since.IsZero() {
+			since = timeText(c.since)
+		}
+		p.Way = append(p.Way, shownStage{w.directory, w.what, countText(c.objects), countText(int(c.events)), countText(int(c.records)), bytesText(c.bytes), since})
+	}
+	looked, err := (&looker{app: a, at: at, quick: true, counted: map[string]int{}}).look()
+	if err != nil {
+		return err
+	}
+	p.Attention = looked.Attention
+	rejected := 0
+	for _, r := range looked.Rejects {
+		rejected += r.Records
+		shownRejects := &rejectsOf{Reason: short(r.Reason), Records: r.Records, Tag: short(r.Tag)}
+		for _, name := range r.Outputs[:min(len(r.Outputs), 5)] {
+			shownRejects.Outputs = append(shownRejects.Outputs, short(name))
+		}
+		for _, key := range r.Example {
+			shownRejects.Example = append(shownRejects.Example, short(key))
+		}
+		if len(p.Rejects) < 50 {
+			p.Rejects = append(p.Rejects, shownRejects)
+		}
+	}
+	p.Rejected = countText(rejected)
+	for _, of := range []struct {
+		name string
+		is   fill
+	}{{"spool", looked.Spool}, {"rejected/", looked.Rejected}} {
+		if of.is.Limit != nil {
+			percent := strconv.FormatFloat(*of.is.Percent, 'f', 1, 64)
+			p.Fills = append(p.Fills, shownFill{of.name, fmt.Sprintf("%s of %s, %s %%", bytesText(of.is.Bytes), bytesText(*of.is.Limit), percent), percent})
+		}
+	}
+	return nil
+}
+
+// showUsage chooses what of the usage is shown.
+func (p *page) showUsage(top int) {
+	u := p.usage
+	p.Total, p.Customers = showSum(&u.total), countText(u.customers())
+	if u.total.Events > 0 {
+		p.From, p.To = timeText(time.UnixMilli(u.first)), timeText(time.UnixMilli(u.last))
+	}
+	meters := u.meters()
+	p.MeterSum = countText(len(meters))
+	charted := meters[:min(len(meters), mostMeters)]
+	series := u.seriesOf(charted, apart)
+	for i, m := range charted {
+		s := &shownMeter{shownMeterSum: showMeter(m), ID: "meter-" + strconv.Itoa(i+1)}
+		for j, c := range m.customers[:min(len(m.customers), top)] {
+			s.Top = append(s.Top, shownCustomer{short(c.name), share(c.sum.Value, m.sum.Value), min(j, apart), showSum(c.sum)})
+		}
+		if rest := m.customers[len(s.Top):]; len(rest) > 0 {
+			var of sum
+			for _, c := range rest {
+				of.addSum(c.sum)
+			}
+			s.Others = &shownCustomer{othersText(len(rest)), share(of.Value, m.sum.Value), apart, showSum(&of)}
+		}
+		var names []string
+		for _, c := range m.customers[:min(len(m.customers), apart)] {
+			names = append(names, short(c.name))
+		}
+		s.Chart = u.draw(s.Name, s.ID, names, len(m.customers)-len(names), series[i])
+		p.Meters = append(p.Meters, s)
+	}
+	rest := meters[len(charted):]
+	for _, m := range rest[:min(len(rest), mostMore)] {
+		p.More = append(p.More, showMeter(m))
+	}
+	p.Rest = len(rest) - len(p.More)
+}
+
+func showMeter(m *meterUse) shownMeterSum {
+	return shownMeterSum{short(m.name), countText(len(m.customers)), showSum(&m.sum)}
+}
+
+func othersText(n int) string {
+	if n == 1 {
+		return "1 other"
+	}
+	return countText(n) + " others"
+}
+
+// approximate is a number for a drawing, and for percents.
+func approximate(n decimal.Number) float64 {
+	f, _ := strconv.ParseFloat(valueText(n), 64)
+	return f
+}
+
+func share(of, all decimal.Number) string {
+	if whole := approximate(all); whole > 0 && of.Sign() >= 0 {
+		return strconv.FormatFloat(100*approximate(of)/whole, 'f', 1, 64) + " %"
+	}
+	return "–"
+}
+
+// chart is a drawing of bars, one for each span, and the table of the same numbers.
+type chart struct {
+	ID, Title, Text string
+	Width, Height   int
+	Bars            []bar
+	Ticks           []tick
+	Labels          []tick
+	Legend          []legend
+	Head            []string
+	Rows            [][]string
+}
+
+type bar struct {
+	X, Y, W, H string
+	Colour     int
+	Text       string
+}
+
+type tick struct{ X, Y, Text string }
+
+type legend struct {
+	Colour int
+	Name   string
+}
+
+// The drawing's measures.
+const (
+	chartWidth  = 760
+	chartHeight = 220
+	chartLeft   = 70
+	chartTop    = 12
+	chartFoot   = 40
+)
+
+// draw draws the values of a meter; others is how many customers are in the last row of s, 0 if none.
+func (u *usage) draw(meter, id string, names []string, others int, s series) *chart {
+	if len(s.spans) == 0 {
+		return nil
+	}
+	c := &chart{ID: id, Width: chartWidth, Height: chartHeight, Title: meter + " over time",
+		Text: fmt.Sprintf("%s in each %s, from %s on; the same numbers are in the table below", meter, u.widthText(), timeText(u.spanStart(s.spans[0])))}
+	rows := slices.Clone(names)
+	if others > 0 {
+		rows = append(rows, othersText(others))
+	}
+	for i, name := range rows {
+		c.Legend = append(c.Legend, legend{min(i, apart), name})
+	}
+	c.Head = append([]string{"begin (UTC)"}, rows...)
+	highest := 0.0
+	for column := range s.spans {
+		height := 0.0
+		for row := range s.values {
+			height += max(0, approximate(s.values[row][column]))
+		}
+		highest = max(highest, height)
+	}
+	highest = roundUp(highest)
+	plot := float64(chartHeight - chartTop - chartFoot)
+	step := float64(chartWidth-chartLeft-10) / float64(len(s.spans))
+	fixed := func(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }
+	for column, span := range s.spans {
+		start := u.spanStart(span).Format("01-02 15:04")
+		if widths[u.width] >= 24*time.Hour {
+			start = u.spanStart(span).Format("2006-01-02")
+		}
+		x, y := chartLeft+step*float64(column), float64(chartHeight-chartFoot)
+		cells := []string{u.spanStart(span).Format("2006-01-02 15:04")}
+		for row, name := range rows {
+			v := s.values[row][column]
+			text := thousands(valueText(v))
+			cells = append(cells, text)
+			if h := max(0, approximate(v)); h > 0 && highest > 0 {
+				h *= plot / highest
+				y -= h
+				c.Bars = append(c.Bars, bar{fixed(x + step*0.1), fixed(y), fixed(step * 0.8), fixed(max(h, 0.5)), min(row, apart), name + ", " + start + ": " + text})
+			}
+		}
+		c.Rows = append(c.Rows, cells)
+		if every := (len(s.spans) + 5) / 6; column%every == 0 {
+			c.Labels = append(c.Labels, tick{fixed(x + step/2), strconv.Itoa(chartHeight - chartFoot + 18), start})
+		}
+	}
+	for i := range 3 {
+		v := highest * float64(i) / 2
+		c.Ticks = append(c.Ticks, tick{strconv.Itoa(chartLeft), fixed(float64(chartHeight-chartFoot) - plot*float64(i)/2), axisText(v)})
+	}
+	return c
+}
+
+// roundUp is the next number of 1, 2, 4 or 8 and zeros.
+func roundUp(v float64) float64 {
+	if v <= 0 {
+		return 0
+	}
+	power := math.Pow(10, math.Floor(math.Log10(v)))
+	for _, digit := range []float64{1, 2, 4, 8} {
+		if v <= digit*power {
+			return digit * power
+		}
+	}
+	return 10 * power
+}
+
+// axisText is a round number in little room.
+func axisText(v float64) string {
+	unit := 0
+	for v >= 1000 && unit < 4 {
+		v, unit = v/1000, unit+1
+	}
+	return strings.TrimSpace(strconv.FormatFloat(v, 'g', 3, 64) + " " + []string{"", "k", "M", "G", "T"}[unit])
+}
+
+var (
+	//go:embed report.html
+	pageText string
+	//go:embed report.css
+	pageStyle string
+
+	pageTemplate = template.Must(template.New("report").Parse(pageText))
+)
+
+// writePage writes the page. Its policy allows that one style sheet, and nothing else.
+func writePage(w io.Writer, p *page) error {
+	digest := sha256.Sum256([]byte(pageStyle))
+	p.Style = template.CSS(pageStyle)
+	p.Policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'; base-uri 'none'; form-action 'none'"
+	return pageTemplate.Execute(w, p)
+}
+
+// writeFile writes the page whole, or leaves what was there. Only its owner may read it.
+func writeFile(to string, p *page) error {
+	f, err := os.CreateTemp(filepath.Dir(to), ".report-")
+	if err != nil {
+		return fmt.Errorf("want -o with a file that can be written: %w", err)
+	}
+	defer os.Remove(f.Name())
+	if err := errors.Join(writePage(f, p), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), to)
+}
+
+// Keys names the fields of the example, for the template.
+func (r *rejectsOf) Keys() string { return strings.Join(r.Example, ", ") }
+
+// From names the outputs, for the template.
+func (r *rejectsOf) From() string { return strings.Join(r.Outputs, ", ") }

@@ -1,0 +1,420 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// status tells on one screen how a spool is.
+func (a *app) status() *cobra.Command {
+	var at place
+	var watch, quick, asJSON bool
+	every := 5 * time.Second
+	times := 0
+	cmd := &cobra.Command{
+		Use: "status [flags]", Short: "how it is: what waits, the last upload, what needs somebody", GroupID: looks, DisableFlagsInUseLine: true,
+		Long: `status tells on one screen what waits and since when, when the last upload was, how full the spool is, what was rejected and
+why, and which commands are to be given. With -c CONF it knows the limits; with --watch it looks again every few seconds,
+and tells how fast records come and go.
+
+It looks at the directory only. Why the last upload failed is in Fluent Bit's log and in its metric
+fluentbit_amberflo_upload_failures_total; how many records were skipped, in fluentbit_amberflo_ignored_records_total.`,
+		Example:           "  meterctl status -c fluent-bit.conf\n  meterctl status --watch --every 10s\n  meterctl status --json -c fluent-bit.conf | jq .attention",
+		Annotations:       looked("something needs somebody; the lines at the end say what"),
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if every < time.Second {
+				return fmt.Errorf("want --every with at least 1s, got %s", every)
+			}
+			found, err := at.find()
+			if err != nil {
+				return err
+			}
+			c := &looker{app: a, at: found, quick: quick, counted: map[string]int{}}
+			for i := 0; ; i++ {
+				s, err := c.look()
+				if err != nil {
+					return err
+				}
+				switch {
+				case asJSON:
+					err = writeJSON(a.out, s)
+				default:
+					if watch && a.seen {
+						fmt.Fprint(a.out, "\x1b[H\x1b[2J")
+					} else if i > 0 {
+						fmt.Fprintln(a.out)
+					}
+					err = s.show(a.out)
+				}
+				if err := errors.Join(err, a.out.Flush()); err != nil {
+					return err
+				}
+				if !watch || i+1 == times {
+					return s.verdict()
+				}
+				select {
+				case <-cmd.Context().Done():
+					return s.verdict()
+				case <-time.After(every):
+				}
+			}
+		},
+	}
+	at.flags(cmd)
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "look again until it is interrupted, and tell rates")
+	cmd.Flags().DurationVar(&every, "every", every, "how long --watch waits between two looks, such as 10s")
+	cmd.Flags().IntVar(&times, "times", 0, "end --watch after so many looks")
+	cmd.Flags().BoolVarP(&quick, "no-count", "n", false, "do not count records, for which compressed objects have to be read")
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// stage is what lies in one directory.
+type stage struct {
+	Directory string     `json:"directory"`
+	Files     int        `json:"files"`
+	Records   *int       `json:"records"` // null: not counted
+	Bytes     int64      `json:"bytes"`
+	Oldest    *time.Time `json:"oldest"`
+	Newest    *time.Time `json:"newest"`
+}
+
+func (s *stage) add(f spoolFile, records int) {
+	s.Files++
+	s.Bytes += f.Bytes
+	if s.Records != nil {
+		*s.Records += records
+	}
+	if at := began(f); s.Oldest == nil || at.Before(*s.Oldest) {
+		s.Oldest = optionalTime(at)
+	}
+	if s.Newest == nil || f.Modified.After(*s.Newest) {
+		s.Newest = optionalTime(f.Modified)
+	}
+}
+
+// fill is how much of a limit is taken.
+type fill struct {
+	Bytes   int64    `json:"bytes"`
+	Limit   *int64   `json:"limit"` // null: not known without -c CONF
+	Percent *float64 `json:"percent"`
+}
+
+func filledTo(bytes, limit int64) fill {
+	f := fill{Bytes: bytes}
+	if limit > 0 {
+		percent := float64(bytes*1000/limit) / 10
+		f.Limit, f.Percent = &limit, &percent
+	}
+	return f
+}
+
+// rates are what came and went between two looks.
+type rates struct {
+	Seconds         float64 `json:"seconds"`
+	AcceptedRecords float64 `json:"accepted_records_per_second"`
+	UploadedObjects float64 `json:"uploaded_objects_per_second"`
+	UploadedRecords float64 `json:"uploaded_records_per_second"`
+	UploadedBytes   float64 `json:"uploaded_bytes_per_second"`
+}
+
+// failedObject is one that Amberflo did not take.
+type failedObject struct {
+	Key     string     `json:"key"`
+	Records *int       `json:"records"`
+	Since   *time.Time `json:"since"`
+	Reason  string     `json:"reason"`
+}
+
+// mostFailed bounds the failed objects that are named.
+const mostFailed = 5
+
+// statusOf is how a spool is at one time.
+type statusOf struct {
+	StoreDir   string         `json:"store_dir"`
+	Time       time.Time      `json:"time"`
+	Stages     []*stage       `json:"directories"`
+	LastUpload *time.Time     `json:"last_upload"` // null: nothing is in sent/
+	Spool      fill           `json:"spool"`
+	Rejected   fill           `json:"rejected"`
+	Rejects    []*rejectsOf   `json:"rejects"`
+	Failed     []failedObject `json:"failed"` // the longest there first; some of them
+	Skipped    *int           `json:"skipped_records"`
+	LastDone   *audited       `json:"last_done_by_hand"`
+	Rates      *rates         `json:"rates"`
+	Attention  []string       `json:"attention"`
+
+	by    map[string]*stage
+	known bool // the limits are
+	late  time.Duration
+}
+
+func (s *statusOf) verdict() error {
+	if len(s.Attention) > 0 {
+		return errProblems
+	}
+	return nil
+}
+
+// looker looks at a spool again and again.
+type looker struct {
+	app     *app
+	at      *spoolPlace
+	quick   bool
+	counted map[string]int // records by path and size: a file that has not grown is not read again
+	before  *glance
+}
+
+// glance is what a look leaves for the next one.
+type glance struct {
+	at      time.Time
+	waiting map[string]spoolFile // outbox/, by key
+	records int                  // in open/, sealing/ and outbox/
+}
+
+func (c *looker) count(f spoolFile) (int, error) {
+	if c.quick {
+		return 0, nil
+	}
+	// An object keeps its records wherever it goes; what a log holds of rejects grows with the log, which has another path.
+	id := fmt.Sprintf("%s %d", f.Key(), f.Bytes)
+	if n, seen := c.counted[id]; seen && directoryOf(f) != rejectedDir {
+		return n, nil
+	}
+	n, _, _, err := readRecords(c.at.dir, f, nil)
+	c.counted[id] = n
+	return n, err
+}
+
+func (c *looker) look() (*statusOf, error) {
+	files, err := spoolFiles(c.at)
+	if err != nil {
+		return nil, err
+	}
+	s := &statusOf{StoreDir: c.at.dir, Time: time.Now().UTC(), by: map[string]*stage{}, Failed: []failedObject{}, Attention: []string{}, late: 10 * time.Minute}
+	for _, name := range directories() {
+		s.by[name] = &stage{Directory: name}
+		if !c.quick {
+			s.by[name].Records = new(int)
+		}
+		s.Stages = append(s.Stages, s.by[name])
+	}
+	p := c.app.progress("count", sizeOf(files))
+	defer p.end()
+	now := &glance{at: time.Now(), waiting: map[string]spoolFile{}}
+	for _, f := range files {
+		directory := directoryOf(f)
+		if !f.HasRecords() || directory == damagedDir && isRescued(f) || countsTwice(f, files) {
+			continue
+		}
+		n := 0
+		if directory != rejectedDir { // those are read below
+			if n, err = c.count(f); err != nil {
+				return nil, err
+			}
+		}
+		p.add(f.Bytes)
+		s.by[directory].add(f, n)
+		switch directory {
+		case outboxDir:
+			now.waiting[f.Key()] = f
+			fallthrough
+		case openDir, sealingDir:
+			now.records += n
+		case failedDir:
+			reason, _, _ := strings.Cut(reasonOf(c.at.dir, f), "\n")
+			object := failedObject{Key: f.Key(), Since: optionalTime(f.Modified), Reason: reason}
+			if !c.quick {
+				object.Records = &n
+			}
+			s.Failed = append(s.Failed, object)
+		}
+	}
+	p.end()
+	slices.SortFunc(s.Failed, func(a, b failedObject) int { return a.Since.Compare(*b.Since) })
+	s.Failed = s.Failed[:min(len(s.Failed), mostFailed)]
+	s.LastUpload = s.by[sentDir].Newest
+	var rejectedBytes int64
+	var rejects int
+	if s.Rejects, rejects, rejectedBytes, err = c.app.readRejects(c.at, files); err != nil {
+		return nil, err
+	}
+	s.Rejects = append([]*rejectsOf{}, s.Rejects...)
+	if s.by[rejectedDir].Records != nil {
+		*s.by[rejectedDir].Records = rejects
+	}
+	if list := readAuditLog(c.at.dir, 1); len(list) > 0 {
+		s.LastDone = &list[0]
+	}
+	var limit, rejectLimit int64
+	if c.at.config != nil {
+		limit, rejectLimit, s.known = c.at.config.StoreDirLimit, c.at.config.RejectedLimit, true
+		s.late = max(s.late, 3*c.at.config.UploadTimeout)
+	}
+	s.Spool = filledTo(s.by[openDir].Bytes+s.by[sealingDir].Bytes+s.by[outboxDir].Bytes+s.by[failedDir].Bytes, limit)
+	s.Rejected = filledTo(rejectedBytes, rejectLimit)
+	s.Rates = c.rates(now, files)
+	c.before = now
+	s.look()
+	return s, nil
+}
+
+// rates compares two looks. What was sealed and uploaded between them is not seen where nothing is kept in sent/.
+func (c *looker) rates(now *glance, files []spoolFile) *rates {
+	if c.before == nil || c.quick {
+		return nil
+	}
+	seconds := now.at.Sub(c.before.at).Seconds()
+	r := &rates{Seconds: seconds}
+	var objects, records, bytes float64
+	uploaded := func(f spoolFile) {
+		n, _ := c.count(f)
+		objects, records, bytes = objects+1, records+float64(n), bytes+float64(f.Bytes)
+	}
+	seen := map[string]bool{}
+	for _, f := range files {
+		if d := directoryOf(f); d == sentDir && f.HasRecords() && f.Modified.After(c.before.at) {
+			seen[f.Key()] = true
+			uploaded(f)
+		} else if d == failedDir || d == damagedDir {
+			seen[f.Key()] = true
+		}
+	}
+	for key, f := range c.before.waiting {
+		if _, waits := now.waiting[key]; !waits && !seen[key] {
+			uploaded(f)
+		}
+	}
+	r.UploadedObjects, r.UploadedRecords, r.UploadedBytes = objects/seconds, records/seconds, bytes/seconds
+	r.AcceptedRecords = max(0, float64(now.records-c.before.records)+records) / seconds
+	return r
+}
+
+// look notes what needs somebody.
+func (s *statusOf) look() {
+	note := func(format string, args ...any) { s.Attention = append(s.Attention, fmt.Sprintf(format, args...)) }
+	if oldest := s.by[outboxDir].Oldest; oldest != nil && time.Since(*oldest) > s.late {
+		note("uploads fail or lag: the oldest object waits since %s; Fluent Bit's log has the line upload failed, with the cause", ago(*oldest))
+	}
+	if n := s.by[failedDir].Files; n > 0 {
+		note("Amberflo did not take %s: mend the cause, then meterctl resend --all", number(n, "object"))
+	}
+	if n := s.by[damagedDir].Files; n > 0 {
+		note("%s in damaged/: meterctl check says what can be read", number(n, "file", " is", " are"))
+	}
+	if len(s.Rejects) > 0 {
+		total := 0
+		for _, r := range s.Rejects {
+			total += r.Records
+		}
+		note("%s could not be metered and wait: mend the application or the mapping, then meterctl retry-rejected -c CONF", number(total, "record"))
+	}
+	for _, of := range []struct {
+		name, option string
+		is           fill
+	}{{"the spool", "store_dir_limit_size", s.Spool}, {"rejected/", "rejected_limit_size", s.Rejected}} {
+		if of.is.Percent != nil && *of.is.Percent >= 80 {
+			note("%s is %.1f %% full: at %s chunks stay with Fluent Bit", of.name, *of.is.Percent, of.option)
+		}
+	}
+}
+
+// show writes a screen for people.
+func (s *statusOf) show(w io.Writer) error {
+	fmt.Fprintf(w, "%s at %s\n\n", plain(s.StoreDir), s.Time.Format("2006-01-02 15:04:05 UTC"))
+	t := newTable(w)
+	row := func(label, text string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", label, fmt.Sprintf(text, args...)) }
+	of := func(name string) string {
+		st := s.by[name]
+		if st.Files == 0 {
+			return "nothing"
+		}
+		records := "records not counted"
+		if st.Records != nil {
+			records = countText(*st.Records) + " records"
+			if *st.Records == 1 {
+				records = "1 record"
+			}
+		}
+		return fmt.Sprintf("%s in %s, %s", records, number(st.Files, "file"), bytesText(st.Bytes))
+	}
+	since := func(name string) string {
+		if at := s.by[name].Oldest; at != nil {
+			return ", since " + ago(*at)
+		}
+		return ""
+	}
+	row("open", "%s%s", of(openDir), since(openDir))
+	if s.by[sealingDir].Files > 0 {
+		row("sealing", "%s%s", of(sealingDir), since(sealingDir))
+	}
+	row("waiting", "%s%s", of(outboxDir), since(outboxDir))
+	switch {
+	case s.LastUpload != nil:
+		row("last upload", "%s; in sent/, waiting for Amberflo's verdict: %s", ago(*s.LastUpload), of(sentDir))
+	case s.by[outboxDir].Files == 0:
+		row("last upload", "nothing waits, and sent/ keeps nothing: the verdicts are over, or failure_reports is off")
+	default:
+		row("last upload", "not known: sent/ is empty")
+	}
+	row("failed", "%s%s", of(failedDir), since(failedDir))
+	row("rejected", "%s%s", of(rejectedDir), since(rejectedDir))
+	if s.by[damagedDir].Files > 0 {
+		row("damaged", "%s in %s", bytesText(s.by[damagedDir].Bytes), number(s.by[damagedDir].Files, "file"))
+	}
+	full := func(f fill, option string) string {
+		if f.Limit == nil {
+			return bytesText(f.Bytes) + "; -c CONF tells the limit"
+		}
+		return fmt.Sprintf("%.1f %% of %s (%s)", *f.Percent, bytesText(*f.Limit), option)
+	}
+	row("spool full", "%s", full(s.Spool, "store_dir_limit_size"))
+	row("rejected full", "%s", full(s.Rejected, "rejected_limit_size"))
+	if s.Rates != nil {
+		row("rates", "%.1f records/s come in, %.1f records/s go out (%.2f objects/s, %s/s)", s.Rates.AcceptedRecords, s.Rates.UploadedRecords, s.Rates.UploadedObjects, bytesText(int64(s.Rates.UploadedBytes)))
+	}
+	if s.LastDone != nil {
+		row("by hand", "%s of %s, %s", plain(s.LastDone.Action), shown(s.LastDone.Key, 80), ago(s.LastDone.Time))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if len(s.Rejects) > 0 {
+		fmt.Fprintln(w, "\nrejected, by reason")
+		t := newTable(w)
+		for _, r := range s.Rejects {
+			var keys []string
+			for _, key := range r.Example {
+				keys = append(keys, shown(key, 40))
+			}
+			fmt.Fprintf(t, "  %s\t%s\tby %s, tag %s\tone has the keys %s\n", shown(r.Reason, 40), countText(r.Records), shown(strings.Join(r.Outputs, ", "), 60), shown(r.Tag, 40), cmp.Or(strings.Join(keys, " "), "(not known)"))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	if len(s.Failed) > 0 {
+		fmt.Fprintln(w, "\nfailed, the longest there first")
+		for _, f := range s.Failed {
+			fmt.Fprintf(w, "  %s, %s: %s\n", shown(f.Key, 120), ago(*f.Since), shown(cmp.Or(f.Reason, "no reason is known"), 160))
+		}
+	}
+	if len(s.Attention) == 0 {
+		fmt.Fprintln(w, "\nnothing needs anybody")
+		return nil
+	}
+	fmt.Fprintln(w, "\nneeds somebody")
+	for _, text := range s.Attention {
+		fmt.Fprintln(w, "  "+text)
+	}
+	return nil
+}
