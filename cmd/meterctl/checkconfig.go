@@ -63,7 +63,7 @@ type checkedConfig struct {
 	Errors   int             `json:"errors"`
 	Warnings int             `json:"warnings"`
 	Findings []foundInConfig `json:"findings"`
-	Refused  string          `json:"refused,omitempty"` // why Fluent Bit does not read the file
+	Unread   string          `json:"unread,omitempty"` // why Fluent Bit does not read the file
 	Samples  []*mapSummary   `json:"samples,omitempty"`
 }
 
@@ -76,7 +76,7 @@ func (a *app) checkPipeline(file, sample, input string, asJSON bool) error {
 	p, err := readPipeline(file)
 	said := checkedConfig{Findings: []foundInConfig{}}
 	if file != "" && err != nil { // what Fluent Bit does not read either
-		if said.Refused, said.Errors = err.Error(), 1; asJSON {
+		if said.Unread, said.Errors = err.Error(), 1; asJSON {
 			return errors.Join(writeJSON(a.out, said), errProblems)
 		}
 		fmt.Fprintf(a.out, "%v\n1 error, 0 warnings: Fluent Bit does not start with this\n", err)

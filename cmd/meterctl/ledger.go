@@ -272,7 +272,7 @@ func (d *recordReader) parse(line []byte) (*meterRecord, bool) {
 	return &d.r, ok
 }
 
-// name gives the text of a JSON string, "" of anything else.
+// name gives the value of a JSON string, "" of anything else.
 func (d *recordReader) name(quoted []byte) string {
 	if name, seen := d.names[string(quoted)]; seen {
 		return name

@@ -62,7 +62,7 @@ func TestMapReadsTheLinesOfALogThroughTheParserOfTheInput(t *testing.T) {
 			`{"customerId":"acme","meterApiName":"M","meterValue":1,"meterTimeInMillis":1795168800000,"uniqueId":"acme"}` + "\n",
 			`parsers.conf:6: warning: time_format: want what the times of the log look like, got "%d/%b/%Y:%H:%M:%S %z", which 1 line does not fit`, nil,
 		},
-		"a record behind a parser": {
+		"a record after a parser": {
 			[]string{"Parser nginx"}, object, `{"user":"a"}` + "\n", []string{"--records"}, fromObject, "1 sample: 1 meter record\n", nil,
 		},
 		"an object and the json parser": {

@@ -101,24 +101,24 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestLsCountsEachRoomBesideARunningPlugin(t *testing.T) {
+func TestLsCountsEachDirectoryBesideARunningPlugin(t *testing.T) {
 	dir, _ := filled(t)
 	out, err := meterctl(t, "--store-dir", dir, "ls")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for room, want := range map[string]string{"open": "1 3", "outbox": "1 2", "rejected": "2 2", "damaged": "0 0"} {
+	for directory, want := range map[string]string{"open": "1 3", "outbox": "1 2", "rejected": "2 2", "damaged": "0 0"} {
 		found := false
 		for line := range strings.Lines(out) {
-			if f := strings.Fields(line); f[0] == room {
+			if f := strings.Fields(line); f[0] == directory {
 				found = true
 				if got := f[1] + " " + f[4]; got != want { // a size is a number and a unit
-					t.Errorf("%s: got %q files and records, want %q", room, got, want)
+					t.Errorf("%s: got %q files and records, want %q", directory, got, want)
 				}
 			}
 		}
 		if !found {
-			t.Errorf("no line of %s in\n%s", room, out)
+			t.Errorf("no line of %s in\n%s", directory, out)
 		}
 	}
 }
@@ -167,7 +167,7 @@ func TestCatPrintsTheRecordsWithTheirUniqueIDs(t *testing.T) {
 			t.Fatalf("%s: got %v", glob, files)
 		}
 		id := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(files[0]), ".log"), ".gz")
-		id = id[strings.IndexByte(id, '=')+1:] // behind the digest
+		id = id[strings.IndexByte(id, '=')+1:] // after the digest
 		out, err := meterctl(t, "--store-dir", dir, "cat", files[0])
 		if err != nil {
 			t.Fatal(err)

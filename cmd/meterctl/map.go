@@ -156,7 +156,7 @@ type mapSummary struct {
 }
 
 func (r *mapRun) inJSON(section *pipeline.Section) *mapSummary {
-	return &mapSummary{Output: section.ID, Samples: r.samples, MeterRecords: r.records, Ignored: r.ignored, Rejected: r.refused, Unreadable: r.unreadable, Unparsed: r.sampler.failed}
+	return &mapSummary{Output: section.ID, Samples: r.samples, MeterRecords: r.records, Ignored: r.ignored, Rejected: r.rejected, Unreadable: r.unreadable, Unparsed: r.sampler.failed}
 }
 
 // mapNotes keeps what would go to standard error.
@@ -198,7 +198,7 @@ type mapRun struct {
 	out, notes          io.Writer
 	samples, unreadable int
 	records             int
-	unbilled            []string // the fields of the first record that is passed over
+	unbilled            []string // the fields of the first record that is skipped
 }
 
 func newMapRun(rules *meter.Rules, s *sampler, out, notes io.Writer) *mapRun {
@@ -250,8 +250,8 @@ func (r *mapRun) lines(in io.Reader, flags *mapFlags) error {
 		}
 		b, err := appendSample(nil, at, flags.metadata, flags.group, record)
 		if err == nil {
-			_, err = r.each(tag, b, func(_ int, refusal *meter.Refusal) error {
-				return r.write(fmt.Sprintf("line %d", number), tag, refusal)
+			_, err = r.each(tag, b, func(_ int, reject *meter.Refusal) error {
+				return r.write(fmt.Sprintf("line %d", number), tag, reject)
 			})
 		}
 		if err != nil {
@@ -262,10 +262,10 @@ func (r *mapRun) lines(in io.Reader, flags *mapFlags) error {
 }
 
 // write gives out what became of one event.
-func (r *mapRun) write(name, tag string, refusal *meter.Refusal) error {
+func (r *mapRun) write(name, tag string, reject *meter.Refusal) error {
 	r.samples++
-	if refusal != nil {
-		fmt.Fprintf(r.notes, "%s: %s: %s\n", name, refusal.Reason, refusal.Detail)
+	if reject != nil {
+		fmt.Fprintf(r.notes, "%s: %s: %s\n", name, reject.Reason, reject.Detail)
 	} else {
 		r.survey.Look(tag, r.reader.Event(), r.mapping.lines)
 		if len(r.mapping.lines) == 0 && r.unbilled == nil {
@@ -330,7 +330,7 @@ func (r *mapRun) verdict(failed bool) error {
 		fmt.Fprintln(r.notes, pipeline.Finding{Place: r.sampler.input.PlaceOf("parser"), Error: true, Key: "parser",
 			Text: fmt.Sprintf("want a parser that matches the lines, got %q, which matches none of the samples", r.sampler.parser.Name)})
 	}
-	if failed || unparsed || r.samples == 0 || r.unreadable > 0 || len(r.refused) > 0 {
+	if failed || unparsed || r.samples == 0 || r.unreadable > 0 || len(r.rejected) > 0 {
 		return errProblems
 	}
 	return nil
@@ -350,22 +350,22 @@ func number(n int, of string, endings ...string) string {
 
 // mapping is what a flush does with one chunk.
 type mapping struct {
-	reader  *chunk.Reader
-	mapper  *meter.Mapper
-	lines   []byte // of the last event
-	ignored int
-	refused map[string]int // by reason
+	reader   *chunk.Reader
+	mapper   *meter.Mapper
+	lines    []byte // of the last event
+	ignored  int
+	rejected map[string]int // by reason
 }
 
 func newMapping(rules *meter.Rules) *mapping {
-	return &mapping{reader: chunk.NewReader(nil, rules.Keys()), mapper: rules.NewMapper(), refused: map[string]int{}}
+	return &mapping{reader: chunk.NewReader(nil, rules.Keys()), mapper: rules.NewMapper(), rejected: map[string]int{}}
 }
 
 // run maps the event of a chunk. The error says that the chunk holds something else.
 func (m *mapping) run(tag string, b []byte) (*meter.Refusal, error) {
 	var first *meter.Refusal
-	_, err := m.each(tag, b, func(_ int, refusal *meter.Refusal) error {
-		first = refusal
+	_, err := m.each(tag, b, func(_ int, reject *meter.Refusal) error {
+		first = reject
 		return io.EOF
 	})
 	if errors.Is(err, io.EOF) {
@@ -376,20 +376,20 @@ func (m *mapping) run(tag string, b []byte) (*meter.Refusal, error) {
 
 // each maps the events of a chunk. After each of them do finds its meter records in lines. The error says that there is no
 // event, or is that of do.
-func (m *mapping) each(tag string, b []byte, do func(n int, refusal *meter.Refusal) error) (events int, err error) {
+func (m *mapping) each(tag string, b []byte, do func(n int, reject *meter.Refusal) error) (events int, err error) {
 	m.reader.Reset(b)
 	m.lines = m.lines[:0]
 	for m.reader.Next() {
-		lines, records, refusal := m.mapper.Append(m.lines[:0], tag, m.reader.Event())
+		lines, records, reject := m.mapper.Append(m.lines[:0], tag, m.reader.Event())
 		m.lines = lines
 		switch {
-		case refusal != nil:
-			m.refused[refusal.Reason]++
+		case reject != nil:
+			m.rejected[reject.Reason]++
 		case records == 0:
 			m.ignored++
 		}
 		events++
-		if err := do(events, refusal); err != nil {
+		if err := do(events, reject); err != nil {
 			return events, err
 		}
 	}
@@ -405,12 +405,12 @@ func (m *mapping) summary() string {
 	if m.ignored > 0 {
 		text = fmt.Sprintf(", %d ignored", m.ignored)
 	}
-	if len(m.refused) == 0 {
+	if len(m.rejected) == 0 {
 		return text
 	}
 	total := 0
 	var reasons []string
-	for reason, n := range m.refused {
+	for reason, n := range m.rejected {
 		total += n
 		reasons = append(reasons, fmt.Sprintf("%s %d", reason, n))
 	}

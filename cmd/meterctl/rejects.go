@@ -64,7 +64,7 @@ func (a *app) readRejects(at *spoolPlace, files []spoolFile) (list []*rejectsOf,
 	return list, records, bytes, nil
 }
 
-// keysOf are the keys of a record in JSON, those of the maps in it behind a point.
+// keysOf are the keys of a record in JSON, those of the maps in it after a point.
 func keysOf(record []byte) (keys []string) {
 	var walk func(before string, object []byte)
 	walk = func(before string, object []byte) {

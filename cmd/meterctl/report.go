@@ -66,7 +66,7 @@ who may not see them. It is readable by its owner only.`,
 	return cmd
 }
 
-// What of each has room on the page.
+// What of each the page shows.
 const (
 	mostMeters = 12 // with a chart
 	mostMore   = 200
@@ -476,7 +476,7 @@ func roundUp(v float64) float64 {
 	return 10 * power
 }
 
-// axisText is a round number in little room.
+// axisText is a round number, short.
 func axisText(v float64) string {
 	unit := 0
 	for v >= 1000 && unit < 4 {

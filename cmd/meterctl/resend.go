@@ -22,7 +22,7 @@ func (a *app) resend() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "resend [flags] {KEY... | --all}", Short: "send objects that Amberflo did not take again", GroupID: acts, DisableFlagsInUseLine: true,
 		Long: `resend sends objects of failed/ again, under fresh keys. Their records keep their uniqueId, so that what Amberflo had taken of
-them already is not billed twice. Mend the cause first, such as a meter that is not defined at Amberflo.`,
+them already is not billed twice. Fix the cause first, such as a meter that is not defined at Amberflo.`,
 		Example:           "  meterctl resend --all --dry-run\n  meterctl resend KEY",
 		Annotations:       done(),
 		ValidArgsFunction: completeFiles(&at, failedDir),

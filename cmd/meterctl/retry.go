@@ -102,7 +102,7 @@ func (a *app) retry(where *place, o *retryFlags) error {
 	if err != nil {
 		return fmt.Errorf("%w; what is on its way has ids of its own, so that the same command may be given again", err)
 	}
-	if len(r.refused)+r.unreadable > 0 {
+	if len(r.rejected)+r.unreadable > 0 {
 		return errProblems
 	}
 	return nil
@@ -187,7 +187,7 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 		r.unmatched++
 		return nil, true
 	}
-	// An earlier version could set aside the rejects of a chunk that came again twice, under one id; no other id stands twice.
+	// An earlier version could write the rejects of a chunk that came again twice, under one id; no other id stands twice.
 	former := !strings.Contains(what.ID, "-r")
 	if former && r.done[what.ID] {
 		return nil, false
@@ -196,13 +196,13 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 	// The ids are the same whenever the line is mapped, so that no crash makes Amberflo count twice.
 	r.mapper.StartIDs(what.ID+"-", 0)
 	r.mapper.StartClock(time.Now())
-	refusal, err := r.run(tag, what.Chunk)
+	reject, err := r.run(tag, what.Chunk)
 	if err != nil {
 		r.lines--
 		r.unreadable++
 		return nil, true
 	}
-	if refusal != nil {
+	if reject != nil {
 		return nil, true
 	}
 	if len(r.mapping.lines) == 0 { // unmatched ignore skips it: that bills nothing, and is no reason to delete it

@@ -121,7 +121,7 @@ func idsIn(content string) (ids []string) {
 	return ids
 }
 
-func TestAMendedMappingBillsWhatWasRejected(t *testing.T) {
+func TestAFixedMappingBillsWhatWasRejected(t *testing.T) {
 	dir := refusing(t, `{"tenant":"a","bytes":5}
 {"tenant":"b","bytes":"12abc"}
 {"tenant":"c"}
@@ -325,7 +325,7 @@ func TestATagThatIsNoUTF8IsNotAltered(t *testing.T) {
 	}
 }
 
-// The operator mends the mapping while a chunk waits: its record maps in the flush, and must not lie in rejected/ as well.
+// The operator fixes the mapping while a chunk waits: its record maps in the flush, and must not lie in rejected/ as well.
 func TestAChunkThatIsNotAcceptedLeavesNoRejects(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	options := map[string]string{"bucket": "b", "region": "us-west-2", "endpoint": "http://127.0.0.1:1", "startup_check": "off", "failure_reports": "off",

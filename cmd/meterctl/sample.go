@@ -37,7 +37,7 @@ func appendEvent(dst []byte, seconds, nanos uint32, metadata, record parser.Map)
 	return dst, nil
 }
 
-// appendSample appends a chunk of one event, behind the start of its group if it has one.
+// appendSample appends a chunk of one event, after the start of its group if it has one.
 func appendSample(dst []byte, at time.Time, metadata, group, record parser.Map) ([]byte, error) {
 	var err error
 	if group != nil {

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,18 +41,19 @@ fluentbit_amberflo_upload_failures_total; how many records were skipped, in flue
 			if err != nil {
 				return err
 			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
 			c := &looker{app: a, at: found, quick: quick, counted: map[string]int{}}
 			for i := 0; ; i++ {
 				s, err := c.look()
 				if err != nil {
 					return err
 				}
-				switch {
-				case asJSON:
+				if asJSON {
 					err = writeJSON(a.out, s)
-				default:
+				} else {
 					if watch && a.seen {
-						fmt.Fprint(a.out, "\x1b[H\x1b[2J")
+						fmt.Fprint(a.out, "\x1b[H\x1b[2J") // to the top of an empty screen
 					} else if i > 0 {
 						fmt.Fprintln(a.out)
 					}
@@ -62,7 +66,7 @@ fluentbit_amberflo_upload_failures_total; how many records were skipped, in flue
 					return s.verdict()
 				}
 				select {
-				case <-cmd.Context().Done():
+				case <-ctx.Done():
 					return s.verdict()
 				case <-time.After(every):
 				}
@@ -306,7 +310,7 @@ func (s *statusOf) look() {
 		note("uploads fail or lag: the oldest object waits since %s; Fluent Bit's log has the line upload failed, with the cause", ago(*oldest))
 	}
 	if n := s.by[failedDir].Files; n > 0 {
-		note("Amberflo did not take %s: mend the cause, then meterctl resend --all", number(n, "object"))
+		note("Amberflo did not take %s: fix the cause, then meterctl resend --all", number(n, "object"))
 	}
 	if n := s.by[damagedDir].Files; n > 0 {
 		note("%s in damaged/: meterctl check says what can be read", number(n, "file", " is", " are"))
@@ -316,7 +320,7 @@ func (s *statusOf) look() {
 		for _, r := range s.Rejects {
 			total += r.Records
 		}
-		note("%s could not be metered and wait: mend the application or the mapping, then meterctl retry-rejected -c CONF", number(total, "record"))
+		note("%s could not be metered and wait: fix the application or the mapping, then meterctl retry-rejected -c CONF", number(total, "record"))
 	}
 	for _, of := range []struct {
 		name, option string
@@ -396,7 +400,8 @@ func (s *statusOf) show(w io.Writer) error {
 			for _, key := range r.Example {
 				keys = append(keys, shown(key, 40))
 			}
-			fmt.Fprintf(t, "  %s\t%s\tby %s, tag %s\tone has the keys %s\n", shown(r.Reason, 40), countText(r.Records), shown(strings.Join(r.Outputs, ", "), 60), shown(r.Tag, 40), cmp.Or(strings.Join(keys, " "), "(not known)"))
+			fmt.Fprintf(t, "  %s\t%s\tby %s, tag %s\tone has the keys %s\n", shown(r.Reason, 40), countText(r.Records), cmp.Or(shown(strings.Join(r.Outputs, ", "), 60), "(not known)"),
+				cmp.Or(shown(r.Tag, 40), "(not known)"), cmp.Or(strings.Join(keys, " "), "(not known)"))
 		}
 		if err := t.Flush(); err != nil {
 			return err

@@ -45,8 +45,8 @@ func (r *mapRun) through(p *pipeline.Pipeline, section *pipeline.Section, flags 
 		return err
 	}
 	for _, tag := range slices.Sorted(maps.Keys(chunks)) {
-		_, err := r.each(tag, chunks[tag], func(n int, refusal *meter.Refusal) error {
-			return r.write(fmt.Sprintf("%s, record %d", tag, n), tag, refusal)
+		_, err := r.each(tag, chunks[tag], func(n int, reject *meter.Refusal) error {
+			return r.write(fmt.Sprintf("%s, record %d", tag, n), tag, reject)
 		})
 		if err != nil {
 			return err

@@ -39,7 +39,7 @@ func TestWhereFluentBitRefusesToStartItIsSaid(t *testing.T) {
 		"a group":                                    {classic + "    [X y]\n        unmatched ignore\n", "error: [X y]"},
 		"a key without a value":                      {classic + "    customer_id\n", said},
 		"a key with spaces for a value":              {classic + "    customer_id   \n", said},
-		"a YAML text of spaces":                      {inYAML + "      customer_id: '  '\n", said},
+		"a YAML string of spaces":                    {inYAML + "      customer_id: '  '\n", said},
 		"a YAML text of nothing":                     {inYAML + "      customer_id: ''\n", "error: customer_id"},
 		"a YAML key without a value":                 {inYAML + "      customer_id:\n", "error: customer_id"},
 		"a YAML list of nothing":                     {inYAML + "      dimensions: []\n", said},

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// json reads one object; a line with another one behind it, or with a number that no double holds, is none (flb_parser_json.c).
+// json reads one object; a line with another one after it, or with a number that no double holds, is none (flb_parser_json.c).
 func (p *Parser) json(line string) (Map, time.Time, bool) {
 	record, err := lineObject([]byte(line))
 	if err != nil {
@@ -104,7 +104,7 @@ func (p *Parser) logfmt(line string) (Map, time.Time, bool) {
 	return record, at, len(record) > 0
 }
 
-// logfmtTyped is what a value becomes: with Types, no text is unescaped, and a bare key has none.
+// logfmtTyped is what a value becomes: with Types, no string is unescaped, and a bare key has none.
 func (p *Parser) logfmtTyped(key, text string, quoted, escaped bool) any {
 	switch {
 	case len(p.types) > 0:

@@ -28,7 +28,7 @@ func Object(text []byte) (Map, error) {
 // secondValue is what begins like another value of JSON, and not just with some text.
 var secondValue = regexp.MustCompile(`^(?:[{["0-9-]|true|false|null)`)
 
-// lineObject is Object as the json parser has it: a number beyond the range of a double is no JSON, and what stands behind the
+// lineObject is Object as the json parser has it: a number beyond the range of a double is no JSON, and what stands after the
 // object does not count unless it is another one.
 func lineObject(text []byte) (Map, error) {
 	object, rest, err := read(text, true)

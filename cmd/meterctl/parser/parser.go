@@ -72,7 +72,7 @@ func New(s *pipeline.Section) (*Parser, error) {
 // where the parser does not match, and Fluent Bit keeps the line as one string; also where nobody knows, and GivenUp counts.
 func (p *Parser) Parse(line string) (record Map, at time.Time, ok bool) { return p.parse(line) }
 
-// field appends a key and its text, cast as Types says.
+// field appends a key and its string, cast as Types says.
 func (p *Parser) field(record Map, key, value string) Map {
 	return append(record, key, typed(p.types[key], value))
 }

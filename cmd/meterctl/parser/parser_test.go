@@ -43,9 +43,9 @@ func TestFormats(t *testing.T) {
 	for name, test := range map[string]struct{ parser, line, want string }{
 		"json":                               {"Format json", `{"a":1,"b":"x","a":2.5}`, `["a" '\x01' "b" "x" "a" %!q(float64=2.5)]`},
 		"json beyond a double":               {"Format json", `{"a":1e309}`, "no"},
-		"json with something behind it":      {"Format json", `{"a":true} x`, `["a" %!q(bool=true)]`},
-		"json with a word behind it":         {"Format json", `{"a":true} trailing`, `["a" %!q(bool=true)]`},
-		"json with null behind it":           {"Format json", `{"a":true} null`, "no"},
+		"json with something after it":       {"Format json", `{"a":true} x`, `["a" %!q(bool=true)]`},
+		"json with a word after it":          {"Format json", `{"a":true} trailing`, `["a" %!q(bool=true)]`},
+		"json with null after it":            {"Format json", `{"a":true} null`, "no"},
 		"two objects":                        {"Format json", `{"a":true}{"a":false}`, "no"},
 		"json with a byte that is no UTF-8":  {"Format json", "{\"a\":\"\xff\"}", `["a" "\xff"]`},
 		"regex":                              {access, "acme 12", `["user" "acme" "size" "12"]`},

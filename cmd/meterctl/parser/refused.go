@@ -57,7 +57,7 @@ func isZone(name string) bool {
 	return err == nil
 }
 
-// isOffset tells if flb_parser_tzone_offset takes a text: Z, or a sign, two digits of hours and two of minutes.
+// isOffset tells if flb_parser_tzone_offset takes a string: Z, or a sign, two digits of hours and two of minutes.
 func isOffset(text string) bool {
 	if strings.HasPrefix(text, "Z") {
 		return true

@@ -146,7 +146,7 @@ func fromRuby(pattern string) (string, error) {
 	return b.String(), nil
 }
 
-// escape writes what stands behind a \.
+// escape writes what stands after a \.
 func escape(b *strings.Builder, c byte, inClass bool) {
 	lower := c | 0x20
 	ranges, known := classes[lower]

@@ -50,7 +50,7 @@ func newTimeFormat(s *pipeline.Section) *timeFormat {
 	return f
 }
 
-// read gives the time that a text says. It is false if it says none.
+// read gives the time that a string says. It is false if it says none.
 func (f *timeFormat) read(text string, now time.Time) (time.Time, bool) {
 	now = now.In(f.zone)
 	r := &timeReader{rest: text, year: 1900, month: 1, day: 0}
@@ -85,7 +85,7 @@ func (f *timeFormat) read(text string, now time.Time) (time.Time, bool) {
 	return time.Date(r.year, time.Month(r.month), r.day, r.hour, r.minute, r.second, r.nanos, zone), true
 }
 
-// timeReader takes a text apart by a format.
+// timeReader takes a string apart by a format.
 type timeReader struct {
 	rest                                                         string
 	year, month, day, yday, hour, minute, second, nanos, century int
@@ -104,7 +104,7 @@ func (r *timeReader) spaces() bool {
 	return true
 }
 
-// run goes through a format. A text that ends before its format does is no time.
+// run goes through a format. A string that ends before its format does is no time.
 func (r *timeReader) run(format string) bool {
 	for i := 0; i < len(format); i++ {
 		c := format[i]

@@ -15,7 +15,7 @@ var (
 	leadingHex     = regexp.MustCompile(`^[ \t\n\v\f\r]*([+-]?)(?:0[xX])?([0-9a-fA-F]+)`)
 )
 
-// typed is what Types makes of a text (flb_parser_typecast): the number that it begins with, as atoll, atof and strtoull read it.
+// typed is what Types makes of a string (flb_parser_typecast): the number that it begins with, as atoll, atof and strtoull read it.
 func typed(kind, text string) any {
 	switch kind {
 	case "integer":
@@ -48,7 +48,7 @@ func typed(kind, text string) any {
 	return text
 }
 
-// first is the number that a text begins with, 0 if it begins with none.
+// first is the number that a string begins with, 0 if it begins with none.
 func first(re *regexp.Regexp, text string) string {
 	if m := re.FindStringSubmatch(text); m != nil {
 		return m[1]
@@ -56,7 +56,7 @@ func first(re *regexp.Regexp, text string) string {
 	return "0"
 }
 
-// unescape is flb_unescape_string_utf8: \n and its like, \uXXXX; another character behind a \ stands for itself.
+// unescape is flb_unescape_string_utf8: \n and its like, \uXXXX; another character after a \ stands for itself.
 func unescape(text string) string {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {

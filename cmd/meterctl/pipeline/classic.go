@@ -12,7 +12,7 @@ import (
 //
 //   - Sections, @SET, @INCLUDE and comments begin in the first column, keys do not. Of a file's first
 //     indented line all others have the indentation; twice as much is a group's, which no output has.
-//   - The first blank ends the key. What follows is the value up to the line's end, comments included.
+//   - The first space ends the key. What follows is the value up to the line's end, comments included.
 func (r *reader) readClassic(file string) error {
 	content, err := r.open(file)
 	if err != nil {
@@ -57,7 +57,7 @@ func (r *reader) readClassic(file string) error {
 		extra, same := strings.CutPrefix(lead, indent)
 		switch {
 		case !same:
-			return fmt.Errorf("%s: want the indentation of the file's first key, got another (blanks and tabs differ)", at)
+			return fmt.Errorf("%s: want the indentation of the file's first key, got another (spaces and tabs differ)", at)
 		case extra != "" && len(extra) != len(indent):
 			return fmt.Errorf("%s: want the indentation of the file's first key, got a deeper one", at)
 		case extra == "":
@@ -70,7 +70,7 @@ func (r *reader) readClassic(file string) error {
 		value = strings.TrimSpace(value)
 		switch {
 		case !found || value == "" && text[0] != '[':
-			return fmt.Errorf("%s: want a key, a blank and a value, got %q", at, text)
+			return fmt.Errorf("%s: want a key, a space and a value, got %q", at, text)
 		case current == nil:
 			return fmt.Errorf("%s: want a [SECTION] before the first key, got %q", at, text)
 		case text[0] == '[':
@@ -91,7 +91,7 @@ func (r *reader) readClassic(file string) error {
 	return nil
 }
 
-// comment looks for one behind a value. In an expression of another section it may be meant.
+// comment looks for one after a value. In an expression of another section it may be meant.
 func (r *reader) comment(at Place, s *Section, key, value string) {
 	const text = "want a comment on a line of its own, got one after a value: the value goes on to the end of the line, # and all"
 	switch {
@@ -137,7 +137,7 @@ func classicKind(name string) (kind Kind, known bool) {
 	return Other, false
 }
 
-// meta runs @SET NAME=value, with blanks around the = belonging to name and value; Fluent Bit has no other.
+// meta runs @SET NAME=value, with spaces around the = belonging to name and value; Fluent Bit has no other.
 func (r *reader) meta(at Place, line string) error {
 	command, arguments, spaced := strings.Cut(line, " ")
 	name, value, ok := strings.Cut(strings.TrimSpace(arguments), "=")

@@ -30,12 +30,12 @@ type Form int
 
 // A classic property is always Text.
 const (
-	Text  Form = iota
-	List       // of YAML: its items are a property each
-	Empty      // a YAML list without items
-	Map        // of YAML; there is no value
-	Blank      // a YAML text of spaces alone
-	Null       // of YAML, which Fluent Bit takes for the text that stands there, ~ or null
+	Text   Form = iota
+	List        // of YAML: its items are a property each
+	Empty       // a YAML list without items
+	Map         // of YAML; there is no value
+	Spaces      // a YAML string of spaces alone
+	Null        // of YAML, which Fluent Bit takes for the string that stands there, ~ or null
 )
 
 // Property is one key and value of a section.

@@ -45,7 +45,7 @@ func TestOutputsAreReadAsFluentBitReadsThem(t *testing.T) {
 			files: map[string]string{"main.conf": "# a comment\n\n[SERVICE]\n    Flush 1\n\n[OUTPUT]\n    NAME   AmberFlo \n    # one of its own\n    Customer_ID  $a['b c']  \n"},
 			want:  []string{"main.conf|name=AmberFlo|customer_id=$a['b c']"},
 		},
-		"a comment behind a value is part of it": {
+		"a comment after a value is part of it": {
 			files: map[string]string{"main.conf": "[OUTPUT]\n  Name amberflo\n  dimensions a # b\n"},
 			want:  []string{"main.conf|name=amberflo|dimensions=a # b"},
 		},
@@ -57,7 +57,7 @@ func TestOutputsAreReadAsFluentBitReadsThem(t *testing.T) {
 			files: map[string]string{"main.conf": "[OUTPUT]\n  Name s3\n  bucket x\n[OUTPUT]\n  Name amberflo\n  [PROCESSORS x]\n    name y\n  alias z\n"},
 			want:  []string{"main.conf|name=amberflo|alias=z"},
 		},
-		"variables of the environment and of @SET, which may stand behind": {
+		"variables of the environment and of @SET, which may stand after": {
 			files: map[string]string{"main.conf": "[OUTPUT]\n  Name ${OUT}\n  customer_id ${AMBERFLO_TEST_TENANT}\n  dimensions a=${AMBERFLO_TEST_EMPTY:-x}${AMBERFLO_TEST_EMPTY},b=${OUT}\n@SET OUT=amberflo\n"},
 			want:  []string{"main.conf|name=amberflo|customer_id=$tenant|dimensions=a=x,b=amberflo"},
 		},
@@ -136,12 +136,12 @@ func TestAMistakeInAConfigurationIsNamedWithItsPlace(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		"no separator":                     {map[string]string{"main.conf": "[OUTPUT]\n    Name\n"}, "main.conf:2: want a key, a blank and a value"},
-		"a tab as a separator":             {map[string]string{"main.conf": "[OUTPUT]\n    Name\tamberflo\n"}, "main.conf:2: want a key, a blank"},
+		"no separator":                     {map[string]string{"main.conf": "[OUTPUT]\n    Name\n"}, "main.conf:2: want a key, a space and a value"},
+		"a tab as a separator":             {map[string]string{"main.conf": "[OUTPUT]\n    Name\tamberflo\n"}, "main.conf:2: want a key, a space"},
 		"a key without a section":          {map[string]string{"main.conf": "    Name amberflo\n"}, "main.conf:1: want a [SECTION]"},
 		"a key in the first column":        {map[string]string{"main.conf": "[OUTPUT]\nName amberflo\n"}, "main.conf:2: want [SECTION], or an indented"},
 		"another indentation":              {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n  Match *\n"}, "main.conf:3: want the indentation"},
-		"a tab among blanks":               {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n\tMatch *\n"}, "main.conf:3: want the indentation"},
+		"a tab among spaces":               {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n\tMatch *\n"}, "main.conf:3: want the indentation"},
 		"a deeper indentation":             {map[string]string{"main.conf": "[OUTPUT]\n    Name amberflo\n       Match *\n"}, "main.conf:3: want the indentation"},
 		"an open header":                   {map[string]string{"main.conf": "[OUTPUT\n"}, "main.conf:1: want [SECTION]"},
 		"a command without a space":        {map[string]string{"main.conf": "@FOO\n"}, "main.conf:1: want @SET"},
@@ -153,7 +153,7 @@ func TestAMistakeInAConfigurationIsNamedWithItsPlace(t *testing.T) {
 		"a mistake in an included file":    {map[string]string{"main.conf": "@INCLUDE a.conf\n", "a.conf": "[X\n"}, "a.conf:1: want [SECTION]"},
 		"YAML: no YAML":                    {map[string]string{"main.yaml": "a: [\n"}, "main.yaml: yaml:"},
 		"YAML: outputs that are no list":   {map[string]string{"main.yaml": "pipeline:\n  outputs:\n    name: amberflo\n"}, "main.yaml:3: want a list of outputs, got a map"},
-		"YAML: an alias":                   {map[string]string{"main.yaml": "x: {a: &a 1}\npipeline:\n  outputs:\n    - name: amberflo\n      meter_value: *a\n"}, "main.yaml:5: want a text, got an alias"},
+		"YAML: an alias":                   {map[string]string{"main.yaml": "x: {a: &a 1}\npipeline:\n  outputs:\n    - name: amberflo\n      meter_value: *a\n"}, "main.yaml:5: want a string, got an alias"},
 		"YAML: a list where a map belongs": {map[string]string{"main.yaml": "- a\n"}, "main.yaml:1: want a map, got a list"},
 		"YAML: a file that is not there":   {map[string]string{"main.yaml": "includes:\n  - x.yaml\n"}, "included at"},
 	} {
@@ -199,7 +199,7 @@ func TestAnOutputIsChosenByNumberNameOrAlias(t *testing.T) {
 	}
 }
 
-// A ConfigMap is mounted as links into a folder whose name begins with two points.
+// A ConfigMap is mounted as links into a directory whose name begins with two points.
 func TestIncludesAreFoundAsFluentBitFindsThem(t *testing.T) {
 	output := "[OUTPUT]\n Name amberflo\n alias %s\n"
 	dir := write(t, map[string]string{

@@ -155,7 +155,7 @@ func (p *Pipeline) path(value string) string {
 // writer is a map of YAML. A key may stand several times, as Fluent Bit has it.
 type writer struct{ content []*yaml.Node }
 
-// add adds a text, unless it is empty.
+// add adds a string, unless it is empty.
 func (w *writer) add(key, value string) {
 	if value != "" {
 		w.addNode(key, text(value))

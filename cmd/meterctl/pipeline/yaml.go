@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// readYAML reads the YAML form (flb_cf_yaml.c), its sections in their order. Fluent Bit takes each scalar as the text that
+// readYAML reads the YAML form (flb_cf_yaml.c), its sections in their order. Fluent Bit takes each scalar as the string that
 // stands there, whatever YAML says of its type.
 func (r *reader) readYAML(file string) error {
 	content, err := r.open(file)
@@ -105,7 +105,7 @@ func (y yamlFile) variables(env *yaml.Node) error {
 	if env.Kind == yaml.MappingNode {
 		return y.each(env, func(key, value *yaml.Node) error {
 			if value.Kind != yaml.ScalarNode {
-				return y.want(value, "a text for the variable "+key.Value)
+				return y.want(value, "a string for the variable "+key.Value)
 			}
 			return y.setVariable(y.at(key), key.Value, value.Value)
 		})
@@ -189,7 +189,7 @@ func (y yamlFile) properties(s *Section, n *yaml.Node) error {
 			s.rules = value
 		case value.Kind == yaml.ScalarNode:
 			if value.Value != "" && p.Value == "" {
-				p.Form = Blank
+				p.Form = Spaces
 			}
 			if value.Tag == "!!null" && value.Value != "" {
 				p.Form = Null
@@ -208,7 +208,7 @@ func (y yamlFile) properties(s *Section, n *yaml.Node) error {
 			p.Form = Map
 			s.Properties = append(s.Properties, p)
 		default:
-			return y.want(value, "a text")
+			return y.want(value, "a string")
 		}
 		return nil
 	})

@@ -159,7 +159,7 @@ func fits(pattern string) func(string) bool {
 	return func(field string) bool { return err == nil && re.MatchString(field) }
 }
 
-// recordModifier compares names without regard to case; a * at the end stands for any text. With Remove_key, it has no
+// recordModifier compares names without regard to case; a * at the end stands for any string. With Remove_key, it has no
 // Allowlist_key.
 func recordModifier(_ *view, s *pipeline.Section) (list []change) {
 	var kept []func(string) bool

@@ -121,7 +121,7 @@ func emitters(v *view) {
 	}
 }
 
-// everything are expressions that match any text, but perhaps the empty one.
+// everything are expressions that match any string, but perhaps the empty one.
 var everything = regexp.MustCompile(`^\^?\(?\.[*+]?\)?\$?$`)
 
 // moved looks for a rule that moves records away from the output, to where no output of the plugin takes them.

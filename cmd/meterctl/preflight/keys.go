@@ -58,7 +58,7 @@ func forms(v *view) {
 	for _, s := range slices.Concat([]*pipeline.Section{v.p.Service}, v.p.Inputs, v.p.Filters, v.p.Outputs) {
 		for _, p := range s.Properties {
 			switch {
-			case p.Form == pipeline.Blank:
+			case p.Form == pipeline.Spaces:
 				v.failAt(s, p, "want a string, got only spaces, with which Fluent Bit does not start")
 			case p.Form == pipeline.Null:
 				v.failAt(s, p, "want a string, or no such line, got the null of YAML, which for Fluent Bit is the string %q", p.Value)
@@ -134,7 +134,7 @@ func nearest(key string, names []string) string {
 	return best
 }
 
-// edits is the Levenshtein distance of two texts, in bytes.
+// edits is the Levenshtein distance of two strings, in bytes.
 func edits(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

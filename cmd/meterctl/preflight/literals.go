@@ -26,7 +26,7 @@ var fieldNames = map[string][]string{
 	"meter_api_name": {"meter", "metername", "meterapiname", "api", "apiname", "endpoint", "method", "operation"},
 }
 
-// literals looks for texts that were meant as fields: one text bills all records to one customer, or as one meter.
+// literals looks for strings that were meant as fields: one string bills all records to one customer, or as one meter.
 func literals(v *view) {
 	texts := mapping(v.out.Get)
 	for _, option := range []string{"customer_id", "meter_api_name"} {
@@ -48,7 +48,7 @@ func literals(v *view) {
 	}
 }
 
-// fieldLike tells if a text, or a part of it that points part, is what a field is called here, or often.
+// fieldLike tells if a string, or a part of it that points part, is what a field is called here, or often.
 func (v *view) fieldLike(option, text string) bool {
 	named := v.parsed()
 	for _, f := range v.fields {

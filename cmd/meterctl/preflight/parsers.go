@@ -48,7 +48,7 @@ func parserNames(v *view) {
 	}
 }
 
-// cast is what Types makes of texts that are no plain number.
+// cast is what Types makes of strings that are no plain number.
 var cast = map[string]string{
 	"integer": `"-" becomes 0, "1,234" becomes 1, a name becomes 0 and 20 digits become 9223372036854775807`,
 	"float":   `"-" and a name become 0, "1,234" becomes 1, and digits beyond the 15th are lost`,
@@ -56,7 +56,7 @@ var cast = map[string]string{
 	"bool":    `it is no number and no string any more`,
 }
 
-// types looks for parsers that turn a text which the mapping names into a number: the plugin reads numbers in texts to the last
+// types looks for parsers that turn a string which the mapping names into a number: the plugin reads numbers in strings to the last
 // digit, and rejects what is none.
 func types(v *view) {
 	for _, u := range v.uses() {

@@ -190,7 +190,7 @@ var rows = []row{
 	{"Match twice", "", []string{lastLine, lastLine + "    Match *\n"}, "error: match: want it once, got it in line 17 already: the last one counts"},
 	{"an alias twice", "", []string{lastLine, lastLine + "    alias a\n    alias b\n"}, "warning: alias: want it once"},
 	{"a group inside of the output", "", []string{lastLine, lastLine + "    [X y]\n        unmatched ignore\n"}, "main.conf:25: error: [X y]: want all options directly below [OUTPUT], got a group"},
-	{"a YAML text of spaces", inYAML, []string{yamlLast, yamlLast + "      profile: '  '\n"}, "error: profile: want a string, got only spaces, with which Fluent Bit does not start"},
+	{"a YAML string of spaces", inYAML, []string{yamlLast, yamlLast + "      profile: '  '\n"}, "error: profile: want a string, got only spaces, with which Fluent Bit does not start"},
 	{"a YAML text of nothing", inYAML, []string{"$tenant", "''"}, "main.yaml:10: error: customer_id: want a string, got an empty one: the default would count"},
 	{"a YAML key without a value", inYAML, []string{"$tenant", ""}, "error: customer_id: want a string, got an empty one"},
 	{"a YAML list of nothing", inYAML, []string{yamlLast, yamlLast + "      dimensions: []\n"}, "error: dimensions: want one string, got a map or an empty list, with which Fluent Bit does not start"},
@@ -204,9 +204,9 @@ var rows = []row{
 	{"a YAML list", inYAML, []string{yamlLast, yamlLast + "      dimensions: [region, plan=$plan]\n"}, "main.yaml:15: error: dimensions: want one string, got a list, with which Fluent Bit 5.1.1 does not start, and of which older ones take the first item, for example: dimensions: region, plan=$plan"},
 	{"a value that the plugin refuses", "", []string{"$tenant", "$tenant.id"}, "main.conf:20: error: customer_id: want "},
 	{"options that cannot be right together", "", []string{lastLine, lastLine + "    meter_value 1\n"}, "error: meter_value: want "},
-	{"a comment behind a value", "", []string{"Match app.*", "Match app.* # all"}, "main.conf:17: error: Match: want a comment on a line of its own"},
+	{"a comment after a value", "", []string{"Match app.*", "Match app.* # all"}, "main.conf:17: error: Match: want a comment on a line of its own"},
 
-	{"a comment behind a tag", "", []string{"Tag app.log", "Tag app.log # of the application"}, "main.conf:9: error: Tag: want a comment on a line of its own"},
+	{"a comment after a tag", "", []string{"Tag app.log", "Tag app.log # of the application"}, "main.conf:9: error: Tag: want a comment on a line of its own"},
 	{"Workers in words", "", []string{"Workers 1", "Workers one"}, `warning: workers: want 1 or more, got "one"`},
 
 	// CASES B9
@@ -315,7 +315,7 @@ var rows = []row{
 	{"a customer that is cast", "", []string{"Parser lines", "Parser names"}, "want no type for tenant, which customer_id names"},
 	{"a value that is cast to a float", "", []string{"Parser lines", "Parser fractions"}, "digits beyond the 15th are lost"},
 	{"a type of digits alone", "", []string{"Parser lines", "Parser access", "meter_time $time", "meter_time event"}, ""},
-	{"a type of a parser behind a filter", "", filter("Name parser", "Key_Name log", "Parser casts"), "error: types: want no type for bytes"},
+	{"a type of a parser after a filter", "", filter("Name parser", "Key_Name log", "Parser casts"), "error: types: want no type for bytes"},
 	{"a time that the parser takes away", "", []string{"Parser lines", "Parser access"}, "parsers.conf:4: error: time_keep: want On, since meter_time names $time, got nothing"},
 	{"a time that the parser takes away, and the event's", "", []string{"Parser lines", "Parser access", "meter_time $time", "meter_time $time, event"}, ""},
 

@@ -13,7 +13,7 @@ import (
 
 // stream is records under one tag, or under the tags of a pattern.
 type stream struct {
-	tag     string              // * stands for any text
+	tag     string              // * stands for any string
 	source  *pipeline.Section   // the input, or the rewrite_tag filter that makes the tag
 	inputs  []*pipeline.Section // from which the records are
 	through []*pipeline.Section // filters before the tag was rewritten
@@ -159,7 +159,7 @@ func meet(a, b *pipeline.Section) bool {
 	return a.Get("match_regex")+b.Get("match_regex") != "" || intersect(a.Get("match"), b.Get("match"))
 }
 
-// intersect tells if there is a text that both patterns match. Of patterns beyond all reason it says so without looking.
+// intersect tells if there is a string that both patterns match. Of patterns beyond all reason it says so without looking.
 func intersect(a, b string) bool {
 	if len(a)*len(b) > 1<<16 {
 		return true
