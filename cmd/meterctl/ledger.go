@@ -181,7 +181,7 @@ func (l *ledger) readPath(path string) error {
 	}
 	p := l.app.progress(l.what, of.Bytes)
 	defer p.end()
-	if err := eachLine(in, func(line []byte) error {
+	if err := eachLine(&counted{in, p}, func(line []byte) error {
 		p.tick()
 		if !json.Valid(line) {
 			of.Unusable++
@@ -195,6 +195,19 @@ func (l *ledger) readPath(path string) error {
 		return l.end(of)
 	}
 	return nil
+}
+
+// counted tells how much of a file was read.
+type counted struct {
+	io.Reader
+	*progress
+}
+
+// Read implements [io.Reader].
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.add(int64(n))
+	return n, err
 }
 
 // eachLine calls do for each line that is not empty, or for each item of a JSON array.

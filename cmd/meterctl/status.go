@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -41,8 +42,13 @@ fluentbit_amberflo_upload_failures_total; how many records were skipped, in flue
 			if err != nil {
 				return err
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
+			ctx := cmd.Context()
+			if watch { // an interrupt ends the wait, a second one whatever it does
+				var stop context.CancelFunc
+				ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+				context.AfterFunc(ctx, stop)
+				defer stop()
+			}
 			c := &looker{app: a, at: found, quick: quick, counted: map[string]int{}}
 			for i := 0; ; i++ {
 				s, err := c.look()

@@ -67,9 +67,6 @@ func problemIn(f spoolFile, what string) spoolProblem { return spoolProblem{File
 // isRescued tells damaged objects of which was sent what can be read.
 func isRescued(f spoolFile) bool { return strings.HasSuffix(f.Path, spool.RescuedSuffix) }
 
-// isReason tells what Amberflo said of an object from the object.
-func isReason(f spoolFile) bool { return strings.HasSuffix(f.Path, spool.ReasonSuffix) }
-
 // reasonOf is what Amberflo said of an object in failed/, "" if nothing is there.
 func reasonOf(dir string, f spoolFile) string {
 	b, _ := os.ReadFile(filepath.Join(dir, failedDir, f.Key()) + spool.ReasonSuffix)
