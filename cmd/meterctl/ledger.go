@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -88,6 +89,9 @@ type ledger struct {
 	record func(of *source, r *meterRecord) error
 	end    func(of *source) error
 
+	// missed are logs that were sealed between the listing and the reading: nobody can say what has become of them.
+	missed int
+
 	reader recordReader
 }
 
@@ -113,30 +117,59 @@ func (l *ledger) read() error {
 		if !l.isRead(f) {
 			continue
 		}
-		of := &source{Name: f.Path, Key: f.Key(), Directory: directoryOf(f), Bytes: f.Bytes, Since: began(f)}
-		_, problems, gone, err := readRecords(l.at.dir, f, func(line []byte) error {
-			p.tick()
-			return l.line(of, line)
-		})
+		gone, err := l.readFile(f, p)
 		if p.add(f.Bytes); err != nil {
 			return err
 		}
-		if gone {
-			continue // it is in another directory by now, and was read there, or will be
+		if !gone {
+			continue
 		}
-		for _, problem := range problems {
-			of.Problems = append(of.Problems, foundProblem(problem))
-		}
-		if of.Directory == failedDir {
-			of.Reason = reasonOf(l.at.dir, f)
-		}
-		if l.end != nil {
-			if err := l.end(of); err != nil {
+		if directoryOf(f) == openDir {
+			l.missed++
+		} else if now, found := l.moved(f); found {
+			if _, err := l.readFile(now, p); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// readFile reads a file of the spool. gone: it is not there any more, and nothing of it was counted.
+func (l *ledger) readFile(f spoolFile, p *progress) (gone bool, err error) {
+	of := &source{Name: f.Path, Key: f.Key(), Directory: directoryOf(f), Bytes: f.Bytes, Since: began(f)}
+	_, problems, gone, err := readRecords(l.at.dir, f, func(line []byte) error {
+		p.tick()
+		return l.line(of, line)
+	})
+	if gone || err != nil {
+		return gone, err
+	}
+	for _, problem := range problems {
+		of.Problems = append(of.Problems, foundProblem(problem))
+	}
+	if of.Directory == failedDir {
+		of.Reason = reasonOf(l.at.dir, f)
+	}
+	if l.end == nil {
+		return false, nil
+	}
+	return false, l.end(of)
+}
+
+// moved finds an object in the directory to which it has gone since the spool was listed. One that is nowhere was taken for good.
+func (l *ledger) moved(f spoolFile) (spoolFile, bool) {
+	files, err := spoolFiles(l.at)
+	if err != nil {
+		return spoolFile{}, false
+	}
+	for _, now := range files {
+		listed := func(of spoolFile) bool { return of.Path == now.Path }
+		if now.Key() == f.Key() && now.Path != f.Path && l.isRead(now) && !slices.ContainsFunc(l.files, listed) {
+			return now, true
+		}
+	}
+	return spoolFile{}, false
 }
 
 // isRead tells files of meter records from others.

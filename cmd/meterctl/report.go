@@ -101,6 +101,7 @@ type page struct {
 	Problems  []foundProblem
 	Unnamed   int
 	Unusable  string
+	Missed    int
 	Attention []string
 	Fills     []shownFill
 
@@ -197,6 +198,7 @@ func (a *app) gather(where *place, paths []string, top int) (*page, error) {
 	if err := l.read(); err != nil {
 		return nil, err
 	}
+	p.Missed = l.missed
 	if unusable > 0 {
 		p.Unusable = countText(int(unusable))
 	}

@@ -69,6 +69,7 @@ type element struct {
 	name, path string
 	attributes map[string]string
 	text       string
+	said       strings.Builder // becomes text
 }
 
 // elements reads a page, which has to be well-formed XML too.
@@ -95,10 +96,12 @@ func elements(t *testing.T, page string) (list []*element) {
 			}
 			list, open = append(list, e), append(open, e)
 		case xml.EndElement:
+			last := open[len(open)-1]
+			last.text = last.said.String()
 			open = open[:len(open)-1]
 		case xml.CharData:
 			for _, o := range open {
-				o.text += string(token)
+				o.said.Write(token)
 			}
 		}
 	}
@@ -306,6 +309,27 @@ func TestWhatIsBeingSealedIsAddedUpOnce(t *testing.T) {
 	}
 	if want := []string{files[0].Path, files[3].Path}; !slices.Equal(read, want) {
 		t.Errorf("got %q, want %q", read, want)
+	}
+}
+
+// Beside a running plugin, objects move on between the listing and the reading.
+func TestWhatMovesMeanwhileIsReadOnce(t *testing.T) {
+	dir, s := filled(t)
+	at := &spoolPlace{dir: dir}
+	files, err := spoolFiles(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.KeepSent(true)
+	obj, err := s.Take(t.Context(), false)
+	if err := errors.Join(err, s.Sent(obj)); err != nil {
+		t.Fatal(err)
+	}
+	var read []string
+	l := &ledger{app: &app{notes: io.Discard}, at: at, files: append(files, spoolFile{Room: openDir, Path: "open/0199f1b2-0000-7000-8000-000000000000.log"})}
+	l.end = func(of *source) error { read = append(read, of.Directory); return nil }
+	if err := l.read(); err != nil || !slices.Equal(read, []string{openDir, sentDir}) || l.missed != 1 {
+		t.Errorf("got %v, %q and %d missed, want the log and the object, once, and the log that is gone", err, read, l.missed)
 	}
 }
 

@@ -200,8 +200,10 @@ func (c *looker) count(f spoolFile) (int, error) {
 	if n, seen := c.counted[id]; seen && directoryOf(f) != rejectedDir {
 		return n, nil
 	}
-	n, _, _, err := readRecords(c.at.dir, f, nil)
-	c.counted[id] = n
+	n, _, gone, err := readRecords(c.at.dir, f, nil)
+	if !gone {
+		c.counted[id] = n
+	}
 	return n, err
 }
 
