@@ -1,0 +1,111 @@
+package main
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// page is what the template shows. All names in it are for people: see short.
+type page struct {
+	Style    template.CSS
+	Policy   string // for the Content-Security-Policy
+	Version  string
+	Of       string // a directory, or files
+	Written  string
+	From, To string // of the meter times
+	Spool    bool   // and not files
+
+	Total     shownSum
+	Customers string
+	MeterSum  string
+	Meters    []*shownMeter
+	More      []shownMeterSum // those without a chart
+	Rest      int             // meters that have no line at all
+
+	Way       []shownStage
+	Objects   []shownObject
+	Unlisted  int
+	Failed    []shownObject
+	Unfailed  int
+	Rejects   []*rejectsOf
+	Rejected  string
+	Problems  []foundProblem
+	Unnamed   int
+	Unusable  string
+	Missed    int
+	Attention []string
+	Fills     []shownFill
+
+	usage *usage
+}
+
+type shownSum struct{ Value, Events, Records string }
+
+type shownMeterSum struct {
+	Name, Customers string
+	shownSum
+}
+
+type shownMeter struct {
+	shownMeterSum
+	ID     string // of the section, made of a number
+	Top    []shownCustomer
+	Others *shownCustomer
+	Chart  *chart
+}
+
+type shownCustomer struct {
+	Name, Share string
+	Colour      int
+	shownSum
+}
+
+type shownStage struct{ Name, What, Objects, Events, Records, Size, Since string }
+
+type shownObject struct{ Key, Where, Events, Records, Size, Since, Reason string }
+
+type shownFill struct{ Name, Text, Percent string }
+
+var (
+	//go:embed report.html
+	pageText string
+	//go:embed report.css
+	pageStyle string
+
+	pageTemplate = template.Must(template.New("report").Parse(pageText))
+)
+
+// writePage writes the page. Its policy allows that one style sheet, and nothing else.
+func writePage(w io.Writer, p *page) error {
+	digest := sha256.Sum256([]byte(pageStyle))
+	p.Style = template.CSS(pageStyle)
+	p.Policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'; base-uri 'none'; form-action 'none'"
+	return pageTemplate.Execute(w, p)
+}
+
+// writeFile writes the page whole, or leaves what was there. Only its owner may read it.
+func writeFile(to string, p *page) error {
+	f, err := os.CreateTemp(filepath.Dir(to), ".report-")
+	if err != nil {
+		return fmt.Errorf("want -o with a file that can be written: %w", err)
+	}
+	defer os.Remove(f.Name())
+	if err := errors.Join(writePage(f, p), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), to)
+}
+
+// Keys names the fields of the example, for the template.
+func (r *rejectsOf) Keys() string { return strings.Join(r.Example, ", ") }
+
+// From names the outputs, for the template.
+func (r *rejectsOf) From() string { return strings.Join(r.Outputs, ", ") }

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// show writes a screen for people.
+func (s *statusOf) show(w io.Writer) error {
+	fmt.Fprintf(w, "%s at %s\n\n", plain(s.StoreDir), s.Time.Format("2006-01-02 15:04:05 UTC"))
+	t := newTable(w)
+	row := func(label, text string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", label, fmt.Sprintf(text, args...)) }
+	of := func(name string) string {
+		st := s.by[name]
+		if st.Files == 0 {
+			return "nothing"
+		}
+		records := "records not counted"
+		if st.Records != nil {
+			records = countText(*st.Records) + " records"
+			if *st.Records == 1 {
+				records = "1 record"
+			}
+		}
+		return fmt.Sprintf("%s in %s, %s", records, number(st.Files, "file"), bytesText(st.Bytes))
+	}
+	since := func(name string) string {
+		if at := s.by[name].Oldest; at != nil {
+			return ", since " + ago(*at)
+		}
+		return ""
+	}
+	row("open", "%s%s", of(openDir), since(openDir))
+	if s.by[sealingDir].Files > 0 {
+		row("sealing", "%s%s", of(sealingDir), since(sealingDir))
+	}
+	row("waiting", "%s%s", of(outboxDir), since(outboxDir))
+	switch {
+	case s.LastUpload != nil:
+		row("last upload", "%s; in sent/, waiting for Amberflo's verdict: %s", ago(*s.LastUpload), of(sentDir))
+	case s.by[outboxDir].Files == 0:
+		row("last upload", "nothing waits, and sent/ keeps nothing: the verdicts are over, or failure_reports is off")
+	default:
+		row("last upload", "not known: sent/ is empty")
+	}
+	row("failed", "%s%s", of(failedDir), since(failedDir))
+	row("rejected", "%s%s", of(rejectedDir), since(rejectedDir))
+	if s.by[damagedDir].Files > 0 {
+		row("damaged", "%s in %s", bytesText(s.by[damagedDir].Bytes), number(s.by[damagedDir].Files, "file"))
+	}
+	full := func(f fill, option string) string {
+		if f.Limit == nil {
+			return bytesText(f.Bytes) + "; -c CONF tells the limit"
+		}
+		return fmt.Sprintf("%.1f %% of %s (%s)", *f.Percent, bytesText(*f.Limit), option)
+	}
+	row("spool full", "%s", full(s.Spool, "store_dir_limit_size"))
+	row("rejected full", "%s", full(s.Rejected, "rejected_limit_size"))
+	if s.Rates != nil {
+		row("rates", "%.1f records/s come in, %.1f records/s go out (%.2f objects/s, %s/s)", s.Rates.AcceptedRecords, s.Rates.UploadedRecords, s.Rates.UploadedObjects, bytesText(int64(s.Rates.UploadedBytes)))
+	}
+	if s.LastDone != nil {
+		row("by hand", "%s of %s, %s", plain(s.LastDone.Action), shown(s.LastDone.Key, 80), ago(s.LastDone.Time))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if len(s.Rejects) > 0 {
+		fmt.Fprintln(w, "\nrejected, by reason")
+		t := newTable(w)
+		for _, r := range s.Rejects {
+			var keys []string
+			for _, key := range r.Example {
+				keys = append(keys, shown(key, 40))
+			}
+			fmt.Fprintf(t, "  %s\t%s\tby %s, tag %s\tone has the keys %s\n", shown(r.Reason, 40), countText(r.Records), cmp.Or(shown(strings.Join(r.Outputs, ", "), 60), "(not known)"),
+				cmp.Or(shown(r.Tag, 40), "(not known)"), cmp.Or(strings.Join(keys, " "), "(not known)"))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	if len(s.Failed) > 0 {
+		fmt.Fprintln(w, "\nfailed, the longest there first")
+		for _, f := range s.Failed {
+			fmt.Fprintf(w, "  %s, %s: %s\n", shown(f.Key, 120), ago(*f.Since), shown(cmp.Or(f.Reason, "no reason is known"), 160))
+		}
+	}
+	if len(s.Attention) == 0 {
+		fmt.Fprintln(w, "\nnothing needs anybody")
+		return nil
+	}
+	fmt.Fprintln(w, "\nneeds somebody")
+	for _, text := range s.Attention {
+		fmt.Fprintln(w, "  "+text)
+	}
+	return nil
+}
