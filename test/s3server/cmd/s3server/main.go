@@ -90,7 +90,7 @@ func tell(s *s3server.Server, log string, stdout, stderr io.Writer) error {
 		fmt.Fprintf(stdout, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
 	}
 	_, err = fmt.Fprintf(stderr, `
-The bucket %s is at %s, until Ctrl-C. In another terminal, with the lines above in its environment:
+The bucket %s is at %s, until Ctrl-C. In another terminal, with these variables:
 
     fluent-bit -e ./out_amberflo.so -c conf/access-log.conf
 
