@@ -18,6 +18,11 @@ import (
 // has time for each of them. A server that needs longer gets it from who is patient, see Patient. Tests shorten stallTimeout.
 var stallTimeout = 30 * time.Second
 
+// aliveTimeout is what a connection that was used before has for its first sign of life, a byte that comes from the other side:
+// a NAT or a gateway may have forgotten it, and then the request is made at once on a fresh one. To be wrong costs a handshake.
+// Tests shorten it.
+var aliveTimeout = 3 * time.Second
+
 // slowestServer is what a server is waited for, in bytes a second, once it has all of them.
 const slowestServer = 32 << 10
 
@@ -26,6 +31,9 @@ var ErrStalled = errors.New("nothing moved any more")
 
 // ErrNoAnswer is in the error of such an attempt that had all gone out.
 var ErrNoAnswer = errors.New("after all of it had gone out: no answer")
+
+// errDead ends a request on a connection that was kept and is dead.
+var errDead = errors.New("no sign of life on a connection that was used before")
 
 // longestAnswer bounds what an answer is waited for by those who are patient.
 const longestAnswer = 10 // times as long as others
@@ -38,33 +46,51 @@ func Patient(ctx context.Context, doublings int) context.Context {
 	return context.WithValue(ctx, patience{}, doublings)
 }
 
-// AnswerTime is how long an answer may take in all, of a request of that size.
-func AnswerTime(ctx context.Context, size int64) time.Duration {
+// answerTime is how long an answer may take in all, of a request of that size.
+func answerTime(ctx context.Context, size int64) time.Duration {
 	doublings, _ := ctx.Value(patience{}).(int)
 	times := min(1<<min(doublings, 10), longestAnswer)
-	return time.Duration(times)*stallTimeout + time.Duration(size/slowestServer)*time.Second
+	return time.Duration(times)*stallTimeout + transit(size)
 }
+
+// transit is what a server may need to carry on so many bytes.
+func transit(size int64) time.Duration { return time.Duration(size/slowestServer) * time.Second }
 
 // attempt watches one request.
 type attempt struct {
-	size int64
+	wire   *wire // that it goes over
+	size   int64
+	stalls bool // it ends when nothing moves any more, and not only where a connection is dead
 
-	steps atomic.Int64 // that the request has taken; 0: it has not begun, credentials are being asked for
-	conn  atomic.Pointer[conn]
-	sent  atomic.Bool // the kernel has taken the whole request
+	steps  atomic.Int64 // that the request has taken; 0: it has not begun, credentials are being asked for
+	conn   atomic.Pointer[conn]
+	before atomic.Pointer[use]       // of conn by earlier requests; nil: it is fresh
+	asked  atomic.Pointer[time.Time] // for "100 Continue"
+	sent   atomic.Bool               // the kernel has taken the whole request
 }
 
-// watch gives a context that ends, with ErrStalled as its cause, when a request made with it stalls. The caller has to call
-// done.
+// use is how many bytes have gone over a connection.
+type use struct{ acknowledged, read int64 }
+
+// watch gives a context that ends, with ErrStalled or errDead as its cause, when a request made with it stalls. The caller has
+// to call done.
 func (a *attempt) watch(ctx context.Context) (watched context.Context, done func()) {
 	watched, cancel := context.WithCancelCause(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { a.steps.Add(1) },
 		GotConn: func(info httptrace.GotConnInfo) {
-			a.conn.Store(ours(info.Conn))
+			c := ours(info.Conn)
+			a.before.Store(nil)
+			if info.Reused && c != nil {
+				a.before.Store(&use{c.acknowledged(), c.read.Load()})
+			}
+			a.asked.Store(nil)
+			a.conn.Store(c)
 			a.sent.Store(false)
 			a.steps.Add(1)
 		},
-		WroteRequest: func(httptrace.WroteRequestInfo) { a.sent.Store(true); a.steps.Add(1) },
+		Wait100Continue: func() { now := time.Now(); a.asked.Store(&now) },
+		Got100Continue:  func() { a.wire.continues.Store(true) },
+		WroteRequest:    func(httptrace.WroteRequestInfo) { a.sent.Store(true); a.steps.Add(1) },
 	}))
 	ended := make(chan struct{})
 	go func() {
@@ -92,7 +118,7 @@ func ours(c net.Conn) *conn {
 }
 
 func (a *attempt) run(ctx context.Context, cancel context.CancelCauseFunc) {
-	tick := time.NewTicker(max(stallTimeout/30, time.Millisecond))
+	tick := time.NewTicker(max(min(stallTimeout, aliveTimeout)/30, time.Millisecond))
 	defer tick.Stop()
 	last, since := int64(0), time.Now()
 	for {
@@ -104,13 +130,16 @@ func (a *attempt) run(ctx context.Context, cancel context.CancelCauseFunc) {
 		moved, gone := a.moved()
 		if moved != last || moved == 0 {
 			last, since = moved, time.Now()
-			continue
+		}
+		if a.dead(time.Since(since), gone) {
+			cancel(errDead)
+			return
 		}
 		limit, where := stallTimeout, errors.New("while it was being sent")
 		if gone {
-			limit, where = AnswerTime(ctx, a.size), ErrNoAnswer
+			limit, where = answerTime(ctx, a.size), ErrNoAnswer
 		}
-		if time.Since(since) >= limit {
+		if a.stalls && time.Since(since) >= limit {
 			cancel(fmt.Errorf("%w for %s, %w (%d bytes)", ErrStalled, limit, where, a.size))
 			return
 		}
@@ -127,4 +156,22 @@ func (a *attempt) moved() (n int64, gone bool) {
 		gone = a.sent.Load() && unsent == 0
 	}
 	return n, gone
+}
+
+// dead tells if the request is on a connection that was used before, and from whose other side nothing has come in time: not
+// one acknowledgement; no "100 Continue" from a server that says it; or no answer, though all has been there for so long.
+// Where the link is slow, and has other uploads in its queue, all of that takes some of their round trips more.
+func (a *attempt) dead(idle time.Duration, gone bool) bool {
+	c, before := a.conn.Load(), a.before.Load()
+	if c == nil || before == nil || c.read.Load() > before.read {
+		return false
+	}
+	limit := aliveTimeout + 3*a.wire.roundTrip()
+	switch asked := a.asked.Load(); {
+	case asked != nil && a.wire.continues.Load():
+		return time.Since(*asked) >= limit
+	case gone:
+		return idle >= limit+min(transit(a.size), 3*aliveTimeout)
+	}
+	return c.acknowledged() == before.acknowledged && idle >= limit
 }

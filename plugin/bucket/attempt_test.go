@@ -66,8 +66,7 @@ func pipe(t *testing.T, to string, bytesPerSecond int) string {
 // The attempts take more than twice as long as an attempt may take that does not move.
 func TestOnASlowLinkAnAttemptTakesTheTimeThatItTakes(t *testing.T) {
 	environment(t)
-	bucket.SetStallTimeout(2 * time.Second)
-	defer bucket.SetStallTimeout(30 * time.Second)
+	bucket.SetStallTimeout(t, 2*time.Second)
 	s := newStore(t, nil, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: pipe(t, s.Listener.Addr().String(), 200<<10)})
 	var all sync.WaitGroup
@@ -87,8 +86,7 @@ func TestOnASlowLinkAnAttemptTakesTheTimeThatItTakes(t *testing.T) {
 
 func TestAnAttemptEndsWhenNothingMoves(t *testing.T) {
 	environment(t)
-	bucket.SetStallTimeout(300 * time.Millisecond)
-	defer bucket.SetStallTimeout(30 * time.Second)
+	bucket.SetStallTimeout(t, 300*time.Millisecond)
 	for name, reads := range map[string]int64{"while the body is being sent": 100 << 10, "while an answer is waited for": 10 << 20} {
 		t.Run(name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -162,8 +160,7 @@ const etag = "ETag: \"9dd4e461268c8034f5c8564e155c67a6\"\r\n"
 
 func TestAnAnswerThatTricklesEndsTheAttempt(t *testing.T) {
 	environment(t)
-	bucket.SetStallTimeout(300 * time.Millisecond)
-	defer bucket.SetStallTimeout(30 * time.Second)
+	bucket.SetStallTimeout(t, 300*time.Millisecond)
 	for _, tt := range []struct {
 		name, begin, more string
 		kind              bucket.Kind
@@ -223,8 +220,7 @@ func TestOfAnAnswerThatDoesNotEndOnlySoMuchIsRead(t *testing.T) {
 
 func TestWhoIsPatientHearsASlowAnswer(t *testing.T) {
 	environment(t)
-	bucket.SetStallTimeout(300 * time.Millisecond)
-	defer bucket.SetStallTimeout(30 * time.Second)
+	bucket.SetStallTimeout(t, 300*time.Millisecond)
 	s := newStore(t, func(http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
 	if e := failure(t, put(b, t.Context(), "x")); !errors.Is(e, bucket.ErrStalled) || !errors.Is(e, bucket.ErrNoAnswer) {

@@ -69,7 +69,7 @@ func Open(ctx context.Context, opts Options) (*Bucket, error) {
 		return nil, &OptionError{Option: "region", Want: "the bucket's region, here or as AWS_REGION or in the profile", Example: "us-west-2"}
 	}
 	b := &Bucket{opts: opts, credentials: newChain(opts), wire: &wire{}}
-	b.wire.transport.Store(newTransport(cfg))
+	b.wire.use(newTransport(cfg))
 	b.client = s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.Credentials = b.credentials
 		o.HTTPClient = b.wire
@@ -125,22 +125,44 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	}
 	in := b.object(key, source{body})
 	in.ContentLength, in.ContentType, in.ContentMD5 = &size, &contentType, base64Of(sum.md5)
-	a := &attempt{size: size}
-	watched, done := a.watch(ctx)
-	defer done()
-	expects := !b.noExpect.Load()
-	err = b.putObject(watched, in, sum)
-	if statusOf(err) == http.StatusExpectationFailed && expects {
-		b.noExpect.Store(true)
-		if _, seek := body.Seek(0, io.SeekStart); seek == nil {
-			err = b.putObject(watched, in, sum)
+	err = b.try(ctx, size, true, func(ctx context.Context) error {
+		if _, err := body.Seek(0, io.SeekStart); err != nil {
+			return bodyError{err}
 		}
-	}
-	if stalled := context.Cause(watched); errors.Is(stalled, ErrStalled) && err != nil && statusOf(err) < 300 {
-		err = &smithyhttp.RequestSendError{Err: stalled}
-		b.wire.transport.Load().CloseIdleConnections() // which may be as dead
-	}
+		expects := !b.noExpect.Load()
+		err := b.putObject(ctx, in, sum)
+		if statusOf(err) == http.StatusExpectationFailed && expects {
+			b.noExpect.Store(true)
+			if _, seek := body.Seek(0, io.SeekStart); seek == nil {
+				err = b.putObject(ctx, in, sum)
+			}
+		}
+		return err
+	})
 	return b.explain(ctx, "put", key, err)
+}
+
+// try makes a request, and a second time on a fresh connection where the first was on one that is dead.
+func (b *Bucket) try(ctx context.Context, size int64, stalls bool, request func(context.Context) error) error {
+	for again := true; ; again = false {
+		a := &attempt{wire: b.wire, size: size, stalls: stalls}
+		watched, done := a.watch(ctx)
+		err := request(watched)
+		done()
+		ended := context.Cause(watched)
+		answered := err == nil || statusOf(err) >= 300
+		if !answered && a.before.Load() != nil && (errors.Is(ended, errDead) || errors.Is(ended, ErrStalled)) {
+			b.wire.distrust()
+		}
+		switch {
+		case !answered && errors.Is(ended, errDead) && again:
+			continue
+		case !answered && errors.Is(ended, ErrStalled):
+			err = &smithyhttp.RequestSendError{Err: ended}
+			b.wire.transport.Load().CloseIdleConnections() // which may be as dead
+		}
+		return err
+	}
 }
 
 // putObject is one request. Its answer counts as one only if it proves that sum is stored.
@@ -189,7 +211,11 @@ func (b *Bucket) List(ctx context.Context, prefix string, page func(keys []strin
 	token, barren := "", 0
 	for pages.HasMorePages() {
 		once, cancel := context.WithTimeout(ctx, requestTimeout)
-		out, err := pages.NextPage(once)
+		var out *s3.ListObjectsV2Output
+		err := b.try(once, 0, false, func(ctx context.Context) (err error) {
+			out, err = pages.NextPage(ctx)
+			return err
+		})
 		err = b.explain(once, "list", prefix, err)
 		cancel()
 		if err != nil {
@@ -221,16 +247,19 @@ const mostBarren = 100
 func (b *Bucket) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.opts.Bucket, Key: &key})
-	if err != nil {
-		return nil, b.explain(ctx, "get", key, err)
-	}
-	defer out.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(out.Body, limit))
-	if err != nil {
-		return nil, b.explain(ctx, "get", key, &smithyhttp.RequestSendError{Err: err})
-	}
-	return data, nil
+	var data []byte
+	err := b.try(ctx, 0, false, func(ctx context.Context) error {
+		out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.opts.Bucket, Key: &key})
+		if err != nil {
+			return err
+		}
+		defer out.Body.Close()
+		if data, err = io.ReadAll(io.LimitReader(out.Body, limit)); err != nil {
+			return &smithyhttp.RequestSendError{Err: err}
+		}
+		return nil
+	})
+	return data, b.explain(ctx, "get", key, err)
 }
 
 func (b *Bucket) object(key string, body io.Reader) *s3.PutObjectInput {

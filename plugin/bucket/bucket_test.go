@@ -659,8 +659,7 @@ func TestOnlyS3sOwnAnswerCounts(t *testing.T) {
 
 func TestAListingOrAReportThatStallsIsGivenUp(t *testing.T) {
 	environment(t)
-	bucket.SetRequestTimeout(200 * time.Millisecond)
-	defer bucket.SetRequestTimeout(time.Minute)
+	bucket.SetRequestTimeout(t, 200*time.Millisecond)
 	stop := make(chan struct{})
 	s := newStore(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")
@@ -681,8 +680,7 @@ func TestAListingOrAReportThatStallsIsGivenUp(t *testing.T) {
 // The kernel takes the body of a put at once, and the server may have it much later.
 func TestAPutHasTheTimeThatItsContextGivesIt(t *testing.T) {
 	environment(t)
-	bucket.SetAnswerTimeout(50 * time.Millisecond)
-	defer bucket.SetAnswerTimeout(time.Minute)
+	bucket.SetAnswerTimeout(t, 50*time.Millisecond)
 	s := newStore(t, func(http.ResponseWriter, *http.Request) { time.Sleep(300 * time.Millisecond) }, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
 	if err := put(b, t.Context(), "x"); err != nil {

@@ -309,7 +309,7 @@ func untrustedHint(err error) string {
 func (b *Bucket) renewTransport(ctx context.Context) {
 	b.credentials.forget(0)
 	if cfg, err := b.opts.load(ctx); err == nil {
-		b.wire.transport.Swap(newTransport(cfg)).CloseIdleConnections()
+		b.wire.use(newTransport(cfg))
 	}
 }
 

@@ -178,8 +178,7 @@ func TestCredentialsThatAreRefusedAreReadAgainFromTheFile(t *testing.T) {
 
 func refusedThenReadAgain(t *testing.T, code string, status int, kind bucket.Kind) {
 	environment(t)
-	bucket.SetDeniedAge(0)
-	defer bucket.SetDeniedAge(time.Minute)
+	bucket.SetDeniedAge(t, 0)
 	os.Unsetenv("AWS_ACCESS_KEY_ID")
 	os.Unsetenv("AWS_SECRET_ACCESS_KEY")
 	session := func(key string) {

@@ -63,8 +63,7 @@ func TestAHelperThatHangsIsEndedAndAskedAnew(t *testing.T) {
 fi
 echo '{"Version":1,"AccessKeyId":"HELPED","SecretAccessKey":"s"}'
 `)
-	bucket.SetHelperTimeout(time.Second)
-	defer bucket.SetHelperTimeout(30 * time.Second)
+	bucket.SetHelperTimeout(t, time.Second)
 	s := newStore(t, nil, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
 	e := failure(t, put(b, t.Context(), "x"))
@@ -100,8 +99,7 @@ func TestTheHelperOfASourceProfileIsEndedToo(t *testing.T) {
 	}
 	write(t, os.Getenv("AWS_CONFIG_FILE"), strings.Replace(string(config), "[default]", "[profile base]", 1)+
 		"[default]\nrole_arn = arn:aws:iam::123456789012:role/put\nsource_profile = base\n")
-	bucket.SetHelperTimeout(300 * time.Millisecond)
-	defer bucket.SetHelperTimeout(30 * time.Second)
+	bucket.SetHelperTimeout(t, 300*time.Millisecond)
 	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
 	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "credential_process: it was ended after 300ms") {
 		t.Errorf("got %s: %v", e.Kind, e)
@@ -138,8 +136,7 @@ func TestAHelperThatFailsIsQuoted(t *testing.T) {
 
 func TestAMetadataServiceThatHangsIsAskedAnew(t *testing.T) {
 	nobody(t)
-	bucket.SetLookupTimeout(time.Second)
-	defer bucket.SetLookupTimeout(45 * time.Second)
+	bucket.SetLookupTimeout(t, time.Second)
 	stop := make(chan struct{})
 	asked := make(chan bool, 10)
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

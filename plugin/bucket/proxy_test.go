@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	if endpoint == "" {
 		os.Exit(m.Run())
 	}
-	bucket.SetLookupTimeout(time.Second)
+	bucket.SetLookupTimeout(nil, time.Second)
 	if os.Getenv("NO_FILES") != "" {
 		if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // so that the runtime has the files that it needs itself
 			_ = l.Close()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -29,6 +30,8 @@ const (
 	idleTimeout = 15 * time.Second
 	// expectFrom is the size from which a request waits (a second at most) for "100 Continue" before its body.
 	expectFrom = 64 << 10
+	// distrustFor is how long no connection is kept after one that was dead.
+	distrustFor = time.Hour
 )
 
 // newClient is for the SDK's own look-ups; that of instance metadata shortens the time-outs further.
@@ -67,14 +70,6 @@ func newTransport(cfg aws.Config) *http.Transport {
 	// No Accept-Encoding: proxies like to change it.
 	t.DisableCompression = true
 	t.OnProxyConnectResponse = connected
-	dial := t.DialContext
-	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return &conn{Conn: c}, nil
-	}
 	return t
 }
 
@@ -103,12 +98,55 @@ func proxyFor(r *http.Request) (*url.URL, error) {
 // wire is a client without redirects: a signed billing object goes to the configured host or nowhere.
 type wire struct {
 	transport atomic.Pointer[http.Transport]
+	fresh     atomic.Pointer[time.Time] // until then each request has a connection of its own; nil: it may share one
+	continues atomic.Bool               // the server has said "100 Continue"
+	open      sync.Map                  // *conn → nil
 }
 
 func (w *wire) Do(r *http.Request) (*http.Response, error) {
 	// The SDK leaves the version 0.0, for which net/http sends Expect: 100-continue but does not wait.
 	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
+	if until := w.fresh.Load(); until != nil && time.Now().Before(*until) {
+		r.Close = true
+	}
 	return w.transport.Load().RoundTrip(r)
+}
+
+// use takes another transport.
+func (w *wire) use(t *http.Transport) {
+	dial := t.DialContext
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		ours := &conn{Conn: c, wire: w}
+		w.open.Store(ours, nil)
+		return ours, nil
+	}
+	if old := w.transport.Swap(t); old != nil {
+		old.CloseIdleConnections()
+	}
+}
+
+// distrust drops the connections that are kept, after one of them was dead, and keeps none for some time: something on the way
+// forgets them, and each would cost as much again.
+func (w *wire) distrust() {
+	until := time.Now().Add(distrustFor)
+	w.fresh.Store(&until)
+	old := w.transport.Load()
+	if w.transport.CompareAndSwap(old, old.Clone()) { // one that is still in use would be kept by the old one, which nobody asks
+		old.CloseIdleConnections()
+	}
+}
+
+// roundTrip is the longest one of the connections that are open.
+func (w *wire) roundTrip() (longest time.Duration) {
+	w.open.Range(func(c, _ any) bool {
+		longest = max(longest, c.(*conn).roundTrip())
+		return true
+	})
+	return longest
 }
 
 // conn is a connection that hears the server out. One that refuses a body before it has read it answers, closes and
@@ -118,7 +156,8 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 // It also knows how far its bytes have come.
 type conn struct {
 	net.Conn
-	written atomic.Int64
+	wire          *wire
+	written, read atomic.Int64
 }
 
 func (c *conn) Write(p []byte) (int, error) {
@@ -130,19 +169,48 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.read.Add(int64(n))
+	return n, err
+}
+
+func (c *conn) Close() error {
+	c.wire.open.Delete(c)
+	return c.Conn.Close()
+}
+
+// control calls ask with the file descriptor, unless the connection is closed.
+func (c *conn) control(ask func(fd int)) {
+	tcp, ok := c.Conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	if raw, err := tcp.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { ask(int(fd)) })
+	}
+}
+
 // unsent is how many bytes of what was written the other side has not acknowledged: on a slow link the kernel holds megabytes
 // of a body that is long "written".
 func (c *conn) unsent() (n int64) {
-	tcp, ok := c.Conn.(*net.TCPConn)
-	if !ok {
-		return 0
-	}
-	if raw, err := tcp.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) {
-			if queued, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
-				n = int64(queued)
-			}
-		})
-	}
+	c.control(func(fd int) {
+		if queued, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ); err == nil {
+			n = int64(queued)
+		}
+	})
 	return n
+}
+
+// acknowledged is how many bytes the other side has.
+func (c *conn) acknowledged() int64 { return c.written.Load() - c.unsent() }
+
+// roundTrip is how long an acknowledgement took of late, in the kernel's reckoning.
+func (c *conn) roundTrip() (d time.Duration) {
+	c.control(func(fd int) {
+		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			d = time.Duration(info.Rtt) * time.Microsecond
+		}
+	})
+	return d
 }

@@ -19,11 +19,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/spool"
 )
 
 // waiting gives a shipper of a spool in which so many objects wait, with the keys ingest/000.json, ingest/001.json, and so on.
 // A put of one takes as long, and fails for what, attempt says.
-func waiting(t *testing.T, objects int, log *slog.Logger, attempt func(n int, ctx context.Context) (time.Duration, error)) *Shipper {
+func waiting(t *testing.T, objects int, log *slog.Logger, attempt func(n, patience int) (time.Duration, error)) *Shipper {
 	t.Helper()
 	dir := t.TempDir()
 	outbox := filepath.Join(dir, "outbox", "ingest")
@@ -43,12 +44,12 @@ func waiting(t *testing.T, objects int, log *slog.Logger, attempt func(n int, ct
 		}
 	}
 	s := New(Options{Spool: openSpool(t, dir, log), Log: log})
-	s.put = func(ctx context.Context, key string, _ io.ReadSeeker, _ int64, _ string) error {
-		n, err := strconv.Atoi(key[len("ingest/") : len("ingest/")+3])
+	s.put = func(_ context.Context, patience int, obj spool.Object, _ io.ReadSeeker) error {
+		n, err := strconv.Atoi(obj.Key[len("ingest/") : len("ingest/")+3])
 		if err != nil {
 			t.Error(err)
 		}
-		took, err := attempt(n, ctx)
+		took, err := attempt(n, patience)
 		time.Sleep(took)
 		return err
 	}
@@ -99,7 +100,7 @@ func TestObjectsThatAlwaysFailDoNotHoldUpTheOthers(t *testing.T) {
 						bad++
 					}
 				}
-				s := waiting(t, 30, slog.New(slog.DiscardHandler), func(n int, _ context.Context) (time.Duration, error) {
+				s := waiting(t, 30, slog.New(slog.DiscardHandler), func(n, _ int) (time.Duration, error) {
 					if tt.bad(n) {
 						return tt.took, &bucket.Error{Kind: tt.kind, Err: tt.err}
 					}
@@ -120,7 +121,7 @@ func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 		l := &lines{}
 		var attempts atomic.Int64
 		var refuses atomic.Bool
-		s := waiting(t, 30, slog.New(slog.NewTextHandler(l, nil)), func(int, context.Context) (time.Duration, error) {
+		s := waiting(t, 30, slog.New(slog.NewTextHandler(l, nil)), func(int, int) (time.Duration, error) {
 			if attempts.Add(1); refuses.Load() {
 				return time.Millisecond, &bucket.Error{Kind: bucket.Refused, Status: 400, Err: errors.New("400")}
 			}
@@ -150,7 +151,7 @@ func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 func TestAFewThatAreRefusedForThemselvesAreNoOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lines{}
-		s := waiting(t, 30, slog.New(slog.NewTextHandler(l, nil)), func(n int, _ context.Context) (time.Duration, error) {
+		s := waiting(t, 30, slog.New(slog.NewTextHandler(l, nil)), func(n, _ int) (time.Duration, error) {
 			if n%3 == 0 {
 				return time.Millisecond, &bucket.Error{Kind: bucket.Refused, Status: 400, Err: errors.New("400")}
 			}
@@ -163,14 +164,17 @@ func TestAFewThatAreRefusedForThemselvesAreNoOutage(t *testing.T) {
 	})
 }
 
+// heard is how long an answer is waited for, as package bucket says.
+func heard(patience int) time.Duration { return min(30*time.Second<<patience, 5*time.Minute) }
+
 // It stores each object, and says so after 35 or 100 seconds.
 func TestAServerThatIsSlowToAnswerIsHeard(t *testing.T) {
 	for _, needs := range []time.Duration{35 * time.Second, 100 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			var attempts atomic.Int64
-			s := waiting(t, 10, slog.New(slog.DiscardHandler), func(_ int, ctx context.Context) (time.Duration, error) {
+			s := waiting(t, 10, slog.New(slog.DiscardHandler), func(_, patience int) (time.Duration, error) {
 				attempts.Add(1)
-				if limit := bucket.AnswerTime(ctx, 10); limit < needs {
+				if limit := heard(patience); limit < needs {
 					return limit, &bucket.Error{Kind: bucket.Unreachable, Err: fmt.Errorf("%w for %s, %w", bucket.ErrStalled, limit, bucket.ErrNoAnswer)}
 				}
 				return needs, nil
@@ -185,8 +189,8 @@ func TestAServerThatIsSlowToAnswerIsHeard(t *testing.T) {
 
 func TestOneObjectThatTheServerIsSlowToStoreIsHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := waiting(t, 10, slog.New(slog.DiscardHandler), func(n int, ctx context.Context) (time.Duration, error) {
-			if limit := bucket.AnswerTime(ctx, 10); n == 4 && limit < 3*time.Minute {
+		s := waiting(t, 10, slog.New(slog.DiscardHandler), func(n, patience int) (time.Duration, error) {
+			if limit := heard(patience); n == 4 && limit < 3*time.Minute {
 				return limit, &bucket.Error{Kind: bucket.Unreachable, Err: fmt.Errorf("%w for %s, %w", bucket.ErrStalled, limit, bucket.ErrNoAnswer)}
 			}
 			return 100 * time.Millisecond, nil

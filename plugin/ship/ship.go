@@ -62,7 +62,7 @@ const (
 // Shipper uploads from one spool into one bucket.
 type Shipper struct {
 	opt Options
-	put func(ctx context.Context, key string, body io.ReadSeeker, size int64, contentType string) error // the bucket's
+	put func(ctx context.Context, patience int, obj spool.Object, body io.ReadSeeker) error // into the bucket
 
 	trouble alarm.Alarm // of attempts that concern all objects
 
@@ -109,9 +109,12 @@ func (s *Shipper) Stats() Stats {
 // New makes a Shipper; Run sets it going.
 func New(o Options) *Shipper {
 	return &Shipper{
-		opt: o, put: o.Bucket.Put, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}),
+		opt: o, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}),
 		refused: make(map[string]int), lately: make(map[string]bool), behind: make(map[string]behind),
 		stats: Stats{Failed: make(map[bucket.Kind]int64)},
+		put: func(ctx context.Context, patience int, obj spool.Object, body io.ReadSeeker) error {
+			return o.Bucket.Put(bucket.Patient(ctx, patience), obj.Key, body, obj.Size, o.ContentType)
+		},
 	}
 }
 
@@ -157,7 +160,7 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 		err = fmt.Errorf("%w; %s", err, bucket.RaiseFiles)
 	}
 	if err == nil {
-		err = s.put(bucket.Patient(ctx, s.patienceFor(obj.Key)), obj.Key, f, obj.Size, s.opt.ContentType)
+		err = s.put(ctx, s.patienceFor(obj.Key), obj, f)
 		_ = f.Close()
 	}
 	if errors.Is(err, spool.ErrDamaged) {
