@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,36 +33,6 @@ var deniedAge = time.Minute
 // shorten it.
 var lookupTimeout = 45 * time.Second
 
-// unused are settings of the environment that this package does not use, and what the SDK takes for their values.
-var unused = map[string]func(string) bool{
-	"AWS_MAX_ATTEMPTS":                       isNumber,
-	"AWS_RETRY_MODE":                         func(v string) bool { _, err := aws.ParseRetryMode(v); return err == nil },
-	"AWS_DEFAULTS_MODE":                      func(v string) bool { mode := aws.DefaultsMode(""); return mode.SetFromString(v) },
-	"AWS_REQUEST_CHECKSUM_CALCULATION":       oneOf("when_supported", "when_required"),
-	"AWS_RESPONSE_CHECKSUM_VALIDATION":       oneOf("when_supported", "when_required"),
-	"AWS_ACCOUNT_ID_ENDPOINT_MODE":           oneOf("preferred", "required", "disabled"),
-	"AWS_ENABLE_ENDPOINT_DISCOVERY":          oneOf("true", "false", "auto"),
-	"AWS_DISABLE_REQUEST_COMPRESSION":        oneOf("true", "false"),
-	"AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES": func(v string) bool { n, err := strconv.Atoi(v); return err == nil && n >= 0 && n <= 10<<20 },
-	"AWS_S3_DISABLE_EXPRESS_SESSION_AUTH":    oneOf("true", "false"),
-}
-
-func isNumber(v string) bool { _, err := strconv.Atoi(v); return err == nil }
-
-func oneOf(values ...string) func(string) bool {
-	return func(v string) bool { return slices.Contains(values, strings.ToLower(v)) }
-}
-
-// ignoreUnused takes settings that this package does not use out of the environment where they would keep the SDK from reading
-// the rest of it.
-func ignoreUnused() {
-	for name, valid := range unused {
-		if v := os.Getenv(name); v != "" && !valid(v) {
-			_ = os.Unsetenv(name)
-		}
-	}
-}
-
 // load reads environment and files as the SDK does, without traffic: neither the region nor the defaults mode may be asked of
 // the instance metadata service, and who hands out credentials is looked for when they are wanted. Its name may not resolve yet.
 func (o Options) load(ctx context.Context) (aws.Config, error) {
@@ -83,6 +51,9 @@ func (o Options) read(ctx context.Context, more ...func(*config.LoadOptions) err
 		options = append(options, config.WithSharedConfigProfile(o.Profile))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil && ofUnused(err) {
+		cfg, err = loadWithoutUnused(ctx, options)
+	}
 	if err != nil {
 		return cfg, o.unread(err)
 	}

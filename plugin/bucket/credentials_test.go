@@ -84,6 +84,34 @@ func TestASettingThatCannotBeReadIsNamed(t *testing.T) {
 	}
 }
 
+// Each of them keeps the SDK by itself from reading the file.
+func TestASettingOfAProfileThatIsNotUsedIsNotRead(t *testing.T) {
+	const keys = "aws_access_key_id = PROFILE\naws_secret_access_key = s\n"
+	for _, tt := range []struct{ name, config, credentials string }{
+		{"max_attempts", "[default]\nmax_attempts = abc\n" + keys, ""},
+		{"all at once", "[default]\nmax_attempts = abc\nretry_mode = often\ndefaults_mode = x\nrequest_checksum_calculation = maybe\nresponse_checksum_validation = maybe\n" +
+			"account_id_endpoint_mode = x\ndisable_request_compression = maybe\nrequest_min_compression_size_bytes = abc\n" + keys, ""},
+		{"in another form, with a line that goes on", "[default]\nMax_Attempts=abc\n  def\n" + keys, ""},
+		{"in the file of credentials", "", "[default]\nretry_mode = often\n" + keys},
+		{"of a profile that another one needs", "[default]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = base\n[profile base]\nmax_attempts = abc\n" + keys, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			nobody(t)
+			write(t, os.Getenv("AWS_CONFIG_FILE"), tt.config)
+			write(t, os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), tt.credentials)
+			sts := newStore(t, func(w http.ResponseWriter, r *http.Request) { assumed(w, signer(seen{Request: r}), time.Hour) }, (*httptest.Server).Start)
+			t.Setenv("AWS_ENDPOINT_URL_STS", sts.URL)
+			s := newStore(t, nil, (*httptest.Server).Start)
+			if err := put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"); err != nil {
+				t.Fatal(err)
+			}
+			if got := signer(s.requests()[0]); got != "PROFILE" {
+				t.Errorf("signed by %s", got)
+			}
+		})
+	}
+}
+
 func TestTheRegionComesFrom(t *testing.T) {
 	for _, tt := range []struct {
 		name, option, file string

@@ -10,7 +10,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -173,10 +172,7 @@ func tried(last error) string {
 			break
 		}
 	}
-	for _, name := range []string{
-		cmp.Or(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), config.DefaultSharedCredentialsFilename()),
-		cmp.Or(os.Getenv("AWS_CONFIG_FILE"), config.DefaultSharedConfigFilename()),
-	} {
+	for _, name := range []string{credentialsFile(), configFile()} {
 		f, err := os.Open(name)
 		if err != nil {
 			add("%v", err)
