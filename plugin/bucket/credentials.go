@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
+	"github.com/google/uuid"
 )
 
 // renewBefore is how long before their end credentials are renewed.
@@ -186,6 +187,8 @@ type chain struct {
 	shut    context.CancelFunc
 	helpers sync.WaitGroup // that run
 	running atomic.Int32   // as many
+	begins  atomic.Int32   // as many have been started
+	id      string         // of this chain, which marks what they start
 
 	mu      sync.Mutex
 	current aws.CredentialsProvider // nil: to be loaded; guarded by mu
@@ -193,7 +196,7 @@ type chain struct {
 }
 
 func newChain(opts Options) *chain {
-	c := &chain{opts: opts}
+	c := &chain{opts: opts, id: uuid.NewString()}
 	c.open, c.shut = context.WithCancel(context.Background())
 	return c
 }

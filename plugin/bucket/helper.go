@@ -35,22 +35,24 @@ func (h *helper) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	}
 	defer done()
 	var said bytes.Buffer
+	mine := fmt.Sprintf("%s.%d.", h.chain.id, h.chain.begins.Add(1))
 	run := processcreds.NewCommandBuilderFunc(func(ctx context.Context) (*exec.Cmd, error) {
 		cmd := exec.CommandContext(ctx, "sh", "-c", h.command)
-		cmd.Env, cmd.Stderr = os.Environ(), &limited{to: &said}
+		cmd.Env, cmd.Stderr = append(os.Environ(), mark+"="+mine), &limited{to: &said}
 		// A group of its own, so that what it starts ends with it.
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-		cmd.WaitDelay = time.Second
+		cmd.Cancel = func() error { endAll(cmd.Process.Pid, mine); return nil }
+		cmd.WaitDelay = time.Second // for the output, which a process that is not found may hold open
 		return cmd, nil
 	})
 	found, err := processcreds.NewProviderCommand(run, func(o *processcreds.Options) { o.Timeout = -1 }).Retrieve(ctx)
 	if err == nil {
 		return found, nil
 	}
+	endAll(0, mine) // what it has left behind
 	e := helperError{err: err, said: firstWords(said.String())}
 	if ctx.Err() != nil {
-		e.err = fmt.Errorf("it was ended after %s, with its process group", helperTimeout)
+		e.err = fmt.Errorf("it was ended after %s, with the processes that it has started", helperTimeout)
 	}
 	return aws.Credentials{}, e
 }
@@ -74,6 +76,9 @@ func (c *chain) close() {
 	c.shut()
 	c.mu.Unlock()
 	c.helpers.Wait()
+	if c.begins.Load() > 0 {
+		endAll(0, c.id+".") // what a helper that answered has left behind
+	}
 }
 
 // helperError is what came of a credential_process.

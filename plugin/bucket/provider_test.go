@@ -126,6 +126,54 @@ func TestAHelperDoesNotOutliveThePlugin(t *testing.T) {
 	}
 }
 
+// setsid leaves the group and the session of the helper; twice, with the parent gone, it is a daemon that init has.
+func TestAHelperThatLeavesItsGroupIsEndedToo(t *testing.T) {
+	for _, tt := range []struct{ name, script string }{
+		{"in a session of its own", "setsid sh -c 'echo $$ >DIR/pid; exec sleep 1000' & wait\n"},
+		{"as a daemon that holds the output", "(setsid sh -c 'echo $$ >DIR/pid; exec sleep 1000' &)\nsleep 1000\n"},
+		{"in a session of its own, with nothing in its environment", "setsid env -i /bin/sh -c 'echo $$ >DIR/pid; exec sleep 1000' & wait\n"},
+		{"as a daemon of a helper that fails", "(setsid sh -c 'echo $$ >DIR/pid; exec sleep 1000' >/dev/null 2>&1 &)\nwhile [ ! -s DIR/pid ]; do sleep 0.01; done; exit 1\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			process(t, strings.ReplaceAll(tt.script, "DIR", dir))
+			bucket.SetHelperTimeout(t, time.Second)
+			b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"})
+			began := time.Now()
+			e := failure(t, put(b, t.Context(), "x"))
+			if took := time.Since(began); e.Kind != bucket.Credentials || took > 5*time.Second {
+				t.Errorf("got %s after %s: %v", e.Kind, took, e)
+			}
+			ended(t, dir+"/pid")
+		})
+	}
+}
+
+func TestADaemonOfAHelperThatAnsweredDoesNotOutliveThePlugin(t *testing.T) {
+	dir := t.TempDir()
+	process(t, "(setsid sh -c 'echo $$ >"+dir+"/pid; exec sleep 1000' >/dev/null 2>&1 &)\nwhile [ ! -s "+dir+"/pid ]; do sleep 0.01; done\n"+
+		`echo '{"Version":1,"AccessKeyId":"HELPED","SecretAccessKey":"s"}'`+"\n")
+	s := newStore(t, nil, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	if err := put(b, t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	ended(t, dir+"/pid")
+}
+
+// Nothing shows any more whose it was. It is not waited for.
+func TestADaemonThatHidesIsNotWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	process(t, "(setsid env -i /bin/sh -c 'echo $$ >"+dir+"/pid; exec sleep 20' &)\nsleep 1000\n")
+	bucket.SetHelperTimeout(t, time.Second)
+	b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"})
+	began := time.Now()
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.Credentials || time.Since(began) > 5*time.Second {
+		t.Errorf("got %s after %s: %v", e.Kind, time.Since(began), e)
+	}
+}
+
 func TestAHelperThatFailsIsQuoted(t *testing.T) {
 	process(t, "echo 'no ticket for'\necho 'ticket has ended, run kinit' >&2\nexit 3\n")
 	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
