@@ -192,7 +192,7 @@ const (
 	kmsOfTheirs = "the key that the bucket encrypts with cannot be used: its owner has to mend that"
 	changed     = "what arrived is not what was sent, which was checked here: look for what changes requests on the way, such as a proxy"
 	tooLarge    = "it is larger than this server takes: set a smaller total_file_size for new objects, and raise the server's bound for this one, or divide it with meterctl split while Fluent Bit is stopped"
-	proxyHint   = "the proxy of HTTPS_PROXY or HTTP_PROXY does not let it through: give it name and password in that URL, or except {host} with NO_PROXY"
+	proxyHint   = "the proxy of {variable} does not let it through: give it name and password in that URL, or except {host} with NO_PROXY"
 	ofProxy     = "a proxy{proxy} answered by itself, and not S3, it says {squid}: have it let requests to {host} through, or except {host} with NO_PROXY"
 	notS3       = "these are not S3's words: check endpoint, and what stands between here and it, such as a firewall or a proxy{proxy}; if it is S3 after all, grant {grants}{acl}"
 	reach       = "check that {endpoint} can be reached from here"

@@ -253,25 +253,12 @@ func (o Options) warnings() (all []string) {
 	case "GLACIER", "DEEP_ARCHIVE":
 		all = append(all, "storage_class "+o.StorageClass+": nobody can read an object of this class before it is restored, Amberflo neither")
 	}
-	for _, name := range proxyVariables {
+	for _, name := range slices.Concat(proxyVariables["https"], proxyVariables["http"]) {
 		if v := os.Getenv(name); v != "" && !isProxy(v) {
 			all = append(all, name+" is no URL of a proxy: want one such as http://proxy.example.com:3128")
 		}
 	}
 	return all
-}
-
-// proxyVariables are those of the environment that name a proxy.
-var proxyVariables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
-
-// isProxy tells if a variable of the environment names a proxy.
-func isProxy(v string) bool {
-	u, err := url.Parse(v)
-	if err == nil && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
-		return u.Hostname() != ""
-	}
-	u, err = url.Parse("http://" + v) // net/http allows that
-	return err == nil && u.Hostname() != "" && strings.Trim(u.Path, "/") == ""
 }
 
 // secret stands for a text that is not to be said.

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
 	"syscall"
@@ -24,7 +23,7 @@ func (f *fault) fill(hint string) string {
 		"{bucket}", f.opts.Bucket, "{endpoint}", f.Endpoint, "{host}", f.host(),
 		"{container}", f.container(), "{objects}", f.objects(), "{grants}", f.grants(), "{acl}", f.missingACL(),
 		"{extras}", f.extras(), "{kms}", f.kms(), "{clock}", f.clock(), "{region}", f.wrongRegion(), "{location}", withoutQueries(printable(f.header.Get("Location"))),
-		"{proxy}", f.proxy(), "{squid}", firstWords(f.header.Get("X-Squid-Error")), "{dots}", f.dots(),
+		"{proxy}", f.proxy(), "{variable}", f.variable(), "{squid}", firstWords(f.header.Get("X-Squid-Error")), "{dots}", f.dots(),
 	).Replace(hint)
 }
 
@@ -148,18 +147,20 @@ func (f *fault) wrongRegion() string {
 	return "set region to the bucket's own"
 }
 
-// proxy names the variable whose proxy requests go through, if there is one.
+// proxy says which variable's proxy requests go through, if they go through one.
 func (f *fault) proxy() string {
-	name := "HTTPS_PROXY"
-	if strings.HasPrefix(f.Endpoint, "http:") {
-		name = "HTTP_PROXY"
-	}
-	for _, name := range []string{name, strings.ToLower(name)} {
-		if os.Getenv(name) != "" {
-			return " (" + name + " is set)"
-		}
+	if variable, _ := proxyOf(f.Endpoint); variable != "" {
+		return " (" + variable + " is set)"
 	}
 	return ""
+}
+
+// variable is the one that names the proxy.
+func (f *fault) variable() string {
+	if variable, _ := proxyOf(f.Endpoint); variable != "" {
+		return variable
+	}
+	return "HTTPS_PROXY or HTTP_PROXY"
 }
 
 // dots is about a bucket whose name makes more labels before the host than a certificate for *.host has.
@@ -194,14 +195,12 @@ func (f *fault) unreachable(err error) string {
 			hint += ", and whether it speaks https: then write https:// in endpoint"
 		}
 	}
-	for _, name := range proxyVariables {
-		switch v := os.Getenv(name); {
-		case v == "":
-			continue
-		case !isProxy(v):
-			return hint + "; " + name + " is no URL of a proxy"
-		}
-		return hint + "; " + name + " is set: can its proxy be reached, and reach that?"
+	switch variable, valid := proxyOf(f.Endpoint); {
+	case variable == "":
+	case !valid:
+		hint += "; " + variable + " is no URL of a proxy"
+	default:
+		hint += "; " + variable + " is set: can its proxy be reached, and reach that?"
 	}
 	return hint
 }

@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -93,6 +96,41 @@ func proxyFor(r *http.Request) (*url.URL, error) {
 		return nil, nil
 	}
 	return http.ProxyFromEnvironment(r)
+}
+
+// proxyVariables are those of the environment that name a proxy, by the scheme of what is asked for.
+var proxyVariables = map[string][]string{"https": {"HTTPS_PROXY", "https_proxy"}, "http": {"HTTP_PROXY", "http_proxy"}}
+
+// proxyOf names the variable that the proxy for an endpoint comes from, empty where requests go there directly: by its scheme,
+// its host, or NO_PROXY. Of a variable that is not valid net/http takes none.
+func proxyOf(endpoint string) (variable string, valid bool) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return "", false
+	}
+	for _, name := range proxyVariables[u.Scheme] {
+		switch v := os.Getenv(name); {
+		case v == "":
+			continue
+		case !isProxy(v):
+			return name, false
+		}
+		if proxy, err := proxyFor(&http.Request{URL: u}); err == nil && proxy == nil {
+			return "", false
+		}
+		return name, true
+	}
+	return "", false
+}
+
+// isProxy tells if a variable of the environment names a proxy.
+func isProxy(v string) bool {
+	u, err := url.Parse(v)
+	if err == nil && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+		return u.Hostname() != ""
+	}
+	u, err = url.Parse("http://" + v) // net/http allows that
+	return err == nil && u.Hostname() != "" && strings.Trim(u.Path, "/") == ""
 }
 
 // wire is a client without redirects: a signed billing object goes to the configured host or nowhere.
