@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/bucket/wire"
 )
 
 // pipe passes connections on to a server, no faster than so many bytes in a second, all of them together.
@@ -111,7 +113,7 @@ func TestAnAttemptEndsWhenNothingMoves(t *testing.T) {
 			}
 			body := strings.NewReader(strings.Repeat("x", int(size)))
 			e := failure(t, open(t, bucket.Options{Endpoint: "http://" + l.Addr().String()}).Put(t.Context(), "k", body, size, ""))
-			if e.Kind != bucket.Unreachable || !errors.Is(e, bucket.ErrStalled) || !strings.Contains(e.Error(), "nothing moved any more for") {
+			if e.Kind != cause.Unreachable || !errors.Is(e, bucket.ErrStalled) || !strings.Contains(e.Error(), "nothing moved any more for") {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
 		})
@@ -163,13 +165,13 @@ func TestAnAnswerThatTricklesEndsTheAttempt(t *testing.T) {
 	bucket.SetStallTimeout(t, 300*time.Millisecond)
 	for _, tt := range []struct {
 		name, begin, more string
-		kind              bucket.Kind
+		kind              cause.Kind
 		says              string
 	}{
-		{"before its first line", "", "H", bucket.Unreachable, "no answer"},
-		{"in its header", "HTTP/1.1 200 OK\r\nX: ", "y", bucket.Unreachable, "no answer"},
-		{"in the body of a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 100000\r\n\r\n", " ", bucket.Unreachable, "no answer"},
-		{"in the body of a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 100000\r\n\r\n<Error>", " ", bucket.Denied, "Forbidden, and then"},
+		{"before its first line", "", "H", cause.Unreachable, "no answer"},
+		{"in its header", "HTTP/1.1 200 OK\r\nX: ", "y", cause.Unreachable, "no answer"},
+		{"in the body of a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 100000\r\n\r\n", " ", cause.Unreachable, "no answer"},
+		{"in the body of a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 100000\r\n\r\n<Error>", " ", cause.Denied, "Forbidden, and then"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			url := serve(t, func(c net.Conn) { writeForEver(c, tt.begin, tt.more, 10*time.Millisecond) })
@@ -185,14 +187,14 @@ func TestOfAnAnswerThatDoesNotEndOnlySoMuchIsRead(t *testing.T) {
 	const much = 64 << 20
 	for _, tt := range []struct {
 		name, begin, more string
-		kind              bucket.Kind
+		kind              cause.Kind
 		says              string
 	}{
-		{"a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 40000000000\r\n\r\n", " ", bucket.Unproven, "check endpoint"},
-		{"a yes in pieces", "HTTP/1.1 200 OK\r\n" + etag + "Transfer-Encoding: chunked\r\n\r\n", "4\r\n    \r\n", bucket.Unproven, "check endpoint"},
-		{"a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 40000000000\r\n\r\n<Error><Code>AccessDenied</Code><Message>", "x", bucket.Denied, "not S3's"},
-		{"an outage", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 40000000000\r\n\r\n", "x", bucket.Unavailable, "not S3's"},
-		{"a header", "HTTP/1.1 200 OK\r\n", "X: y\r\n", bucket.Unreachable, "header"},
+		{"a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 40000000000\r\n\r\n", " ", cause.Unproven, "check endpoint"},
+		{"a yes in pieces", "HTTP/1.1 200 OK\r\n" + etag + "Transfer-Encoding: chunked\r\n\r\n", "4\r\n    \r\n", cause.Unproven, "check endpoint"},
+		{"a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 40000000000\r\n\r\n<Error><Code>AccessDenied</Code><Message>", "x", cause.Denied, "not S3's"},
+		{"an outage", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 40000000000\r\n\r\n", "x", cause.Unavailable, "not S3's"},
+		{"a header", "HTTP/1.1 200 OK\r\n", "X: y\r\n", cause.Unreachable, "header"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			environment(t)
@@ -229,7 +231,7 @@ func TestWhoIsPatientHearsASlowAnswer(t *testing.T) {
 	if err := put(b, bucket.Patient(t.Context(), 3), "x"); err != nil {
 		t.Errorf("with eight times the time: got %v", err)
 	}
-	if got := bucket.AnswerTime(bucket.Patient(t.Context(), 99), 0); got != 3*time.Second {
+	if got := (wire.Limits{Stall: 300 * time.Millisecond}).Answer(bucket.Patient(t.Context(), 99), 0); got != 3*time.Second {
 		t.Errorf("the most is %s, want ten times", got)
 	}
 }
@@ -241,7 +243,7 @@ func TestAnAttemptThatIsCanceledHasNotStalled(t *testing.T) {
 	defer close(stop)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	if e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), ctx, "x")); e.Kind != bucket.Canceled || errors.Is(e, bucket.ErrStalled) {
+	if e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), ctx, "x")); e.Kind != cause.Canceled || errors.Is(e, bucket.ErrStalled) {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 }
@@ -324,7 +326,7 @@ func TestCertificatesThatAreReplacedAreReadAgain(t *testing.T) {
 	write(t, bundle, otherCertificate)
 	t.Setenv("AWS_CA_BUNDLE", bundle)
 	b := open(t, bucket.Options{Endpoint: s.URL})
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.Unreachable || !strings.Contains(e.Hint, "AWS_CA_BUNDLE") {
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.Unreachable || !strings.Contains(e.Hint, "AWS_CA_BUNDLE") {
 		t.Fatalf("got %v", e)
 	}
 	trusting(t, s.Server, bundle)

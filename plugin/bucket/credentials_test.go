@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 )
 
 func TestCheckOrOpenRefuses(t *testing.T) {
@@ -166,7 +167,7 @@ func TestCredentialsThatAreMissingAreFoundOnceTheyAreThere(t *testing.T) {
 	b := open(t, bucket.Options{Endpoint: s.URL})
 	begun := time.Now()
 	e := failure(t, put(b, t.Context(), "x"))
-	if e.Kind != bucket.Credentials || !strings.Contains(e.Hint, "AWS_ACCESS_KEY_ID") || time.Since(begun) > 2*time.Second {
+	if e.Kind != cause.Credentials || !strings.Contains(e.Hint, "AWS_ACCESS_KEY_ID") || time.Since(begun) > 2*time.Second {
 		t.Errorf("got %v after %v", e, time.Since(begun))
 	}
 	write(t, os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), "[default]\naws_access_key_id = LATER\naws_secret_access_key = s\n")
@@ -190,7 +191,7 @@ func TestAMetadataServiceThatDoesNotAnswerIsGivenUpSoon(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", silent.URL)
 	b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"})
 	begun := time.Now()
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.Credentials || time.Since(begun) > 5*time.Second {
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.Credentials || time.Since(begun) > 5*time.Second {
 		t.Errorf("got %v after %v", e, time.Since(begun))
 	}
 }
@@ -198,13 +199,13 @@ func TestAMetadataServiceThatDoesNotAnswerIsGivenUpSoon(t *testing.T) {
 func TestCredentialsThatAreRefusedAreReadAgainFromTheFile(t *testing.T) {
 	for code, want := range map[string]struct {
 		status int
-		kind   bucket.Kind
-	}{"ExpiredToken": {400, bucket.Credentials}, "AccessDenied": {403, bucket.Denied}} {
+		kind   cause.Kind
+	}{"ExpiredToken": {400, cause.Credentials}, "AccessDenied": {403, cause.Denied}} {
 		t.Run(code, func(t *testing.T) { refusedThenReadAgain(t, code, want.status, want.kind) })
 	}
 }
 
-func refusedThenReadAgain(t *testing.T, code string, status int, kind bucket.Kind) {
+func refusedThenReadAgain(t *testing.T, code string, status int, kind cause.Kind) {
 	environment(t)
 	bucket.SetDeniedAge(t, 0)
 	os.Unsetenv("AWS_ACCESS_KEY_ID")
@@ -280,7 +281,7 @@ func TestARoleThatMayNotBeAssumed(t *testing.T) {
 	s := newStore(t, nil, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL, STSEndpoint: sts.URL, RoleARN: "arn:aws:iam::123456789012:role/put"})
 	e := failure(t, put(b, t.Context(), "x"))
-	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "not authorized") || !strings.Contains(e.Hint, "role/put") || len(s.requests()) != 0 {
+	if e.Kind != cause.Credentials || !strings.Contains(e.Error(), "not authorized") || !strings.Contains(e.Hint, "role/put") || len(s.requests()) != 0 {
 		t.Errorf("got %v", e)
 	}
 }
@@ -298,7 +299,7 @@ func TestWhatACredentialProcessPrintsIsNotInTheError(t *testing.T) {
 			write(t, file, output)
 			write(t, os.Getenv("AWS_CONFIG_FILE"), "[default]\ncredential_process = cat "+file+"\n")
 			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
-			if e.Kind != bucket.Credentials || strings.Contains(e.Error(), "hush") || !strings.Contains(e.Error(), "credential_process") {
+			if e.Kind != cause.Credentials || strings.Contains(e.Error(), "hush") || !strings.Contains(e.Error(), "credential_process") {
 				t.Errorf("got %v", e)
 			}
 		})
@@ -318,13 +319,13 @@ func TestAnOutageOfSTSIsNoFaultOfTheCredentials(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		sts  string
-		want bucket.Kind
+		want cause.Kind
 	}{
-		{"unavailable", newStore(t, answer(503, "ServiceUnavailable", "later"), (*httptest.Server).Start).URL, bucket.Unavailable},
-		{"throttled", newStore(t, answer(400, "Throttling", "Rate exceeded"), (*httptest.Server).Start).URL, bucket.Throttled},
-		{"the clock", newStore(t, answer(403, "SignatureDoesNotMatch", "Signature expired: x is now earlier than y"), (*httptest.Server).Start).URL, bucket.ClockSkew},
-		{"a wrong secret", newStore(t, answer(403, "SignatureDoesNotMatch", "The request signature we calculated does not match"), (*httptest.Server).Start).URL, bucket.Credentials},
-		{"gone", silent.URL, bucket.Unreachable},
+		{"unavailable", newStore(t, answer(503, "ServiceUnavailable", "later"), (*httptest.Server).Start).URL, cause.Unavailable},
+		{"throttled", newStore(t, answer(400, "Throttling", "Rate exceeded"), (*httptest.Server).Start).URL, cause.Throttled},
+		{"the clock", newStore(t, answer(403, "SignatureDoesNotMatch", "Signature expired: x is now earlier than y"), (*httptest.Server).Start).URL, cause.ClockSkew},
+		{"a wrong secret", newStore(t, answer(403, "SignatureDoesNotMatch", "The request signature we calculated does not match"), (*httptest.Server).Start).URL, cause.Credentials},
+		{"gone", silent.URL, cause.Unreachable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1", STSEndpoint: tt.sts, RoleARN: "arn:aws:iam::123456789012:role/put"})
@@ -363,7 +364,7 @@ func TestAClockThatIsOffIsAllowedForAtSTSToo(t *testing.T) {
 		if err == nil {
 			break
 		}
-		if e := failure(t, err); e.Kind != bucket.ClockSkew || try == 4 {
+		if e := failure(t, err); e.Kind != cause.ClockSkew || try == 4 {
 			t.Fatalf("try %d: got %v", try, err)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/plugin/spool"
 )
 
@@ -78,19 +79,19 @@ func TestObjectsThatAlwaysFailDoNotHoldUpTheOthers(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		bad    func(n int) bool
-		kind   bucket.Kind
+		kind   cause.Kind
 		err    error
 		took   time.Duration
 		within time.Duration
 	}{
-		{"the first and the last are denied", ends, bucket.Denied, errors.New("403"), quick, 2 * time.Second},
-		{"the first and the last break the server", ends, bucket.Unavailable, errors.New("500"), quick, 3 * time.Second},
-		{"the first and the last are not proved", ends, bucket.Unproven, errors.New("200"), quick, 2 * time.Second},
-		{"the first and the last are refused", ends, bucket.Refused, errors.New("400"), quick, 2 * time.Second},
-		{"the first and the last hang", ends, bucket.Unreachable, stall, 30 * time.Second, time.Minute},
-		{"the prefixes of the oldest and of today are denied", thirds, bucket.Denied, errors.New("403"), quick, 2 * time.Minute},
-		{"two thirds break the server", thirds, bucket.Unavailable, errors.New("500"), quick, 2 * time.Minute},
-		{"two thirds are refused", thirds, bucket.Refused, errors.New("400"), quick, 2 * time.Minute},
+		{"the first and the last are denied", ends, cause.Denied, errors.New("403"), quick, 2 * time.Second},
+		{"the first and the last break the server", ends, cause.Unavailable, errors.New("500"), quick, 3 * time.Second},
+		{"the first and the last are not proved", ends, cause.Unproven, errors.New("200"), quick, 2 * time.Second},
+		{"the first and the last are refused", ends, cause.Object, errors.New("400"), quick, 2 * time.Second},
+		{"the first and the last hang", ends, cause.Unreachable, stall, 30 * time.Second, time.Minute},
+		{"the prefixes of the oldest and of today are denied", thirds, cause.Denied, errors.New("403"), quick, 2 * time.Minute},
+		{"two thirds break the server", thirds, cause.Unavailable, errors.New("500"), quick, 2 * time.Minute},
+		{"two thirds are refused", thirds, cause.Object, errors.New("400"), quick, 2 * time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -102,7 +103,7 @@ func TestObjectsThatAlwaysFailDoNotHoldUpTheOthers(t *testing.T) {
 				}
 				s := waiting(t, 30, slog.New(slog.DiscardHandler), func(n, _ int) (time.Duration, error) {
 					if tt.bad(n) {
-						return tt.took, &bucket.Error{Kind: tt.kind, Err: tt.err}
+						return tt.took, &cause.Error{Kind: tt.kind, Err: tt.err}
 					}
 					return quick, nil
 				})
@@ -123,7 +124,7 @@ func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 		var refuses atomic.Bool
 		s := waiting(t, 30, slog.New(slog.NewTextHandler(l, nil)), func(int, int) (time.Duration, error) {
 			if attempts.Add(1); refuses.Load() {
-				return time.Millisecond, &bucket.Error{Kind: bucket.Refused, Status: 400, Err: errors.New("400")}
+				return time.Millisecond, &cause.Error{Kind: cause.Object, Status: 400, Err: errors.New("400")}
 			}
 			return time.Second, nil
 		})
@@ -137,7 +138,7 @@ func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 		if told := l.count("others go on"); told > coincidence {
 			t.Errorf("that others go on is said %d times, though none does:\n%s", told, l.text.String())
 		}
-		if l.count("upload failed, nothing is lost, will be tried again\" kind=refused") == 0 || attempts.Load() > 60 {
+		if l.count("upload failed, nothing is lost, will be tried again\" kind=object") == 0 || attempts.Load() > 60 {
 			t.Errorf("%d attempts in ten minutes; want it told:\n%s", attempts.Load(), l.text.String())
 		}
 		refuses.Store(false)
@@ -153,7 +154,7 @@ func TestAFewThatAreRefusedForThemselvesAreNoOutage(t *testing.T) {
 		l := &lines{}
 		s := waiting(t, 30, slog.New(slog.NewTextHandler(l, nil)), func(n, _ int) (time.Duration, error) {
 			if n%3 == 0 {
-				return time.Millisecond, &bucket.Error{Kind: bucket.Refused, Status: 400, Err: errors.New("400")}
+				return time.Millisecond, &cause.Error{Kind: cause.Object, Status: 400, Err: errors.New("400")}
 			}
 			return time.Millisecond, nil
 		})
@@ -175,7 +176,7 @@ func TestAServerThatIsSlowToAnswerIsHeard(t *testing.T) {
 			s := waiting(t, 10, slog.New(slog.DiscardHandler), func(_, patience int) (time.Duration, error) {
 				attempts.Add(1)
 				if limit := heard(patience); limit < needs {
-					return limit, &bucket.Error{Kind: bucket.Unreachable, Err: fmt.Errorf("%w for %s, %w", bucket.ErrStalled, limit, bucket.ErrNoAnswer)}
+					return limit, &cause.Error{Kind: cause.Unreachable, Err: fmt.Errorf("%w for %s, %w", bucket.ErrStalled, limit, bucket.ErrNoAnswer)}
 				}
 				return needs, nil
 			})
@@ -191,7 +192,7 @@ func TestOneObjectThatTheServerIsSlowToStoreIsHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := waiting(t, 10, slog.New(slog.DiscardHandler), func(n, patience int) (time.Duration, error) {
 			if limit := heard(patience); n == 4 && limit < 3*time.Minute {
-				return limit, &bucket.Error{Kind: bucket.Unreachable, Err: fmt.Errorf("%w for %s, %w", bucket.ErrStalled, limit, bucket.ErrNoAnswer)}
+				return limit, &cause.Error{Kind: cause.Unreachable, Err: fmt.Errorf("%w for %s, %w", bucket.ErrStalled, limit, bucket.ErrNoAnswer)}
 			}
 			return 100 * time.Millisecond, nil
 		})

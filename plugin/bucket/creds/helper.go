@@ -1,4 +1,4 @@
-package bucket
+package creds
 
 import (
 	"bytes"
@@ -13,21 +13,20 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
-)
 
-// helperTimeout is what a credential_process may take. Tests shorten it.
-var helperTimeout = 30 * time.Second
+	"out_amberflo/plugin/bucket/wire"
+)
 
 // helper runs a credential_process. The SDK's own would wait for ever for what such a command has started itself, and leave it
 // running.
 type helper struct {
 	command string
-	chain   *chain
+	chain   *Chain
 }
 
 // Retrieve implements [aws.CredentialsProvider].
 func (h *helper) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	ctx, cancel := context.WithTimeout(ctx, helperTimeout)
+	ctx, cancel := context.WithTimeout(ctx, h.chain.limits.Helper)
 	defer cancel()
 	done, err := h.chain.begun(cancel)
 	if err != nil {
@@ -50,15 +49,15 @@ func (h *helper) Retrieve(ctx context.Context) (aws.Credentials, error) {
 		return found, nil
 	}
 	endAll(0, mine) // what it has left behind
-	e := helperError{err: err, said: firstWords(said.String())}
+	e := helperError{err: err, said: wire.FirstWords(said.String())}
 	if ctx.Err() != nil {
-		e.err = fmt.Errorf("it was ended after %s, with the processes that it has started", helperTimeout)
+		e.err = fmt.Errorf("it was ended after %s, with the processes that it has started", h.chain.limits.Helper)
 	}
 	return aws.Credentials{}, e
 }
 
 // begun notes a helper that stop ends. It has to call done when it has ended.
-func (c *chain) begun(stop func()) (done func(), err error) {
+func (c *Chain) begun(stop func()) (done func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.open.Err(); err != nil {
@@ -70,8 +69,9 @@ func (c *chain) begun(stop func()) (done func(), err error) {
 	return func() { forget(); c.running.Add(-1); c.helpers.Done() }, nil
 }
 
-// close ends the helpers, and waits for that: they are not to outlive the plugin.
-func (c *chain) close() {
+// Close ends the helpers, with all that they have left behind, and waits for that: they are not to outlive the plugin. Nobody is
+// asked for credentials after it.
+func (c *Chain) Close() {
 	c.mu.Lock()
 	c.shut()
 	c.mu.Unlock()

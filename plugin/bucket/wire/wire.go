@@ -1,16 +1,17 @@
-package bucket
+// Package wire is HTTP below the AWS SDK, as uploads over bad networks need it. What holds:
+//
+//   - an attempt ends for want of progress, and not for the time that it takes in all;
+//   - a connection that was kept and is dead costs seconds, and once;
+//   - each upload has a connection of its own, over HTTP/1.1: one that dies takes no other with it;
+//   - a request goes where it was sent to: there are no redirects, and no proxy sees what metadata services answer;
+//   - of an answer, so much is read and no more, and one that is not of who was asked is known by that.
+package wire
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"os"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,43 +22,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// requestTimeout is for a listing's page and a report, from the look-up of the name to the last byte. Tests shorten it.
-var requestTimeout = time.Minute
-
-// answerTimeout is for who hands out credentials. Tests shorten it.
-var answerTimeout = 20 * time.Second
-
 const (
 	dialTimeout = 10 * time.Second
 	// idleTimeout is shorter than S3's own, so that an upload does not begin on a connection about to be closed.
 	idleTimeout = 15 * time.Second
-	// expectFrom is the size from which a request waits (a second at most) for "100 Continue" before its body.
-	expectFrom = 64 << 10
+	// ExpectFrom is the size from which a request waits (a second at most) for "100 Continue" before its body.
+	ExpectFrom = 64 << 10
 	// distrustFor is how long no connection is kept after one that was dead.
 	distrustFor = time.Hour
 )
 
-// newClient is for the SDK's own look-ups; that of instance metadata shortens the time-outs further.
-func newClient() *awshttp.BuildableClient {
+// NewClient is for the SDK's own look-ups, each of which has an answer within that time; that of instance metadata shortens the
+// time-outs further.
+func NewClient(answer time.Duration) *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
 		WithTransportOptions(func(t *http.Transport) {
-			t.ResponseHeaderTimeout, t.IdleConnTimeout = answerTimeout, idleTimeout
+			t.ResponseHeaderTimeout, t.IdleConnTimeout = answer, idleTimeout
 			t.MaxResponseHeaderBytes = answerMax
 			t.Proxy = proxyFor
 			t.OnProxyConnectResponse = connected
 		})
 }
 
-// connected tells what a proxy answers that does not let requests through.
-func connected(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
-	if answer.StatusCode != http.StatusOK {
-		return proxyError{proxy.Host, answer.StatusCode}
-	}
-	return nil
-}
-
-// newTransport is for S3 alone, with the certificates of AWS_CA_BUNDLE where that is set.
 func newTransport(cfg aws.Config) *http.Transport {
 	t := cfg.HTTPClient.(*awshttp.BuildableClient).GetTransport()
 	// Each attempt ends for want of progress. This one would begin when the kernel has taken the body's last byte, on a slow
@@ -76,72 +63,25 @@ func newTransport(cfg aws.Config) *http.Transport {
 	return t
 }
 
-// proxyError is a proxy that does not connect to an https endpoint.
-type proxyError struct {
-	host   string
-	status int
-}
-
-func (e proxyError) Error() string {
-	return fmt.Sprintf("the proxy %s answered %d %s", e.host, e.status, http.StatusText(e.status))
-}
-
-// awsLocal are the addresses of AWS's metadata services under IPv6.
-var awsLocal = netip.MustParsePrefix("fd00:ec2::/32")
-
-// proxyFor is the environment's proxy, but not for metadata services: what they answer is secret, and nobody else can ask
-// them.
-func proxyFor(r *http.Request) (*url.URL, error) {
-	if ip, err := netip.ParseAddr(r.URL.Hostname()); err == nil && (ip.IsLinkLocalUnicast() || awsLocal.Contains(ip)) {
-		return nil, nil
-	}
-	return http.ProxyFromEnvironment(r)
-}
-
-// proxyVariables are those of the environment that name a proxy, by the scheme of what is asked for.
-var proxyVariables = map[string][]string{"https": {"HTTPS_PROXY", "https_proxy"}, "http": {"HTTP_PROXY", "http_proxy"}}
-
-// proxyOf names the variable that the proxy for an endpoint comes from, empty where requests go there directly: by its scheme,
-// its host, or NO_PROXY. Of a variable that is not valid net/http takes none.
-func proxyOf(endpoint string) (variable string, valid bool) {
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		return "", false
-	}
-	for _, name := range proxyVariables[u.Scheme] {
-		switch v := os.Getenv(name); {
-		case v == "":
-			continue
-		case !isProxy(v):
-			return name, false
-		}
-		if proxy, err := proxyFor(&http.Request{URL: u}); err == nil && proxy == nil {
-			return "", false
-		}
-		return name, true
-	}
-	return "", false
-}
-
-// isProxy tells if a variable of the environment names a proxy.
-func isProxy(v string) bool {
-	u, err := url.Parse(v)
-	if err == nil && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
-		return u.Hostname() != ""
-	}
-	u, err = url.Parse("http://" + v) // net/http allows that
-	return err == nil && u.Hostname() != "" && strings.Trim(u.Path, "/") == ""
-}
-
-// wire is a client without redirects: a signed billing object goes to the configured host or nowhere.
-type wire struct {
+// Wire is a client without redirects: a signed billing object goes to the configured host or nowhere. It is safe for concurrent
+// use.
+type Wire struct {
+	limits    Limits
 	transport atomic.Pointer[http.Transport]
 	fresh     atomic.Pointer[time.Time] // until then each request has a connection of its own; nil: it may share one
 	continues atomic.Bool               // the server has said "100 Continue"
 	open      sync.Map                  // *conn → nil
 }
 
-func (w *wire) Do(r *http.Request) (*http.Response, error) {
+// New gives a Wire for S3, over what [Wire.Renew] makes of cfg.
+func New(cfg aws.Config, l Limits) *Wire {
+	w := &Wire{limits: l}
+	w.Renew(cfg)
+	return w
+}
+
+// Do implements the SDK's HTTPClient.
+func (w *Wire) Do(r *http.Request) (*http.Response, error) {
 	// The SDK leaves the version 0.0, for which net/http sends Expect: 100-continue but does not wait.
 	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
 	if until := w.fresh.Load(); until != nil && time.Now().Before(*until) {
@@ -150,8 +90,10 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 	return w.transport.Load().RoundTrip(r)
 }
 
-// use takes another transport.
-func (w *wire) use(t *http.Transport) {
+// Renew takes the settings of cfg, with the certificates of AWS_CA_BUNDLE where that is set, for requests from now on. The HTTP
+// client in cfg is one of NewClient.
+func (w *Wire) Renew(cfg aws.Config) {
+	t := newTransport(cfg)
 	dial := t.DialContext
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := dial(ctx, network, address)
@@ -167,9 +109,9 @@ func (w *wire) use(t *http.Transport) {
 	}
 }
 
-// distrust drops the connections that are kept, after one of them was dead, and keeps none for some time: something on the way
+// Distrust drops the connections that are kept, after one of them was dead, and keeps none for some time: something on the way
 // forgets them, and each would cost as much again.
-func (w *wire) distrust() {
+func (w *Wire) Distrust() {
 	until := time.Now().Add(distrustFor)
 	w.fresh.Store(&until)
 	old := w.transport.Load()
@@ -178,8 +120,11 @@ func (w *wire) distrust() {
 	}
 }
 
+// CloseIdle closes the connections that are kept.
+func (w *Wire) CloseIdle() { w.transport.Load().CloseIdleConnections() }
+
 // roundTrip is the longest one of the connections that are open.
-func (w *wire) roundTrip() (longest time.Duration) {
+func (w *Wire) roundTrip() (longest time.Duration) {
 	w.open.Range(func(c, _ any) bool {
 		longest = max(longest, c.(*conn).roundTrip())
 		return true
@@ -194,7 +139,7 @@ func (w *wire) roundTrip() (longest time.Duration) {
 // It also knows how far its bytes have come.
 type conn struct {
 	net.Conn
-	wire          *wire
+	wire          *Wire
 	written, read atomic.Int64
 }
 
