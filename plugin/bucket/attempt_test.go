@@ -211,7 +211,7 @@ func TestOfAnAnswerThatDoesNotEndOnlySoMuchIsRead(t *testing.T) {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
 			if err := b.List(t.Context(), "f/", func([]string) error { return nil }); err == nil {
-				t.Error("taken for a listing")
+				t.Error("counted as a listing")
 			}
 			if n := written.Load(); n >= much {
 				t.Errorf("%d bytes were read", n)
@@ -250,12 +250,12 @@ func TestAnAttemptThatIsCanceledHasNotStalled(t *testing.T) {
 
 func TestAnExpectationThatFailsIsNotHadAgain(t *testing.T) {
 	environment(t)
-	refused := 0
+	unexpected := 0
 	s := newStore(t, nil, func(s *httptest.Server) {
 		store := s.Config.Handler
 		s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Expect") != "" {
-				refused++
+				unexpected++
 				w.Header().Set("Connection", "close")
 				w.WriteHeader(http.StatusExpectationFailed)
 				return
@@ -271,8 +271,8 @@ func TestAnExpectationThatFailsIsNotHadAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := s.requests(); len(got) != 2 || len(got[0].body) != 200<<10 || refused != 1 {
-		t.Errorf("%d objects came, %d expectations failed, want 2 and 1", len(got), refused)
+	if got := s.requests(); len(got) != 2 || len(got[0].body) != 200<<10 || unexpected != 1 {
+		t.Errorf("%d objects came, %d expectations failed, want 2 and 1", len(got), unexpected)
 	}
 }
 

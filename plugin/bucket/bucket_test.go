@@ -46,7 +46,7 @@ func environment(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
 }
 
-// open refuses endpoints that are not on this machine, so that no test can reach AWS.
+// open takes no endpoint that is not on this machine, so that no test can reach AWS.
 func open(t *testing.T, o bucket.Options) *bucket.Bucket {
 	t.Helper()
 	if !strings.Contains(o.Endpoint, "://127.0.0.1:") {
@@ -357,10 +357,10 @@ func TestAHangEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// S3 can refuse a large body without reading it and close the connection, which is then reset under the upload.
+// S3 can deny a large body without reading it and close the connection, which is then reset under the upload.
 func TestA403OnALargePutIsRead(t *testing.T) {
 	environment(t)
-	const refused = "HTTP/1.1 403 Forbidden\r\nContent-Length: 62\r\nConnection: close\r\n\r\n" +
+	const denied = "HTTP/1.1 403 Forbidden\r\nContent-Length: 62\r\nConnection: close\r\n\r\n" +
 		"<Error><Code>AccessDenied</Code><Message>No</Message></Error>\n"
 	for _, tt := range []struct{ name, first string }{
 		{"before the body is sent", ""},
@@ -385,7 +385,7 @@ func TestA403OnALargePutIsRead(t *testing.T) {
 				if tt.first != "" {
 					io.CopyN(io.Discard, conn, 100<<10)
 				}
-				io.WriteString(conn, refused)
+				io.WriteString(conn, denied)
 				conn.(*net.TCPConn).SetLinger(0)
 				conn.Close()
 				served <- string(head[:n])
@@ -588,7 +588,7 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 // A server that answers and closes with a body unread may reset the connection before its words have arrived.
-func TestAnAnswerThatIsCutOffIsAskedForAgainAndNotTakenForMissingRights(t *testing.T) {
+func TestAnAnswerThatIsCutOffIsAskedForAgainAndIsNoMissingPermission(t *testing.T) {
 	environment(t)
 	for _, reset := range []bool{true, false} {
 		for whole, want := range map[int]string{3: "the secret key is not the access key's", 9: "the connection broke"} {
@@ -654,7 +654,7 @@ func TestOnlyS3sOwnAnswerCounts(t *testing.T) {
 	}()
 	body := strings.NewReader(strings.Repeat("x", 5<<20))
 	if err := open(t, bucket.Options{Endpoint: "http://" + l.Addr().String()}).Put(t.Context(), "k", body, body.Size(), "text/plain"); err == nil {
-		t.Error("5 MB, of which 4 KB were read, are taken for stored")
+		t.Error("5 MB, of which 4 KB were read, are counted as stored")
 	}
 }
 

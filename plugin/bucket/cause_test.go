@@ -40,7 +40,7 @@ func TestWhoseFaultAnAnswerIs(t *testing.T) {
 		{"the boundary denies it", plain, 403, "AccessDenied", who + "s3:PutObject " + object + "because no permissions boundary allows the s3:PutObject action", cause.Denied, "permissions boundary"},
 		{"the key's policy denies it", kms, 403, "AccessDenied", who + "kms:GenerateDataKey on resource: arn:aws:kms:us-west-2:222222222222:key/1a because no resource-based policy allows", cause.Denied, "grant kms:GenerateDataKey on arn:aws:kms:us-west-2:222222222222:key/1a"},
 		{"the key is not there", kms, 400, "KMS.NotFoundException", "Key does not exist", cause.Denied, "change ssekms_key_id: the key alias/bill"},
-		{"the bucket's own key is disabled", plain, 400, "KMS.DisabledException", "is disabled", cause.Denied, "its owner has to mend that"},
+		{"the bucket's own key is disabled", plain, 400, "KMS.DisabledException", "is disabled", cause.Denied, "its owner has to fix that"},
 		{"KMS is asked too often", kms, 400, "KMS.ThrottlingException", "Rate exceeded", cause.Throttled, ""},
 		{"KMS is out of order", kms, 400, "KMS.KeyUnavailableException", "try later", cause.Unavailable, ""},
 		{"a proxy that wants a length", plain, 411, "", "", cause.Object, "these are not S3's words"},
@@ -181,7 +181,7 @@ func TestAHintNamesTheResourceInItsPartition(t *testing.T) {
 	}
 }
 
-func TestWhatIsSaidIsCutInTheMiddleAndOneLine(t *testing.T) {
+func TestWhatIsSaidIsCutInTheMiddleAndIsOneLine(t *testing.T) {
 	environment(t)
 	message := "User: me " + strings.Repeat("ä", 300) + " with an explicit deny in the policy p"
 	s := newStore(t, xml(403, "AccessDenied", message), (*httptest.Server).Start)

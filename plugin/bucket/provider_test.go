@@ -387,7 +387,7 @@ func TestWhereNoCredentialsAreFoundEachSourceIsNamed(t *testing.T) {
 	nobody(t)
 	dir := t.TempDir()
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", dir+"/secret/credentials")
-	if err := os.WriteFile(dir+"/secret", nil, 0o600); err != nil { // a folder that is none: as unreadable for root as for others
+	if err := os.WriteFile(dir+"/secret", nil, 0o600); err != nil { // no directory: as unreadable for root as for others
 		t.Fatal(err)
 	}
 	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))

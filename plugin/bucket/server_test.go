@@ -69,7 +69,7 @@ func realServer(t *testing.T, server *s3server.Server, endpoint string) {
 		{"to a bucket that is not there", func(o *bucket.Options) { o.Bucket = "nowhere" }, "", cause.NoBucket, "nowhere"},
 		{"for a wrong region", func(o *bucket.Options) { o.Region = "eu-south-2" }, "", cause.WrongRegion, "set region " + server.Region},
 	} {
-		t.Run("refuses a put "+tt.name, func(t *testing.T) {
+		t.Run("denies a put "+tt.name, func(t *testing.T) {
 			o, who := good, server.Writer
 			tt.change(&o)
 			if tt.secret != "" {
@@ -105,7 +105,7 @@ func realServer(t *testing.T, server *s3server.Server, endpoint string) {
 			t.Errorf("got %d bytes back, %v", len(got), err)
 		}
 	})
-	t.Run("refuses what is not what was sealed", func(t *testing.T) {
+	t.Run("does not take what is not what was sealed", func(t *testing.T) {
 		before := stored()
 		sealed := md5.Sum([]byte("as it was sealed"))
 		changed := summed{strings.NewReader("as the disk has it"), sealed[:]}

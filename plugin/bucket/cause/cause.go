@@ -129,7 +129,7 @@ var s3Rows = []row{
 	{code: "KMS.DisabledException", kind: Denied, hint: kmsOfTheirs},
 	{code: "KMS.KMSInvalidStateException", kind: Denied, hint: kmsOfTheirs},
 
-	// Room.
+	// Space.
 	{code: "QuotaExceeded", kind: Quota, hint: quota}, {code: "BucketQuotaExceeded", kind: Quota, hint: quota},
 	{code: "XMinioAdminBucketQuotaExceeded", kind: Quota, hint: quota}, {code: "ServiceQuotaExceededException", kind: Quota, hint: quota},
 	{code: "XMinioStorageFull", kind: Quota, hint: quota}, {code: "StorageFull", kind: Quota, hint: quota},
@@ -151,7 +151,7 @@ var s3Rows = []row{
 	{status: 403, says: "no resource-based policy allows", kind: Denied, hint: "the bucket's policy, its owner's, has to allow these credentials {grants}{acl}"},
 	{status: 403, says: "no identity-based policy allows", when: puts, kind: Denied, hint: "a policy of these credentials' user or role has to allow {grants}{acl}"},
 
-	// Not S3's words: a proxy, a firewall or a web server refuses it.
+	// Not S3's words: a proxy, a firewall or a web server denies it.
 	{status: 502, when: isOfProxy, kind: Unavailable, hint: ofProxy},
 	{status: 503, when: isOfProxy, kind: Unavailable, hint: ofProxy},
 	{status: 504, when: isOfProxy, kind: Unavailable, hint: ofProxy},
@@ -189,9 +189,9 @@ var s3Rows = []row{
 const (
 	renew       = "renew the credentials: files and roles are read again, environment variables at a restart only"
 	noBucket    = "check bucket and endpoint: there is no bucket {bucket} there"
-	quota       = "no permission is missing: the room in the bucket is used up, and its owner has to make more"
+	quota       = "no permission is missing: the space in the bucket is used up, and its owner has to add some"
 	kmsOfOurs   = "change ssekms_key_id: {kms} cannot be used"
-	kmsOfTheirs = "the key that the bucket encrypts with cannot be used: its owner has to mend that"
+	kmsOfTheirs = "the key that the bucket encrypts with cannot be used: its owner has to fix that"
 	changed     = "what arrived is not what was sent, which was checked here: look for what changes requests on the way, such as a proxy"
 	tooLarge    = "it is larger than this server takes: set a smaller total_file_size for new objects, and raise the server's bound for this one, or divide it with meterctl split while Fluent Bit is stopped"
 	proxyHint   = "the proxy of {variable} does not let it through: give it name and password in that URL, or except {host} with NO_PROXY"

@@ -36,7 +36,7 @@ const (
 	ClockSkew               // this machine's clock is off by more than S3 tolerates; the next request corrects for it
 	NoBucket                // 404
 	WrongRegion             // the bucket is in another region
-	Quota                   // there is no room for more in the bucket
+	Quota                   // there is no space left in the bucket
 	Proxy                   // a proxy between here and S3 does not let it through
 	Unproven                // an answer that all is well, without proof that S3 holds the object
 	Unreadable              // the body could not be read: nothing to do with S3
@@ -107,7 +107,7 @@ const (
 	credentialsMax = 700 // each source that was tried
 )
 
-// shortened cuts a long text in its middle: what S3 says begins with who may not do what, and ends with whose policy it is.
+// shortened cuts a long string in its middle: what S3 says begins with who may not do what, and ends with whose policy it is.
 func shortened(text string, most int) string {
 	if len(text) <= most {
 		return text

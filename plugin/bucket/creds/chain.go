@@ -2,7 +2,7 @@
 //
 //   - a start needs no network: who hands out credentials is asked when they are wanted, and a name may not resolve yet;
 //   - who hangs is given up after its limit and asked anew, and the processes of a helper do not outlive the [Chain];
-//   - what an operator replaces is read again, as soon as the old has been refused;
+//   - what an operator replaces is read again, as soon as S3 has denied the old;
 //   - an [Error] says who was asked and what they answered, and no secret.
 package creds
 
@@ -197,7 +197,7 @@ func isHelped(p *config.SharedConfig) bool {
 		p.WebIdentityTokenFile == "" && p.SSOSessionName == "" && p.SSOAccountID == "" && p.LoginSession == "" && p.RoleARN == ""
 }
 
-// stsHost is how AWS names its regional STS, also behind a VPC endpoint.
+// stsHost is how AWS names its regional STS, also with a VPC endpoint.
 var stsHost = regexp.MustCompile(`^https?://(?:[^/]*\.)?sts(?:-fips)?\.([a-z0-9-]+)\.(?:vpce\.)?(?:amazonaws\.com|api\.aws)`)
 
 // stsRegion is the region that requests to sts_endpoint are signed for.
@@ -210,7 +210,7 @@ func (o Options) stsRegion(otherwise string) string {
 
 var errNobody = errors.New("nobody handed out credentials")
 
-// Chain is the SDK's chain of credentials, begun anew after S3 or the chain itself has refused: the SDK reads
+// Chain is the SDK's chain of credentials, begun anew after S3 has denied something or the chain has failed: the SDK reads
 // files and environment once, and would go on for ever with a token that an operator has since replaced.
 type Chain struct {
 	opts   Options
@@ -282,7 +282,7 @@ func (c *Chain) Forget(younger time.Duration) {
 	}
 }
 
-// unfit tells what is wrong with credentials that no header can hold, such as those that somebody read from a file with its
+// unfit says what is wrong with credentials that no header can hold, such as those that somebody read from a file with its
 // line feed.
 func unfit(found aws.Credentials) error {
 	for _, part := range []struct{ variable, what, value string }{

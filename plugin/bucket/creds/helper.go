@@ -48,7 +48,7 @@ func (h *helper) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	if err == nil {
 		return found, nil
 	}
-	endAll(0, mine) // what it has left behind
+	endAll(0, mine) // what it has left running
 	e := helperError{err: err, said: wire.FirstWords(said.String())}
 	if ctx.Err() != nil {
 		e.err = fmt.Errorf("it was ended after %s, with the processes that it has started", h.chain.limits.Helper)
@@ -69,7 +69,7 @@ func (c *Chain) begun(stop func()) (done func(), err error) {
 	return func() { forget(); c.running.Add(-1); c.helpers.Done() }, nil
 }
 
-// Close ends the helpers, with all that they have left behind, and waits for that: they are not to outlive the plugin. Nobody is
+// Close ends the helpers, with all that they have left running, and waits for that: they are not to outlive the plugin. Nobody is
 // asked for credentials after it.
 func (c *Chain) Close() {
 	c.mu.Lock()
@@ -77,7 +77,7 @@ func (c *Chain) Close() {
 	c.mu.Unlock()
 	c.helpers.Wait()
 	if c.begins.Load() > 0 {
-		endAll(0, c.id+".") // what a helper that answered has left behind
+		endAll(0, c.id+".") // what a helper that answered has left running
 	}
 }
 

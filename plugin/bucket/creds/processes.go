@@ -36,7 +36,7 @@ func endAll(leader int, begins string) {
 	}
 }
 
-// descendants are the processes that endAll kills. They cannot be mistaken for others that get their numbers later.
+// descendants are the processes that endAll kills. Each stays the same process, whoever gets its number later.
 func descendants(leader int, begins string) (found []*os.Process) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

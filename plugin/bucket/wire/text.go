@@ -9,10 +9,10 @@ import (
 // queries of URLs may be secrets, such as that of AWS_CONTAINER_CREDENTIALS_FULL_URI.
 var queries = regexp.MustCompile(`(https?://[^\s"?]+)\?[^\s"]+`)
 
-// WithoutQueries is a text without them.
+// WithoutQueries is a string without them.
 func WithoutQueries(text string) string { return queries.ReplaceAllString(text, "$1?…") }
 
-// Printable is text in one line, without what would move a terminal's cursor.
+// Printable is a string in one line, without what would move a terminal's cursor.
 func Printable(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	return strings.Map(func(r rune) rune {

@@ -132,7 +132,7 @@ func (w *Wire) roundTrip() (longest time.Duration) {
 	return longest
 }
 
-// conn is a connection that hears the server out. One that refuses a body before it has read it answers, closes and
+// conn is a connection that hears the server out. One that denies a body before it has read it answers, closes and
 // thereby resets; net/http then gives up at the failed write, with the 403 that explains it unread. So such a write counts
 // as done, and the reader finds the answer or, if there is none, the end of the connection.
 //
