@@ -202,7 +202,8 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	return b.explain(ctx, "put", key, err)
 }
 
-// try makes a request, and a second time on a fresh connection where the first was on one that is dead.
+// try makes a request, and a second time on a fresh connection where the first was on one that is dead: that is no failure of
+// the server's.
 func (b *Bucket) try(ctx context.Context, size int64, stalls bool, request func(context.Context) error) error {
 	for again := true; ; again = false {
 		a := &wire.Attempt{Wire: b.wire, Size: size, Stalls: stalls}
@@ -210,18 +211,18 @@ func (b *Bucket) try(ctx context.Context, size int64, stalls bool, request func(
 		err := request(watched)
 		done()
 		ended := context.Cause(watched)
-		answered := err == nil || cause.Status(err) >= 300
-		if !answered && a.Reused() && (errors.Is(ended, wire.ErrDead) || errors.Is(ended, wire.ErrStalled)) {
-			b.wire.Distrust()
+		dead := errors.Is(ended, wire.ErrDead)
+		if err == nil || cause.Status(err) >= 300 || !dead && !errors.Is(ended, ErrStalled) {
+			return err
 		}
-		switch {
-		case !answered && errors.Is(ended, wire.ErrDead) && again:
-			continue
-		case !answered && errors.Is(ended, wire.ErrStalled):
-			err = &smithyhttp.RequestSendError{Err: ended}
+		if a.Reused() {
+			b.wire.Distrust()
+		} else {
 			b.wire.CloseIdle() // which may be as dead
 		}
-		return err
+		if !dead || !again {
+			return &smithyhttp.RequestSendError{Err: ended}
+		}
 	}
 }
 
@@ -252,9 +253,12 @@ func (b *Bucket) putObject(ctx context.Context, in *s3.PutObjectInput, sum diges
 func (b *Bucket) Probe(ctx context.Context, key string) error {
 	sum, err := digestOf(strings.NewReader("[]\n"), 3)
 	for range 3 { // an answer that is cut off does not tell why
-		in := b.object(key, strings.NewReader("[]\n"))
-		in.ContentMD5 = aws.String("1B2M2Y8AsgTpgAmY7PhCfg==") // of no bytes at all
-		if err = b.putObject(ctx, in, sum); !cause.CutOff(err) || ctx.Err() != nil {
+		err = b.try(ctx, 0, false, func(ctx context.Context) error {
+			in := b.object(key, strings.NewReader("[]\n"))
+			in.ContentMD5 = aws.String("1B2M2Y8AsgTpgAmY7PhCfg==") // of no bytes at all
+			return b.putObject(ctx, in, sum)
+		})
+		if !cause.CutOff(err) || ctx.Err() != nil {
 			break
 		}
 	}

@@ -132,17 +132,23 @@ func TestAConnectionThatIsKeptAndAliveIsUsedAgain(t *testing.T) {
 	}
 }
 
-// A listing, and a report that is read, do not prove anything; they are made again as well.
-func TestAListingOverADeadConnectionIsMadeAgain(t *testing.T) {
-	environment(t)
-	bucket.SetAliveTimeout(t, 300*time.Millisecond)
-	url, _ := oneAnswer(t, true, mute)
-	b := open(t, bucket.Options{Endpoint: url})
-	if err := put(b, t.Context(), "x"); err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	if _, err := b.Get(t.Context(), "f/1", 10); err != nil || time.Since(began) > 20*time.Second {
-		t.Errorf("got %v after %s", err, time.Since(began))
+func TestWhatElseIsAskedOverADeadConnectionIsAskedAgain(t *testing.T) {
+	for name, ask := range map[string]func(*bucket.Bucket) error{
+		"the probe": func(b *bucket.Bucket) error { return b.Probe(t.Context(), "ingest/p.gz") },
+		"a report":  func(b *bucket.Bucket) error { _, err := b.Get(t.Context(), "f/1", 10); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			environment(t)
+			bucket.SetAliveTimeout(t, 300*time.Millisecond)
+			url, connections := oneAnswer(t, true, mute)
+			b := open(t, bucket.Options{Endpoint: url})
+			if err := put(b, t.Context(), "x"); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			if err := ask(b); err != nil || connections.Load() != 2 || time.Since(began) > 20*time.Second {
+				t.Errorf("got %v after %s over %d connections", err, time.Since(began), connections.Load())
+			}
+		})
 	}
 }
