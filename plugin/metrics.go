@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/plugin/meter"
 	"out_amberflo/plugin/report"
 	"out_amberflo/plugin/ship"
@@ -75,7 +75,7 @@ var Metrics = []Metric{
 	{"uploaded_bytes_total", "Bytes of them, as stored.", counter, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.ship.UploadedBytes) }},
 	{"upload_failures_total", "Attempts to upload that failed; each is repeated.", counter, "kind", kinds(), shared,
-		func(r *reading, i int) float64 { return float64(r.ship.Failed[bucket.Refused+bucket.Kind(i)]) }},
+		func(r *reading, i int) float64 { return float64(r.ship.Failed[cause.Object+cause.Kind(i)]) }},
 	{"refused_objects_total", "Objects that Amberflo refused, kept in failed/.", counter, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.refused) }},
 	{"waiting_objects", "Objects that wait for their upload.", gauge, "", nil, shared,
@@ -115,7 +115,7 @@ func epoch(at time.Time) float64 {
 }
 
 func kinds() (names []string) {
-	for k := bucket.Refused; k < bucket.Canceled; k++ {
+	for k := cause.Object; k < cause.Canceled; k++ {
 		names = append(names, k.String())
 	}
 	return names

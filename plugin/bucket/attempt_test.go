@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/bucket/wire"
 )
 
 // pipe passes connections on to a server, no faster than so many bytes in a second, all of them together.
@@ -66,8 +68,7 @@ func pipe(t *testing.T, to string, bytesPerSecond int) string {
 // The attempts take more than twice as long as an attempt may take that does not move.
 func TestOnASlowLinkAnAttemptTakesTheTimeThatItTakes(t *testing.T) {
 	environment(t)
-	bucket.SetStallTimeout(2 * time.Second)
-	defer bucket.SetStallTimeout(30 * time.Second)
+	bucket.SetStallTimeout(t, 2*time.Second)
 	s := newStore(t, nil, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: pipe(t, s.Listener.Addr().String(), 200<<10)})
 	var all sync.WaitGroup
@@ -87,8 +88,7 @@ func TestOnASlowLinkAnAttemptTakesTheTimeThatItTakes(t *testing.T) {
 
 func TestAnAttemptEndsWhenNothingMoves(t *testing.T) {
 	environment(t)
-	bucket.SetStallTimeout(300 * time.Millisecond)
-	defer bucket.SetStallTimeout(30 * time.Second)
+	bucket.SetStallTimeout(t, 300*time.Millisecond)
 	for name, reads := range map[string]int64{"while the body is being sent": 100 << 10, "while an answer is waited for": 10 << 20} {
 		t.Run(name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -113,7 +113,7 @@ func TestAnAttemptEndsWhenNothingMoves(t *testing.T) {
 			}
 			body := strings.NewReader(strings.Repeat("x", int(size)))
 			e := failure(t, open(t, bucket.Options{Endpoint: "http://" + l.Addr().String()}).Put(t.Context(), "k", body, size, ""))
-			if e.Kind != bucket.Unreachable || !errors.Is(e, bucket.ErrStalled) || !strings.Contains(e.Error(), "nothing moved any more for") {
+			if e.Kind != cause.Unreachable || !errors.Is(e, bucket.ErrStalled) || !strings.Contains(e.Error(), "nothing moved any more for") {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
 		})
@@ -162,17 +162,16 @@ const etag = "ETag: \"9dd4e461268c8034f5c8564e155c67a6\"\r\n"
 
 func TestAnAnswerThatTricklesEndsTheAttempt(t *testing.T) {
 	environment(t)
-	bucket.SetStallTimeout(300 * time.Millisecond)
-	defer bucket.SetStallTimeout(30 * time.Second)
+	bucket.SetStallTimeout(t, 300*time.Millisecond)
 	for _, tt := range []struct {
 		name, begin, more string
-		kind              bucket.Kind
+		kind              cause.Kind
 		says              string
 	}{
-		{"before its first line", "", "H", bucket.Unreachable, "no answer"},
-		{"in its header", "HTTP/1.1 200 OK\r\nX: ", "y", bucket.Unreachable, "no answer"},
-		{"in the body of a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 100000\r\n\r\n", " ", bucket.Unreachable, "no answer"},
-		{"in the body of a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 100000\r\n\r\n<Error>", " ", bucket.Denied, "Forbidden, and then"},
+		{"before its first line", "", "H", cause.Unreachable, "no answer"},
+		{"in its header", "HTTP/1.1 200 OK\r\nX: ", "y", cause.Unreachable, "no answer"},
+		{"in the body of a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 100000\r\n\r\n", " ", cause.Unreachable, "no answer"},
+		{"in the body of a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 100000\r\n\r\n<Error>", " ", cause.Denied, "Forbidden, and then"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			url := serve(t, func(c net.Conn) { writeForEver(c, tt.begin, tt.more, 10*time.Millisecond) })
@@ -188,14 +187,14 @@ func TestOfAnAnswerThatDoesNotEndOnlySoMuchIsRead(t *testing.T) {
 	const much = 64 << 20
 	for _, tt := range []struct {
 		name, begin, more string
-		kind              bucket.Kind
+		kind              cause.Kind
 		says              string
 	}{
-		{"a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 40000000000\r\n\r\n", " ", bucket.Unproven, "check endpoint"},
-		{"a yes in pieces", "HTTP/1.1 200 OK\r\n" + etag + "Transfer-Encoding: chunked\r\n\r\n", "4\r\n    \r\n", bucket.Unproven, "check endpoint"},
-		{"a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 40000000000\r\n\r\n<Error><Code>AccessDenied</Code><Message>", "x", bucket.Denied, "not S3's"},
-		{"an outage", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 40000000000\r\n\r\n", "x", bucket.Unavailable, "not S3's"},
-		{"a header", "HTTP/1.1 200 OK\r\n", "X: y\r\n", bucket.Unreachable, "header"},
+		{"a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 40000000000\r\n\r\n", " ", cause.Unproven, "check endpoint"},
+		{"a yes in pieces", "HTTP/1.1 200 OK\r\n" + etag + "Transfer-Encoding: chunked\r\n\r\n", "4\r\n    \r\n", cause.Unproven, "check endpoint"},
+		{"a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 40000000000\r\n\r\n<Error><Code>AccessDenied</Code><Message>", "x", cause.Denied, "not S3's"},
+		{"an outage", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 40000000000\r\n\r\n", "x", cause.Unavailable, "not S3's"},
+		{"a header", "HTTP/1.1 200 OK\r\n", "X: y\r\n", cause.Unreachable, "header"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			environment(t)
@@ -212,7 +211,7 @@ func TestOfAnAnswerThatDoesNotEndOnlySoMuchIsRead(t *testing.T) {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
 			if err := b.List(t.Context(), "f/", func([]string) error { return nil }); err == nil {
-				t.Error("taken for a listing")
+				t.Error("counted as a listing")
 			}
 			if n := written.Load(); n >= much {
 				t.Errorf("%d bytes were read", n)
@@ -223,8 +222,7 @@ func TestOfAnAnswerThatDoesNotEndOnlySoMuchIsRead(t *testing.T) {
 
 func TestWhoIsPatientHearsASlowAnswer(t *testing.T) {
 	environment(t)
-	bucket.SetStallTimeout(300 * time.Millisecond)
-	defer bucket.SetStallTimeout(30 * time.Second)
+	bucket.SetStallTimeout(t, 300*time.Millisecond)
 	s := newStore(t, func(http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
 	if e := failure(t, put(b, t.Context(), "x")); !errors.Is(e, bucket.ErrStalled) || !errors.Is(e, bucket.ErrNoAnswer) {
@@ -233,7 +231,7 @@ func TestWhoIsPatientHearsASlowAnswer(t *testing.T) {
 	if err := put(b, bucket.Patient(t.Context(), 3), "x"); err != nil {
 		t.Errorf("with eight times the time: got %v", err)
 	}
-	if got := bucket.AnswerTime(bucket.Patient(t.Context(), 99), 0); got != 3*time.Second {
+	if got := (wire.Limits{Stall: 300 * time.Millisecond}).Answer(bucket.Patient(t.Context(), 99), 0); got != 3*time.Second {
 		t.Errorf("the most is %s, want ten times", got)
 	}
 }
@@ -245,19 +243,19 @@ func TestAnAttemptThatIsCanceledHasNotStalled(t *testing.T) {
 	defer close(stop)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	if e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), ctx, "x")); e.Kind != bucket.Canceled || errors.Is(e, bucket.ErrStalled) {
+	if e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), ctx, "x")); e.Kind != cause.Canceled || errors.Is(e, bucket.ErrStalled) {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 }
 
 func TestAnExpectationThatFailsIsNotHadAgain(t *testing.T) {
 	environment(t)
-	refused := 0
+	unexpected := 0
 	s := newStore(t, nil, func(s *httptest.Server) {
 		store := s.Config.Handler
 		s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Expect") != "" {
-				refused++
+				unexpected++
 				w.Header().Set("Connection", "close")
 				w.WriteHeader(http.StatusExpectationFailed)
 				return
@@ -273,8 +271,8 @@ func TestAnExpectationThatFailsIsNotHadAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := s.requests(); len(got) != 2 || len(got[0].body) != 200<<10 || refused != 1 {
-		t.Errorf("%d objects came, %d expectations failed, want 2 and 1", len(got), refused)
+	if got := s.requests(); len(got) != 2 || len(got[0].body) != 200<<10 || unexpected != 1 {
+		t.Errorf("%d objects came, %d expectations failed, want 2 and 1", len(got), unexpected)
 	}
 }
 
@@ -328,7 +326,7 @@ func TestCertificatesThatAreReplacedAreReadAgain(t *testing.T) {
 	write(t, bundle, otherCertificate)
 	t.Setenv("AWS_CA_BUNDLE", bundle)
 	b := open(t, bucket.Options{Endpoint: s.URL})
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.Unreachable || !strings.Contains(e.Hint, "AWS_CA_BUNDLE") {
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.Unreachable || !strings.Contains(e.Hint, "AWS_CA_BUNDLE") {
 		t.Fatalf("got %v", e)
 	}
 	trusting(t, s.Server, bundle)

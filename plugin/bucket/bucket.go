@@ -1,18 +1,24 @@
-// Package bucket is the only room that speaks to S3. It makes one attempt at one request and says what came
-// of it: an [Error] with a [Kind], the server's own words and what an operator can do. Retrying is ship's.
+// Package bucket puts objects into one bucket of S3, and reads what Amberflo answers there. What holds:
 //
-// What counts as stored is in proof.go, what one attempt is in attempt.go, and whose fault an error is in the tables of
-// cause.go.
+//   - it alone knows of the AWS SDK, with the packages below it: wire is HTTP under the SDK, creds finds credentials, cause
+//     says whose fault an answer is;
+//   - stored means that the answer proves it, see proof.go;
+//   - one call is one attempt, with one key and the same bytes: to make another is ship's;
+//   - what cannot work is said by [Options.Check] or [Open], which make no request: a server that is missing today does not keep
+//     the host from starting;
+//   - an error is a [*cause.Error].
 package bucket
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -21,6 +27,10 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/bucket/creds"
+	"out_amberflo/plugin/bucket/wire"
 )
 
 // Options say which bucket, as whom, and what every object put there carries. The empty value of a field
@@ -43,14 +53,34 @@ type Options struct {
 	Tagging      string // as in a query: a=1&b=2
 }
 
+// requestTimeout is for a listing's page and a report, from the look-up of the name to the last byte. Tests shorten it, and the
+// next three.
+var requestTimeout = time.Minute
+
+// deniedAge is the age from which credentials are read again when S3 denies something.
+var deniedAge = time.Minute
+
+var attemptLimits = wire.Limits{Stall: 30 * time.Second, Alive: 3 * time.Second}
+
+var credentialLimits = creds.Limits{Answer: 20 * time.Second, Helper: 30 * time.Second, Lookup: 45 * time.Second}
+
+// An attempt at a put that was given up says so, with ErrNoAnswer if all of the object had gone out.
+var (
+	ErrStalled  = wire.ErrStalled
+	ErrNoAnswer = wire.ErrNoAnswer
+)
+
+// Patient gives a context with which Put waits for an answer twice as long, so many times over, five minutes at most.
+func Patient(ctx context.Context, doublings int) context.Context { return wire.Patient(ctx, doublings) }
+
 // Bucket is one bucket under one set of options. It is safe for concurrent use.
 type Bucket struct {
 	opts        Options
 	client      *s3.Client
 	endpoint    string // in effect, without the bucket's name where that is in the path
 	warnings    []string
-	credentials *chain
-	wire        *wire
+	credentials *creds.Chain
+	wire        *wire.Wire
 	noExpect    atomic.Bool // the server answered 417
 	// The ETag does not prove what is stored: a checksum is sent too, which S3 then gives back.
 	checksums atomic.Bool
@@ -60,33 +90,34 @@ type Bucket struct {
 // credentials which are missing today do not keep the host from starting. The error is an [*OptionError] where an option
 // is at fault, or a variable of the environment.
 func Open(ctx context.Context, opts Options) (*Bucket, error) {
-	ignoreUnused()
-	cfg, err := opts.load(ctx)
+	cfg, err := creds.Load(ctx, opts.whom(), credentialLimits)
+	if wrong := (*creds.SettingError)(nil); errors.As(err, &wrong) {
+		return nil, (*OptionError)(wrong)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if cfg.Region == "" {
 		return nil, &OptionError{Option: "region", Want: "the bucket's region, here or as AWS_REGION or in the profile", Example: "us-west-2"}
 	}
-	b := &Bucket{opts: opts, credentials: newChain(opts), wire: &wire{}}
-	b.wire.transport.Store(newTransport(cfg))
+	b := &Bucket{opts: opts, credentials: creds.New(opts.whom(), credentialLimits), wire: wire.New(cfg, attemptLimits)}
 	b.client = s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.Credentials = b.credentials
 		o.HTTPClient = b.wire
 		o.Retryer = aws.NopRetryer{}
 		o.UsePathStyle = opts.PathStyle
-		o.ContinueHeaderThresholdBytes = expectFrom
+		o.ContinueHeaderThresholdBytes = wire.ExpectFrom
 		// Content-MD5 and the signed SHA-256 of the body protect it; a trailer would need aws-chunked framing,
 		// which some S3-compatible servers store as part of the object.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
-		o.APIOptions = append(o.APIOptions, unsigned)
+		o.APIOptions = append(o.APIOptions, wire.Unsigned)
 		if opts.Endpoint != "" {
 			o.BaseEndpoint = &opts.Endpoint
 		}
 	})
 	if b.endpoint, err = opts.place(ctx, b.client.Options()); err != nil {
-		b.credentials.close()
+		b.credentials.Close()
 		return nil, err
 	}
 	b.checksums.Store(opts.isKMS(&s3.PutObjectOutput{}))
@@ -94,9 +125,38 @@ func Open(ctx context.Context, opts Options) (*Bucket, error) {
 	return b, nil
 }
 
+// whom are the options that say as whom.
+func (o Options) whom() creds.Options {
+	return creds.Options{Region: o.Region, Profile: o.Profile, RoleARN: o.RoleARN, ExternalID: o.ExternalID, STSEndpoint: o.STSEndpoint}
+}
+
+// explain turns what the SDK returns into a *cause.Error, and does what may help the next attempt; nil stays nil. ctx is the
+// caller's.
+func (b *Bucket) explain(ctx context.Context, op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := cause.Explain(ctx, cause.Config{
+		Bucket: b.opts.Bucket, Region: b.Region(), Endpoint: b.endpoint, Given: b.opts.Endpoint != "", PathStyle: b.opts.PathStyle, RoleARN: b.opts.RoleARN,
+		ACL: b.opts.ACL, StorageClass: b.opts.StorageClass, SSE: b.opts.SSE, KMSKeyID: b.opts.KMSKeyID, Tagging: b.opts.Tagging,
+	}, op, key, err)
+	switch {
+	case errors.As(err, new(*tls.CertificateVerificationError)): // somebody may have replaced certificates
+		b.credentials.Forget(0)
+		if cfg, err := creds.Load(ctx, b.opts.whom(), credentialLimits); err == nil {
+			b.wire.Renew(cfg)
+		}
+	case e.Kind == cause.Credentials:
+		b.credentials.Forget(0)
+	case e.Kind == cause.Denied: // an operator may have replaced them by now
+		b.credentials.Forget(deniedAge)
+	}
+	return e
+}
+
 // ARN names the bucket, or the access point to it, and what in it begins with a prefix, as policies do.
 func (b *Bucket) ARN(prefix string) (container, objects string) {
-	return arnOf(b.opts.Bucket, b.Region(), prefix)
+	return cause.ARN(b.opts.Bucket, b.Region(), prefix)
 }
 
 // Region is the one in effect, wherever Open found it.
@@ -110,37 +170,60 @@ func (b *Bucket) Warnings() []string { return b.warnings }
 
 // Close closes idle connections and ends helpers that are asked for credentials. Requests under way go on.
 func (b *Bucket) Close() {
-	b.credentials.close()
-	b.wire.transport.Load().CloseIdleConnections()
+	b.credentials.Close()
+	b.wire.CloseIdle()
 }
 
 // Put makes one attempt to store size bytes of body, read from its start, under key: one PutObject, never multipart. It
 // ends when nothing moves any more, however long it takes in all. It reads body twice, once to know its digests (see
 // digestOf), and never after it has returned. Nil means that S3 has proved to hold these bytes. The error is always an
-// [*Error]; after any of them the object may nevertheless be there, and the same Put again is harmless.
+// [*cause.Error]; after any of them the object may nevertheless be there, and the same Put again is harmless.
 func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, contentType string) error {
 	sum, err := digestOf(body, size)
 	if err != nil {
-		return b.explain(ctx, "put", key, bodyError{err})
+		return b.explain(ctx, "put", key, cause.Unread{Err: err})
 	}
 	in := b.object(key, source{body})
 	in.ContentLength, in.ContentType, in.ContentMD5 = &size, &contentType, base64Of(sum.md5)
-	a := &attempt{size: size}
-	watched, done := a.watch(ctx)
-	defer done()
-	expects := !b.noExpect.Load()
-	err = b.putObject(watched, in, sum)
-	if statusOf(err) == http.StatusExpectationFailed && expects {
-		b.noExpect.Store(true)
-		if _, seek := body.Seek(0, io.SeekStart); seek == nil {
-			err = b.putObject(watched, in, sum)
+	err = b.try(ctx, size, true, func(ctx context.Context) error {
+		if _, err := body.Seek(0, io.SeekStart); err != nil {
+			return cause.Unread{Err: err}
+		}
+		expects := !b.noExpect.Load()
+		err := b.putObject(ctx, in, sum)
+		if cause.Status(err) == http.StatusExpectationFailed && expects {
+			b.noExpect.Store(true)
+			if _, seek := body.Seek(0, io.SeekStart); seek == nil {
+				err = b.putObject(ctx, in, sum)
+			}
+		}
+		return err
+	})
+	return b.explain(ctx, "put", key, err)
+}
+
+// try makes a request, and a second time on a fresh connection where the first was on one that is dead: that is no failure of
+// the server's.
+func (b *Bucket) try(ctx context.Context, size int64, stalls bool, request func(context.Context) error) error {
+	for again := true; ; again = false {
+		a := &wire.Attempt{Wire: b.wire, Size: size, Stalls: stalls}
+		watched, done := a.Watch(ctx)
+		err := request(watched)
+		done()
+		ended := context.Cause(watched)
+		dead := errors.Is(ended, wire.ErrDead)
+		if err == nil || cause.Status(err) >= 300 || !dead && !errors.Is(ended, ErrStalled) {
+			return err
+		}
+		if a.Reused() {
+			b.wire.Distrust()
+		} else {
+			b.wire.CloseIdle() // which may be as dead
+		}
+		if !dead || !again {
+			return &smithyhttp.RequestSendError{Err: ended}
 		}
 	}
-	if stalled := context.Cause(watched); errors.Is(stalled, ErrStalled) && err != nil && statusOf(err) < 300 {
-		err = &smithyhttp.RequestSendError{Err: stalled}
-		b.wire.transport.Load().CloseIdleConnections() // which may be as dead
-	}
-	return b.explain(ctx, "put", key, err)
 }
 
 // putObject is one request. Its answer counts as one only if it proves that sum is stored.
@@ -166,13 +249,16 @@ func (b *Bucket) putObject(ctx context.Context, in *s3.PutObjectInput, sum diges
 // Probe asks whether Put to key would be allowed, with a PutObject whose Content-MD5 is deliberately that of
 // other bytes. S3 weighs permission first, so BadDigest means yes, and nothing is stored. A server that ignores
 // Content-MD5 does store the probe, a JSON array of no records, and that is a yes too if its answer proves it, as that to a
-// real put has to. The error is always an [*Error].
+// real put has to. The error is always an [*cause.Error].
 func (b *Bucket) Probe(ctx context.Context, key string) error {
 	sum, err := digestOf(strings.NewReader("[]\n"), 3)
 	for range 3 { // an answer that is cut off does not tell why
-		in := b.object(key, strings.NewReader("[]\n"))
-		in.ContentMD5 = aws.String("1B2M2Y8AsgTpgAmY7PhCfg==") // of no bytes at all
-		if err = b.putObject(ctx, in, sum); !cutOff(err) || ctx.Err() != nil {
+		err = b.try(ctx, 0, false, func(ctx context.Context) error {
+			in := b.object(key, strings.NewReader("[]\n"))
+			in.ContentMD5 = aws.String("1B2M2Y8AsgTpgAmY7PhCfg==") // of no bytes at all
+			return b.putObject(ctx, in, sum)
+		})
+		if !cause.CutOff(err) || ctx.Err() != nil {
 			break
 		}
 	}
@@ -183,13 +269,17 @@ func (b *Bucket) Probe(ctx context.Context, key string) error {
 }
 
 // List calls page with every page (up to 1,000) of the keys that the bucket holds under prefix, in their order, with one
-// request each. An error of page ends the listing and is returned as it is; others are an [*Error].
+// request each. An error of page ends the listing and is returned as it is; others are an [*cause.Error].
 func (b *Bucket) List(ctx context.Context, prefix string, page func(keys []string) error) error {
 	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.opts.Bucket, Prefix: &prefix})
 	token, barren := "", 0
 	for pages.HasMorePages() {
 		once, cancel := context.WithTimeout(ctx, requestTimeout)
-		out, err := pages.NextPage(once)
+		var out *s3.ListObjectsV2Output
+		err := b.try(once, 0, false, func(ctx context.Context) (err error) {
+			out, err = pages.NextPage(ctx)
+			return err
+		})
 		err = b.explain(once, "list", prefix, err)
 		cancel()
 		if err != nil {
@@ -200,7 +290,7 @@ func (b *Bucket) List(ctx context.Context, prefix string, page func(keys []strin
 		}
 		next := aws.ToString(out.NextContinuationToken)
 		if out.Name == nil && out.IsTruncated == nil || next != "" && next == token || barren > mostBarren {
-			return b.explain(ctx, "list", prefix, errNotS3) // or one that would be listed for ever
+			return b.explain(ctx, "list", prefix, cause.ErrNotS3) // or one that would be listed for ever
 		}
 		token = next
 		keys := make([]string, len(out.Contents))
@@ -217,20 +307,23 @@ func (b *Bucket) List(ctx context.Context, prefix string, page func(keys []strin
 // mostBarren is how many pages of a listing may come without a key, one after the other.
 const mostBarren = 100
 
-// Get returns the first limit bytes of an object, all of it if it is shorter. The error is always an [*Error].
+// Get returns the first limit bytes of an object, all of it if it is shorter. The error is always an [*cause.Error].
 func (b *Bucket) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.opts.Bucket, Key: &key})
-	if err != nil {
-		return nil, b.explain(ctx, "get", key, err)
-	}
-	defer out.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(out.Body, limit))
-	if err != nil {
-		return nil, b.explain(ctx, "get", key, &smithyhttp.RequestSendError{Err: err})
-	}
-	return data, nil
+	var data []byte
+	err := b.try(ctx, 0, false, func(ctx context.Context) error {
+		out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.opts.Bucket, Key: &key})
+		if err != nil {
+			return err
+		}
+		defer out.Body.Close()
+		if data, err = io.ReadAll(io.LimitReader(out.Body, limit)); err != nil {
+			return &smithyhttp.RequestSendError{Err: err}
+		}
+		return nil
+	})
+	return data, b.explain(ctx, "get", key, err)
 }
 
 func (b *Bucket) object(key string, body io.Reader) *s3.PutObjectInput {
@@ -261,31 +354,13 @@ func signed(sha256 []byte) func(*middleware.Stack) error {
 	}
 }
 
-// unsigned leaves out of a request what S3 has no use for and proxies like to change, so that its signature does not cover
-// it.
-func unsigned(stack *middleware.Stack) error {
-	const signing = "Signing"
-	if _, signs := stack.Finalize.Get(signing); !signs {
-		return nil
-	}
-	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Unsigned",
-		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
-			if r, ok := in.Request.(*smithyhttp.Request); ok {
-				for _, name := range []string{"Accept-Encoding", "Amz-Sdk-Invocation-Id", "Amz-Sdk-Request"} {
-					r.Header.Del(name)
-				}
-			}
-			return next.HandleFinalize(ctx, in)
-		}), signing, middleware.Before)
-}
-
 // source marks the errors of a body, which otherwise look like those of the network.
 type source struct{ io.ReadSeeker }
 
 func (s source) Read(p []byte) (int, error) {
 	n, err := s.ReadSeeker.Read(p)
 	if err != nil && err != io.EOF {
-		err = bodyError{err}
+		err = cause.Unread{Err: err}
 	}
 	return n, err
 }

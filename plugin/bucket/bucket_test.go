@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/test/fault"
 )
 
@@ -45,7 +46,7 @@ func environment(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
 }
 
-// open refuses endpoints that are not on this machine, so that no test can reach AWS.
+// open takes no endpoint that is not on this machine, so that no test can reach AWS.
 func open(t *testing.T, o bucket.Options) *bucket.Bucket {
 	t.Helper()
 	if !strings.Contains(o.Endpoint, "://127.0.0.1:") {
@@ -114,11 +115,11 @@ func put(b *bucket.Bucket, ctx context.Context, body string) error {
 	return b.Put(ctx, "ingest/k.gz", strings.NewReader(body), int64(len(body)), "application/gzip")
 }
 
-func failure(t *testing.T, err error) *bucket.Error {
+func failure(t *testing.T, err error) *cause.Error {
 	t.Helper()
-	var e *bucket.Error
+	var e *cause.Error
 	if !errors.As(err, &e) {
-		t.Fatalf("got %v, want a *bucket.Error", err)
+		t.Fatalf("got %v, want a *cause.Error", err)
 	}
 	text := e.Error()
 	for _, never := range []string{secret, "AKIDEXAMPLE", "Signature=", "\n"} {
@@ -194,35 +195,35 @@ func TestAnAnswerBecomesAKind(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		reply http.HandlerFunc
-		kind  bucket.Kind
+		kind  cause.Kind
 		hint  string
 	}{
-		{"500", xml(500, "InternalError", "oops"), bucket.Unavailable, ""},
-		{"503", xml(503, "ServiceUnavailable", "later"), bucket.Unavailable, ""},
-		{"502 of a proxy with a page of HTML", plain(502, "<html><body><h1>Bad\nGateway</h1><br></body>"), bucket.Unavailable, ""},
-		{"503 with no body", plain(503, ""), bucket.Unavailable, ""},
-		{"SlowDown", xml(503, "SlowDown", "slower"), bucket.Throttled, ""},
-		{"429", xml(429, "TooManyRequests", "slower"), bucket.Throttled, ""},
-		{"429 with no body", plain(429, ""), bucket.Throttled, ""},
-		{"no permission", xml(403, "AccessDenied", "Access Denied"), bucket.Denied, "grant s3:PutObject, s3:PutObjectAcl on arn:aws:s3:::b/ingest/*"},
-		{"403 with no body", plain(403, ""), bucket.Denied, "grant s3:PutObject"},
-		{"a bucket without ACLs", xml(400, "AccessControlListNotSupported", "no"), bucket.Denied, "canned_acl none"},
-		{"an expired token", xml(400, "ExpiredToken", "expired"), bucket.Credentials, "renew"},
-		{"an unknown key", xml(403, "InvalidAccessKeyId", "unknown"), bucket.Credentials, "renew"},
-		{"a wrong secret", xml(403, "SignatureDoesNotMatch", "no"), bucket.Credentials, "secret key"},
-		{"a clock that is slow", xml(403, "RequestTimeTooSkewed", "no", "Date", now(20*time.Minute)), bucket.ClockSkew, "is 20 min slow"},
-		{"a clock that is fast", xml(403, "RequestTimeTooSkewed", "no", "Date", now(-90*time.Minute)), bucket.ClockSkew, "is 90 min fast"},
-		{"no bucket", xml(404, "NoSuchBucket", "no"), bucket.NoBucket, "no bucket b"},
-		{"404 of something that is no S3", plain(404, "not found"), bucket.NoBucket, "endpoint"},
-		{"301 with the region", xml(301, "PermanentRedirect", "no", "X-Amz-Bucket-Region", "eu-west-1", "Location", elsewhere.URL), bucket.WrongRegion, "set region eu-west-1"},
-		{"301 with nothing", plain(301, ""), bucket.WrongRegion, "set region"},
-		{"307 to another host", xml(307, "TemporaryRedirect", "no", "Location", elsewhere.URL), bucket.WrongRegion, "set region"},
+		{"500", xml(500, "InternalError", "oops"), cause.Unavailable, ""},
+		{"503", xml(503, "ServiceUnavailable", "later"), cause.Unavailable, ""},
+		{"502 of a proxy with a page of HTML", plain(502, "<html><body><h1>Bad\nGateway</h1><br></body>"), cause.Unavailable, ""},
+		{"503 with no body", plain(503, ""), cause.Unavailable, ""},
+		{"SlowDown", xml(503, "SlowDown", "slower"), cause.Throttled, ""},
+		{"429", xml(429, "TooManyRequests", "slower"), cause.Throttled, ""},
+		{"429 with no body", plain(429, ""), cause.Throttled, ""},
+		{"no permission", xml(403, "AccessDenied", "Access Denied"), cause.Denied, "grant s3:PutObject, s3:PutObjectAcl on arn:aws:s3:::b/ingest/*"},
+		{"403 with no body", plain(403, ""), cause.Denied, "grant s3:PutObject"},
+		{"a bucket without ACLs", xml(400, "AccessControlListNotSupported", "no"), cause.Denied, "canned_acl none"},
+		{"an expired token", xml(400, "ExpiredToken", "expired"), cause.Credentials, "renew"},
+		{"an unknown key", xml(403, "InvalidAccessKeyId", "unknown"), cause.Credentials, "renew"},
+		{"a wrong secret", xml(403, "SignatureDoesNotMatch", "no"), cause.Credentials, "secret key"},
+		{"a clock that is slow", xml(403, "RequestTimeTooSkewed", "no", "Date", now(20*time.Minute)), cause.ClockSkew, "is 20 min slow"},
+		{"a clock that is fast", xml(403, "RequestTimeTooSkewed", "no", "Date", now(-90*time.Minute)), cause.ClockSkew, "is 90 min fast"},
+		{"no bucket", xml(404, "NoSuchBucket", "no"), cause.NoBucket, "no bucket b"},
+		{"404 of something that is no S3", plain(404, "not found"), cause.NoBucket, "endpoint"},
+		{"301 with the region", xml(301, "PermanentRedirect", "no", "X-Amz-Bucket-Region", "eu-west-1", "Location", elsewhere.URL), cause.WrongRegion, "set region eu-west-1"},
+		{"301 with nothing", plain(301, ""), cause.WrongRegion, "set region"},
+		{"307 to another host", xml(307, "TemporaryRedirect", "no", "Location", elsewhere.URL), cause.WrongRegion, "set region"},
 		{"a signature for another region", xml(400, "AuthorizationHeaderMalformed",
-			"The authorization header is malformed; the region 'us-west-2' is wrong; expecting 'eu-north-1'"), bucket.WrongRegion, "set region eu-north-1"},
-		{"a conflict", xml(409, "OperationAborted", "busy"), bucket.Unavailable, ""},
-		{"a body that came too slowly", xml(400, "RequestTimeout", "slow"), bucket.Unreachable, "can be reached"},
-		{"an object that is too large", xml(400, "EntityTooLarge", "large"), bucket.Refused, ""},
-		{"418", plain(418, "teapot"), bucket.Refused, ""},
+			"The authorization header is malformed; the region 'us-west-2' is wrong; expecting 'eu-north-1'"), cause.WrongRegion, "set region eu-north-1"},
+		{"a conflict", xml(409, "OperationAborted", "busy"), cause.Unavailable, ""},
+		{"a body that came too slowly", xml(400, "RequestTimeout", "slow"), cause.Unreachable, "can be reached"},
+		{"an object that is too large", xml(400, "EntityTooLarge", "large"), cause.Object, ""},
+		{"418", plain(418, "teapot"), cause.Object, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStore(t, tt.reply, (*httptest.Server).Start)
@@ -292,7 +293,7 @@ func TestAResetIsUnreachableAndTheSameBodyCanBePutAgain(t *testing.T) {
 			s, _, b := proxied(t, mode, fault.Pass)
 			body := strings.NewReader(strings.Repeat("x", 1<<20))
 			e := failure(t, b.Put(t.Context(), "k", body, body.Size(), "text/plain"))
-			if e.Kind != bucket.Unreachable || e.Status != 0 {
+			if e.Kind != cause.Unreachable || e.Status != 0 {
 				t.Errorf("got %v", e)
 			}
 			if err := b.Put(t.Context(), "k", body, body.Size(), "text/plain"); err != nil {
@@ -314,7 +315,7 @@ func TestNobodyListens(t *testing.T) {
 	}
 	listener.Close()
 	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://" + listener.Addr().String()}), t.Context(), "x"))
-	if e.Kind != bucket.Unreachable || !strings.Contains(e.Error(), "connection refused") {
+	if e.Kind != cause.Unreachable || !strings.Contains(e.Error(), "connection refused") {
 		t.Errorf("got %v", e)
 	}
 }
@@ -326,7 +327,7 @@ func TestACertificateThatIsNotTrustedIsUnreachable(t *testing.T) {
 		s.StartTLS()
 	})
 	e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
-	if e.Kind != bucket.Unreachable || !strings.Contains(e.Error(), "certificate") {
+	if e.Kind != cause.Unreachable || !strings.Contains(e.Error(), "certificate") {
 		t.Errorf("got %v", e)
 	}
 }
@@ -334,16 +335,16 @@ func TestACertificateThatIsNotTrustedIsUnreachable(t *testing.T) {
 func TestAHangEndsWithTheContext(t *testing.T) {
 	for name, tt := range map[string]struct {
 		limit func(context.Context) (context.Context, context.CancelFunc)
-		kind  bucket.Kind
+		kind  cause.Kind
 	}{
 		"a time-out is unreachable": {func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, 100*time.Millisecond)
-		}, bucket.Unreachable},
+		}, cause.Unreachable},
 		"a cancel is canceled": {func(ctx context.Context) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancel(ctx)
 			time.AfterFunc(100*time.Millisecond, cancel)
 			return ctx, cancel
-		}, bucket.Canceled},
+		}, cause.Canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, b := proxied(t, fault.Hang)
@@ -356,10 +357,10 @@ func TestAHangEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// S3 can refuse a large body without reading it and close the connection, which is then reset under the upload.
+// S3 can deny a large body without reading it and close the connection, which is then reset under the upload.
 func TestA403OnALargePutIsRead(t *testing.T) {
 	environment(t)
-	const refused = "HTTP/1.1 403 Forbidden\r\nContent-Length: 62\r\nConnection: close\r\n\r\n" +
+	const denied = "HTTP/1.1 403 Forbidden\r\nContent-Length: 62\r\nConnection: close\r\n\r\n" +
 		"<Error><Code>AccessDenied</Code><Message>No</Message></Error>\n"
 	for _, tt := range []struct{ name, first string }{
 		{"before the body is sent", ""},
@@ -384,13 +385,13 @@ func TestA403OnALargePutIsRead(t *testing.T) {
 				if tt.first != "" {
 					io.CopyN(io.Discard, conn, 100<<10)
 				}
-				io.WriteString(conn, refused)
+				io.WriteString(conn, denied)
 				conn.(*net.TCPConn).SetLinger(0)
 				conn.Close()
 				served <- string(head[:n])
 			}()
 			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://" + listener.Addr().String()}), t.Context(), strings.Repeat("x", 16<<20)))
-			if e.Kind != bucket.Denied || e.Code != "AccessDenied" {
+			if e.Kind != cause.Denied || e.Code != "AccessDenied" {
 				t.Errorf("got %v", e)
 			}
 			if head := <-served; !strings.Contains(head, "Expect: 100-continue\r\n") || !strings.HasSuffix(head, "\r\n\r\n") {
@@ -402,7 +403,7 @@ func TestA403OnALargePutIsRead(t *testing.T) {
 
 func TestTheNextRequestAllowsForTheClock(t *testing.T) {
 	s, _, b := proxied(t, fault.TimeTooSkewed, fault.Pass)
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.ClockSkew {
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.ClockSkew {
 		t.Fatalf("got %v", e)
 	}
 	if err := put(b, t.Context(), "x"); err != nil {
@@ -425,11 +426,11 @@ func TestABodyThatCannotBeReadIsNotTheNetworksFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer short.Close()
-	if e := failure(t, b.Put(t.Context(), "k", short, 4, "")); e.Kind != bucket.Unreadable || !strings.Contains(e.Error(), "has 3 bytes, not the expected 4") {
+	if e := failure(t, b.Put(t.Context(), "k", short, 4, "")); e.Kind != cause.Unreadable || !strings.Contains(e.Error(), "has 3 bytes, not the expected 4") {
 		t.Errorf("a short body: got %v", e)
 	}
 	for _, after := range []int64{0, 5} {
-		if e := failure(t, b.Put(t.Context(), "k", &breaking{Reader: bytes.NewReader(make([]byte, 10)), left: after}, 10, "")); e.Kind != bucket.Unreadable || !errors.Is(e, errBroken) {
+		if e := failure(t, b.Put(t.Context(), "k", &breaking{Reader: bytes.NewReader(make([]byte, 10)), left: after}, 10, "")); e.Kind != cause.Unreadable || !errors.Is(e, errBroken) {
 			t.Errorf("a body that breaks while it is read for the %d. byte: got %v", after, e)
 		}
 	}
@@ -458,14 +459,14 @@ func TestProbe(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		reply http.HandlerFunc
-		kind  bucket.Kind
+		kind  cause.Kind
 		ok    bool
 	}{
 		{"a wrong checksum means that all else is right", xml(400, "BadDigest", "no"), 0, true},
 		{"a server that ignores checksums has stored it", nil, 0, true},
-		{"no permission", xml(403, "AccessDenied", "no"), bucket.Denied, false},
-		{"no bucket", xml(404, "NoSuchBucket", "no"), bucket.NoBucket, false},
-		{"no server", xml(500, "InternalError", "no"), bucket.Unavailable, false},
+		{"no permission", xml(403, "AccessDenied", "no"), cause.Denied, false},
+		{"no bucket", xml(404, "NoSuchBucket", "no"), cause.NoBucket, false},
+		{"no server", xml(500, "InternalError", "no"), cause.Unavailable, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStore(t, tt.reply, (*httptest.Server).Start)
@@ -526,7 +527,7 @@ func TestAListingThatDoesNotEndIsGivenUp(t *testing.T) {
 			fmt.Fprintf(w, `<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated><NextContinuationToken>%s</NextContinuationToken></ListBucketResult>`, token(n))
 		}, (*httptest.Server).Start)
 		e := failure(t, open(t, bucket.Options{Endpoint: s.URL}).List(t.Context(), "f/", func([]string) error { return nil }))
-		if asked := len(s.requests()); e.Kind != bucket.Unproven || asked > 110 {
+		if asked := len(s.requests()); e.Kind != cause.Unproven || asked > 110 {
 			t.Errorf("%s: got %s after %d requests: %v", name, e.Kind, asked, e)
 		}
 	}
@@ -536,11 +537,11 @@ func TestReadingNeedsItsOwnPermissions(t *testing.T) {
 	environment(t)
 	s := newStore(t, xml(403, "AccessDenied", "no"), (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
-	if e := failure(t, b.List(t.Context(), "f/", nil)); e.Kind != bucket.Denied || e.Hint != "grant s3:ListBucket on arn:aws:s3:::b" {
+	if e := failure(t, b.List(t.Context(), "f/", nil)); e.Kind != cause.Denied || e.Hint != "grant s3:ListBucket on arn:aws:s3:::b" {
 		t.Errorf("list: got %v", e)
 	}
 	_, err := b.Get(t.Context(), "f/1", 10)
-	if e := failure(t, err); e.Kind != bucket.Denied || e.Hint != "grant s3:GetObject on arn:aws:s3:::b/f/*" {
+	if e := failure(t, err); e.Kind != cause.Denied || e.Hint != "grant s3:GetObject on arn:aws:s3:::b/f/*" {
 		t.Errorf("get: got %v", e)
 	}
 }
@@ -562,7 +563,7 @@ func TestGetReadsNoMoreThanItsLimit(t *testing.T) {
 	}
 	cut = true
 	_, err := b.Get(t.Context(), "k", 1<<20)
-	if e := failure(t, err); e.Kind != bucket.Unreachable {
+	if e := failure(t, err); e.Kind != cause.Unreachable {
 		t.Errorf("an answer that breaks off: got %v", e)
 	}
 }
@@ -587,7 +588,7 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 // A server that answers and closes with a body unread may reset the connection before its words have arrived.
-func TestAnAnswerThatIsCutOffIsAskedForAgainAndNotTakenForMissingRights(t *testing.T) {
+func TestAnAnswerThatIsCutOffIsAskedForAgainAndIsNoMissingPermission(t *testing.T) {
 	environment(t)
 	for _, reset := range []bool{true, false} {
 		for whole, want := range map[int]string{3: "the secret key is not the access key's", 9: "the connection broke"} {
@@ -629,7 +630,7 @@ func TestOnlyS3sOwnAnswerCounts(t *testing.T) {
 		"probe": b.Probe(t.Context(), "x"),
 		"list":  b.List(t.Context(), "f/", func([]string) error { return nil }),
 	} {
-		if e := failure(t, err); e.Kind != bucket.Unproven || !strings.Contains(e.Error(), "is not S3") {
+		if e := failure(t, err); e.Kind != cause.Unproven || !strings.Contains(e.Error(), "is not S3") {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -653,14 +654,13 @@ func TestOnlyS3sOwnAnswerCounts(t *testing.T) {
 	}()
 	body := strings.NewReader(strings.Repeat("x", 5<<20))
 	if err := open(t, bucket.Options{Endpoint: "http://" + l.Addr().String()}).Put(t.Context(), "k", body, body.Size(), "text/plain"); err == nil {
-		t.Error("5 MB, of which 4 KB were read, are taken for stored")
+		t.Error("5 MB, of which 4 KB were read, are counted as stored")
 	}
 }
 
 func TestAListingOrAReportThatStallsIsGivenUp(t *testing.T) {
 	environment(t)
-	bucket.SetRequestTimeout(200 * time.Millisecond)
-	defer bucket.SetRequestTimeout(time.Minute)
+	bucket.SetRequestTimeout(t, 200*time.Millisecond)
 	stop := make(chan struct{})
 	s := newStore(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")
@@ -672,7 +672,7 @@ func TestAListingOrAReportThatStallsIsGivenUp(t *testing.T) {
 	b := open(t, bucket.Options{Endpoint: s.URL})
 	_, got := b.Get(t.Context(), "f/1", 100)
 	for name, err := range map[string]error{"list": b.List(t.Context(), "f/", func([]string) error { return nil }), "get": got} {
-		if e := failure(t, err); e.Kind != bucket.Unreachable {
+		if e := failure(t, err); e.Kind != cause.Unreachable {
 			t.Errorf("%s: got %s: %v", name, e.Kind, e)
 		}
 	}
@@ -681,8 +681,7 @@ func TestAListingOrAReportThatStallsIsGivenUp(t *testing.T) {
 // The kernel takes the body of a put at once, and the server may have it much later.
 func TestAPutHasTheTimeThatItsContextGivesIt(t *testing.T) {
 	environment(t)
-	bucket.SetAnswerTimeout(50 * time.Millisecond)
-	defer bucket.SetAnswerTimeout(time.Minute)
+	bucket.SetAnswerTimeout(t, 50*time.Millisecond)
 	s := newStore(t, func(http.ResponseWriter, *http.Request) { time.Sleep(300 * time.Millisecond) }, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
 	if err := put(b, t.Context(), "x"); err != nil {
@@ -690,7 +689,7 @@ func TestAPutHasTheTimeThatItsContextGivesIt(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if e := failure(t, put(b, ctx, "x")); e.Kind != bucket.Unreachable {
+	if e := failure(t, put(b, ctx, "x")); e.Kind != cause.Unreachable {
 		t.Errorf("an answer that comes too late: %s: %v", e.Kind, e)
 	}
 }

@@ -14,6 +14,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/bucket/wire"
 )
 
 // OptionError is an option that Open cannot work with.
@@ -91,7 +94,7 @@ func (o Options) Check() (errs []*OptionError) {
 // checkURL says what is wrong with a URL, without the secrets that may be in it.
 func (o Options) checkURL(option, given, example string) *OptionError {
 	fail := func(want string) *OptionError {
-		got := withoutQueries(given)
+		got := wire.WithoutQueries(given)
 		if at := strings.LastIndexByte(got, '@'); at >= 0 { // what stands before it may be a password
 			got = "…" + got[at:]
 		}
@@ -124,13 +127,7 @@ func isPort(text string) bool {
 	return err == nil && n > 0
 }
 
-// isAWS tells if a host is one of AWS.
-func isAWS(host string) bool {
-	host = strings.ToLower(host)
-	return strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn") || strings.HasSuffix(host, ".aws.amazon.com")
-}
-
-// namesBucket refuses an endpoint that has the bucket's name in it: put in once more, all objects would be stored outside of
+// namesBucket is what is wrong with an endpoint that has the bucket's name in it: put in once more, all objects would be stored outside of
 // their prefix, or in no bucket, and nobody would be told.
 func (o Options) namesBucket(option string, endpoint *url.URL) *OptionError {
 	without := *endpoint
@@ -150,17 +147,17 @@ func (o Options) namesBucket(option string, endpoint *url.URL) *OptionError {
 		}
 		without.Path = strings.TrimSuffix("/"+strings.Join(elements[:at], "/"), "/")
 	}
-	if isAWS(host) {
+	if cause.IsAWS(host) {
 		example = "(leave it out: the region says where S3 is)"
 	}
 	return &OptionError{Option: option, Want: "a URL without the bucket's name, which is put in by force_path_style or before the host (a server that is itself called so is reached by another of its names, or by its address)",
 		Got: endpoint.String(), Example: cmp.Or(example, without.String())}
 }
 
-// ofAWS refuses an endpoint at AWS that is not the bucket's: with a path or another name in front it would be another bucket.
+// ofAWS is what is wrong with an endpoint at AWS that is not the bucket's: with a path or another name in front it would be another bucket.
 func (o Options) ofAWS(option string, endpoint *url.URL, region string) *OptionError {
 	host := strings.ToLower(endpoint.Hostname())
-	if !isAWS(host) || strings.Contains(host, ".vpce.") {
+	if !cause.IsAWS(host) || strings.Contains(host, ".vpce.") {
 		return nil
 	}
 	fail := func(want string) *OptionError {
@@ -178,7 +175,7 @@ func (o Options) ofAWS(option string, endpoint *url.URL, region string) *OptionE
 }
 
 // place is where requests go: the URL in effect, without the bucket's name where that is in the path. What cannot work
-// together is refused, in words of the AWS SDK, which knows it without asking anybody.
+// together is an error, in words of the AWS SDK, which knows it without asking anybody.
 func (o Options) place(ctx context.Context, client s3.Options) (string, error) {
 	given := aws.ToString(client.BaseEndpoint)
 	option := "endpoint"
@@ -199,7 +196,7 @@ func (o Options) place(ctx context.Context, client s3.Options) (string, error) {
 		}
 	}
 	if field := strings.SplitN(o.Bucket, ":", 6); len(field) == 6 {
-		if own := partition(client.Region); field[1] != own {
+		if own := cause.Partition(client.Region); field[1] != own {
 			return "", &OptionError{Option: "bucket", Want: "an ARN of the partition " + own + ", which region " + client.Region + " is in", Got: o.Bucket, Example: "arn:" + own + ":s3:…"}
 		}
 		if field[3] != "" && field[3] != client.Region {
@@ -234,16 +231,6 @@ func reason(err error) string {
 	return after
 }
 
-// partition is the one of AWS that a region is in.
-func partition(region string) string {
-	for prefix, name := range map[string]string{"cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-iso-": "aws-iso", "us-isob-": "aws-iso-b", "eusc-": "aws-eusc"} {
-		if strings.HasPrefix(region, prefix) {
-			return name
-		}
-	}
-	return "aws"
-}
-
 // warnings are about what S3 takes and the bucket's owner, who has another account, cannot read; and about proxies.
 func (o Options) warnings() (all []string) {
 	if strings.HasPrefix(o.SSE, "aws:kms") && o.KMSKeyID == "" {
@@ -253,28 +240,15 @@ func (o Options) warnings() (all []string) {
 	case "GLACIER", "DEEP_ARCHIVE":
 		all = append(all, "storage_class "+o.StorageClass+": nobody can read an object of this class before it is restored, Amberflo neither")
 	}
-	for _, name := range proxyVariables {
-		if v := os.Getenv(name); v != "" && !isProxy(v) {
+	for _, name := range slices.Concat(wire.ProxyVariables["https"], wire.ProxyVariables["http"]) {
+		if v := os.Getenv(name); v != "" && !wire.IsProxy(v) {
 			all = append(all, name+" is no URL of a proxy: want one such as http://proxy.example.com:3128")
 		}
 	}
 	return all
 }
 
-// proxyVariables are those of the environment that name a proxy.
-var proxyVariables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
-
-// isProxy tells if a variable of the environment names a proxy.
-func isProxy(v string) bool {
-	u, err := url.Parse(v)
-	if err == nil && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
-		return u.Hostname() != ""
-	}
-	u, err = url.Parse("http://" + v) // net/http allows that
-	return err == nil && u.Hostname() != "" && strings.Trim(u.Path, "/") == ""
-}
-
-// secret stands for a text that is not to be said.
+// secret stands for a string that is not to be said.
 func secret(s string) string {
 	if s == "" {
 		return ""

@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 )
 
-func TestCheckOrOpenRefuses(t *testing.T) {
+func TestCheckOrOpenSaysWhatCannotWork(t *testing.T) {
 	environment(t)
 	good := bucket.Options{Bucket: "b", Region: "us-west-2"}
 	for _, tt := range []struct {
@@ -84,6 +85,34 @@ func TestASettingThatCannotBeReadIsNamed(t *testing.T) {
 	}
 }
 
+// Each of them keeps the SDK by itself from reading the file.
+func TestASettingOfAProfileThatIsNotUsedIsNotRead(t *testing.T) {
+	const keys = "aws_access_key_id = PROFILE\naws_secret_access_key = s\n"
+	for _, tt := range []struct{ name, config, credentials string }{
+		{"max_attempts", "[default]\nmax_attempts = abc\n" + keys, ""},
+		{"all at once", "[default]\nmax_attempts = abc\nretry_mode = often\ndefaults_mode = x\nrequest_checksum_calculation = maybe\nresponse_checksum_validation = maybe\n" +
+			"account_id_endpoint_mode = x\ndisable_request_compression = maybe\nrequest_min_compression_size_bytes = abc\n" + keys, ""},
+		{"in another form, with a line that goes on", "[default]\nMax_Attempts=abc\n  def\n" + keys, ""},
+		{"in the file of credentials", "", "[default]\nretry_mode = often\n" + keys},
+		{"of a profile that another one needs", "[default]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = base\n[profile base]\nmax_attempts = abc\n" + keys, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			nobody(t)
+			write(t, os.Getenv("AWS_CONFIG_FILE"), tt.config)
+			write(t, os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), tt.credentials)
+			sts := newStore(t, func(w http.ResponseWriter, r *http.Request) { assumed(w, signer(seen{Request: r}), time.Hour) }, (*httptest.Server).Start)
+			t.Setenv("AWS_ENDPOINT_URL_STS", sts.URL)
+			s := newStore(t, nil, (*httptest.Server).Start)
+			if err := put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"); err != nil {
+				t.Fatal(err)
+			}
+			if got := signer(s.requests()[0]); got != "PROFILE" {
+				t.Errorf("signed by %s", got)
+			}
+		})
+	}
+}
+
 func TestTheRegionComesFrom(t *testing.T) {
 	for _, tt := range []struct {
 		name, option, file string
@@ -138,7 +167,7 @@ func TestCredentialsThatAreMissingAreFoundOnceTheyAreThere(t *testing.T) {
 	b := open(t, bucket.Options{Endpoint: s.URL})
 	begun := time.Now()
 	e := failure(t, put(b, t.Context(), "x"))
-	if e.Kind != bucket.Credentials || !strings.Contains(e.Hint, "AWS_ACCESS_KEY_ID") || time.Since(begun) > 2*time.Second {
+	if e.Kind != cause.Credentials || !strings.Contains(e.Hint, "AWS_ACCESS_KEY_ID") || time.Since(begun) > 2*time.Second {
 		t.Errorf("got %v after %v", e, time.Since(begun))
 	}
 	write(t, os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), "[default]\naws_access_key_id = LATER\naws_secret_access_key = s\n")
@@ -162,24 +191,23 @@ func TestAMetadataServiceThatDoesNotAnswerIsGivenUpSoon(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", silent.URL)
 	b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"})
 	begun := time.Now()
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.Credentials || time.Since(begun) > 5*time.Second {
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.Credentials || time.Since(begun) > 5*time.Second {
 		t.Errorf("got %v after %v", e, time.Since(begun))
 	}
 }
 
-func TestCredentialsThatAreRefusedAreReadAgainFromTheFile(t *testing.T) {
+func TestCredentialsThatAreDeniedAreReadAgainFromTheFile(t *testing.T) {
 	for code, want := range map[string]struct {
 		status int
-		kind   bucket.Kind
-	}{"ExpiredToken": {400, bucket.Credentials}, "AccessDenied": {403, bucket.Denied}} {
-		t.Run(code, func(t *testing.T) { refusedThenReadAgain(t, code, want.status, want.kind) })
+		kind   cause.Kind
+	}{"ExpiredToken": {400, cause.Credentials}, "AccessDenied": {403, cause.Denied}} {
+		t.Run(code, func(t *testing.T) { deniedThenReadAgain(t, code, want.status, want.kind) })
 	}
 }
 
-func refusedThenReadAgain(t *testing.T, code string, status int, kind bucket.Kind) {
+func deniedThenReadAgain(t *testing.T, code string, status int, kind cause.Kind) {
 	environment(t)
-	bucket.SetDeniedAge(0)
-	defer bucket.SetDeniedAge(time.Minute)
+	bucket.SetDeniedAge(t, 0)
 	os.Unsetenv("AWS_ACCESS_KEY_ID")
 	os.Unsetenv("AWS_SECRET_ACCESS_KEY")
 	session := func(key string) {
@@ -188,7 +216,7 @@ func refusedThenReadAgain(t *testing.T, code string, status int, kind bucket.Kin
 	session("OLD")
 	s := newStore(t, func(w http.ResponseWriter, r *http.Request) {
 		if signer(seen{Request: r}) == "OLD" {
-			xml(status, code, "refused")(w, r)
+			xml(status, code, "denied")(w, r)
 		}
 	}, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL, Profile: "metering"})
@@ -253,14 +281,14 @@ func TestARoleThatMayNotBeAssumed(t *testing.T) {
 	s := newStore(t, nil, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL, STSEndpoint: sts.URL, RoleARN: "arn:aws:iam::123456789012:role/put"})
 	e := failure(t, put(b, t.Context(), "x"))
-	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "not authorized") || !strings.Contains(e.Hint, "role/put") || len(s.requests()) != 0 {
+	if e.Kind != cause.Credentials || !strings.Contains(e.Error(), "not authorized") || !strings.Contains(e.Hint, "role/put") || len(s.requests()) != 0 {
 		t.Errorf("got %v", e)
 	}
 }
 
 func TestWhatACredentialProcessPrintsIsNotInTheError(t *testing.T) {
 	for name, output := range map[string]string{
-		"a notice behind":      `{"Version":1,"AccessKeyId":"A","SecretAccessKey":"hush/secret","SessionToken":"hush"}` + "\nUpdate available: 2.1",
+		"a notice after it":    `{"Version":1,"AccessKeyId":"A","SecretAccessKey":"hush/secret","SessionToken":"hush"}` + "\nUpdate available: 2.1",
 		"an end that is wrong": `{"Version":1,"AccessKeyId":"A","SecretAccessKey":"hush/secret","Expiration":"2026-11-21 10:00:00"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -271,7 +299,7 @@ func TestWhatACredentialProcessPrintsIsNotInTheError(t *testing.T) {
 			write(t, file, output)
 			write(t, os.Getenv("AWS_CONFIG_FILE"), "[default]\ncredential_process = cat "+file+"\n")
 			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
-			if e.Kind != bucket.Credentials || strings.Contains(e.Error(), "hush") || !strings.Contains(e.Error(), "credential_process") {
+			if e.Kind != cause.Credentials || strings.Contains(e.Error(), "hush") || !strings.Contains(e.Error(), "credential_process") {
 				t.Errorf("got %v", e)
 			}
 		})
@@ -291,13 +319,13 @@ func TestAnOutageOfSTSIsNoFaultOfTheCredentials(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		sts  string
-		want bucket.Kind
+		want cause.Kind
 	}{
-		{"unavailable", newStore(t, answer(503, "ServiceUnavailable", "later"), (*httptest.Server).Start).URL, bucket.Unavailable},
-		{"throttled", newStore(t, answer(400, "Throttling", "Rate exceeded"), (*httptest.Server).Start).URL, bucket.Throttled},
-		{"the clock", newStore(t, answer(403, "SignatureDoesNotMatch", "Signature expired: x is now earlier than y"), (*httptest.Server).Start).URL, bucket.ClockSkew},
-		{"a wrong secret", newStore(t, answer(403, "SignatureDoesNotMatch", "The request signature we calculated does not match"), (*httptest.Server).Start).URL, bucket.Credentials},
-		{"gone", silent.URL, bucket.Unreachable},
+		{"unavailable", newStore(t, answer(503, "ServiceUnavailable", "later"), (*httptest.Server).Start).URL, cause.Unavailable},
+		{"throttled", newStore(t, answer(400, "Throttling", "Rate exceeded"), (*httptest.Server).Start).URL, cause.Throttled},
+		{"the clock", newStore(t, answer(403, "SignatureDoesNotMatch", "Signature expired: x is now earlier than y"), (*httptest.Server).Start).URL, cause.ClockSkew},
+		{"a wrong secret", newStore(t, answer(403, "SignatureDoesNotMatch", "The request signature we calculated does not match"), (*httptest.Server).Start).URL, cause.Credentials},
+		{"gone", silent.URL, cause.Unreachable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1", STSEndpoint: tt.sts, RoleARN: "arn:aws:iam::123456789012:role/put"})
@@ -336,7 +364,7 @@ func TestAClockThatIsOffIsAllowedForAtSTSToo(t *testing.T) {
 		if err == nil {
 			break
 		}
-		if e := failure(t, err); e.Kind != bucket.ClockSkew || try == 4 {
+		if e := failure(t, err); e.Kind != cause.ClockSkew || try == 4 {
 			t.Fatalf("try %d: got %v", try, err)
 		}
 	}

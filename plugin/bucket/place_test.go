@@ -8,7 +8,7 @@ import (
 	"out_amberflo/plugin/bucket"
 )
 
-func TestWhatCannotWorkIsRefusedAtTheStart(t *testing.T) {
+func TestWhatCannotWorkIsAnErrorAtTheStart(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
 		o             bucket.Options
@@ -54,7 +54,7 @@ func TestWhatCannotWorkIsRefusedAtTheStart(t *testing.T) {
 			if wrong := tt.o.Check(); len(wrong) > 0 {
 				e = wrong[0]
 			} else if _, err := bucket.Open(t.Context(), tt.o); !errors.As(err, &e) {
-				t.Fatalf("got %v, want it refused", err)
+				t.Fatalf("got %v, want an error at the start", err)
 			}
 			if strings.Contains(e.Error(), "hunter2") {
 				t.Errorf("a secret is said: %v", e)

@@ -6,13 +6,14 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"out_amberflo/plugin/bucket/cause"
 )
 
 // digest is what the bytes of an object are known by.
@@ -50,15 +51,6 @@ func digestOf(body io.ReadSeeker, size int64) (d digest, err error) {
 
 func base64Of(sum []byte) *string { return aws.String(base64.StdEncoding.EncodeToString(sum)) }
 
-// unproven is an answer that all is well from which it does not follow that S3 holds the bytes.
-type unproven struct{ why string }
-
-func (e unproven) Error() string {
-	return "all is well, says the answer, but it does not prove that S3 has the object: " + e.why
-}
-
-var errNotS3 = errors.New("something says that all is well and is not S3: want an answer with an ETag, or a listing")
-
 // prove tells whether an answer proves that S3 holds what was sent: a gateway may have read a part of it, a web application
 // or a captive portal may say that all is well and store nothing. S3's ETag is the MD5 of a plain object, unless it is
 // encrypted with KMS or with a customer's key.
@@ -67,21 +59,21 @@ func (o Options) prove(out *s3.PutObjectOutput, sent digest) error {
 	etag := aws.ToString(out.ETag)
 	if sum := aws.ToString(out.ChecksumSHA256); sum != "" {
 		if sum != *base64Of(sent.sha256) {
-			return unproven{"it has the checksum " + sum + ", what was sent has another"}
+			return cause.NoProof{Why: "it has the checksum " + sum + ", what was sent has another"}
 		}
 		return nil
 	}
 	plain := strings.Trim(etag, `"`)
 	switch {
 	case plain == "":
-		return errNotS3
+		return cause.ErrNotS3
 	case strings.HasPrefix(etag, "W/"):
-		return unproven{"its ETag " + etag + " is a weak one, which S3 never gives"}
+		return cause.NoProof{Why: "its ETag " + etag + " is a weak one, which S3 never gives"}
 	case o.isKMS(out), aws.ToString(out.SSECustomerAlgorithm) != "":
 		return nil
 	}
 	if got, err := hex.DecodeString(plain); err != nil || !bytes.Equal(got, sent.md5) {
-		return unproven{fmt.Sprintf("its ETag %s is not the MD5 of what was sent, %x", etag, sent.md5)}
+		return cause.NoProof{Why: fmt.Sprintf("its ETag %s is not the MD5 of what was sent, %x", etag, sent.md5)}
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 )
 
 func TestAPutCountsWhenItsAnswerProvesIt(t *testing.T) {
@@ -60,7 +61,7 @@ func TestAPutCountsWhenItsAnswerProvesIt(t *testing.T) {
 				t.Errorf("want it counted as stored, got %v", err)
 			}
 			if !tt.stored {
-				if e := failure(t, err); e.Kind != bucket.Unproven || !strings.Contains(e.Error(), "check endpoint, "+s.URL) {
+				if e := failure(t, err); e.Kind != cause.Unproven || !strings.Contains(e.Error(), "check endpoint, "+s.URL) {
 					t.Errorf("got %s: %v", e.Kind, e)
 				}
 			}
@@ -78,7 +79,7 @@ func TestAServerWithOtherETagsIsAskedForAChecksum(t *testing.T) {
 		}
 	}, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.Unproven {
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.Unproven {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 	if err := put(b, t.Context(), "x"); err != nil {
@@ -109,7 +110,7 @@ func TestAGatewayThatReadsAPartIsNotBelieved(t *testing.T) {
 	}()
 	body := strings.NewReader(strings.Repeat("x", 791_903))
 	e := failure(t, open(t, bucket.Options{Endpoint: "http://" + l.Addr().String()}).Put(t.Context(), "k", body, body.Size(), "text/plain"))
-	if e.Kind != bucket.Unproven && e.Kind != bucket.Unreachable {
+	if e.Kind != cause.Unproven && e.Kind != cause.Unreachable {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 }
@@ -151,7 +152,7 @@ func TestTheMD5OfABodyThatKnowsItIsSent(t *testing.T) {
 	sealed := md5.Sum([]byte("as it was sealed"))
 	body := summed{strings.NewReader("as the disk has it"), sealed[:]}
 	e := failure(t, open(t, bucket.Options{Endpoint: s.URL}).Put(t.Context(), "k", body, body.Size(), ""))
-	if e.Kind != bucket.Unproven { // this server does not look at Content-MD5; its ETag tells
+	if e.Kind != cause.Unproven { // this server does not look at Content-MD5; its ETag tells
 		t.Errorf("got %v", e)
 	}
 	if got := s.requests()[0].Header.Get("Content-Md5"); got != base64.StdEncoding.EncodeToString(sealed[:]) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 )
 
 // nobody takes the credentials out of the environment.
@@ -63,12 +64,11 @@ func TestAHelperThatHangsIsEndedAndAskedAnew(t *testing.T) {
 fi
 echo '{"Version":1,"AccessKeyId":"HELPED","SecretAccessKey":"s"}'
 `)
-	bucket.SetHelperTimeout(time.Second)
-	defer bucket.SetHelperTimeout(30 * time.Second)
+	bucket.SetHelperTimeout(t, time.Second)
 	s := newStore(t, nil, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
 	e := failure(t, put(b, t.Context(), "x"))
-	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "credential_process: it was ended after 1s") || !strings.Contains(e.Error(), "waiting for somebody") {
+	if e.Kind != cause.Credentials || !strings.Contains(e.Error(), "credential_process: it was ended after 1s") || !strings.Contains(e.Error(), "waiting for somebody") {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 	ended(t, dir+"/pid")
@@ -86,7 +86,7 @@ func TestAHelperThatIsNotWaitedForIsNamed(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	e := failure(t, b.Probe(ctx, "ingest/p.gz"))
-	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "credential_process: no answer yet, it is given 30s") || !strings.Contains(e.Hint, "by hand") {
+	if e.Kind != cause.Credentials || !strings.Contains(e.Error(), "credential_process: no answer yet, it is given 30s") || !strings.Contains(e.Hint, "by hand") {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 }
@@ -100,10 +100,9 @@ func TestTheHelperOfASourceProfileIsEndedToo(t *testing.T) {
 	}
 	write(t, os.Getenv("AWS_CONFIG_FILE"), strings.Replace(string(config), "[default]", "[profile base]", 1)+
 		"[default]\nrole_arn = arn:aws:iam::123456789012:role/put\nsource_profile = base\n")
-	bucket.SetHelperTimeout(300 * time.Millisecond)
-	defer bucket.SetHelperTimeout(30 * time.Second)
+	bucket.SetHelperTimeout(t, 300*time.Millisecond)
 	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
-	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "credential_process: it was ended after 300ms") {
+	if e.Kind != cause.Credentials || !strings.Contains(e.Error(), "credential_process: it was ended after 300ms") {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 	ended(t, dir+"/pid")
@@ -128,18 +127,65 @@ func TestAHelperDoesNotOutliveThePlugin(t *testing.T) {
 	}
 }
 
+// setsid leaves the group and the session of the helper; twice, with the parent gone, it is a daemon that init has.
+func TestAHelperThatLeavesItsGroupIsEndedToo(t *testing.T) {
+	for _, tt := range []struct{ name, script string }{
+		{"in a session of its own", "setsid sh -c 'echo $$ >DIR/pid; exec sleep 1000' & wait\n"},
+		{"as a daemon that holds the output", "(setsid sh -c 'echo $$ >DIR/pid; exec sleep 1000' &)\nsleep 1000\n"},
+		{"in a session of its own, with nothing in its environment", "setsid env -i /bin/sh -c 'echo $$ >DIR/pid; exec sleep 1000' & wait\n"},
+		{"as a daemon of a helper that fails", "(setsid sh -c 'echo $$ >DIR/pid; exec sleep 1000' >/dev/null 2>&1 &)\nwhile [ ! -s DIR/pid ]; do sleep 0.01; done; exit 1\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			process(t, strings.ReplaceAll(tt.script, "DIR", dir))
+			bucket.SetHelperTimeout(t, time.Second)
+			b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"})
+			began := time.Now()
+			e := failure(t, put(b, t.Context(), "x"))
+			if took := time.Since(began); e.Kind != cause.Credentials || took > 5*time.Second {
+				t.Errorf("got %s after %s: %v", e.Kind, took, e)
+			}
+			ended(t, dir+"/pid")
+		})
+	}
+}
+
+func TestADaemonOfAHelperThatAnsweredDoesNotOutliveThePlugin(t *testing.T) {
+	dir := t.TempDir()
+	process(t, "(setsid sh -c 'echo $$ >"+dir+"/pid; exec sleep 1000' >/dev/null 2>&1 &)\nwhile [ ! -s "+dir+"/pid ]; do sleep 0.01; done\n"+
+		`echo '{"Version":1,"AccessKeyId":"HELPED","SecretAccessKey":"s"}'`+"\n")
+	s := newStore(t, nil, (*httptest.Server).Start)
+	b := open(t, bucket.Options{Endpoint: s.URL})
+	if err := put(b, t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	ended(t, dir+"/pid")
+}
+
+// Nothing shows any more whose it was. It is not waited for.
+func TestADaemonThatHidesIsNotWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	process(t, "(setsid env -i /bin/sh -c 'echo $$ >"+dir+"/pid; exec sleep 20' &)\nsleep 1000\n")
+	bucket.SetHelperTimeout(t, time.Second)
+	b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"})
+	began := time.Now()
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.Credentials || time.Since(began) > 5*time.Second {
+		t.Errorf("got %s after %s: %v", e.Kind, time.Since(began), e)
+	}
+}
+
 func TestAHelperThatFailsIsQuoted(t *testing.T) {
 	process(t, "echo 'no ticket for'\necho 'ticket has ended, run kinit' >&2\nexit 3\n")
 	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
-	if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), "exit status 3; it said: ticket has ended, run kinit") || strings.Contains(e.Error(), "no ticket") {
+	if e.Kind != cause.Credentials || !strings.Contains(e.Error(), "exit status 3; it said: ticket has ended, run kinit") || strings.Contains(e.Error(), "no ticket") {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 }
 
 func TestAMetadataServiceThatHangsIsAskedAnew(t *testing.T) {
 	nobody(t)
-	bucket.SetLookupTimeout(time.Second)
-	defer bucket.SetLookupTimeout(45 * time.Second)
+	bucket.SetLookupTimeout(t, time.Second)
 	stop := make(chan struct{})
 	asked := make(chan bool, 10)
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -155,7 +201,7 @@ func TestAMetadataServiceThatHangsIsAskedAnew(t *testing.T) {
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.URL)
 	s := newStore(t, nil, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != bucket.Unreachable || !strings.Contains(e.Error(), "nobody handed out credentials within 1s") {
+	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.Unreachable || !strings.Contains(e.Error(), "nobody handed out credentials within 1s") {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 	if err := put(b, t.Context(), "x"); err != nil {
@@ -167,12 +213,12 @@ func TestWhatAnAgentAnswersIsSaid(t *testing.T) {
 	for _, tt := range []struct {
 		status int
 		words  string
-		kind   bucket.Kind
+		kind   cause.Kind
 	}{
-		{404, "no service account association", bucket.Credentials},
-		{401, "token is for somebody else", bucket.Credentials},
-		{429, "too many", bucket.Throttled},
-		{500, "internal trouble", bucket.Unavailable},
+		{404, "no service account association", cause.Credentials},
+		{401, "token is for somebody else", cause.Credentials},
+		{429, "too many", cause.Throttled},
+		{500, "internal trouble", cause.Unavailable},
 	} {
 		t.Run(fmt.Sprint(tt.status), func(t *testing.T) {
 			nobody(t)
@@ -191,14 +237,14 @@ func TestWhatAnAgentAnswersIsSaid(t *testing.T) {
 func TestWebIdentityIsAboutTheTrustPolicyAndAskedInItsRegion(t *testing.T) {
 	for _, tt := range []struct {
 		name, code, message string
-		kind                bucket.Kind
+		kind                cause.Kind
 		hint                string
 	}{
-		{"another audience", "InvalidIdentityToken", "Incorrect token audience", bucket.Credentials, "for another audience (aud)"},
-		{"not trusted", "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity", bucket.Credentials, "the trust policy of arn:aws:iam::1:role/pod"},
-		{"no provider", "InvalidIdentityToken", "No OpenIDConnect provider found in your account for https://oidc.eks", bucket.Credentials, "OIDC provider"},
-		{"too old", "ExpiredTokenException", "Token expired: current date/time 1 must be before the expiration date/time 0", bucket.Credentials, "who renews that file"},
-		{"too fast", "Throttling", "Rate exceeded", bucket.Throttled, ""},
+		{"another audience", "InvalidIdentityToken", "Incorrect token audience", cause.Credentials, "for another audience (aud)"},
+		{"not trusted", "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity", cause.Credentials, "the trust policy of arn:aws:iam::1:role/pod"},
+		{"no provider", "InvalidIdentityToken", "No OpenIDConnect provider found in your account for https://oidc.eks", cause.Credentials, "OIDC provider"},
+		{"too old", "ExpiredTokenException", "Token expired: current date/time 1 must be before the expiration date/time 0", cause.Credentials, "who renews that file"},
+		{"too fast", "Throttling", "Rate exceeded", cause.Throttled, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			nobody(t)
@@ -259,7 +305,7 @@ func TestWhyARoleIsNotAssumedIsTold(t *testing.T) {
 				fmt.Fprintf(w, `<ErrorResponse><Error><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>`, tt.code, tt.message)
 			}, (*httptest.Server).Start)
 			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1", STSEndpoint: sts.URL, RoleARN: "arn:aws:iam::1:role/r"}), t.Context(), "x"))
-			if e.Kind != bucket.Credentials || !strings.Contains(e.Hint, tt.hint) {
+			if e.Kind != cause.Credentials || !strings.Contains(e.Hint, tt.hint) {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
 		})
@@ -281,19 +327,19 @@ func TestWhatIsNotInTheWordsOfWhoWasAskedIsToldFromIt(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		reply  http.HandlerFunc
-		kind   bucket.Kind
+		kind   cause.Kind
 		says   string
 		unsaid string
 	}{
-		{"a page", text(200, page), bucket.Credentials, " answered 200 OK, in words that are not its own: " + page, "trust policy"},
-		{"a page that says no", text(403, page), bucket.Credentials, "403", "trust policy"},
-		{"an outage of a proxy", text(502, page), bucket.Unavailable, "502", "trust policy"},
-		{"an answer of another form, which may be secret", text(200, "{'AccessKeyId': 'hush'"), bucket.Credentials, "what answered is not", "hush"},
-		{"one that does not end", endless, bucket.Credentials, "its answer goes on after 4 MiB", "trust policy"},
+		{"a page", text(200, page), cause.Credentials, " answered 200 OK, in words that are not its own: " + page, "trust policy"},
+		{"a page that says no", text(403, page), cause.Credentials, "403", "trust policy"},
+		{"an outage of a proxy", text(502, page), cause.Unavailable, "502", "trust policy"},
+		{"an answer of another form, which may be secret", text(200, "{'AccessKeyId': 'hush'"), cause.Credentials, "what answered is not", "hush"},
+		{"one that does not end", endless, cause.Credentials, "its answer goes on after 4 MiB", "trust policy"},
 		{"one that breaks off", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			fmt.Fprint(w, "<AssumeRole")
-		}, bucket.Unreachable, "can be reached", "trust policy"},
+		}, cause.Unreachable, "can be reached", "trust policy"},
 	} {
 		agent := newStore(t, tt.reply, (*httptest.Server).Start)
 		for who, setenv := range map[string]func(*testing.T) bucket.Options{
@@ -332,7 +378,7 @@ func TestALoginThatHasEndedIsToldFromMissingCredentials(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	write(t, os.Getenv("AWS_CONFIG_FILE"), "[default]\nsso_account_id = 123456789012\nsso_role_name = r\nsso_region = us-west-2\nsso_start_url = https://127.0.0.1:1/start\n")
 	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
-	if e.Kind != bucket.Credentials || !strings.Contains(e.Hint, "aws sso login") {
+	if e.Kind != cause.Credentials || !strings.Contains(e.Hint, "aws sso login") {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 }
@@ -341,7 +387,7 @@ func TestWhereNoCredentialsAreFoundEachSourceIsNamed(t *testing.T) {
 	nobody(t)
 	dir := t.TempDir()
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", dir+"/secret/credentials")
-	if err := os.WriteFile(dir+"/secret", nil, 0o600); err != nil { // a folder that is none: as unreadable for root as for others
+	if err := os.WriteFile(dir+"/secret", nil, 0o600); err != nil { // no directory: as unreadable for root as for others
 		t.Fatal(err)
 	}
 	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
@@ -359,7 +405,7 @@ func TestAKeyWithALineFeedIsNoNetworkTrouble(t *testing.T) {
 			t.Setenv(name, secret+"\n")
 			s := newStore(t, nil, (*httptest.Server).Start)
 			e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
-			if e.Kind != bucket.Credentials || !strings.Contains(e.Error(), name+" holds a space or a line feed") || len(s.requests()) > 0 {
+			if e.Kind != cause.Credentials || !strings.Contains(e.Error(), name+" holds a space or a line feed") || len(s.requests()) > 0 {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/test/fault"
 	"out_amberflo/test/s3server"
 )
@@ -59,16 +60,16 @@ func realServer(t *testing.T, server *s3server.Server, endpoint string) {
 		name   string
 		change func(*bucket.Options)
 		secret string
-		kind   bucket.Kind
+		kind   cause.Kind
 		hint   string
 	}{
-		{"without the ACL", func(o *bucket.Options) { o.ACL = "" }, "", bucket.Denied, "canned_acl"},
-		{"with another ACL", func(o *bucket.Options) { o.ACL = "private" }, "", bucket.Denied, "s3:PutObjectAcl"},
-		{"with a wrong secret", func(*bucket.Options) {}, "wrong", bucket.Credentials, "secret key"},
-		{"to a bucket that is not there", func(o *bucket.Options) { o.Bucket = "nowhere" }, "", bucket.NoBucket, "nowhere"},
-		{"for a wrong region", func(o *bucket.Options) { o.Region = "eu-south-2" }, "", bucket.WrongRegion, "set region " + server.Region},
+		{"without the ACL", func(o *bucket.Options) { o.ACL = "" }, "", cause.Denied, "canned_acl"},
+		{"with another ACL", func(o *bucket.Options) { o.ACL = "private" }, "", cause.Denied, "s3:PutObjectAcl"},
+		{"with a wrong secret", func(*bucket.Options) {}, "wrong", cause.Credentials, "secret key"},
+		{"to a bucket that is not there", func(o *bucket.Options) { o.Bucket = "nowhere" }, "", cause.NoBucket, "nowhere"},
+		{"for a wrong region", func(o *bucket.Options) { o.Region = "eu-south-2" }, "", cause.WrongRegion, "set region " + server.Region},
 	} {
-		t.Run("refuses a put "+tt.name, func(t *testing.T) {
+		t.Run("denies a put "+tt.name, func(t *testing.T) {
 			o, who := good, server.Writer
 			tt.change(&o)
 			if tt.secret != "" {
@@ -104,12 +105,12 @@ func realServer(t *testing.T, server *s3server.Server, endpoint string) {
 			t.Errorf("got %d bytes back, %v", len(got), err)
 		}
 	})
-	t.Run("refuses what is not what was sealed", func(t *testing.T) {
+	t.Run("does not take what is not what was sealed", func(t *testing.T) {
 		before := stored()
 		sealed := md5.Sum([]byte("as it was sealed"))
 		changed := summed{strings.NewReader("as the disk has it"), sealed[:]}
 		e := failure(t, as(t, good, server.Writer).Put(t.Context(), "ingest/changed.gz", changed, changed.Size(), "application/gzip"))
-		if e.Kind != bucket.Unproven || e.Code != "BadDigest" || stored() != before {
+		if e.Kind != cause.Unproven || e.Code != "BadDigest" || stored() != before {
 			t.Errorf("got %s: %v, %d objects more", e.Kind, e, stored()-before)
 		}
 	})
@@ -125,7 +126,7 @@ func realServer(t *testing.T, server *s3server.Server, endpoint string) {
 		if got, err := b.Get(t.Context(), listed[0], 6); err != nil || string(got) != "a line" {
 			t.Errorf("got %q, %v", got, err)
 		}
-		if e := failure(t, as(t, good, server.Writer).List(t.Context(), "ingest/", nil)); e.Kind != bucket.Denied {
+		if e := failure(t, as(t, good, server.Writer).List(t.Context(), "ingest/", nil)); e.Kind != cause.Denied {
 			t.Errorf("got %v", e)
 		}
 	})

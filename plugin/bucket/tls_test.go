@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 )
 
 // certificate is a self-signed one.
@@ -69,7 +70,7 @@ func TestWhyACertificateDoesNotCountIsTold(t *testing.T) {
 			write(t, file, bundle)
 			t.Setenv("AWS_CA_BUNDLE", file)
 			e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
-			if e.Kind != bucket.Unreachable || !strings.Contains(e.Hint, tt.hint) || tt.trusted && strings.Contains(e.Hint, "AWS_CA_BUNDLE") {
+			if e.Kind != cause.Unreachable || !strings.Contains(e.Hint, tt.hint) || tt.trusted && strings.Contains(e.Hint, "AWS_CA_BUNDLE") {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
 		})

@@ -18,6 +18,7 @@ import (
 
 	"out_amberflo/plugin/alarm"
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/plugin/spool"
 )
 
@@ -66,11 +67,11 @@ func New(o Options) *Reporter { return &Reporter{opt: o, first: firstLook, rares
 func (r *Reporter) Run(ctx context.Context) {
 	for {
 		next, err := r.round(ctx)
-		var e *bucket.Error
+		var e *cause.Error
 		switch {
 		case ctx.Err() != nil:
 			return
-		case errors.As(err, &e) && e.Kind == bucket.Denied && e.Op == "list" && !r.listed:
+		case errors.As(err, &e) && e.Kind == cause.Denied && e.Op == "list" && !r.listed:
 			next = r.denied(err)
 		case err != nil:
 			next = max(next, r.first)
@@ -167,8 +168,8 @@ func nextLook(age, first, window time.Duration) time.Duration {
 func (r *Reporter) refuse(ctx context.Context, obj spool.Object, report string) error {
 	reason, err := r.opt.Bucket.Get(ctx, report, reasonLimit)
 	if err != nil {
-		var e *bucket.Error
-		if !errors.As(err, &e) || e.Kind != bucket.Denied {
+		var e *cause.Error
+		if !errors.As(err, &e) || e.Kind != cause.Denied {
 			return err
 		}
 		reason = fmt.Appendf(nil, "the report %s is there, but may not be read: %v\n", report, err)
@@ -184,7 +185,7 @@ func (r *Reporter) refuse(ctx context.Context, obj spool.Object, report string) 
 	}
 	r.opt.Log.Error("Amberflo refused an object; it is kept, mend the cause and send it again", "key", obj.Key,
 		"records", records, "customers", customers, "reason", first,
-		"command", fmt.Sprintf("meterctl -store-dir %s resend %s", r.opt.Dir, obj.Key))
+		"command", fmt.Sprintf("meterctl --store-dir %s resend %s", r.opt.Dir, obj.Key))
 	return nil
 }
 

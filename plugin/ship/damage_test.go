@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/plugin/spool"
 )
 
@@ -87,7 +88,7 @@ func TestAfterAttemptsThatStalledFewerGoAtOnceUntilOneSucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
-		stall := &bucket.Error{Kind: bucket.Unreachable, Err: fmt.Errorf("put: %w", bucket.ErrStalled)}
+		stall := &cause.Error{Kind: cause.Unreachable, Err: fmt.Errorf("put: %w", bucket.ErrStalled)}
 		var most, now atomic.Int64
 		var phase atomic.Pointer[error]
 		ctx, stop := context.WithCancel(t.Context())
@@ -126,7 +127,7 @@ func TestAfterAttemptsThatStalledFewerGoAtOnceUntilOneSucceeds(t *testing.T) {
 		if got := atOnce(2 * time.Minute); got != 8 {
 			t.Errorf("after successes %d go at once, want 8", got)
 		}
-		other := error(&bucket.Error{Kind: bucket.Unreachable, Err: errors.New("refused")})
+		other := error(&cause.Error{Kind: cause.Unreachable, Err: errors.New("refused")})
 		phase.Store(&other)
 		if atOnce(10 * time.Minute); s.atOnce != unbounded {
 			t.Errorf("after another failure only %d may go at once", s.atOnce)

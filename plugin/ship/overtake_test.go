@@ -19,11 +19,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/spool"
 )
 
 // waiting gives a shipper of a spool in which so many objects wait, with the keys ingest/000.json, ingest/001.json, and so on.
 // A put of one takes as long, and fails for what, attempt says.
-func waiting(t *testing.T, objects int, log *slog.Logger, attempt func(n int, ctx context.Context) (time.Duration, error)) *Shipper {
+func waiting(t *testing.T, objects int, log *slog.Logger, attempt func(n, patience int) (time.Duration, error)) *Shipper {
 	t.Helper()
 	dir := t.TempDir()
 	outbox := filepath.Join(dir, "outbox", "ingest")
@@ -43,12 +45,12 @@ func waiting(t *testing.T, objects int, log *slog.Logger, attempt func(n int, ct
 		}
 	}
 	s := New(Options{Spool: openSpool(t, dir, log), Log: log})
-	s.put = func(ctx context.Context, key string, _ io.ReadSeeker, _ int64, _ string) error {
-		n, err := strconv.Atoi(key[len("ingest/") : len("ingest/")+3])
+	s.put = func(_ context.Context, patience int, obj spool.Object, _ io.ReadSeeker) error {
+		n, err := strconv.Atoi(obj.Key[len("ingest/") : len("ingest/")+3])
 		if err != nil {
 			t.Error(err)
 		}
-		took, err := attempt(n, ctx)
+		took, err := attempt(n, patience)
 		time.Sleep(took)
 		return err
 	}
@@ -77,19 +79,19 @@ func TestObjectsThatAlwaysFailDoNotHoldUpTheOthers(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		bad    func(n int) bool
-		kind   bucket.Kind
+		kind   cause.Kind
 		err    error
 		took   time.Duration
 		within time.Duration
 	}{
-		{"the first and the last are denied", ends, bucket.Denied, errors.New("403"), quick, 2 * time.Second},
-		{"the first and the last break the server", ends, bucket.Unavailable, errors.New("500"), quick, 3 * time.Second},
-		{"the first and the last are not proved", ends, bucket.Unproven, errors.New("200"), quick, 2 * time.Second},
-		{"the first and the last are refused", ends, bucket.Refused, errors.New("400"), quick, 2 * time.Second},
-		{"the first and the last hang", ends, bucket.Unreachable, stall, 30 * time.Second, time.Minute},
-		{"the prefixes of the oldest and of today are denied", thirds, bucket.Denied, errors.New("403"), quick, 2 * time.Minute},
-		{"two thirds break the server", thirds, bucket.Unavailable, errors.New("500"), quick, 2 * time.Minute},
-		{"two thirds are refused", thirds, bucket.Refused, errors.New("400"), quick, 2 * time.Minute},
+		{"the first and the last are denied", ends, cause.Denied, errors.New("403"), quick, 2 * time.Second},
+		{"the first and the last break the server", ends, cause.Unavailable, errors.New("500"), quick, 3 * time.Second},
+		{"the first and the last are not proved", ends, cause.Unproven, errors.New("200"), quick, 2 * time.Second},
+		{"the first and the last are refused", ends, cause.Object, errors.New("400"), quick, 2 * time.Second},
+		{"the first and the last hang", ends, cause.Unreachable, stall, 30 * time.Second, time.Minute},
+		{"the prefixes of the oldest and of today are denied", thirds, cause.Denied, errors.New("403"), quick, 2 * time.Minute},
+		{"two thirds break the server", thirds, cause.Unavailable, errors.New("500"), quick, 2 * time.Minute},
+		{"two thirds are refused", thirds, cause.Object, errors.New("400"), quick, 2 * time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -99,9 +101,9 @@ func TestObjectsThatAlwaysFailDoNotHoldUpTheOthers(t *testing.T) {
 						bad++
 					}
 				}
-				s := waiting(t, 30, slog.New(slog.DiscardHandler), func(n int, _ context.Context) (time.Duration, error) {
+				s := waiting(t, 30, slog.New(slog.DiscardHandler), func(n, _ int) (time.Duration, error) {
 					if tt.bad(n) {
-						return tt.took, &bucket.Error{Kind: tt.kind, Err: tt.err}
+						return tt.took, &cause.Error{Kind: tt.kind, Err: tt.err}
 					}
 					return quick, nil
 				})
@@ -120,9 +122,9 @@ func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 		l := &lines{}
 		var attempts atomic.Int64
 		var refuses atomic.Bool
-		s := waiting(t, 30, slog.New(slog.NewTextHandler(l, nil)), func(int, context.Context) (time.Duration, error) {
+		s := waiting(t, 30, slog.New(slog.NewTextHandler(l, nil)), func(int, int) (time.Duration, error) {
 			if attempts.Add(1); refuses.Load() {
-				return time.Millisecond, &bucket.Error{Kind: bucket.Refused, Status: 400, Err: errors.New("400")}
+				return time.Millisecond, &cause.Error{Kind: cause.Object, Status: 400, Err: errors.New("400")}
 			}
 			return time.Second, nil
 		})
@@ -136,7 +138,7 @@ func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 		if told := l.count("others go on"); told > coincidence {
 			t.Errorf("that others go on is said %d times, though none does:\n%s", told, l.text.String())
 		}
-		if l.count("upload failed, nothing is lost, will be tried again\" kind=refused") == 0 || attempts.Load() > 60 {
+		if l.count("upload failed, nothing is lost, will be tried again\" kind=object") == 0 || attempts.Load() > 60 {
 			t.Errorf("%d attempts in ten minutes; want it told:\n%s", attempts.Load(), l.text.String())
 		}
 		refuses.Store(false)
@@ -150,9 +152,9 @@ func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 func TestAFewThatAreRefusedForThemselvesAreNoOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lines{}
-		s := waiting(t, 30, slog.New(slog.NewTextHandler(l, nil)), func(n int, _ context.Context) (time.Duration, error) {
+		s := waiting(t, 30, slog.New(slog.NewTextHandler(l, nil)), func(n, _ int) (time.Duration, error) {
 			if n%3 == 0 {
-				return time.Millisecond, &bucket.Error{Kind: bucket.Refused, Status: 400, Err: errors.New("400")}
+				return time.Millisecond, &cause.Error{Kind: cause.Object, Status: 400, Err: errors.New("400")}
 			}
 			return time.Millisecond, nil
 		})
@@ -163,15 +165,18 @@ func TestAFewThatAreRefusedForThemselvesAreNoOutage(t *testing.T) {
 	})
 }
 
+// heard is how long an answer is waited for, as package bucket says.
+func heard(patience int) time.Duration { return min(30*time.Second<<patience, 5*time.Minute) }
+
 // It stores each object, and says so after 35 or 100 seconds.
 func TestAServerThatIsSlowToAnswerIsHeard(t *testing.T) {
 	for _, needs := range []time.Duration{35 * time.Second, 100 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			var attempts atomic.Int64
-			s := waiting(t, 10, slog.New(slog.DiscardHandler), func(_ int, ctx context.Context) (time.Duration, error) {
+			s := waiting(t, 10, slog.New(slog.DiscardHandler), func(_, patience int) (time.Duration, error) {
 				attempts.Add(1)
-				if limit := bucket.AnswerTime(ctx, 10); limit < needs {
-					return limit, &bucket.Error{Kind: bucket.Unreachable, Err: fmt.Errorf("%w for %s, %w", bucket.ErrStalled, limit, bucket.ErrNoAnswer)}
+				if limit := heard(patience); limit < needs {
+					return limit, &cause.Error{Kind: cause.Unreachable, Err: fmt.Errorf("%w for %s, %w", bucket.ErrStalled, limit, bucket.ErrNoAnswer)}
 				}
 				return needs, nil
 			})
@@ -185,9 +190,9 @@ func TestAServerThatIsSlowToAnswerIsHeard(t *testing.T) {
 
 func TestOneObjectThatTheServerIsSlowToStoreIsHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := waiting(t, 10, slog.New(slog.DiscardHandler), func(n int, ctx context.Context) (time.Duration, error) {
-			if limit := bucket.AnswerTime(ctx, 10); n == 4 && limit < 3*time.Minute {
-				return limit, &bucket.Error{Kind: bucket.Unreachable, Err: fmt.Errorf("%w for %s, %w", bucket.ErrStalled, limit, bucket.ErrNoAnswer)}
+		s := waiting(t, 10, slog.New(slog.DiscardHandler), func(n, patience int) (time.Duration, error) {
+			if limit := heard(patience); n == 4 && limit < 3*time.Minute {
+				return limit, &cause.Error{Kind: cause.Unreachable, Err: fmt.Errorf("%w for %s, %w", bucket.ErrStalled, limit, bucket.ErrNoAnswer)}
 			}
 			return 100 * time.Millisecond, nil
 		})

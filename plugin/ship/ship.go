@@ -25,6 +25,7 @@ import (
 
 	"out_amberflo/plugin/alarm"
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/plugin/spool"
 )
 
@@ -62,7 +63,7 @@ const (
 // Shipper uploads from one spool into one bucket.
 type Shipper struct {
 	opt Options
-	put func(ctx context.Context, key string, body io.ReadSeeker, size int64, contentType string) error // the bucket's
+	put func(ctx context.Context, patience int, obj spool.Object, body io.ReadSeeker) error // into the bucket
 
 	trouble alarm.Alarm // of attempts that concern all objects
 
@@ -93,8 +94,8 @@ type behind struct {
 type Stats struct {
 	Uploaded      int64 // objects
 	UploadedBytes int64
-	Failed        map[bucket.Kind]int64 // attempts
-	LastSuccess   time.Time             // zero if there was none
+	Failed        map[cause.Kind]int64 // attempts
+	LastSuccess   time.Time            // zero if there was none
 }
 
 // Stats returns a copy.
@@ -109,9 +110,12 @@ func (s *Shipper) Stats() Stats {
 // New makes a Shipper; Run sets it going.
 func New(o Options) *Shipper {
 	return &Shipper{
-		opt: o, put: o.Bucket.Put, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}),
+		opt: o, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}),
 		refused: make(map[string]int), lately: make(map[string]bool), behind: make(map[string]behind),
-		stats: Stats{Failed: make(map[bucket.Kind]int64)},
+		stats: Stats{Failed: make(map[cause.Kind]int64)},
+		put: func(ctx context.Context, patience int, obj spool.Object, body io.ReadSeeker) error {
+			return o.Bucket.Put(bucket.Patient(ctx, patience), obj.Key, body, obj.Size, o.ContentType)
+		},
 	}
 }
 
@@ -153,11 +157,11 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	}()
 	f, err := s.opt.Spool.Read(obj)
 	gone := errors.Is(err, fs.ErrNotExist) // asked of this error alone: in that of a put, it is a file with credentials
-	if bucket.OutOfFiles(err) {
-		err = fmt.Errorf("%w; %s", err, bucket.RaiseFiles)
+	if cause.OutOfFiles(err) {
+		err = fmt.Errorf("%w; %s", err, cause.RaiseFiles)
 	}
 	if err == nil {
-		err = s.put(bucket.Patient(ctx, s.patienceFor(obj.Key)), obj.Key, f, obj.Size, s.opt.ContentType)
+		err = s.put(ctx, s.patienceFor(obj.Key), obj, f)
 		_ = f.Close()
 	}
 	if errors.Is(err, spool.ErrDamaged) {
@@ -263,7 +267,7 @@ type retry struct {
 func (s *Shipper) failed(key string, began time.Time, err error) retry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := &bucket.Error{Kind: bucket.Unreadable} // what is no answer: the object cannot be read here
+	e := &cause.Error{Kind: cause.Unreadable} // what is no answer: the object cannot be read here
 	errors.As(err, &e)
 	s.stats.Failed[e.Kind]++
 	again := retry{others: overtaking}
@@ -300,7 +304,7 @@ func (s *Shipper) failed(key string, began time.Time, err error) retry {
 }
 
 // alone tells if a failure is the object's own. The caller holds s.mu.
-func (s *Shipper) alone(key string, kind bucket.Kind, err error) bool {
+func (s *Shipper) alone(key string, kind cause.Kind, err error) bool {
 	b, again := s.behind[key]
 	if again && s.stats.Uploaded > b.uploaded {
 		b.times++
@@ -311,7 +315,7 @@ func (s *Shipper) alone(key string, kind bucket.Kind, err error) bool {
 	}
 	s.behind[key] = b
 	switch {
-	case bucket.OutOfFiles(err):
+	case cause.OutOfFiles(err):
 		return false
 	case kind.ConcernsAll():
 		// Again and again, though others are taken: it does not concern all, such as a prefix that is not allowed.

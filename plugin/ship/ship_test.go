@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/plugin/spool"
 	"out_amberflo/test/fault"
 	"out_amberflo/test/s3server"
@@ -61,8 +62,8 @@ func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 			if !s.wait(t.Context()) {
 				t.Fatal("the wait did not end")
 			}
-			s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Unavailable, Err: errors.New("503")})
-			s.failed("other", time.Now().Add(-time.Second), &bucket.Error{Kind: bucket.Unavailable, Err: errors.New("503")}) // under way at the same time
+			s.failed("k", time.Now(), &cause.Error{Kind: cause.Unavailable, Err: errors.New("503")})
+			s.failed("other", time.Now().Add(-time.Second), &cause.Error{Kind: cause.Unavailable, Err: errors.New("503")}) // under way at the same time
 		}
 		if n := l.count("upload failed"); n != 7 { // 1, 2, 4, … 64
 			t.Errorf("got %d lines for 100 failures, want 7", n)
@@ -72,7 +73,7 @@ func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 		}
 		for range 3 {
 			s.wait(t.Context())
-			s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Denied, Err: errors.New("403")})
+			s.failed("k", time.Now(), &cause.Error{Kind: cause.Denied, Err: errors.New("403")})
 		}
 		if n := l.count("kind=denied"); n != 1 {
 			t.Errorf("got %d lines for another kind of failure in the same outage, want it said at once, and once", n)
@@ -81,7 +82,7 @@ func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 		if l.count("upload succeeded after 103 failures") != 1 {
 			t.Errorf("want the end of the outage said, got\n%s", l.text.String())
 		}
-		if s.Stats().Failed[bucket.Unavailable] != 200 || s.Stats().Uploaded != 1 {
+		if s.Stats().Failed[cause.Unavailable] != 200 || s.Stats().Uploaded != 1 {
 			t.Errorf("got %+v", s.Stats())
 		}
 	})
@@ -92,7 +93,7 @@ func TestAnObjectThatIsRefusedDoesNotHoldUpOthers(t *testing.T) {
 		l := &lines{}
 		log := slog.New(slog.NewTextHandler(l, nil))
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
-		at := s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Refused, Err: errors.New("400")})
+		at := s.failed("k", time.Now(), &cause.Error{Kind: cause.Object, Err: errors.New("400")})
 		if !at.notBefore.After(time.Now()) {
 			t.Error("want the object itself to wait")
 		}
@@ -119,12 +120,12 @@ func TestObjectsThatAreAllRefusedHoldUpEachOther(t *testing.T) {
 					if !s.wait(t.Context()) {
 						t.Fatal("the wait did not end")
 					}
-					s.failed(fmt.Sprint(tries), time.Now(), &bucket.Error{Kind: bucket.Refused, Code: "InvalidRequest", Err: errors.New("400")})
+					s.failed(fmt.Sprint(tries), time.Now(), &cause.Error{Kind: cause.Object, Code: "InvalidRequest", Err: errors.New("400")})
 				}
 				if tries > 200 {
 					t.Errorf("%d objects were tried in an hour, want a wait for all", tries)
 				}
-				if l.count("upload failed, nothing is lost") == 0 || l.count("kind=refused") == 0 || l.count("\n") > 20 {
+				if l.count("upload failed, nothing is lost") == 0 || l.count("kind=object") == 0 || l.count("\n") > 20 {
 					t.Errorf("got\n%s", l.text.String())
 				}
 			})
@@ -150,7 +151,7 @@ func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 		log := slog.New(slog.NewTextHandler(l, nil))
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		for range 300 { // every second request fails
-			s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Unavailable, Err: errors.New("503")})
+			s.failed("k", time.Now(), &cause.Error{Kind: cause.Unavailable, Err: errors.New("503")})
 			time.Sleep(50 * time.Millisecond)
 			s.succeeded(spool.Object{Key: "k"}, time.Now())
 		}
@@ -163,12 +164,12 @@ func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 		before := l.count("an object was not taken")
 		for i := range 1200 { // each of 300 objects is refused four times, while others are taken
 			s.succeeded(spool.Object{Key: "other"}, time.Now())
-			s.failed(fmt.Sprint(i%300), time.Now(), &bucket.Error{Kind: bucket.Refused, Code: "InvalidArgument", Err: errors.New("400")})
+			s.failed(fmt.Sprint(i%300), time.Now(), &cause.Error{Kind: cause.Object, Code: "InvalidArgument", Err: errors.New("400")})
 		}
 		if n := l.count("an object was not taken") - before; n != 11 {
 			t.Errorf("%d lines of 1,200 refusals, want one for each doubling", n)
 		}
-		s.failed("7", time.Now(), &bucket.Error{Kind: bucket.Refused, Code: "KeyTooLongError", Err: errors.New("400")})
+		s.failed("7", time.Now(), &cause.Error{Kind: cause.Object, Code: "KeyTooLongError", Err: errors.New("400")})
 		if l.count("key=7 failures=5 of_all=1201 objects=300") != 1 {
 			t.Errorf("want another cause said at once:\n%s", l.text.String())
 		}
@@ -182,7 +183,7 @@ func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 			t.Error("want the end said")
 		}
 		time.Sleep(2 * time.Minute)
-		s.failed("later", time.Now(), &bucket.Error{Kind: bucket.Refused, Code: "InvalidArgument", Err: errors.New("400")})
+		s.failed("later", time.Now(), &cause.Error{Kind: cause.Object, Code: "InvalidArgument", Err: errors.New("400")})
 		if l.count("key=later") != 1 {
 			t.Error("want a single object said that is refused later")
 		}
@@ -226,7 +227,7 @@ func TestAWaitEndsWithItsContextAndWhenHurried(t *testing.T) {
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		for range 20 {
 			s.wait(t.Context())
-			s.failed("k", time.Now(), &bucket.Error{Kind: bucket.Denied, Err: errors.New("403")})
+			s.failed("k", time.Now(), &cause.Error{Kind: cause.Denied, Err: errors.New("403")})
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -376,7 +377,7 @@ func TestAnObjectThatIsDeniedForItselfDoesNotAlternateWithOthers(t *testing.T) {
 		l := &lines{}
 		log := slog.New(slog.NewTextHandler(l, nil))
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
-		denied := &bucket.Error{Kind: bucket.Denied, Err: errors.New("403")}
+		denied := &cause.Error{Kind: cause.Denied, Err: errors.New("403")}
 		tries := 0
 		var next time.Time
 		for range 2000 { // an upload that works every second
@@ -394,7 +395,7 @@ func TestAnObjectThatIsDeniedForItselfDoesNotAlternateWithOthers(t *testing.T) {
 }
 
 func TestAnObjectThatAlwaysFailsDoesNotTakeEverySecondTurn(t *testing.T) {
-	for _, kind := range []bucket.Kind{bucket.Unreachable, bucket.Unavailable, bucket.Unproven} {
+	for _, kind := range []cause.Kind{cause.Unreachable, cause.Unavailable, cause.Unproven} {
 		synctest.Test(t, func(t *testing.T) {
 			log := slog.New(slog.DiscardHandler)
 			s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
@@ -402,7 +403,7 @@ func TestAnObjectThatAlwaysFailsDoesNotTakeEverySecondTurn(t *testing.T) {
 			var next time.Time
 			for range 2000 { // an upload that works every second
 				if !time.Now().Before(next) && s.wait(t.Context()) {
-					next = s.failed("large", time.Now(), &bucket.Error{Kind: kind, Err: errors.New("reset")}).notBefore
+					next = s.failed("large", time.Now(), &cause.Error{Kind: kind, Err: errors.New("reset")}).notBefore
 					tries++
 				}
 				s.succeeded(spool.Object{Key: "new"}, time.Now())
@@ -476,7 +477,7 @@ func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
 	if err != nil || len(stored) != objects {
 		t.Errorf("got %d objects in the bucket, %v, want %d", len(stored), err, objects)
 	}
-	if st := s.Stats(); st.Uploaded != objects || st.Failed[bucket.Unreachable] == 0 || st.Failed[bucket.Throttled] == 0 {
+	if st := s.Stats(); st.Uploaded != objects || st.Failed[cause.Unreachable] == 0 || st.Failed[cause.Throttled] == 0 {
 		t.Errorf("got %+v, want %d uploads and the faults counted", st, objects)
 	}
 	if l.count("succeeded after") == 0 {

@@ -52,7 +52,7 @@ func Rescue(dir, key string, all bool) (records int, err error) {
 	case found.records == 0:
 		return 0, fmt.Errorf("rescue %s: no whole record is left in it", key)
 	case !found.located() && !all:
-		return 0, fmt.Errorf("rescue %s: all its %d records can be read, at least one of them is wrong, and nobody can say which; -all sends them as they are", key, found.records)
+		return 0, fmt.Errorf("rescue %s: all its %d records can be read, at least one of them is wrong, and nobody can say which; --all sends them as they are", key, found.records)
 	}
 	lost := make([]string, len(found.lost))
 	for i, l := range found.lost {

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"out_amberflo/plugin"
-	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/bucket/cause"
 )
 
 // bin/rulescheck parses and evaluates both files; here it is what they ask for.
@@ -53,7 +53,7 @@ func TestEachKindThatNeedsSomebodyRaisesItsAlert(t *testing.T) {
 	}
 	asks := strings.Split(m[1], "|")
 	page := string(read(t, root, "docs/operations.md"))
-	for k := bucket.Refused; k < bucket.Canceled; k++ {
+	for k := cause.Object; k < cause.Canceled; k++ {
 		if k.NeedsYou() != slices.Contains(asks, k.String()) {
 			t.Errorf("%s needs somebody: %v; in the alert: %v", k, k.NeedsYou(), slices.Contains(asks, k.String()))
 		}

@@ -26,7 +26,7 @@ func otlpLog(unixNano uint64, attributes ...[]byte) []byte {
 }
 
 // CASES A20: what conf/opentelemetry.conf says of protobuf. Texts arrive whole. Whole numbers are cut by Fluent Bit: when this
-// fails because they are not any more, the file and the README's limits can say so.
+// fails because they are not any more, the file and docs/limits.md can say so.
 func TestQuantitiesOverProtobufHaveToBeTexts(t *testing.T) {
 	fluentBit(t)
 	t.Parallel()

@@ -1,4 +1,4 @@
-// Package conf loads everything that a user copies from conf/ and docker/, and the README's tables, and
+// Package conf loads everything that a user copies from conf/ and docker/, and the tables of the documents, and
 // compares it with what the plugin does: each configuration runs in Fluent Bit where it is installed and,
 // in the classic form, through the bundled host, into a real S3 server.
 package conf

@@ -42,15 +42,18 @@ func (b *bench) execute(log string, stdin io.Reader, args ...string) *process {
 	return p
 }
 
+// hangs is after what time a process does not end any more: twice the longest shutdown_timeout of these tests.
+const hangs = 90 * time.Second
+
 // wait waits for the end and gives the exit status, -1 for a signal.
 func (p *process) wait() int {
 	p.b.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(time.Minute):
+	case <-time.After(hangs):
 		_ = p.cmd.Process.Signal(syscall.SIGABRT) // the stacks of a plugin that hangs
 		<-p.ended
-		p.b.Fatalf("%s has not ended after a minute; log:\n%s", p.cmd.Path, p.log.String())
+		p.b.Fatalf("%s has not ended after %s; log:\n%s", p.cmd.Path, hangs, p.log.String())
 	}
 	return p.cmd.ProcessState.ExitCode()
 }

@@ -38,6 +38,7 @@ type Options struct {
 	Region     string                   // that of 301; default eu-west-1
 	Skew       time.Duration            // how far the Date of TimeTooSkewed is ahead; default 20m
 	Pause      time.Duration            // between two pieces of 16 KiB of SlowBody; default 10ms
+	Patience   time.Duration            // with the server behind, once it has all of a request; default 10s
 
 	Observe func(Request) // called after each request instead of keeping it for Requests; concurrently
 }
@@ -51,8 +52,9 @@ type Request struct {
 	Size      int64  // bytes of the body that were read
 	SHA256    string // of those bytes, in hex
 	Mode      Mode
-	Forwarded bool // the server behind the proxy has answered
-	Status    int  // of that answer, or of the proxy's own; 0 for none
+	Forwarded bool  // the server behind the proxy has answered
+	Status    int   // of that answer, or of the proxy's own; 0 for none
+	Err       error // why the server behind has not answered; the client got a reset
 
 	done bool
 }
@@ -95,6 +97,9 @@ func Start(options Options) (*Proxy, error) {
 	if options.Pause == 0 {
 		options.Pause = 10 * time.Millisecond
 	}
+	if options.Patience == 0 {
+		options.Patience = 10 * time.Second
+	}
 	listener, err := net.Listen("tcp", options.Listen)
 	if err != nil {
 		return nil, err
@@ -104,7 +109,7 @@ func Start(options Options) (*Proxy, error) {
 		options: options,
 		behind: &http.Transport{
 			DialContext:        dial,
-			DisableCompression: true, ExpectContinueTimeout: time.Second, MaxIdleConnsPerHost: 16,
+			DisableCompression: true, ExpectContinueTimeout: time.Second, MaxIdleConnsPerHost: 16, ResponseHeaderTimeout: options.Patience,
 		},
 		closing: make(chan struct{}),
 		served:  make(chan struct{}),
@@ -118,9 +123,9 @@ func Start(options Options) (*Proxy, error) {
 		},
 		Transport: p.behind,
 		ErrorLog:  silent,
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			a := w.(*answer)
-			a.broken = true
+			a.broken = err
 			reset(a.ResponseWriter)
 		},
 	}
@@ -213,7 +218,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		p.mu.Lock()
 		seen.Size, seen.SHA256 = body.read()
-		seen.Forwarded, seen.Status, seen.done = forwarded, answer.status, true
+		seen.Forwarded, seen.Status, seen.Err, seen.done = forwarded, answer.status, answer.broken, true
 		p.mu.Unlock()
 		if p.options.Observe != nil {
 			p.options.Observe(*seen)
@@ -268,7 +273,7 @@ func (p *Proxy) serve(w *answer, r *http.Request, mode Mode) bool {
 
 func (p *Proxy) pass(w *answer, r *http.Request) bool {
 	p.forward.ServeHTTP(w, r)
-	return !w.broken
+	return w.broken == nil
 }
 
 // dial makes connections on which a write to a server that has already answered and closed counts as done: so
@@ -310,7 +315,7 @@ type answer struct {
 	status   int
 	withhold bool
 	withheld http.Header
-	broken   bool // the server behind has not answered
+	broken   error // why the server behind has not answered
 }
 
 func (a *answer) Header() http.Header {

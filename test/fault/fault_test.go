@@ -273,6 +273,30 @@ func TestAServerBehindThatIsGoneIsAReset(t *testing.T) {
 	}
 }
 
+func TestAServerBehindThatDoesNotAnswerIsAReset(t *testing.T) {
+	stop := make(chan struct{})
+	behind := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-stop }))
+	defer behind.Close()
+	defer close(stop)
+	p := start(t, fault.Options{Target: behind.URL, Patience: 100 * time.Millisecond})
+	if answer, err := put(t, client(t), p.URL+"/b/k", "x"); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %v, %v, want connection reset", answer, err)
+	}
+	if r := requests(t, p, 1)[0]; r.Forwarded || r.Err == nil || !strings.Contains(r.Err.Error(), "timeout") {
+		t.Errorf("recorded %+v, want why", r)
+	}
+}
+
+// What does not pass by itself, or does not end at once, is asked for by name.
+func TestFaultsAreAllThatPassByThemselves(t *testing.T) {
+	named := []fault.Mode{fault.Pass, fault.AccessDenied, fault.ExpiredToken, fault.TimeTooSkewed, fault.WrongRegion, fault.NoSuchBucket, fault.Hang, fault.SlowBody}
+	for _, mode := range fault.Modes {
+		if slices.Contains(fault.Faults, mode) == slices.Contains(named, mode) {
+			t.Errorf("%s: drawn and not, or neither", mode)
+		}
+	}
+}
+
 func TestOnlyMatchingRequestsFail(t *testing.T) {
 	p := start(t, fault.Options{Target: newOrigin(t).URL, Rate: 1, Modes: []fault.Mode{fault.InternalError},
 		Match: func(r *http.Request) bool { return r.Method == http.MethodPut }})

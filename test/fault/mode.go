@@ -37,7 +37,7 @@ const (
 )
 
 // Faults are all modes that pass by themselves and end at once.
-var Faults = []Mode{InternalError, SlowDown, TooManyRequests, ResetBefore, ResetMiddle, LostAnswer, Truncate, Lie}
+var Faults = []Mode{InternalError, Unavailable, SlowDown, TooManyRequests, ResetBefore, ResetMiddle, LostAnswer, Truncate, Lie}
 
 // Modes are all modes there are.
 var Modes = []Mode{Pass, InternalError, Unavailable, SlowDown, TooManyRequests, AccessDenied, ExpiredToken, TimeTooSkewed,

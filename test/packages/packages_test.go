@@ -59,7 +59,7 @@ var wanted = []string{
 	"/usr/bin/meterctl", "/usr/lib/fluent-bit-amberflo/out_amberflo.so",
 	"/usr/lib/systemd/system/fluent-bit.service.d/amberflo.conf",
 	"/usr/share/bash-completion/completions/meterctl",
-	"/usr/share/doc/fluent-bit-amberflo/README.md", "/usr/share/doc/fluent-bit-amberflo/copyright",
+	"/usr/share/doc/fluent-bit-amberflo/LICENSE", "/usr/share/doc/fluent-bit-amberflo/README.md", "/usr/share/doc/fluent-bit-amberflo/copyright",
 	"/usr/share/doc/fluent-bit-amberflo/meterctl.cdx.json", "/usr/share/doc/fluent-bit-amberflo/out_amberflo.so.cdx.json",
 	"/usr/share/fish/vendor_completions.d/meterctl.fish", "/usr/share/man/man1/meterctl.1.gz",
 }

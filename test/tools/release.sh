@@ -28,7 +28,7 @@ done
 for arch in "$@"; do
     name=out_amberflo-$version-linux-$arch
     mkdir -p "dist/$name/docs"
-    cp "build/$arch/out_amberflo.so" "build/$arch/meterctl" "build/$arch"/*.cdx.json "build/$arch/THIRD-PARTY-LICENCES" README.md CHANGELOG.md "dist/$name/"
+    cp "build/$arch/out_amberflo.so" "build/$arch/meterctl" "build/$arch"/*.cdx.json "build/$arch/THIRD-PARTY-LICENCES" ./*.md LICENSE "dist/$name/"
     cp -r conf docker "dist/$name/"
     cp docs/* "dist/$name/docs/"
     chmod -R u=rwX,go=rX "dist/$name"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"debug/buildinfo"
 	"fmt"
 	"io"
 	"maps"
@@ -115,6 +116,23 @@ func (s sources) licences(module string) (*cdx.Licenses, error) {
 		return &cdx.Licenses{{License: &cdx.License{ID: ids[0]}}}, nil
 	}
 	return &cdx.Licenses{{Expression: strings.Join(ids, " AND ")}}, nil
+}
+
+// ours gives the licence of the file itself: that of the repository which its module lies in.
+func (s sources) ours(file string) (*cdx.Licenses, error) {
+	info, err := buildinfo.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	for dir := s[info.Main.Path]; ; dir = filepath.Dir(dir) {
+		content, err := os.ReadFile(filepath.Join(dir, "LICENSE"))
+		if ids := identify(string(content)); err == nil && len(ids) == 1 {
+			return &cdx.Licenses{{License: &cdx.License{ID: ids[0]}}}, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return nil, fmt.Errorf("want a LICENSE of %s that is known, got none", info.Main.Path)
+		}
+	}
 }
 
 // printTexts prints the licences of all that is linked into some files, each text once, over the modules that have it.

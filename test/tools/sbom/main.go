@@ -72,8 +72,12 @@ func run(to io.Writer, s sources, version, file string) error {
 	}
 	sum := sha256.Sum256(data)
 	name := filepath.Base(file)
+	ours, err := s.ours(file)
+	if err != nil {
+		return err
+	}
 	root := cdx.Component{
-		BOMRef: name, Type: cdx.ComponentTypeApplication, Name: name, Version: version,
+		BOMRef: name, Type: cdx.ComponentTypeApplication, Name: name, Version: version, Licenses: ours,
 		Hashes: &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: hex.EncodeToString(sum[:])}},
 	}
 	var components []cdx.Component

@@ -34,6 +34,9 @@ func TestEveryModuleOfABinaryIsListed(t *testing.T) {
 	if got := bom.Metadata.Component.Version; got != "1.2.3" {
 		t.Errorf("version %s, want 1.2.3", got)
 	}
+	if got := bom.Metadata.Component.Licenses; got == nil || len(*got) != 1 || (*got)[0].License.ID != "Apache-2.0" {
+		t.Errorf("licence of the file itself %v, want that of LICENSE, Apache-2.0", got)
+	}
 	listed := map[string]string{}
 	for _, c := range *bom.Components {
 		listed[c.Name] = c.Version

@@ -56,7 +56,7 @@ func run(o fault.Options, modes, methods string, verbose bool) error {
 		defer mu.Unlock()
 		count[r.Mode]++
 		if verbose {
-			fmt.Fprintln(os.Stderr, r.Mode, r.Status, r.Method, r.Path, r.Size, r.SHA256)
+			fmt.Fprintln(os.Stderr, r.Mode, r.Status, r.Method, r.Path, r.Size, r.SHA256, r.Err)
 		}
 	}
 	stop := make(chan os.Signal, 1)

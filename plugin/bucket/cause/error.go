@@ -1,17 +1,25 @@
-package bucket
+// Package cause says whose fault an answer is. What holds:
+//
+//   - a table is the specification: the first row that fits an answer (status, code, words, provider, configuration) gives its
+//     [Kind], which callers act on, and the hint, which an operator acts on;
+//   - a kind that passes by itself asks nobody for anything, and each that does not says what to do and with which resource;
+//   - an [Error] is one line, holds no secret, and keeps the end of what S3 said, which names the policy at fault;
+//   - no error proves that nothing was stored.
+package cause
 
 import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"out_amberflo/plugin/bucket/creds"
+	"out_amberflo/plugin/bucket/wire"
 )
 
 // Kind is what went wrong, as far as a caller acts on it.
@@ -19,7 +27,7 @@ type Kind uint8
 
 // The kinds. None of them proves that nothing was stored.
 const (
-	Refused     Kind = iota // S3 does not take this object: any 4xx that is none of the below
+	Object      Kind = iota // S3 does not take this one object: any 4xx that is none of the below
 	Unreachable             // no answer: name, network, TLS, reset, time-out
 	Unavailable             // 5xx, and 4xx that pass by themselves
 	Throttled               // 429, SlowDown
@@ -28,14 +36,14 @@ const (
 	ClockSkew               // this machine's clock is off by more than S3 tolerates; the next request corrects for it
 	NoBucket                // 404
 	WrongRegion             // the bucket is in another region
-	Quota                   // there is no room for more in the bucket
+	Quota                   // there is no space left in the bucket
 	Proxy                   // a proxy between here and S3 does not let it through
 	Unproven                // an answer that all is well, without proof that S3 holds the object
 	Unreadable              // the body could not be read: nothing to do with S3
 	Canceled                // the caller's context was canceled
 )
 
-var kindNames = [...]string{"refused", "unreachable", "unavailable", "throttled", "denied", "credentials",
+var kindNames = [...]string{"object", "unreachable", "unavailable", "throttled", "denied", "credentials",
 	"clock_skew", "no_bucket", "wrong_region", "quota", "proxy", "unproven", "unreadable", "canceled"}
 
 // String is one word for logs and metric labels.
@@ -48,7 +56,7 @@ func (k Kind) NeedsYou() bool {
 
 // ConcernsAll tells whether the next object would meet the same, so that trying it now is pointless.
 func (k Kind) ConcernsAll() bool {
-	return k != Refused && k != Unreadable && k != Canceled
+	return k != Object && k != Unreadable && k != Canceled
 }
 
 // Error is what came of one request. It holds no secret.
@@ -76,12 +84,12 @@ func (e *Error) Error() string {
 	case e.Code == "":
 		fmt.Fprintf(&s, "%s (%d)", e.Kind, e.Status)
 	default:
-		fmt.Fprintf(&s, "%s (%d)", printable(e.Code), e.Status)
+		fmt.Fprintf(&s, "%s (%d)", wire.Printable(e.Code), e.Status)
 	}
 	s.WriteString(": " + e.said())
 	s.WriteString(" [")
 	if e.RequestID != "" {
-		s.WriteString("request " + printable(e.RequestID) + ", ")
+		s.WriteString("request " + wire.Printable(e.RequestID) + ", ")
 	}
 	s.WriteString("endpoint " + e.Endpoint + "]")
 	if e.Hint != "" {
@@ -99,23 +107,7 @@ const (
 	credentialsMax = 700 // each source that was tried
 )
 
-// queries of URLs may be secrets, such as that of AWS_CONTAINER_CREDENTIALS_FULL_URI.
-var queries = regexp.MustCompile(`(https?://[^\s"?]+)\?[^\s"]+`)
-
-func withoutQueries(text string) string { return queries.ReplaceAllString(text, "$1?…") }
-
-// printable is text in one line, without what would move a terminal's cursor.
-func printable(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '\uFFFD'
-	}, text)
-}
-
-// shortened cuts a long text in its middle: what S3 says begins with who may not do what, and ends with whose policy it is.
+// shortened cuts a long string in its middle: what S3 says begins with who may not do what, and ends with whose policy it is.
 func shortened(text string, most int) string {
 	if len(text) <= most {
 		return text
@@ -130,39 +122,29 @@ func shortened(text string, most int) string {
 	return text[:head] + " … " + text[tail:]
 }
 
-// firstWords are enough to recognise a page by.
-func firstWords(text string) string {
-	text = printable(text)
-	const most = 160
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "…"
-}
-
 // said is the useful part of Err in one line: the SDK wraps it in up to six layers that repeat what Error says.
 func (e *Error) said() string {
 	var (
-		api         smithy.APIError
-		send        *smithyhttp.RequestSendError
-		canceled    *smithy.CanceledError
-		credentials credentialsError
-		body        bodyError
-		text        string
+		api      smithy.APIError
+		send     *smithyhttp.RequestSendError
+		canceled *smithy.CanceledError
+		asked    creds.Error
+		body     Unread
+		text     string
 	)
 	isAPI, most := errors.As(e.Err, &api), saidMax
 	switch {
-	case errors.As(e.Err, &credentials):
-		text, most = credentials.said(), credentialsMax
+	case errors.As(e.Err, &asked):
+		text, most = asked.Said(), credentialsMax
 	case errors.As(e.Err, &body):
 		text = body.Error()
 	case isAPI && api.ErrorMessage() != "":
 		text = api.ErrorMessage()
-	case e.Status >= 300 && errors.Is(e.Err, errTooLong):
-		text = http.StatusText(e.Status) + ", in words that are not S3's: " + errTooLong.Error()
-	case errors.Is(e.Err, errTooLong):
-		text = "all is well, says " + e.Endpoint + ", and is not S3: " + errTooLong.Error()
-	case e.Status >= 300 && cutOff(e.Err):
+	case e.Status >= 300 && errors.Is(e.Err, wire.ErrTooLong):
+		text = http.StatusText(e.Status) + ", in words that are not S3's: " + wire.ErrTooLong.Error()
+	case errors.Is(e.Err, wire.ErrTooLong):
+		text = "all is well, says " + e.Endpoint + ", and is not S3: " + wire.ErrTooLong.Error()
+	case e.Status >= 300 && CutOff(e.Err):
 		text = http.StatusText(e.Status) + ", and then the connection broke or no more came: the next answer may say why"
 	case e.Status != 0:
 		text = http.StatusText(e.Status) + ", in words that are not S3's"
@@ -173,5 +155,5 @@ func (e *Error) said() string {
 	default:
 		text = e.Err.Error()
 	}
-	return shortened(withoutQueries(printable(text)), most)
+	return shortened(wire.WithoutQueries(wire.Printable(text)), most)
 }

@@ -1,4 +1,4 @@
-package bucket
+package cause
 
 import (
 	"context"
@@ -16,13 +16,16 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"out_amberflo/plugin/bucket/creds"
+	"out_amberflo/plugin/bucket/wire"
 )
 
-// cause is one row of the specification of whose fault an answer is: the first row that fits gives kind and hint. A hint may
+// row is one row of the specification of whose fault an answer is: the first row that fits gives kind and hint. A hint may
 // have {words} that stand for what is known of the bucket, see hint.go.
-type cause struct {
+type row struct {
 	// The answer. An empty field fits any.
-	from   provider // of credentials, empty for S3
+	from   creds.Provider // of credentials, empty for S3
 	status int
 	code   string
 	says   string // in the message, small letters
@@ -36,15 +39,14 @@ type cause struct {
 // fault is an answer, and what it was an answer to.
 type fault struct {
 	*Error
-	opts   Options
-	region string // that requests are signed for
+	config Config
 	header http.Header
-	from   provider // of credentials that answered; empty: S3
-	text   string   // what was said, in small letters
+	from   creds.Provider // of credentials that answered; empty: S3
+	text   string         // what was said, in small letters
 }
 
-func withACL(f *fault) bool    { return puts(f) && f.opts.ACL != "" }
-func withKMSKey(f *fault) bool { return f.opts.KMSKeyID != "" }
+func withACL(f *fault) bool    { return puts(f) && f.config.ACL != "" }
+func withKMSKey(f *fault) bool { return f.config.KMSKeyID != "" }
 func withExtras(f *fault) bool { return f.extras() != "" }
 func lists(f *fault) bool      { return f.Op == "list" }
 func gets(f *fault) bool       { return f.Op == "get" }
@@ -64,18 +66,18 @@ func isBare4xx(f *fault) bool { return f.Status >= 400 && f.Status < 500 && hasN
 func leadsElsewhere(f *fault) bool {
 	location, err := url.Parse(f.header.Get("Location"))
 	return f.Status >= 300 && f.Status < 400 && f.Status != 307 && hasNoCode(f) && f.header.Get("X-Amz-Bucket-Region") == "" &&
-		err == nil && location.Host != "" && !isAWS(location.Hostname())
+		err == nil && location.Host != "" && !IsAWS(location.Hostname())
 }
 
 // samePlace: the redirect leads to the region that is set already.
 func samePlace(f *fault) bool {
 	location := f.header.Get("Location")
-	return f.header.Get("X-Amz-Bucket-Region") == f.region || strings.Contains(location, "."+f.region+".") || strings.Contains(location, "-"+f.region+".")
+	return f.header.Get("X-Amz-Bucket-Region") == f.config.Region || strings.Contains(location, "."+f.config.Region+".") || strings.Contains(location, "-"+f.config.Region+".")
 }
 
-// causes are those of S3's answers, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, and of servers that are
+// s3Rows are those of S3's answers, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, and of servers that are
 // like it.
-var causes = []cause{
+var s3Rows = []row{
 	// The clock and the credentials.
 	{code: "RequestTimeTooSkewed", kind: ClockSkew, hint: "{clock}"},
 	{code: "RequestExpired", kind: ClockSkew, hint: "{clock}"},
@@ -107,7 +109,7 @@ var causes = []cause{
 	{code: "IncorrectEndpoint", kind: WrongRegion, hint: "{region}"},
 	{code: "NoSuchBucket", kind: NoBucket, hint: noBucket},
 	{code: "InvalidBucketName", kind: NoBucket, hint: noBucket},
-	{code: "NoSuchKey", kind: Refused},
+	{code: "NoSuchKey", kind: Object},
 
 	// What the configuration asks for is not to be had: no object will fare better.
 	{code: "AccessControlListNotSupported", kind: Denied, hint: "the bucket takes no ACL: set canned_acl none"},
@@ -127,7 +129,7 @@ var causes = []cause{
 	{code: "KMS.DisabledException", kind: Denied, hint: kmsOfTheirs},
 	{code: "KMS.KMSInvalidStateException", kind: Denied, hint: kmsOfTheirs},
 
-	// Room.
+	// Space.
 	{code: "QuotaExceeded", kind: Quota, hint: quota}, {code: "BucketQuotaExceeded", kind: Quota, hint: quota},
 	{code: "XMinioAdminBucketQuotaExceeded", kind: Quota, hint: quota}, {code: "ServiceQuotaExceededException", kind: Quota, hint: quota},
 	{code: "XMinioStorageFull", kind: Quota, hint: quota}, {code: "StorageFull", kind: Quota, hint: quota},
@@ -149,7 +151,7 @@ var causes = []cause{
 	{status: 403, says: "no resource-based policy allows", kind: Denied, hint: "the bucket's policy, its owner's, has to allow these credentials {grants}{acl}"},
 	{status: 403, says: "no identity-based policy allows", when: puts, kind: Denied, hint: "a policy of these credentials' user or role has to allow {grants}{acl}"},
 
-	// Not S3's words: a proxy, a firewall or a web server refuses it.
+	// Not S3's words: a proxy, a firewall or a web server denies it.
 	{status: 502, when: isOfProxy, kind: Unavailable, hint: ofProxy},
 	{status: 503, when: isOfProxy, kind: Unavailable, hint: ofProxy},
 	{status: 504, when: isOfProxy, kind: Unavailable, hint: ofProxy},
@@ -172,8 +174,8 @@ var causes = []cause{
 
 	// One object.
 	{status: 413, says: "quota", kind: Quota, hint: quota},
-	{status: 413, kind: Refused, hint: tooLarge}, {code: "EntityTooLarge", kind: Refused, hint: tooLarge},
-	{code: "KeyTooLongError", kind: Refused, hint: "shorten s3_key_format for new objects"},
+	{status: 413, kind: Object, hint: tooLarge}, {code: "EntityTooLarge", kind: Object, hint: tooLarge},
+	{code: "KeyTooLongError", kind: Object, hint: "shorten s3_key_format for new objects"},
 
 	// By the status alone.
 	{status: 408, kind: Unavailable}, {status: 409, kind: Unavailable}, {status: 425, kind: Unavailable},
@@ -181,30 +183,30 @@ var causes = []cause{
 	{status: 403, kind: Denied, hint: "grant {grants}{acl}"},
 	{status: 404, kind: NoBucket, hint: noBucket},
 	{status: 405, when: hasNoCode, kind: NoBucket, hint: "check endpoint: what answers there takes no objects"},
-	{when: isBare4xx, kind: Refused, hint: "these are not S3's words: check endpoint (http or https?), and what stands between here and it"},
+	{when: isBare4xx, kind: Object, hint: "these are not S3's words: check endpoint (http or https?), and what stands between here and it"},
 }
 
 const (
 	renew       = "renew the credentials: files and roles are read again, environment variables at a restart only"
 	noBucket    = "check bucket and endpoint: there is no bucket {bucket} there"
-	quota       = "no permission is missing: the room in the bucket is used up, and its owner has to make more"
+	quota       = "no permission is missing: the space in the bucket is used up, and its owner has to add some"
 	kmsOfOurs   = "change ssekms_key_id: {kms} cannot be used"
-	kmsOfTheirs = "the key that the bucket encrypts with cannot be used: its owner has to mend that"
+	kmsOfTheirs = "the key that the bucket encrypts with cannot be used: its owner has to fix that"
 	changed     = "what arrived is not what was sent, which was checked here: look for what changes requests on the way, such as a proxy"
 	tooLarge    = "it is larger than this server takes: set a smaller total_file_size for new objects, and raise the server's bound for this one, or divide it with meterctl split while Fluent Bit is stopped"
-	proxyHint   = "the proxy of HTTPS_PROXY or HTTP_PROXY does not let it through: give it name and password in that URL, or except {host} with NO_PROXY"
+	proxyHint   = "the proxy of {variable} does not let it through: give it name and password in that URL, or except {host} with NO_PROXY"
 	ofProxy     = "a proxy{proxy} answered by itself, and not S3, it says {squid}: have it let requests to {host} through, or except {host} with NO_PROXY"
 	notS3       = "these are not S3's words: check endpoint, and what stands between here and it, such as a firewall or a proxy{proxy}; if it is S3 after all, grant {grants}{acl}"
 	reach       = "check that {endpoint} can be reached from here"
 )
 
-func (c *cause) fits(f *fault) bool {
+func (c *row) fits(f *fault) bool {
 	return (c.from == "" || c.from == f.from) && (c.status == 0 || c.status == f.Status) && (c.code == "" || c.code == f.Code) &&
 		(c.says == "" || strings.Contains(f.text, c.says)) && (c.when == nil || c.when(f))
 }
 
 // first is the first row that fits, nil if none does.
-func (f *fault) first(rows []cause) *cause {
+func (f *fault) first(rows []row) *row {
 	for i := range rows {
 		if rows[i].fits(f) {
 			return &rows[i]
@@ -215,7 +217,7 @@ func (f *fault) first(rows []cause) *cause {
 
 // judge gives kind and hint of an answer of S3.
 func (f *fault) judge() (Kind, string) {
-	c := f.first(causes)
+	c := f.first(s3Rows)
 	switch {
 	case c != nil:
 		return c.kind, f.fill(c.hint)
@@ -224,29 +226,38 @@ func (f *fault) judge() (Kind, string) {
 	case f.Status >= 300 && f.Status < 400:
 		return WrongRegion, f.fill("{region}")
 	}
-	return Refused, ""
+	return Object, ""
 }
 
-// explain turns what the SDK returns into an *Error; nil stays nil. ctx is the caller's.
-func (b *Bucket) explain(ctx context.Context, op, key string, err error) error {
-	if err == nil {
-		return nil
-	}
-	e := &Error{Op: op, Bucket: b.opts.Bucket, Key: key, Endpoint: b.endpoint, Err: err}
+// Config is what requests are made with, and what hints speak of.
+type Config struct {
+	Bucket    string
+	Region    string // in effect, as is the endpoint
+	Endpoint  string
+	Given     bool // the endpoint is an option's
+	PathStyle bool
+	RoleARN   string
+
+	ACL, StorageClass, SSE, KMSKeyID, Tagging string
+}
+
+// Explain says what came of a request. The error is one that the AWS SDK has returned, ctx the caller's.
+func Explain(ctx context.Context, c Config, op, key string, err error) *Error {
+	e := &Error{Op: op, Bucket: c.Bucket, Key: key, Endpoint: c.Endpoint, Err: err}
 	var (
-		credentials credentialsError
-		answer      *awshttp.ResponseError
-		api         smithy.APIError
-		body        bodyError
-		proof       unproven
-		send        *smithyhttp.RequestSendError
-		proxy       proxyError
-		untrusted   *tls.CertificateVerificationError
+		asked     creds.Error
+		answer    *awshttp.ResponseError
+		api       smithy.APIError
+		body      Unread
+		proof     NoProof
+		send      *smithyhttp.RequestSendError
+		proxy     wire.ProxyError
+		untrusted *tls.CertificateVerificationError
 	)
-	f := &fault{Error: e, opts: b.opts, region: b.Region(), header: http.Header{}}
+	f := &fault{Error: e, config: c, header: http.Header{}}
 	// Status and Code are S3's, not those of whoever hands out credentials. When nothing was answered the SDK
 	// makes up a response of status 0.
-	ours := !errors.As(err, &credentials)
+	ours := !errors.As(err, &asked)
 	if ours && errors.As(err, &answer) && answer.Response.StatusCode != 0 {
 		f.header = answer.Response.Header
 		e.Status, e.RequestID = answer.Response.StatusCode, answer.RequestID
@@ -259,33 +270,26 @@ func (b *Bucket) explain(ctx context.Context, op, key string, err error) error {
 	case e.Status == 0 && errors.Is(ctx.Err(), context.Canceled):
 		e.Kind = Canceled
 	case !ours:
-		e.Kind, e.Hint = credentials.judge(ctx, f)
+		e.Kind, e.Hint = f.judgeCredentials(ctx, asked)
 	case errors.As(err, &body):
 		e.Kind, e.Hint = Unreadable, "check the disk that holds it"
-	case errors.As(err, &proof), errors.Is(err, errNotS3), errors.Is(err, errTooLong) && e.Status < 300:
+	case errors.As(err, &proof), errors.Is(err, ErrNotS3), errors.Is(err, wire.ErrTooLong) && e.Status < 300:
 		e.Kind, e.Hint = Unproven, f.fill("check endpoint, {endpoint}, and what stands between here and it, such as a proxy or a gateway")
 	case errors.As(err, &proxy):
 		e.Kind, e.Hint = Proxy, f.fill(proxyHint)
 	case errors.As(err, &untrusted):
-		b.renewTransport(ctx)
 		e.Kind, e.Hint = Unreachable, f.fill(untrustedHint(untrusted.Err))
-	case e.Status >= 300 && cutOff(err):
+	case e.Status >= 300 && CutOff(err):
 		e.Kind, _ = f.judge()
 	case e.Status >= 300:
 		e.Kind, e.Hint = f.judge()
 	case e.Status != 0, ctx.Err() != nil, errors.As(err, &send): // of an answer that all is well, the rest did not come
 		e.Kind, e.Hint = Unreachable, f.unreachable(err)
 	default:
-		e.Kind = Refused
+		e.Kind = Object
 	}
 	if OutOfFiles(err) {
 		e.Hint = RaiseFiles
-	}
-	switch e.Kind {
-	case Credentials:
-		b.credentials.forget(0)
-	case Denied: // an operator may have replaced them by now
-		b.credentials.forget(deniedAge)
 	}
 	return e
 }
@@ -305,29 +309,21 @@ func untrustedHint(err error) string {
 	return "who answers for {endpoint} has a certificate that is not trusted here: set AWS_CA_BUNDLE to a file with its issuer, which is read again after each such failure; or check what stands between"
 }
 
-// renewTransport reads certificates again, which somebody may have replaced.
-func (b *Bucket) renewTransport(ctx context.Context) {
-	b.credentials.forget(0)
-	if cfg, err := b.opts.load(ctx); err == nil {
-		b.wire.transport.Swap(newTransport(cfg)).CloseIdleConnections()
-	}
-}
-
-// statusOf is that of S3's answer, 0 if there was none.
-func statusOf(err error) int {
+// Status is that of S3's answer, 0 if there was none.
+func Status(err error) int {
 	var answer *awshttp.ResponseError
-	if credentials := (credentialsError{}); errors.As(err, &credentials) || !errors.As(err, &answer) {
+	if asked := (creds.Error{}); errors.As(err, &asked) || !errors.As(err, &answer) {
 		return 0
 	}
 	return answer.Response.StatusCode
 }
 
-// cutOff tells if S3 answered with a status, and the reason did not come to its end. That happens where a server closes the
+// CutOff tells if S3 answered with a status, and the reason did not come to its end. That happens where a server closes the
 // connection with a body unread.
-func cutOff(err error) bool {
+func CutOff(err error) bool {
 	var read *smithy.DeserializationError
 	var broke *net.OpError
-	return errors.As(err, &read) && (errors.As(read, &broke) || errors.Is(read, io.ErrUnexpectedEOF) || errors.Is(read, ErrStalled) || errors.Is(read, context.DeadlineExceeded))
+	return errors.As(err, &read) && (errors.As(read, &broke) || errors.Is(read, io.ErrUnexpectedEOF) || errors.Is(read, wire.ErrStalled) || errors.Is(read, context.DeadlineExceeded))
 }
 
 // retryAfter reads seconds or an HTTP date, RFC 9110 section 10.2.3.
@@ -341,6 +337,20 @@ func retryAfter(text string) time.Duration {
 	return 0
 }
 
-type bodyError struct{ error }
+// Unread is an error of the body that was to be put.
+type Unread struct{ Err error }
 
-func (e bodyError) Unwrap() error { return e.error }
+func (e Unread) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e Unread) Unwrap() error { return e.Err }
+
+// NoProof is an answer that all is well from which it does not follow that S3 holds the bytes.
+type NoProof struct{ Why string }
+
+func (e NoProof) Error() string {
+	return "all is well, says the answer, but it does not prove that S3 has the object: " + e.Why
+}
+
+// ErrNotS3 is an answer that all is well, of something else.
+var ErrNotS3 = errors.New("something says that all is well and is not S3: want an answer with an ETag, or a listing")

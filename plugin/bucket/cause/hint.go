@@ -1,4 +1,4 @@
-package bucket
+package cause
 
 import (
 	"crypto/tls"
@@ -8,11 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
 	"syscall"
 	"time"
+
+	"out_amberflo/plugin/bucket/wire"
 )
 
 // fill puts what is known into a hint.
@@ -21,10 +22,10 @@ func (f *fault) fill(hint string) string {
 		return hint
 	}
 	return strings.NewReplacer(
-		"{bucket}", f.opts.Bucket, "{endpoint}", f.Endpoint, "{host}", f.host(),
+		"{bucket}", f.config.Bucket, "{endpoint}", f.Endpoint, "{host}", f.host(),
 		"{container}", f.container(), "{objects}", f.objects(), "{grants}", f.grants(), "{acl}", f.missingACL(),
-		"{extras}", f.extras(), "{kms}", f.kms(), "{clock}", f.clock(), "{region}", f.wrongRegion(), "{location}", withoutQueries(printable(f.header.Get("Location"))),
-		"{proxy}", f.proxy(), "{squid}", firstWords(f.header.Get("X-Squid-Error")), "{dots}", f.dots(),
+		"{extras}", f.extras(), "{kms}", f.kms(), "{clock}", f.clock(), "{region}", f.wrongRegion(), "{location}", wire.WithoutQueries(wire.Printable(f.header.Get("Location"))),
+		"{proxy}", f.proxy(), "{variable}", f.variable(), "{squid}", wire.FirstWords(f.header.Get("X-Squid-Error")), "{dots}", f.dots(),
 	).Replace(hint)
 }
 
@@ -36,17 +37,8 @@ func (f *fault) host() string {
 	return u.Hostname()
 }
 
-// arnOf gives the ARN of a bucket or of an access point, and that of the objects in it whose key begins with prefix.
-func arnOf(bucket, region, prefix string) (container, objects string) {
-	if strings.HasPrefix(bucket, "arn:") {
-		return bucket, bucket + "/object/" + prefix + "*"
-	}
-	container = "arn:" + partition(region) + ":s3:::" + bucket
-	return container, container + "/" + prefix + "*"
-}
-
 func (f *fault) container() string {
-	container, _ := arnOf(f.opts.Bucket, f.region, "")
+	container, _ := ARN(f.config.Bucket, f.config.Region, "")
 	return container
 }
 
@@ -56,7 +48,7 @@ func (f *fault) objects() string {
 	if first += "/"; !nested {
 		first = ""
 	}
-	_, objects := arnOf(f.opts.Bucket, f.region, first)
+	_, objects := ARN(f.config.Bucket, f.config.Region, first)
 	return objects
 }
 
@@ -68,21 +60,21 @@ func (f *fault) grants() string {
 		return "s3:GetObject on " + f.objects()
 	}
 	actions := []string{"s3:PutObject"}
-	if f.opts.ACL != "" {
+	if f.config.ACL != "" {
 		actions = append(actions, "s3:PutObjectAcl")
 	}
-	if f.opts.Tagging != "" {
+	if f.config.Tagging != "" {
 		actions = append(actions, "s3:PutObjectTagging")
 	}
 	grants := strings.Join(actions, ", ") + " on " + f.objects()
-	if f.opts.KMSKeyID != "" {
-		grants += ", and kms:GenerateDataKey on the key " + f.opts.KMSKeyID
+	if f.config.KMSKeyID != "" {
+		grants += ", and kms:GenerateDataKey on the key " + f.config.KMSKeyID
 	}
 	return grants
 }
 
 func (f *fault) missingACL() string {
-	if f.opts.ACL == "" && puts(f) {
+	if f.config.ACL == "" && puts(f) {
 		return ", or set canned_acl bucket-owner-full-control if the bucket's policy demands it"
 	}
 	return ""
@@ -91,7 +83,7 @@ func (f *fault) missingACL() string {
 // extras are the options besides canned_acl that ask something of a server.
 func (f *fault) extras() (options string) {
 	for _, o := range []struct{ name, value string }{
-		{"storage_class", f.opts.StorageClass}, {"server_side_encryption", f.opts.SSE}, {"tagging", f.opts.Tagging},
+		{"storage_class", f.config.StorageClass}, {"server_side_encryption", f.config.SSE}, {"tagging", f.config.Tagging},
 	} {
 		if o.value != "" {
 			options += ", " + o.name
@@ -107,8 +99,8 @@ func (f *fault) kms() string {
 	switch named := kmsKey.FindString(f.said()); {
 	case named != "":
 		return named
-	case f.opts.KMSKeyID != "":
-		return "the key " + f.opts.KMSKeyID
+	case f.config.KMSKeyID != "":
+		return "the key " + f.config.KMSKeyID
 	}
 	return "the key that the bucket encrypts with"
 }
@@ -143,28 +135,30 @@ func (f *fault) wrongRegion() string {
 		return "the bucket is in " + region + ": set region " + region
 	}
 	if location := f.header.Get("Location"); location != "" {
-		return "set region to the bucket's own; it redirects to " + withoutQueries(location)
+		return "set region to the bucket's own; it redirects to " + wire.WithoutQueries(location)
 	}
 	return "set region to the bucket's own"
 }
 
-// proxy names the variable whose proxy requests go through, if there is one.
+// proxy says which variable's proxy requests go through, if they go through one.
 func (f *fault) proxy() string {
-	name := "HTTPS_PROXY"
-	if strings.HasPrefix(f.Endpoint, "http:") {
-		name = "HTTP_PROXY"
-	}
-	for _, name := range []string{name, strings.ToLower(name)} {
-		if os.Getenv(name) != "" {
-			return " (" + name + " is set)"
-		}
+	if variable, _ := wire.ProxyOf(f.Endpoint); variable != "" {
+		return " (" + variable + " is set)"
 	}
 	return ""
 }
 
+// variable is the one that names the proxy.
+func (f *fault) variable() string {
+	if variable, _ := wire.ProxyOf(f.Endpoint); variable != "" {
+		return variable
+	}
+	return "HTTPS_PROXY or HTTP_PROXY"
+}
+
 // dots is about a bucket whose name makes more labels before the host than a certificate for *.host has.
 func (f *fault) dots() string {
-	if strings.Contains(f.opts.Bucket, ".") && !f.opts.PathStyle {
+	if strings.Contains(f.config.Bucket, ".") && !f.config.PathStyle {
 		return " (the bucket's name has dots: force_path_style on puts it into the path)"
 	}
 	return ""
@@ -185,23 +179,21 @@ func (f *fault) unreachable(err error) string {
 		return f.fill("what answers at {endpoint} does not speak https: check its port")
 	}
 	hint := "check network and DNS, and that bucket and region are right"
-	if f.opts.Endpoint != "" || !strings.Contains(f.Endpoint, ".amazonaws.com") {
+	if f.config.Given || !strings.Contains(f.Endpoint, ".amazonaws.com") {
 		hint = f.fill(reach)
-		if strings.HasPrefix(f.host(), f.opts.Bucket+".") {
+		if strings.HasPrefix(f.host(), f.config.Bucket+".") {
 			hint += " (its name has the bucket's in front: force_path_style on puts that into the path)"
 		}
 		if !secure && hungUp(err) {
 			hint += ", and whether it speaks https: then write https:// in endpoint"
 		}
 	}
-	for _, name := range proxyVariables {
-		switch v := os.Getenv(name); {
-		case v == "":
-			continue
-		case !isProxy(v):
-			return hint + "; " + name + " is no URL of a proxy"
-		}
-		return hint + "; " + name + " is set: can its proxy be reached, and reach that?"
+	switch variable, valid := wire.ProxyOf(f.Endpoint); {
+	case variable == "":
+	case !valid:
+		hint += "; " + variable + " is no URL of a proxy"
+	default:
+		hint += "; " + variable + " is set: can its proxy be reached, and reach that?"
 	}
 	return hint
 }

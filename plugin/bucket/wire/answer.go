@@ -1,4 +1,4 @@
-package bucket
+package wire
 
 import (
 	"context"
@@ -18,8 +18,8 @@ import (
 // of a listing, 1,000 keys of 1 KB at most.
 const answerMax = 4 << 20
 
-// errTooLong is an answer that goes on, as that of a download or of a broken gateway. The SDK would hold all of it in memory.
-var errTooLong = fmt.Errorf("its answer goes on after %d MiB", answerMax>>20)
+// ErrTooLong is an answer that goes on, as that of a download or of a broken gateway. The SDK would hold all of it in memory.
+var ErrTooLong = fmt.Errorf("its answer goes on after %d MiB", answerMax>>20)
 
 // answer is the body of an answer.
 type answer struct {
@@ -32,7 +32,7 @@ type answer struct {
 
 func (a *answer) Read(p []byte) (int, error) {
 	if a.left == 0 {
-		return 0, errTooLong
+		return 0, ErrTooLong
 	}
 	n, err := a.ReadCloser.Read(p[:min(len(p), a.left)])
 	a.left -= n
@@ -48,8 +48,8 @@ func (a *answer) Close() error {
 	return a.ReadCloser.Close()
 }
 
-// bounded makes all that is read of an answer end after answerMax bytes.
-func bounded(stack *middleware.Stack) error {
+// Bounded makes all that is read of an answer end after answerMax bytes.
+func Bounded(stack *middleware.Stack) error {
 	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("Bounded",
 		func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
 			out, metadata, err := next.HandleDeserialize(ctx, in)
@@ -60,31 +60,31 @@ func bounded(stack *middleware.Stack) error {
 		}), middleware.After)
 }
 
-// foreign is an answer that is not in the words of the one who was asked.
-type foreign struct {
+// Foreign is an answer that is not in the words of the one who was asked.
+type Foreign struct {
 	error
-	host   string
-	status int
-	words  string
+	Host   string
+	Status int
+	Words  string // its first, if it is a page
 }
 
-func (e foreign) Unwrap() error { return e.error }
+func (e Foreign) Unwrap() error { return e.error }
 
-// said is what answered in the place of who.
-func (e foreign) said(who string) string {
-	text := fmt.Sprintf("%s answered %d %s, in words that are not its own", strings.TrimSuffix(who, " "+e.host)+" "+e.host, e.status, http.StatusText(e.status))
-	if e.words != "" {
-		text += ": " + e.words
+// Said is what answered in the place of who.
+func (e Foreign) Said(who string) string {
+	text := fmt.Sprintf("%s answered %d %s, in words that are not its own", strings.TrimSuffix(who, " "+e.Host)+" "+e.Host, e.Status, http.StatusText(e.Status))
+	if e.Words != "" {
+		text += ": " + e.Words
 	}
-	if errors.Is(e, errTooLong) {
-		text += "; " + errTooLong.Error()
+	if errors.Is(e, ErrTooLong) {
+		text += "; " + ErrTooLong.Error()
 	}
 	return text
 }
 
-// quoted says who gave an answer that cannot be read, and its first words if it is a page: others may hold a secret. One that
+// Quoted says who gave an answer that cannot be read, and its first words if it is a page: others may hold a secret. One that
 // broke off is none.
-func quoted(stack *middleware.Stack) error {
+func Quoted(stack *middleware.Stack) error {
 	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("Quoted",
 		func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
 			out, metadata, err := next.HandleDeserialize(ctx, in)
@@ -100,13 +100,31 @@ func quoted(stack *middleware.Stack) error {
 			case a.broke != nil:
 				return out, metadata, &smithyhttp.RequestSendError{Err: a.broke}
 			}
-			f := foreign{error: err, status: r.StatusCode}
+			f := Foreign{error: err, Status: r.StatusCode}
 			if request, ok := in.Request.(*smithyhttp.Request); ok {
-				f.host = request.URL.Host
+				f.Host = request.URL.Host
 			}
 			if page := strings.TrimSpace(string(a.words)); strings.HasPrefix(page, "<") {
-				f.words = firstWords(page)
+				f.Words = FirstWords(page)
 			}
 			return out, metadata, f
 		}), middleware.Before)
+}
+
+// Unsigned leaves out of a request what S3 has no use for and proxies like to change, so that its signature does not cover
+// it.
+func Unsigned(stack *middleware.Stack) error {
+	const signing = "Signing"
+	if _, signs := stack.Finalize.Get(signing); !signs {
+		return nil
+	}
+	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Unsigned",
+		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+			if r, ok := in.Request.(*smithyhttp.Request); ok {
+				for _, name := range []string{"Accept-Encoding", "Amz-Sdk-Invocation-Id", "Amz-Sdk-Request"} {
+					r.Header.Del(name)
+				}
+			}
+			return next.HandleFinalize(ctx, in)
+		}), signing, middleware.Before)
 }

@@ -1,4 +1,4 @@
-package bucket
+package creds
 
 import (
 	"bytes"
@@ -13,21 +13,20 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
-)
 
-// helperTimeout is what a credential_process may take. Tests shorten it.
-var helperTimeout = 30 * time.Second
+	"out_amberflo/plugin/bucket/wire"
+)
 
 // helper runs a credential_process. The SDK's own would wait for ever for what such a command has started itself, and leave it
 // running.
 type helper struct {
 	command string
-	chain   *chain
+	chain   *Chain
 }
 
 // Retrieve implements [aws.CredentialsProvider].
 func (h *helper) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	ctx, cancel := context.WithTimeout(ctx, helperTimeout)
+	ctx, cancel := context.WithTimeout(ctx, h.chain.limits.Helper)
 	defer cancel()
 	done, err := h.chain.begun(cancel)
 	if err != nil {
@@ -35,28 +34,30 @@ func (h *helper) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	}
 	defer done()
 	var said bytes.Buffer
+	mine := fmt.Sprintf("%s.%d.", h.chain.id, h.chain.begins.Add(1))
 	run := processcreds.NewCommandBuilderFunc(func(ctx context.Context) (*exec.Cmd, error) {
 		cmd := exec.CommandContext(ctx, "sh", "-c", h.command)
-		cmd.Env, cmd.Stderr = os.Environ(), &limited{to: &said}
+		cmd.Env, cmd.Stderr = append(os.Environ(), mark+"="+mine), &limited{to: &said}
 		// A group of its own, so that what it starts ends with it.
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-		cmd.WaitDelay = time.Second
+		cmd.Cancel = func() error { endAll(cmd.Process.Pid, mine); return nil }
+		cmd.WaitDelay = time.Second // for the output, which a process that is not found may hold open
 		return cmd, nil
 	})
 	found, err := processcreds.NewProviderCommand(run, func(o *processcreds.Options) { o.Timeout = -1 }).Retrieve(ctx)
 	if err == nil {
 		return found, nil
 	}
-	e := helperError{err: err, said: firstWords(said.String())}
+	endAll(0, mine) // what it has left running
+	e := helperError{err: err, said: wire.FirstWords(said.String())}
 	if ctx.Err() != nil {
-		e.err = fmt.Errorf("it was ended after %s, with its process group", helperTimeout)
+		e.err = fmt.Errorf("it was ended after %s, with the processes that it has started", h.chain.limits.Helper)
 	}
 	return aws.Credentials{}, e
 }
 
 // begun notes a helper that stop ends. It has to call done when it has ended.
-func (c *chain) begun(stop func()) (done func(), err error) {
+func (c *Chain) begun(stop func()) (done func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.open.Err(); err != nil {
@@ -68,12 +69,16 @@ func (c *chain) begun(stop func()) (done func(), err error) {
 	return func() { forget(); c.running.Add(-1); c.helpers.Done() }, nil
 }
 
-// close ends the helpers, and waits for that: they are not to outlive the plugin.
-func (c *chain) close() {
+// Close ends the helpers, with all that they have left running, and waits for that: they are not to outlive the plugin. Nobody is
+// asked for credentials after it.
+func (c *Chain) Close() {
 	c.mu.Lock()
 	c.shut()
 	c.mu.Unlock()
 	c.helpers.Wait()
+	if c.begins.Load() > 0 {
+		endAll(0, c.id+".") // what a helper that answered has left running
+	}
 }
 
 // helperError is what came of a credential_process.

@@ -1,4 +1,10 @@
-package bucket
+// Package creds finds the credentials that requests are signed with, by the AWS SDK's chain. What holds:
+//
+//   - a start needs no network: who hands out credentials is asked when they are wanted, and a name may not resolve yet;
+//   - who hangs is given up after its limit and asked anew, and the processes of a helper do not outlive the [Chain];
+//   - what an operator replaces is read again, as soon as S3 has denied the old;
+//   - an [Error] says who was asked and what they answered, and no secret.
+package creds
 
 import (
 	"cmp"
@@ -8,8 +14,6 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,66 +27,66 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
+	"github.com/google/uuid"
+
+	"out_amberflo/plugin/bucket/wire"
 )
 
 // renewBefore is how long before their end credentials are renewed.
 const renewBefore = time.Minute
 
-// deniedAge is the age from which credentials are read again when S3 denies something. Tests shorten it.
-var deniedAge = time.Minute
-
-// lookupTimeout is for all of what the chain asks for credentials: longer than any one of them takes to give up. Tests
-// shorten it.
-var lookupTimeout = 45 * time.Second
-
-// unused are settings of the environment that this package does not use, and what the SDK takes for their values.
-var unused = map[string]func(string) bool{
-	"AWS_MAX_ATTEMPTS":                       isNumber,
-	"AWS_RETRY_MODE":                         func(v string) bool { _, err := aws.ParseRetryMode(v); return err == nil },
-	"AWS_DEFAULTS_MODE":                      func(v string) bool { mode := aws.DefaultsMode(""); return mode.SetFromString(v) },
-	"AWS_REQUEST_CHECKSUM_CALCULATION":       oneOf("when_supported", "when_required"),
-	"AWS_RESPONSE_CHECKSUM_VALIDATION":       oneOf("when_supported", "when_required"),
-	"AWS_ACCOUNT_ID_ENDPOINT_MODE":           oneOf("preferred", "required", "disabled"),
-	"AWS_ENABLE_ENDPOINT_DISCOVERY":          oneOf("true", "false", "auto"),
-	"AWS_DISABLE_REQUEST_COMPRESSION":        oneOf("true", "false"),
-	"AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES": func(v string) bool { n, err := strconv.Atoi(v); return err == nil && n >= 0 && n <= 10<<20 },
-	"AWS_S3_DISABLE_EXPRESS_SESSION_AUTH":    oneOf("true", "false"),
+// Options say as whom. The empty value of a field leaves its setting to environment and profile.
+type Options struct {
+	Region      string // the bucket's
+	Profile     string // of the shared configuration files
+	RoleARN     string // assumed with the credentials that the SDK's chain finds
+	ExternalID  string // asked for by some roles; goes with RoleARN
+	STSEndpoint string // URL
 }
 
-func isNumber(v string) bool { _, err := strconv.Atoi(v); return err == nil }
-
-func oneOf(values ...string) func(string) bool {
-	return func(v string) bool { return slices.Contains(values, strings.ToLower(v)) }
+// Limits are how long things may take.
+type Limits struct {
+	Answer time.Duration // one server's
+	Helper time.Duration // a credential_process
+	Lookup time.Duration // all that is asked: longer than any one of them takes to give up
 }
 
-// ignoreUnused takes settings that this package does not use out of the environment where they would keep the SDK from reading
-// the rest of it.
-func ignoreUnused() {
-	for name, valid := range unused {
-		if v := os.Getenv(name); v != "" && !valid(v) {
-			_ = os.Unsetenv(name)
-		}
-	}
+// SettingError is a setting of the environment or of a profile that cannot be read.
+type SettingError struct {
+	Option  string // the setting, and where it is
+	Want    string
+	Got     string
+	Example string
 }
 
-// load reads environment and files as the SDK does, without traffic: neither the region nor the defaults mode may be asked of
-// the instance metadata service, and who hands out credentials is looked for when they are wanted. Its name may not resolve yet.
-func (o Options) load(ctx context.Context) (aws.Config, error) {
-	return o.read(ctx, config.WithRegion(o.Region), config.WithCredentialsProvider(aws.AnonymousCredentials{}))
+// Error says what was wanted and found.
+func (e *SettingError) Error() string {
+	return fmt.Sprintf("%s: want %s, got %q", e.Option, e.Want, e.Got)
 }
 
-func (o Options) read(ctx context.Context, more ...func(*config.LoadOptions) error) (aws.Config, error) {
+// Load reads environment and files as the SDK does, without traffic: neither the region nor the defaults mode may be asked of
+// the instance metadata service, and who hands out credentials is looked for when they are wanted. The error is a
+// [*SettingError] where one setting is at fault.
+func Load(ctx context.Context, o Options, l Limits) (aws.Config, error) {
+	ignoreUnused()
+	return o.read(ctx, l, config.WithRegion(o.Region), config.WithCredentialsProvider(aws.AnonymousCredentials{}))
+}
+
+func (o Options) read(ctx context.Context, l Limits, more ...func(*config.LoadOptions) error) (aws.Config, error) {
 	options := append(more,
-		config.WithHTTPClient(newClient()),
+		config.WithHTTPClient(wire.NewClient(l.Answer)),
 		config.WithLogger(logging.Nop{}),
 		config.WithDefaultsMode(aws.DefaultsModeStandard),
 		config.WithRetryer(noRetries),
-		config.WithAPIOptions([]func(*middleware.Stack) error{bounded}),
+		config.WithAPIOptions([]func(*middleware.Stack) error{wire.Bounded}),
 	)
 	if o.Profile != "" {
 		options = append(options, config.WithSharedConfigProfile(o.Profile))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil && ofUnused(err) {
+		cfg, err = loadWithoutUnused(ctx, options)
+	}
 	if err != nil {
 		return cfg, o.unread(err)
 	}
@@ -100,21 +104,21 @@ func (o Options) unread(err error) error {
 	const certificates = "a file of certificates in PEM that Fluent Bit's user can read"
 	badBundle := strings.Contains(err.Error(), "custom CA bundle")
 	profile := func(option, name string) error {
-		return &OptionError{Option: option, Want: "a profile of the shared AWS configuration files", Got: name, Example: "default"}
+		return &SettingError{Option: option, Want: "a profile of the shared AWS configuration files", Got: name, Example: "default"}
 	}
 	switch {
 	case errors.As(err, &source):
-		return &OptionError{Option: "source_profile of the profile " + o.profileInUse(), Want: "a profile with credentials in the shared AWS configuration files", Got: source.Profile, Example: "default"}
+		return &SettingError{Option: "source_profile of the profile " + o.profileInUse(), Want: "a profile with credentials in the shared AWS configuration files", Got: source.Profile, Example: "default"}
 	case errors.As(err, &missing) && o.Profile != "":
 		return profile("profile", missing.Profile)
 	case errors.As(err, &missing):
 		return profile("AWS_PROFILE", missing.Profile)
 	case bundle != "" && (badBundle || errors.As(err, &path) && path.Path == bundle):
-		return &OptionError{Option: "AWS_CA_BUNDLE", Want: certificates, Got: bundle, Example: "/etc/ssl/certs/own-ca.pem"}
+		return &SettingError{Option: "AWS_CA_BUNDLE", Want: certificates, Got: bundle, Example: "/etc/ssl/certs/own-ca.pem"}
 	case badBundle, errors.As(err, &path) && !strings.Contains(err.Error(), "shared config"):
-		return &OptionError{Option: "ca_bundle of the profile " + o.profileInUse(), Want: certificates, Got: path.Path, Example: "/etc/ssl/certs/own-ca.pem"}
+		return &SettingError{Option: "ca_bundle of the profile " + o.profileInUse(), Want: certificates, Got: path.Path, Example: "/etc/ssl/certs/own-ca.pem"}
 	}
-	return fmt.Errorf("read the AWS configuration from environment and files: %s", withoutQueries(err.Error()))
+	return fmt.Errorf("read the AWS configuration from environment and files: %s", wire.WithoutQueries(err.Error()))
 }
 
 func (o Options) profileInUse() string {
@@ -127,15 +131,15 @@ func cacheFor(c *aws.CredentialsCacheOptions) { c.ExpiryWindow = renewBefore }
 
 // provider is the SDK's chain, or the role assumed with it. The chain has a region of its own, which AWS_REGION or the profile
 // gives: a pod's STS is there, and not where the bucket is.
-func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
-	o := c.opts
-	cfg, err := o.read(ctx, config.WithDefaultRegion(o.Region), config.WithAPIOptions([]func(*middleware.Stack) error{quoted}),
+func (c *Chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
+	o, l := c.opts, c.limits
+	cfg, err := o.read(ctx, l, config.WithDefaultRegion(o.Region), config.WithAPIOptions([]func(*middleware.Stack) error{wire.Quoted}),
 		config.WithCredentialsCacheOptions(cacheFor),
-		config.WithEndpointCredentialOptions(func(e *endpointcreds.Options) { e.HTTPClient = newClient() }),
+		config.WithEndpointCredentialOptions(func(e *endpointcreds.Options) { e.HTTPClient = wire.NewClient(l.Answer) }),
 		config.WithWebIdentityRoleCredentialOptions(func(w *stscreds.WebIdentityRoleOptions) {
 			if o.STSEndpoint != "" {
-				w.Client = sts.New(sts.Options{Region: o.stsRegion(o.Region), BaseEndpoint: &o.STSEndpoint, HTTPClient: newClient(), Retryer: noRetries(),
-					APIOptions: []func(*middleware.Stack) error{bounded, quoted}})
+				w.Client = sts.New(sts.Options{Region: o.stsRegion(o.Region), BaseEndpoint: &o.STSEndpoint, HTTPClient: wire.NewClient(l.Answer), Retryer: noRetries(),
+					APIOptions: []func(*middleware.Stack) error{wire.Bounded, wire.Quoted}})
 			}
 		}))
 	if err != nil {
@@ -146,7 +150,7 @@ func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 		return cfg.Credentials, nil
 	}
 	client := sts.NewFromConfig(cfg, func(s *sts.Options) {
-		s.APIOptions = append(s.APIOptions, unsigned)
+		s.APIOptions = append(s.APIOptions, wire.Unsigned)
 		if o.STSEndpoint != "" {
 			s.BaseEndpoint, s.Region = &o.STSEndpoint, o.stsRegion(cfg.Region)
 		}
@@ -162,7 +166,7 @@ func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 
 // useHelper puts a helper of this package in the place of the SDK's where the chain ends in a credential_process: that of the
 // profile, or of the one that its role is assumed with.
-func (c *chain) useHelper(cfg *aws.Config) {
+func (c *Chain) useHelper(cfg *aws.Config) {
 	cache, ok := cfg.Credentials.(*aws.CredentialsCache)
 	if !ok {
 		return
@@ -193,7 +197,7 @@ func isHelped(p *config.SharedConfig) bool {
 		p.WebIdentityTokenFile == "" && p.SSOSessionName == "" && p.SSOAccountID == "" && p.LoginSession == "" && p.RoleARN == ""
 }
 
-// stsHost is how AWS names its regional STS, also behind a VPC endpoint.
+// stsHost is how AWS names its regional STS, also with a VPC endpoint.
 var stsHost = regexp.MustCompile(`^https?://(?:[^/]*\.)?sts(?:-fips)?\.([a-z0-9-]+)\.(?:vpce\.)?(?:amazonaws\.com|api\.aws)`)
 
 // stsRegion is the region that requests to sts_endpoint are signed for.
@@ -206,53 +210,57 @@ func (o Options) stsRegion(otherwise string) string {
 
 var errNobody = errors.New("nobody handed out credentials")
 
-// chain is the SDK's chain of credentials, begun anew after S3 or the chain itself has refused: the SDK reads
+// Chain is the SDK's chain of credentials, begun anew after S3 has denied something or the chain has failed: the SDK reads
 // files and environment once, and would go on for ever with a token that an operator has since replaced.
-type chain struct {
-	opts Options
+type Chain struct {
+	opts   Options
+	limits Limits
 
 	open    context.Context // until close
 	shut    context.CancelFunc
 	helpers sync.WaitGroup // that run
 	running atomic.Int32   // as many
+	begins  atomic.Int32   // as many have been started
+	id      string         // of this chain, which marks what they start
 
 	mu      sync.Mutex
 	current aws.CredentialsProvider // nil: to be loaded; guarded by mu
 	loaded  time.Time               // guarded by mu
 }
 
-func newChain(opts Options) *chain {
-	c := &chain{opts: opts}
+// New gives a Chain that has asked nobody yet. The caller has to close it.
+func New(o Options, l Limits) *Chain {
+	c := &Chain{opts: o, limits: l, id: uuid.NewString()}
 	c.open, c.shut = context.WithCancel(context.Background())
 	return c
 }
 
 // Retrieve implements [aws.CredentialsProvider].
-func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	bounded, cancel := context.WithTimeout(ctx, lookupTimeout)
+func (c *Chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	limited, cancel := context.WithTimeout(ctx, c.limits.Lookup)
 	defer cancel()
-	current, err := c.begin(bounded)
+	current, err := c.begin(limited)
 	if err != nil {
-		return aws.Credentials{}, credentialsError{err}
+		return aws.Credentials{}, Error{err}
 	}
-	found, err := current.Retrieve(bounded)
+	found, err := current.Retrieve(limited)
 	if err == nil {
 		err = unfit(found)
 	}
 	if err == nil {
 		return found, nil
 	}
-	if bounded.Err() != nil && c.running.Load() > 0 { // whose own error goes to nobody then
-		return aws.Credentials{}, credentialsError{helperError{err: fmt.Errorf("no answer yet, it is given %s", helperTimeout)}}
+	if limited.Err() != nil && c.running.Load() > 0 { // whose own error goes to nobody then
+		return aws.Credentials{}, Error{helperError{err: fmt.Errorf("no answer yet, it is given %s", c.limits.Helper)}}
 	}
-	if bounded.Err() != nil && ctx.Err() == nil { // asked anew next time, and not joined to what hangs
-		c.forget(0)
-		err = fmt.Errorf("%w within %s: %w", errNobody, lookupTimeout, err)
+	if limited.Err() != nil && ctx.Err() == nil { // asked anew next time, and not joined to what hangs
+		c.Forget(0)
+		err = fmt.Errorf("%w within %s: %w", errNobody, c.limits.Lookup, err)
 	}
-	return aws.Credentials{}, credentialsError{err}
+	return aws.Credentials{}, Error{err}
 }
 
-func (c *chain) begin(ctx context.Context) (aws.CredentialsProvider, error) {
+func (c *Chain) begin(ctx context.Context) (aws.CredentialsProvider, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.current == nil {
@@ -265,8 +273,8 @@ func (c *chain) begin(ctx context.Context) (aws.CredentialsProvider, error) {
 	return c.current, nil
 }
 
-// forget begins the chain anew, unless it is younger than that.
-func (c *chain) forget(younger time.Duration) {
+// Forget begins the chain anew, unless it is younger than that.
+func (c *Chain) Forget(younger time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.loaded) >= younger {
@@ -274,7 +282,7 @@ func (c *chain) forget(younger time.Duration) {
 	}
 }
 
-// unfit tells what is wrong with credentials that no header can hold, such as those that somebody read from a file with its
+// unfit says what is wrong with credentials that no header can hold, such as those that somebody read from a file with its
 // line feed.
 func unfit(found aws.Credentials) error {
 	for _, part := range []struct{ variable, what, value string }{
