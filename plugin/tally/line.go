@@ -144,25 +144,22 @@ func textSize(b []byte) int {
 	return 0
 }
 
-// member is one dimension as it stands: its name and its value, in quotes.
-type member struct{ name, value []byte }
-
-// members yields the dimensions of "k":"v","k":"v". Where that breaks off, the last one has no value.
-func members(b []byte) iter.Seq[member] {
-	return func(yield func(member) bool) {
+// Dimensions yields names and values of "k":"v","k":"v", in their quotes. Where that breaks off, the last value is nil.
+func Dimensions(b []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
 		for len(b) > 0 {
 			name := textSize(b)
 			if name == 0 || name == len(b) || b[name] != ':' {
-				yield(member{name: b})
+				yield(b, nil)
 				return
 			}
 			value := textSize(b[name+1:])
 			end := name + 1 + value
 			if value == 0 || end < len(b) && b[end] != ',' || end+1 == len(b) {
-				yield(member{name: b})
+				yield(b, nil)
 				return
 			}
-			if !yield(member{b[:name], b[name+1 : end]}) {
+			if !yield(b[:name], b[name+1:end]) {
 				return
 			}
 			b = b[min(end+1, len(b)):]

@@ -30,10 +30,13 @@ type Merger struct {
 	texts  []byte
 	size   int // of what is held, about
 
-	key     []byte
-	members []member
-	out     []byte
+	key        []byte
+	dimensions []dimension
+	out        []byte
 }
+
+// dimension is one as it stands, in quotes.
+type dimension struct{ name, value []byte }
 
 // event is what goes out as one line. Its places are in Merger.texts, and hold the first of its lines, without the three
 // members.
@@ -152,26 +155,26 @@ func (m *Merger) makeKey(bucket time.Duration, l *line) bool {
 	m.key = binary.LittleEndian.AppendUint64(m.key[:0], uint64(width))
 	m.key = binary.LittleEndian.AppendUint64(m.key, uint64(l.first/width))
 	m.key = append(m.key, l.names...)
-	m.members = m.members[:0]
+	m.dimensions = m.dimensions[:0]
 	sorted := true
-	for d := range members(l.dimensions) {
-		if d.value == nil {
+	for name, value := range Dimensions(l.dimensions) {
+		if value == nil {
 			return false
 		}
-		if n := len(m.members); n > 0 && bytes.Compare(m.members[n-1].name, d.name) >= 0 {
+		if n := len(m.dimensions); n > 0 && bytes.Compare(m.dimensions[n-1].name, name) >= 0 {
 			sorted = false
 		}
-		m.members = append(m.members, d)
+		m.dimensions = append(m.dimensions, dimension{name, value})
 	}
 	if !sorted {
-		slices.SortFunc(m.members, func(a, b member) int { return bytes.Compare(a.name, b.name) })
-		for i := 1; i < len(m.members); i++ {
-			if bytes.Equal(m.members[i-1].name, m.members[i].name) { // which of them counts, readers do not agree on
+		slices.SortFunc(m.dimensions, func(a, b dimension) int { return bytes.Compare(a.name, b.name) })
+		for i := 1; i < len(m.dimensions); i++ {
+			if bytes.Equal(m.dimensions[i-1].name, m.dimensions[i].name) { // which of them counts, readers do not agree on
 				return false
 			}
 		}
 	}
-	for _, d := range m.members {
+	for _, d := range m.dimensions {
 		m.key = append(append(append(m.key, d.name...), ':'), d.value...)
 	}
 	return true
