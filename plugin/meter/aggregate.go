@@ -54,6 +54,9 @@ func (c *compiler) aggregate(o Options) {
 	if o.Aggregate == "" {
 		return
 	}
+	if ids := cmp.Or(o.UniqueID, defaultID); !r.idFallback && !slices.ContainsFunc(c.errs, func(e *OptionError) bool { return e.Key == "unique_id" }) {
+		c.fail("unique_id", ids, "generate at its end, because aggregate adds up no records that have an id of their own", ids+", generate")
+	}
 	var known []string // names of meters; nil where one comes from a field, or is wrong
 	for i := range r.meters {
 		if m := &r.meters[i]; m.name.list != nil || m.name.literal == nil {
@@ -88,9 +91,6 @@ func (c *compiler) aggregate(o Options) {
 	if err != nil {
 		c.failAt("aggregate", o.Aggregate, aggregateExample, err)
 		return
-	}
-	if ids := cmp.Or(o.UniqueID, defaultID); !r.idFallback && !slices.ContainsFunc(c.errs, func(e *OptionError) bool { return e.Key == "unique_id" }) {
-		c.fail("unique_id", ids, "generate at its end, because aggregate adds up no records that have an id of their own", ids+", generate")
 	}
 	for i := range r.meters {
 		m := &r.meters[i]

@@ -20,12 +20,14 @@ type line struct {
 	last       int64
 }
 
+// The members of a line, in their order.
 const (
-	valueKey = `,"meterValue":`
-	timeKey  = `,"meterTimeInMillis":`
-	idKey    = `,"uniqueId":`
-
+	customerKey   = `{"customerId":`
+	meterKey      = `,"meterApiName":`
 	dimensionsKey = `,"dimensions":{`
+	valueKey      = `,"meterValue":`
+	timeKey       = `,"meterTimeInMillis":`
+	idKey         = `,"uniqueId":`
 	recordsKey    = `,"records":`
 	firstKey      = `,"firstMillis":`
 	lastKey       = `,"lastMillis":`
@@ -38,6 +40,18 @@ func AppendMembers(dst []byte, records, first, last int64) []byte {
 	dst = strconv.AppendInt(append(dst, firstKey...), first, 10)
 	dst = strconv.AppendInt(append(dst, lastKey...), last, 10)
 	return append(dst, '}', '\n')
+}
+
+// Key returns what a line of records that were added up is about: its customer and its meter, in quotes, its dimensions for
+// [Dimensions], and the time of its first record in milliseconds. It returns ok false for other lines.
+func Key(text []byte) (customer, meter, dimensions []byte, first int64, ok bool) {
+	l, ok := readLine(text)
+	if !ok {
+		return nil, nil, nil, 0, false
+	}
+	customer = l.names[len(customerKey):]
+	customer = customer[:textSize(customer)]
+	return customer, l.names[len(customerKey)+len(customer)+len(meterKey):], l.dimensions, l.first, true
 }
 
 // Records returns how many records a line stands for: 1 where it does not say so.
@@ -106,7 +120,7 @@ func readLine(text []byte) (l line, ok bool) {
 	}
 	l.head, l.value = plain[:at], plain[at+len(valueKey):]
 	rest := l.head
-	for _, key := range []string{`{"customerId":`, `,"meterApiName":`} {
+	for _, key := range []string{customerKey, meterKey} {
 		if rest, ok = bytes.CutPrefix(rest, []byte(key)); !ok {
 			return l, false
 		}
