@@ -154,7 +154,8 @@ var options = []option{
 
 // mapping are the options of "How a log becomes a meter".
 var mapping = []string{"customer_id", "meter_api_name", "meter_value", "meters", "meter_time", "meter_time_format",
-	"unique_id", "dimensions", "payload", "unmatched", "absent", "negative_values", "only_if", "long_dimensions", "meter_time_window", "meter_time_outside"}
+	"unique_id", "dimensions", "payload", "unmatched", "absent", "negative_values", "only_if", "long_dimensions", "meter_time_window", "meter_time_outside",
+	"aggregate", "aggregate_bucket"}
 
 // Keys returns the names of all options: those of the delivery, and those of the mapping.
 func Keys() (ofDelivery, ofMapping []string) {
@@ -246,6 +247,7 @@ func Check(get func(key string) string) (*Config, []*OptionError) {
 		UniqueID: option("unique_id"), Dimensions: option("dimensions"), Payload: option("payload"), Unmatched: option("unmatched"),
 		Absent: option("absent"), NegativeValues: option("negative_values"), OnlyIf: option("only_if"), LongDimensions: option("long_dimensions"),
 		MeterTimeWindow: option("meter_time_window"), MeterTimeOutside: option("meter_time_outside"),
+		Aggregate: option("aggregate"), AggregateBucket: option("aggregate_bucket"),
 	})
 	for _, e := range ofMapping {
 		wrong.add(e)
@@ -287,6 +289,11 @@ func (c *Config) describe() string {
 	}
 	for _, m := range c.mapping {
 		fmt.Fprintf(b, " %s", m)
+	}
+	if c.Rules != nil {
+		if names, bucket := c.Rules.Aggregate(); names != "" {
+			fmt.Fprintf(b, " (adds up the records of %s in buckets of %s, which is right for meters of Amberflo's type sum only)", names, bucket)
+		}
 	}
 	return b.String()
 }

@@ -53,6 +53,8 @@ var help = []Option{
 	{"unique_id", "text", "$uniqueId, generate", "A list of accessors, hash($path, $offset), or generate."},
 	{"dimensions", "text", "$dimensions", "A list of name, name=$field and name=text, or one accessor to a map."},
 	{"long_dimensions", "text", "reject", "Dimensions of more than 200 characters: reject or cut."},
+	{"aggregate", "text", "", "Meters of type sum whose records are added up before they are sent: ApiCalls, BytesOut, or * for all."},
+	{"aggregate_bucket", "time", "15m", "How wide in time the records of one event may lie: 1s to 1h, has to divide an hour."},
 	{"payload", "text", "meter", "meter makes meter records, record ships the log record as it is."},
 	{"unmatched", "text", "reject", "Records without customer, meter or value: reject, ignore, ignore_any or ignore_all."},
 	{"failure_reports", "boolean", "on", "Look for what Amberflo refused."},

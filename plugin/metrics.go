@@ -56,6 +56,10 @@ var Metrics = []Metric{
 		func(r *reading, _ int) float64 { return float64(r.ignored.Load()) }},
 	{"doubtful_records_total", "Records that were metered although something about them is doubtful.", counter, "kind", meter.Doubts, own,
 		func(r *reading, i int) float64 { return float64(r.doubtful[meter.Doubts[i]].Load()) }},
+	{"accepted_lines_total", "Lines that flushes made of the accepted records: fewer than these where aggregate adds them up.", counter, "", nil, own,
+		func(r *reading, _ int) float64 { return float64(r.lines.Load()) }},
+	{"passed_records_total", "Records of the meters that aggregate names that were not added up.", counter, "reason", meter.PassReasons, own,
+		func(r *reading, i int) float64 { return float64(r.passed[i].Load()) }},
 	{"deferred_chunks_total", "Times that a chunk could not be accepted and was left with Fluent Bit.", counter, "", nil, own,
 		func(r *reading, _ int) float64 { return float64(r.deferred.Load()) }},
 	{"redelivered_chunks_total", "Chunks that came again after a crash, and were not counted again.", counter, "", nil, own,
@@ -123,12 +127,14 @@ func kinds() (names []string) {
 
 // counts are what one output counts itself.
 type counts struct {
-	records, bytes, dropped, ignored, deferred, redelivered, damaged atomic.Int64
-	rejected, doubtful                                               map[string]*atomic.Int64 // read-only maps
+	records, lines, bytes, dropped, ignored, deferred, redelivered, damaged atomic.Int64
+
+	rejected, doubtful map[string]*atomic.Int64 // read-only maps
+	passed             []atomic.Int64           // in the order of meter.PassReasons
 }
 
 func newCounts() *counts {
-	c := &counts{rejected: make(map[string]*atomic.Int64), doubtful: make(map[string]*atomic.Int64)}
+	c := &counts{rejected: make(map[string]*atomic.Int64), doubtful: make(map[string]*atomic.Int64), passed: make([]atomic.Int64, len(meter.PassReasons))}
 	for _, reason := range meter.Reasons {
 		c.rejected[reason] = new(atomic.Int64)
 	}

@@ -29,6 +29,8 @@ type watch struct {
 	names  string
 	doubts map[string]int64 // records to tell of the next time, by kind
 
+	reduction reduction
+
 	// What Run saw the last time, and since when nothing was metered although something came (zero: that is not so).
 	metered, unmetered int64
 	since              time.Time
@@ -48,6 +50,7 @@ const (
 
 func newWatch(log *slog.Logger, c *counts, rules *meter.Rules) *watch {
 	w := &watch{log: log, counts: c, survey: rules.NewSurvey(), doubts: make(map[string]int64)}
+	_, w.reduction.bucket = rules.Aggregate()
 	w.surveying.Store(true)
 	w.wantsNames.Store(true)
 	return w
@@ -169,6 +172,7 @@ func (w *watch) tick(now time.Time) {
 	if w.survey != nil && !w.until.IsZero() && now.After(w.until) {
 		w.report(true)
 	}
+	w.tellReduction(now)
 	metered, ignored, rejected := w.counts.records.Load(), w.counts.ignored.Load(), w.counts.allRejected()
 	switch {
 	case metered != w.metered:

@@ -26,6 +26,36 @@ type Number struct {
 	exponent int
 }
 
+// Of returns coefficient × 10^exponent.
+func Of(coefficient int64, exponent int) Number {
+	return Number{small: coefficient, exponent: exponent}
+}
+
+// Coefficient returns the number as coefficient × 10^exponent with the smallest coefficient that it can have, or ok false
+// where even that fits no int64.
+func (n Number) Coefficient() (coefficient int64, exponent int, ok bool) {
+	if n.big != nil {
+		ten, rest, whole := big.NewInt(10), new(big.Int), new(big.Int).Set(n.big)
+		for !whole.IsInt64() {
+			next, _ := new(big.Int).QuoRem(whole, ten, rest)
+			if rest.Sign() != 0 {
+				return 0, 0, false
+			}
+			whole = next
+			n.exponent++
+		}
+		n.small = whole.Int64()
+	}
+	if n.small == 0 {
+		return 0, 0, true
+	}
+	for n.small%10 == 0 {
+		n.small /= 10
+		n.exponent++
+	}
+	return n.small, n.exponent, true
+}
+
 // Parse reads a number as JSON writes it: digits, a sign and a fraction and an exponent where there are any. It returns ok
 // false for anything else, and beyond MaxDigits and MaxExponent. It does not keep text.
 func Parse(text []byte) (n Number, ok bool) {

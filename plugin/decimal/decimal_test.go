@@ -111,3 +111,24 @@ func TestSmallNumbersAddWithoutAllocation(t *testing.T) {
 		t.Errorf("got %s", buf)
 	}
 }
+
+func TestTheCoefficientIsTheSmallestThatANumberCanHave(t *testing.T) {
+	for _, tt := range []struct {
+		in          string
+		coefficient int64
+		exponent    int
+		ok          bool
+	}{
+		{"0", 0, 0, true}, {"-0.000", 0, 0, true}, {"100", 1, 2, true}, {"-12.50", -125, -1, true}, {"1e308", 1, 308, true},
+		{"9223372036854775807", 9223372036854775807, 0, true}, {"1.000000000000000000000000000", 1, 0, true}, {"-92233720368547758080000", -9223372036854775808, 4, true},
+		{"123456789000000000000000000000", 123456789, 21, true}, {"9223372036854775808", 0, 0, false}, {"1.0000000000000000000000001", 0, 0, false},
+	} {
+		coefficient, exponent, ok := parse(t, tt.in).Coefficient()
+		if ok != tt.ok || ok && (coefficient != tt.coefficient || exponent != tt.exponent) {
+			t.Errorf("%s: got %d e %d, %v", tt.in, coefficient, exponent, ok)
+		}
+		if back := Of(coefficient, exponent); ok && back.Cmp(parse(t, tt.in)) != 0 {
+			t.Errorf("%s: Of makes another number of it", tt.in)
+		}
+	}
+}

@@ -81,6 +81,51 @@ func BenchmarkMapper(b *testing.B) {
 	}
 }
 
+// ofTwelve is an access log of 12 customers, as many events as a chunk of 2 MB has.
+func ofTwelve(t testing.TB) []byte {
+	var b []byte
+	for i := range 6000 {
+		b = append(b, eventOf([]byte{0xdf, 0, 0, 0, 0}, pack(t, fmt.Sprintf(`{"host":"203.0.113.45","tenant":"tenant-%04d","method":"%s","path":"/api/v1/collections/products/items/12345",
+			"protocol":"HTTP/1.1","referer":"https://www.example.com/shop/products?page=3","agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
+			"region":"eu-central-1","request_id":"0a1b2c3d4e5f60718293a4b5c6d7e8f9","status":%d,"bytes":%d,"duration":0.0125}`, i%12, []string{"GET", "POST"}[i%7/6], 200+i%5, 1000+i*37)))...)
+	}
+	return b
+}
+
+// BenchmarkAggregate holds the walk alone, lines, and sums of the same chunk against each other.
+func BenchmarkAggregate(b *testing.B) {
+	data := ofTwelve(b)
+	options := Options{CustomerID: "$tenant", MeterAPIName: "BytesOut", MeterValue: "$bytes", Dimensions: "method, status"}
+	two := Options{CustomerID: "$tenant", Meters: "ApiCalls=1, BytesOut=$bytes, Seconds=$duration", Dimensions: "method, status"}
+	for _, way := range []struct {
+		name      string
+		options   Options
+		walk, add bool
+	}{{"walk", options, true, false}, {"lines", options, false, false}, {"sums", options, false, true}, {"lines of three meters", two, false, false}, {"sums of three meters", two, false, true}} {
+		b.Run(way.name, func(b *testing.B) {
+			if way.add {
+				way.options.Aggregate = "*"
+			}
+			rules := compile(b, way.options)
+			m, reader, out := rules.NewAdder(), chunk.NewReader(nil, rules.Keys()), make([]byte, 0, 4<<20)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := 0; n < b.N; {
+				m.StartIDs("0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9-", 0)
+				reader.Reset(data)
+				out = out[:0]
+				for n < b.N && reader.Next() {
+					if !way.walk {
+						out, _, _ = m.Append(out, "app.web", reader.Event())
+					}
+					n++
+				}
+				out, _ = m.AppendSums(out)
+			}
+		})
+	}
+}
+
 func BenchmarkAppendJSON(b *testing.B) {
 	record := pack(b, `{"tenant":"t","method":"GET","path":"/api/v1/items","status":200,"bytes":1000,"duration":0.0125,"account":{"plan":"gold"}}`)
 	var out []byte

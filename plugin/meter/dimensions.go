@@ -19,7 +19,7 @@ func (m *Mapper) appendDimensions(dst []byte) ([]byte, *Refusal) {
 		return m.appendDimensionMap(dst)
 	}
 	start := len(dst)
-	dst = append(dst, `,"dimensions":{`...)
+	dst = append(dst, dimensionsKey...)
 	empty := len(dst)
 	for i := range m.rules.dimensions {
 		d := &m.rules.dimensions[i]
@@ -108,7 +108,7 @@ func (m *Mapper) appendDimensionMap(dst []byte) ([]byte, *Refusal) {
 	}
 	m.readEntries(v)
 	start := len(dst)
-	dst = append(dst, `,"dimensions":{`...)
+	dst = append(dst, dimensionsKey...)
 	empty := len(dst)
 	for _, e := range m.entries {
 		if e.value == nil || m.saysNothing(e.value) {

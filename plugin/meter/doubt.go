@@ -49,16 +49,21 @@ next:
 func (d *doubts) drop() { d.event = d.event[:0] }
 
 func (d *doubts) add(kind, option string, from *accessor) {
-	for i := range d.event {
-		if d.event[i].Kind == kind {
-			return
-		}
-	}
 	source := ""
 	if from != nil {
 		source = from.source
 	}
-	d.event = append(d.event, Doubt{Kind: kind, Option: option, Source: source, Records: 1})
+	d.addAgain(Doubt{Kind: kind, Option: option, Source: source, Records: 1})
+}
+
+// addAgain adds what an earlier record was doubted for.
+func (d *doubts) addAgain(doubt Doubt) {
+	for i := range d.event {
+		if d.event[i].Kind == doubt.Kind {
+			return
+		}
+	}
+	d.event = append(d.event, doubt)
 }
 
 // TakeDoubts returns what there was to doubt in the events since the last call, one for each kind: its number of events,

@@ -65,6 +65,10 @@ type Mapper struct {
 	// A generated unique id is id, which is idKey and a prefix, and the record's number.
 	id     []byte
 	number int
+	given  int // number at StartIDs
+
+	adder *adder // nil where each record gets a line
+	taken []bool // by meter: this event's record is added up, and gets no line; nil as adder
 
 	oldest, newest int64 // meter times from oldest up to newest are inside of meter_time_window, in milliseconds
 	doubts         doubts
@@ -79,8 +83,14 @@ func (m *Mapper) StartClock(now time.Time) {
 // more for each. A new Mapper has an empty prefix. Whoever calls it sees to it that no id is given twice.
 func (m *Mapper) StartIDs(prefix string, first int) {
 	m.id, _ = appendString(append(m.id[:0], idKey...), []byte(strings.ToValidUTF8(prefix, "")))
-	m.id, m.number = m.id[:len(m.id)-1], first // without the quote behind it
+	m.id, m.number, m.given = m.id[:len(m.id)-1], first, first // without the quote behind it
+	if m.adder != nil {
+		m.adder.reset()
+	}
 }
+
+// Lines returns how many lines were appended since StartIDs: that many numbers are given.
+func (m *Mapper) Lines() int { return m.number - m.given }
 
 // entry is a dimension out of a map.
 type entry struct{ key, value []byte }
@@ -91,6 +101,9 @@ type entry struct{ key, value []byte }
 //
 // Under meters, a meter whose accessor finds nothing is left out, as long as another one finds something. A value that
 // is there but no number refuses the whole event: half of a bill could not be told from the whole later.
+//
+// A mapper of NewAdder keeps the records that are to be added up for AppendSums, and appends no lines for them: all of an event
+// or nothing, there too.
 func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, records int, refusal *Refusal) {
 	if ev.Malformed != "" {
 		return dst, 0, &Refusal{Reason: NotAnEvent, Detail: ev.Malformed}
@@ -113,9 +126,15 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 		} else if err != nil {
 			return dst[:start], 0, &Refusal{Reason: BadRecord, Detail: err.Error()}
 		}
+		m.number++
 		return append(out, '\n'), 1, nil
 	}
 	m.doubts.start()
+	if m.adder != nil {
+		if out, records, added := m.addUp(dst); added {
+			return out, records, nil
+		}
+	}
 	dst, records, refusal = m.appendLines(dst)
 	if refusal != nil {
 		m.doubts.drop()
@@ -124,13 +143,15 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 		if m.isUnmatched() {
 			refusal = nil
 		}
+	} else if m.adder != nil {
+		m.adder.pass()
 	}
 	return dst, records, refusal
 }
 
 func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refusal) {
 	r, start := m.rules, len(dst)
-	dst = append(dst, `{"customerId":`...)
+	dst = append(dst, customerKey...)
 	if dst, refusal = m.appendText(dst, &r.customer, &customerText); refusal != nil {
 		return dst, 0, refusal
 	}
@@ -192,6 +213,9 @@ func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refu
 func (m *Mapper) nextMeter(i int) (int, []byte) {
 	meters := m.rules.meters
 	for ; i < len(meters); i++ {
+		if m.taken != nil && m.taken[i] {
+			continue
+		}
 		v := &meters[i].value
 		if v.literal != nil {
 			return i, nil
@@ -355,12 +379,12 @@ func isZeros(text []byte) bool {
 }
 
 func (m *Mapper) appendName(dst []byte, mt *meter) ([]byte, *Refusal) {
-	return m.appendText(append(dst, `,"meterApiName":`...), &mt.name, &meterText)
+	return m.appendText(append(dst, nameKey...), &mt.name, &meterText)
 }
 
 // appendValue appends the value of a meter, of which v is what its first term finds.
 func (m *Mapper) appendValue(dst []byte, mt *meter, v []byte) ([]byte, *Refusal) {
-	dst = append(dst, `,"meterValue":`...)
+	dst = append(dst, valueKey...)
 	if mt.value.literal != nil {
 		return append(dst, mt.value.literal...), nil
 	}
@@ -418,28 +442,29 @@ func (m *Mapper) first(list []*accessor) (*accessor, []byte) {
 	return nil, nil
 }
 
-func (m *Mapper) appendTime(dst []byte) ([]byte, *Refusal) {
+// millis returns the meter time, in milliseconds since 1970.
+func (m *Mapper) millis() (ms int64, refusal *Refusal) {
 	r := m.rules
 	from, v := m.first(r.times)
-	var ms int64
 	switch {
 	case len(v) > 0:
 		var ok bool
 		if ms, ok = r.format.millis(v); !ok {
-			return dst, refuse(BadTime, "meter_time", "a time of the years 2000 to 2099 in the format "+r.format.name, from, v)
+			return 0, refuse(BadTime, "meter_time", "a time of the years 2000 to 2099 in the format "+r.format.name, from, v)
 		}
-	case r.timeFallback:
-		return m.appendEventTime(dst)
-	default:
-		return dst, refuse(BadTime, "meter_time", "a time", r.times[0], m.look(r.times[0]))
+	case !r.timeFallback:
+		return 0, refuse(BadTime, "meter_time", "a time", r.times[0], m.look(r.times[0]))
+	default: // the event's own
+		seconds := m.event.Seconds
+		if seconds < earliestMillis/1000 || seconds >= latestMillis/1000 {
+			return 0, &Refusal{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", seconds)}
+		}
+		ms = seconds*1000 + m.event.Nanos/1e6
 	}
 	if ms < m.oldest || ms >= m.newest {
-		if refusal := m.outside(ms, from); refusal != nil {
-			return dst, refusal
-		}
+		refusal = m.outside(ms, from)
 	}
-	dst = append(dst, timeKey...)
-	return strconv.AppendInt(dst, ms, 10), nil
+	return ms, refusal
 }
 
 // outside refuses, or notes, a time that Amberflo does not take. from is nil for the event's own.
@@ -452,30 +477,34 @@ func (m *Mapper) outside(ms int64, from *accessor) *Refusal {
 		m.rules.window, time.UnixMilli(ms).UTC().Format(time.RFC3339Nano))}
 }
 
-// appendEventTime appends the event's own time.
-func (m *Mapper) appendEventTime(dst []byte) ([]byte, *Refusal) {
-	seconds := m.event.Seconds
-	if seconds < earliestMillis/1000 || seconds >= latestMillis/1000 {
-		return dst, &Refusal{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", seconds)}
+func (m *Mapper) appendTime(dst []byte) ([]byte, *Refusal) {
+	ms, refusal := m.millis()
+	if refusal != nil {
+		return dst, refusal
 	}
-	ms := m.event.Nanos / 1e6
-	if at := seconds*1000 + ms; at < m.oldest || at >= m.newest {
-		if refusal := m.outside(at, nil); refusal != nil {
-			return dst, refusal
-		}
-	}
-	if seconds != m.second {
-		m.second = seconds
-		m.time = strconv.AppendInt(append(m.time[:0], timeKey...), seconds*1000+ms, 10)
-	}
-	last := len(m.time) - 3
-	m.time[last], m.time[last+1], m.time[last+2] = byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10)
-	return append(dst, m.time...), nil
+	return m.appendMillis(dst, ms), nil
 }
 
+// appendMillis appends a meter time. The last second is remembered: the events of a chunk come close to each other.
+func (m *Mapper) appendMillis(dst []byte, ms int64) []byte {
+	if second := ms / 1000; second != m.second {
+		m.second = second
+		m.time = strconv.AppendInt(append(m.time[:0], timeKey...), ms, 10)
+	}
+	ms %= 1000
+	last := len(m.time) - 3
+	m.time[last], m.time[last+1], m.time[last+2] = byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10)
+	return append(dst, m.time...)
+}
+
+// The members of a line.
 const (
-	timeKey = `,"meterTimeInMillis":`
-	idKey   = `,"uniqueId":`
+	customerKey   = `{"customerId":`
+	nameKey       = `,"meterApiName":`
+	dimensionsKey = `,"dimensions":{`
+	valueKey      = `,"meterValue":`
+	timeKey       = `,"meterTimeInMillis":`
+	idKey         = `,"uniqueId":`
 )
 
 // appendID appends the id that the event has. It returns found false, and dst unchanged, if it has none and each of its

@@ -38,6 +38,9 @@ type Options struct {
 
 	MeterTimeWindow  string
 	MeterTimeOutside string
+
+	Aggregate       string
+	AggregateBucket string
 }
 
 // OptionError says what is wrong with one option of an output, and how to mend it.
@@ -83,6 +86,7 @@ type Rules struct {
 	cutDimensions bool // long_dimensions cut
 	fields        fieldSet
 	uses          []use // for Survey
+	aggregate     aggregation
 }
 
 // text is the text that the first accessor finds that finds anything, or else the literal.
@@ -95,6 +99,7 @@ type text struct {
 type meter struct {
 	name  text
 	value value
+	adds  bool // its records are added up, or those of some names that it finds
 }
 
 type dimension struct {
@@ -158,6 +163,7 @@ func Compile(o Options) (*Rules, []*OptionError) {
 		c.window(cmp.Or(o.MeterTimeWindow, "60d, 1d"), o.MeterTimeOutside)
 		c.ids(cmp.Or(o.UniqueID, defaultID))
 		c.dimensions(o.Dimensions)
+		c.aggregate(o)
 	}
 	if len(c.errs) > 0 {
 		return nil, c.errs
@@ -208,6 +214,7 @@ func (c *compiler) noMapping(o Options) {
 		{"customer_id", o.CustomerID}, {"meter_api_name", o.MeterAPIName}, {"meter_value", o.MeterValue}, {"meters", o.Meters},
 		{"meter_time", o.MeterTime}, {"meter_time_format", o.MeterTimeFormat}, {"unique_id", o.UniqueID}, {"dimensions", o.Dimensions}, {"unmatched", o.Unmatched},
 		{"negative_values", o.NegativeValues}, {"long_dimensions", o.LongDimensions}, {"meter_time_window", o.MeterTimeWindow}, {"meter_time_outside", o.MeterTimeOutside},
+		{"aggregate", o.Aggregate}, {"aggregate_bucket", o.AggregateBucket},
 	})
 }
 

@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 )
@@ -279,6 +280,25 @@ func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
 		{"an unknown way with long dimensions", Options{LongDimensions: "trim"}, "long_dimensions", "reject or cut", -1},
 		{"an unknown way with times outside", Options{MeterTimeOutside: "drop"}, "meter_time_outside", "warn or reject", -1},
 		{"a long literal", Options{Dimensions: "a=" + strings.Repeat("x", 201)}, "dimensions", "a text of at most 200 characters", 2},
+		{"a meter that there is not", Options{Meters: "ApiCalls=1, BytesOut=$b", Aggregate: "ApiCalls, Bytes"}, "aggregate", `the name of a meter, which is one of "ApiCalls", "BytesOut"`, 10},
+		{"another meter than the one", Options{MeterAPIName: "ApiCalls", Aggregate: "Calls"}, "aggregate", `the name of a meter, which is one of "ApiCalls"`, 0},
+		{"a meter twice", Options{Aggregate: "a, b, a"}, "aggregate", "each name once", 6},
+		{"all meters and one of them", Options{Aggregate: "*, a"}, "aggregate", "names, or * alone for all meters", 0},
+		{"a field as the name of a meter", Options{Aggregate: "a, $api"}, "aggregate", "names of meters, not fields", 3},
+		{"a field in quotes", Options{Aggregate: "'$api'"}, "aggregate", noQuotes, 0},
+		{"a value of a meter to add up", Options{Aggregate: "a=1"}, "aggregate", "names of meters alone, or *", 0},
+		{"meters without a comma", Options{Aggregate: "a b"}, "aggregate", "a comma, or quotes around a text with blanks", 2},
+		{"adding up what has ids of its own", Options{Aggregate: "*", UniqueID: "$id, hash($a)"}, "unique_id",
+			"generate at its end, because aggregate adds up no records that have an id of their own", -1},
+		{"buckets that do not divide an hour", Options{Aggregate: "*", AggregateBucket: "7m"}, "aggregate_bucket", wantBucket, -1},
+		{"buckets above an hour", Options{AggregateBucket: "2h"}, "aggregate_bucket", wantBucket, -1},
+		{"buckets below a second", Options{AggregateBucket: "500ms"}, "aggregate_bucket", wantBucket, -1},
+		{"buckets of no whole milliseconds", Options{AggregateBucket: "1757.8125ms"}, "aggregate_bucket", wantBucket, -1},
+		{"buckets without a unit", Options{AggregateBucket: "15"}, "aggregate_bucket", wantBucket, -1},
+		{"adding up what is shipped as it is", Options{Payload: "record", Aggregate: "*"}, "aggregate", "nothing, because payload record ships the log record as it is", -1},
+		{"buckets of what is shipped as it is", Options{Payload: "record", AggregateBucket: "1m"}, "aggregate_bucket", "nothing, because payload record ships the log record as it is", -1},
+		{"a wrong meter is told alone", Options{Meters: "A", Aggregate: "A"}, "meters", "name=value", 0},
+		{"a wrong id is told alone", Options{UniqueID: "1", Aggregate: "*"}, "unique_id", "an accessor such as $key, hash($key, $other), or the word generate", 0},
 		{"values of what is shipped as it is", Options{Payload: "record", NegativeValues: "accept"}, "negative_values", "nothing, because payload record ships the log record as it is", -1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -294,5 +314,21 @@ func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
 				t.Errorf("got\n%v\nwant %s: %s, the caret at %d", e, tt.key, tt.want, tt.at)
 			}
 		})
+	}
+}
+
+func TestBucketsDivideAnHour(t *testing.T) {
+	for _, width := range []string{"", "1s", "1500ms", "90s", "1m", "5m", "15m", "20m", "30m", "1h", "60m"} {
+		rules := compile(t, Options{Aggregate: "*", AggregateBucket: width})
+		want, _ := ParseDuration(cmp.Or(width, "15m"))
+		if names, bucket := rules.Aggregate(); names != "*" || bucket != want {
+			t.Errorf("%s: got %s, %s", width, names, bucket)
+		}
+	}
+	if names, bucket := compile(t, Options{AggregateBucket: "1m"}).Aggregate(); names != "" || bucket != 0 {
+		t.Errorf("got %s, %s", names, bucket)
+	}
+	if names, _ := compile(t, Options{Meters: "A=1, 'b c'=2", Aggregate: "'b c',A"}).Aggregate(); names != `"b c", "A"` {
+		t.Errorf("got %s", names)
 	}
 }

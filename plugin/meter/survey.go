@@ -76,7 +76,7 @@ func (s *Survey) Look(tag string, ev *chunk.Event, lines []byte) {
 		s.found[i] = s.found[i] || u.from != nil && len(m.look(u.from)) > 0
 	}
 	for line := range bytes.Lines(lines) {
-		before, rest, _ := bytes.Cut(line, []byte(`,"meterValue":`))
+		before, rest, _ := bytes.Cut(line, []byte(valueKey))
 		_, behind, _ := bytes.Cut(rest, []byte(timeKey))
 		sum := xxh3.HashSeed(behind, xxh3.Hash(before))
 		if s.lines[sum] {

@@ -9,6 +9,7 @@ import (
 
 	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/decimal"
+	"out_amberflo/plugin/tally"
 )
 
 // value is the value of a meter: a literal, or terms that are added up.
@@ -17,6 +18,9 @@ import (
 type value struct {
 	literal []byte // JSON; nil where there are terms
 	terms   []term
+
+	amount   tally.Amount // of the literal, if isAmount
+	isAmount bool
 }
 
 // term is one accessor, and how what it finds is read.

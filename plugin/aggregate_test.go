@@ -1,0 +1,255 @@
+package plugin
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/big"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"out_amberflo/plugin/meter"
+	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/tally"
+)
+
+// lines are the meter records in dir, one after the other.
+func lines(t *testing.T, dir string) (all []byte) {
+	t.Helper()
+	files, err := spool.Files(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Room != "outbox" && f.Room != "sealing" && f.Room != "open" {
+			continue
+		}
+		if _, problems, err := spool.Records(dir, f, func(line []byte) error {
+			all = append(append(all, line...), '\n')
+			return nil
+		}); err != nil || len(problems) > 0 {
+			t.Fatal(err, problems)
+		}
+	}
+	return all
+}
+
+// bill adds lines up by customer, meter, dimensions and bucket.
+func bill(t *testing.T, bucket time.Duration, all []byte) (sums map[string]*big.Rat, records int64) {
+	t.Helper()
+	sums = map[string]*big.Rat{}
+	ids := map[string]bool{}
+	for line := range bytes.Lines(all) {
+		var l struct {
+			CustomerID, MeterAPIName, UniqueID string
+			Dimensions                         map[string]string
+			MeterValue                         json.Number
+			MeterTimeInMillis                  int64
+		}
+		if err := json.Unmarshal(line, &l); err != nil {
+			t.Fatal(err)
+		}
+		if ids[l.UniqueID] {
+			t.Fatalf("%s stands twice", l.UniqueID)
+		}
+		ids[l.UniqueID] = true
+		add(t, sums, l.CustomerID, l.MeterAPIName, l.Dimensions, l.MeterTimeInMillis, bucket, l.MeterValue.String())
+		records += tally.Records(line)
+	}
+	return sums, records
+}
+
+func add(t *testing.T, sums map[string]*big.Rat, customer, meter string, dimensions map[string]string, millis int64, bucket time.Duration, value string) {
+	t.Helper()
+	key := fmt.Sprintf("%q %q %v %d", customer, meter, dimensions, millis/bucket.Milliseconds())
+	v, ok := new(big.Rat).SetString(value)
+	if !ok {
+		t.Fatal(value)
+	}
+	if sums[key] != nil {
+		v.Add(v, sums[key])
+	}
+	sums[key] = v
+}
+
+func equal(a, b map[string]*big.Rat) bool {
+	return maps.EqualFunc(a, b, func(a, b *big.Rat) bool { return a.Cmp(b) == 0 })
+}
+
+// TestAFlushAddsUpWhateverTheChunks flushes random records in random chunks, several at once, and adds up by another way.
+func TestAFlushAddsUpWhateverTheChunks(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	for round := range 6 {
+		c, dir := &capture{}, t.TempDir()
+		p := started(t, c, "store_dir", dir, "customer_id", "$tenant", "meters", "Calls=1, Bytes=$bytes, Seconds=$took", "meter_time", "$at", "dimensions", "$dims",
+			"aggregate", []string{"*", "Calls, Seconds"}[round%2], "aggregate_bucket", "1m")
+		want, records := map[string]*big.Rat{}, int64(0)
+		var chunks [][]byte
+		for range 20 {
+			var chunk []any
+			for range 1 + r.IntN(300) {
+				tenant, at := fmt.Sprint("t", r.IntN(4)), 1795291200000+r.Int64N(300_000)
+				dims := map[string]string{}
+				for _, d := range []string{"a", "b", "c"} {
+					if r.IntN(3) > 0 {
+						dims[d] = fmt.Sprint(r.IntN(2))
+					}
+				}
+				took := []string{"0.1", "0.25", "1e-7", "0.000000000000000000000000000001", "12345678901.5", "9007199254740992", "123456789012345678901234567890"}[min(r.IntN(40), 6)*r.IntN(2)]
+				bytes := r.IntN(100_000)
+				chunk = append(chunk, map[string]any{"tenant": tenant, "at": at, "dims": dims, "bytes": bytes, "took": took})
+				add(t, want, tenant, "Calls", dims, at, time.Minute, "1")
+				add(t, want, tenant, "Bytes", dims, at, time.Minute, fmt.Sprint(bytes))
+				add(t, want, tenant, "Seconds", dims, at, time.Minute, took)
+				records += 3
+			}
+			chunks = append(chunks, events(t, append(chunk, "no event", map[string]any{"tenant": "t0", "at": 1795291200000, "took": "soon"})...))
+		}
+		work := make(chan []byte)
+		done := make(chan error)
+		for range 3 {
+			go func() {
+				var err error
+				for chunk := range work {
+					if e := p.Flush("app", chunk); e != nil {
+						err = e
+					}
+				}
+				done <- err
+			}()
+		}
+		for _, chunk := range chunks {
+			work <- chunk
+		}
+		close(work)
+		for range 3 {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		accepted, passed := p.counts.records.Load(), p.counts.passed[slices.Index(meter.PassReasons, meter.PassedValue)].Load()
+		flushed := p.counts.lines.Load()
+		p.Stop()
+		all := lines(t, dir)
+		got, n := bill(t, time.Minute, all)
+		if n != records || accepted != records || !equal(got, want) {
+			t.Fatalf("%d records, %d accepted, want %d; sums\n%v\nwant\n%v", n, accepted, records, got, want)
+		}
+		if got := int64(bytes.Count(all, []byte("\n"))); flushed != got || passed == 0 || got > records {
+			t.Errorf("%d lines counted of %d, %d records passed", flushed, got, passed)
+		}
+		if n := p.counts.allRejected(); n != 40 {
+			t.Errorf("%d rejects, want 40", n)
+		}
+	}
+}
+
+func TestTheStartSaysWhatIsAddedUpAndForWhichMetersThatIsRight(t *testing.T) {
+	c := &capture{}
+	p := started(t, c, "store_dir", t.TempDir(), "meters", "Calls=1, Bytes=$bytes", "aggregate", "Bytes")
+	p.Stop()
+	if want := `aggregate="Bytes" (adds up the records of "Bytes" in buckets of 15m0s, which is right for meters of Amberflo's type sum only)`; c.count(want) != 1 {
+		t.Errorf("want %s:\n%s", want, c.log())
+	}
+	_, err := Start(t.Context(), c.host("store_dir", t.TempDir(), "meters", "Calls=1", "aggregate", "Cals", "unique_id", "$id", "aggregate_bucket", "7m"))
+	for _, want := range []string{`aggregate: want the name of a meter, which is one of "Calls", got "Cals", for example: aggregate ApiCalls, BytesOut`,
+		`unique_id: want generate at its end, because aggregate adds up no records that have an id of their own, got "$id", for example: unique_id $id, generate`,
+		`aggregate_bucket: want a duration from 1s to 1h that divides an hour, got "7m", for example: aggregate_bucket 15m`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v\nwant %s", err, want)
+		}
+	}
+}
+
+func TestRecordsThatAreAddedUpAreSurveyedToo(t *testing.T) {
+	c := &capture{}
+	p := started(t, c, "store_dir", t.TempDir(), "customer_id", "tenant", "meters", "Calls=1, Bytes=$bytes", "dimensions", "region, plan=$plna", "aggregate", "Calls")
+	many := make([]any, surveyRecords)
+	for i := range many {
+		many[i] = map[string]any{"tenant": "acme", "region": "eu", "plan": "pro", "bytes": 1}
+	}
+	if err := p.Flush("app", events(t, many...)); err != nil {
+		t.Fatal(err)
+	}
+	p.Stop()
+	if c.count("none of 1000 records had $plna") != 1 || c.count("did you mean $tenant") != 1 || c.count("are equal to another one") != 0 {
+		t.Errorf("want the misspelt field and the literal, and no equal records:\n%s", c.log())
+	}
+}
+
+// A chunk that is not accepted is offered again: what was added up of it the first time must not count.
+func TestSumsOfAChunkThatIsNotAcceptedDoNotCount(t *testing.T) {
+	c, dir := &capture{}, t.TempDir()
+	p := started(t, c, "store_dir", dir, "meter_api_name", "m", "aggregate", "m", "rejected_limit_size", "1")
+	good := map[string]any{"customerId": "a", "meterValue": 2}
+	if err := p.Flush("app", events(t, map[string]any{"no": "customer"})); err != nil { // more than the limit, but alone
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := p.Flush("app", events(t, good, good, map[string]any{"no": "customer"})); err == nil {
+			t.Fatal("want no room for rejects")
+		}
+	}
+	if err := p.Flush("app", events(t, good, good)); err != nil {
+		t.Fatal(err)
+	}
+	p.Stop()
+	if got := delivered(t, dir); len(got) != 1 || got[0]["meterValue"] != 4.0 || got[0]["records"] != 2.0 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestAnHourInWhichAddingUpDoesLittleIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &capture{}
+		rules, errs := meter.Compile(meter.Options{Aggregate: "*"})
+		if errs != nil {
+			t.Fatal(errs)
+		}
+		w := newWatch(newLogger(c.host()), newCounts(), rules)
+		w.reduction.segment = time.Minute
+		partial := func(customer, path string, records int64) []byte {
+			return tally.AppendMembers(fmt.Appendf(nil, `{"customerId":"%s","meterApiName":"m","dimensions":{"path":"%s","status":"200"},"meterValue":1,"meterTimeInMillis":1795291200000,"uniqueId":"u"`, customer, path),
+				records, 1795291200000, 1795291200000)
+		}
+		flush := func(distinct, each int) {
+			var b []byte
+			for i := range distinct {
+				b = append(b, partial(fmt.Sprint("c", i%3), fmt.Sprint("/", i), int64(each))...)
+			}
+			if !hardlyReduced(distinct*each, distinct) {
+				b = nil
+			}
+			w.summed(distinct*each, distinct, b)
+		}
+		for _, step := range []struct {
+			name           string
+			flushes        int
+			pause          time.Duration
+			distinct, each int
+			want           string
+		}{
+			{"each record has a path of its own", 1, 0, 2000, 1, "records=2000 events=\"about 2000\" dimension=path values=1"},
+			{"few records of a key in a chunk, and few keys in a minute", 600, 5 * time.Second, 10, 1, ""},
+			{"chunks of their own segments", 50, time.Minute, 100, 1, "records=5000 events=\"about 5000\" dimension=path values=100 "},
+			{"many records of each key", 10, time.Second, 100, 100, ""},
+			{"too few to tell", 1, 0, 900, 1, ""},
+		} {
+			c.lines = nil
+			for range step.flushes {
+				flush(step.distinct, step.each)
+				time.Sleep(step.pause)
+			}
+			time.Sleep(time.Hour)
+			w.tick(time.Now())
+			if got := c.count("adding up does little"); (got == 1) != (step.want != "") || step.want != "" && c.count(step.want) != 1 {
+				t.Errorf("%s: want %q, got\n%s", step.name, step.want, c.log())
+			}
+		}
+	})
+}

@@ -1,0 +1,456 @@
+package meter
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+
+	"out_amberflo/plugin/tally"
+)
+
+// aggregation says which records are added up.
+type aggregation struct {
+	all    bool     // of all meters
+	names  [][]byte // else of these, as JSON
+	bucket time.Duration
+}
+
+func (a *aggregation) on() bool { return a.all || len(a.names) > 0 }
+
+// has tells if the records of the meter with a name, which is JSON, are added up.
+func (a *aggregation) has(name []byte) bool {
+	return a.all || slices.ContainsFunc(a.names, func(have []byte) bool { return bytes.Equal(have, name) })
+}
+
+// Aggregate returns the names of the meters whose records are added up, * for all, "" where none are, and the width of the
+// buckets, 0 where none are.
+func (r *Rules) Aggregate() (names string, bucket time.Duration) {
+	a := &r.aggregate
+	switch {
+	case a.all:
+		return "*", a.bucket
+	case !a.on():
+		return "", 0
+	}
+	return string(bytes.Join(a.names, []byte(", "))), a.bucket
+}
+
+const (
+	aggregateExample = "ApiCalls, BytesOut"
+	wantBucket       = "a duration from 1s to 1h that divides an hour"
+)
+
+// aggregate compiles what is added up. The meters and ids are compiled already.
+func (c *compiler) aggregate(o Options) {
+	r, a := c.rules, &c.rules.aggregate
+	var ok bool
+	value := cmp.Or(o.AggregateBucket, "15m")
+	if a.bucket, ok = ParseDuration(value); !ok || a.bucket < time.Second || a.bucket%time.Millisecond != 0 || time.Hour%a.bucket != 0 {
+		c.fail("aggregate_bucket", value, wantBucket, "15m")
+	}
+	if o.Aggregate == "" {
+		return
+	}
+	if ids := cmp.Or(o.UniqueID, defaultID); !r.idFallback && !slices.ContainsFunc(c.errs, func(e *OptionError) bool { return e.Key == "unique_id" }) {
+		c.fail("unique_id", ids, "generate at its end, because aggregate adds up no records that have an id of their own", ids+", generate")
+	}
+	var known []string // names of meters; nil where one comes from a field, or is wrong
+	for i := range r.meters {
+		if m := &r.meters[i]; m.name.list != nil || m.name.literal == nil {
+			known = nil
+			break
+		} else {
+			known = append(known, string(m.name.literal))
+		}
+	}
+	err := (&scanner{s: o.Aggregate}).pairs(func(s *scanner, p pair) *syntaxError {
+		name, err := c.literal(p.name, p.at)
+		switch {
+		case p.hasValue:
+			return &syntaxError{want: "names of meters alone, or *", at: p.at}
+		case p.name == "*":
+			a.all = true
+		case err != nil:
+			return err
+		case known != nil && !slices.Contains(known, string(name)):
+			return &syntaxError{want: "the name of a meter, which is one of " + strings.Join(known, ", "), at: p.at}
+		default:
+			a.names = append(a.names, name)
+		}
+		return nil
+	})
+	switch {
+	case err != nil && strings.HasPrefix(o.Aggregate[err.at:], "$"):
+		err.want = "names of meters, not fields"
+	case err == nil && a.all && len(a.names) > 0:
+		err = &syntaxError{want: "names, or * alone for all meters"}
+	}
+	if err != nil {
+		c.failAt("aggregate", o.Aggregate, aggregateExample, err)
+		return
+	}
+	for i := range r.meters {
+		m := &r.meters[i]
+		m.adds = m.name.list != nil || a.has(m.name.literal)
+		m.value.amount, m.value.isAmount = tally.Parse(m.value.literal)
+	}
+}
+
+// Reasons why a record of a meter that aggregate names is not added up. They are stable.
+const (
+	PassedOwnID     = "own_id"         // it has an id of its own, by which Amberflo tells it from others
+	PassedDimension = "aflo_dimension" // a dimension of it begins with aflo., which means something to Amberflo
+	PassedValue     = "long_value"     // its value has more than 15 digits, or is beyond 2^53
+)
+
+// PassReasons are all of them.
+var PassReasons = []string{PassedOwnID, PassedDimension, PassedValue}
+
+const (
+	passedOwnID = iota
+	passedDimension
+	passedValue
+)
+
+// adder is what a Mapper has of the chunk whose records it adds up.
+//
+// A record's key is made of what the rules find, as it stands in msgpack, and of its bucket. Only the first record of a key is
+// rendered, which checks what of it depends on the key alone; of the others the value and the time are read. Whatever is not
+// as usual goes the way of records that are not added up, so that an event is refused for the same reason on either way.
+type adder struct {
+	table  *tally.Table
+	heads  []head // by key of table
+	texts  []byte // of heads and of the first values of sums
+	doubts map[int][]Doubt
+	passed []int // records by reason, since StartIDs
+
+	// Of this event:
+	key    []byte
+	adding []addition
+	values []byte
+	millis int64
+	// Why it passes, if it is metered, and how many of its records.
+	why, passing int
+
+	from, until int64 // the bucket of the last one, in milliseconds
+}
+
+// head is what the lines of one key begin with: the customer from from to name, the meter's name up to dimensions, and these
+// up to to.
+type head struct {
+	from, name, dimensions, to int
+
+	notNamed bool // aggregate does not have the name that was found
+	hasAflo  bool // a dimension begins with aflo.
+	doubtful bool // adder.doubts says why
+}
+
+// addition is the value of one record, ready to be added up.
+type addition struct {
+	meter  int
+	amount tally.Amount
+	text   []byte // as it would stand in a line; empty where that is how amount is written
+}
+
+// NewAdder is NewMapper, but records that aggregate says so of are added up.
+func (r *Rules) NewAdder() *Mapper {
+	m := r.NewMapper()
+	if r.aggregate.on() {
+		m.taken = make([]bool, len(r.meters))
+		m.adder = &adder{table: tally.NewTable(len(r.meters)), passed: make([]int, len(PassReasons)), doubts: map[int][]Doubt{}}
+	}
+	return m
+}
+
+// Passed returns how many records of the meters that aggregate names were not added up since StartIDs, in the order of
+// PassReasons. The slice is the mapper's own. It is nil where nothing is added up.
+func (m *Mapper) Passed() []int {
+	if m.adder == nil {
+		return nil
+	}
+	return m.adder.passed
+}
+
+// AppendSums appends what the records since StartIDs come to that were added up, a line each, and forgets them. It returns how
+// many lines there are.
+func (m *Mapper) AppendSums(dst []byte) (out []byte, lines int) {
+	a := m.adder
+	if a == nil {
+		return dst, 0
+	}
+	sums := a.table.Sums()
+	for i := range sums {
+		s := &sums[i]
+		h := &a.heads[s.Key]
+		dst = append(dst, a.texts[h.from:h.name]...)
+		if len(m.rules.meters) == 1 {
+			dst = append(dst, a.texts[h.name:h.dimensions]...)
+		} else {
+			dst = append(append(dst, nameKey...), m.rules.meters[s.Meter].name.literal...)
+		}
+		dst = append(append(dst, a.texts[h.dimensions:h.to]...), valueKey...)
+		if s.Records == 1 {
+			dst = append(dst, a.texts[s.From:s.To]...)
+		} else {
+			dst = s.Amount.Append(dst)
+		}
+		dst = m.appendGenerated(m.appendMillis(dst, s.First))
+		dst = tally.AppendMembers(dst, s.Records, s.First, s.Last)
+		m.number++
+	}
+	lines = len(sums)
+	a.forget()
+	return dst, lines
+}
+
+func (a *adder) reset() {
+	a.forget()
+	clear(a.passed)
+}
+
+func (a *adder) forget() {
+	a.table.Reset()
+	a.heads, a.texts = a.heads[:0], a.texts[:0]
+	clear(a.doubts)
+}
+
+// pass counts the records of an event that was metered record by record.
+func (a *adder) pass() {
+	if a.passing > 0 {
+		a.passed[a.why] += a.passing
+	}
+}
+
+// addUp adds up the records of the event, and appends lines of those that are not to be added up. It returns added false, and
+// nothing is changed, where each record is to get a line, or the event may have to be refused.
+func (m *Mapper) addUp(dst []byte) (out []byte, records int, added bool) {
+	a, start, number := m.adder, len(dst), m.number
+	a.adding, a.values, a.passing = a.adding[:0], a.values[:0], 0
+	key, lines := m.sortOut()
+	if key >= 0 && lines > 0 {
+		var refusal *Refusal
+		if dst, records, refusal = m.appendLines(dst); refusal != nil {
+			key = -1
+		}
+	}
+	clear(m.taken)
+	if key < 0 {
+		m.doubts.drop()
+		m.number = number
+		return dst[:start], 0, false
+	}
+	for i := range a.adding {
+		d := &a.adding[i]
+		if s := a.table.Add(key, d.meter, d.amount, a.millis); s != nil {
+			s.From = len(a.texts)
+			if len(d.text) > 0 {
+				a.texts = append(a.texts, d.text...)
+			} else {
+				a.texts = d.amount.Append(a.texts)
+			}
+			s.To = len(a.texts)
+		}
+	}
+	a.pass()
+	return dst, records + len(a.adding), true
+}
+
+// sortOut fills in what of the event is added up, and returns its key and how many of its records get lines. The key is -1
+// where all of them do, or the event may have to be refused.
+func (m *Mapper) sortOut() (key, lines int) {
+	r, a := m.rules, m.adder
+	first, v := m.nextMeter(0)
+	if first == len(r.meters) {
+		return -1, 0
+	}
+	if m.hasID() {
+		a.why, a.passing = passedOwnID, m.named(first)
+		return -1, 0
+	}
+	if key = m.sumKey(&r.meters[first]); key < 0 {
+		return -1, 0
+	}
+	h := &a.heads[key]
+	switch {
+	case h.notNamed:
+		return -1, 0
+	case h.hasAflo:
+		a.why, a.passing = passedDimension, m.named(first)
+		return -1, 0
+	case h.doubtful:
+		for _, d := range a.doubts[key] {
+			m.doubts.addAgain(d)
+		}
+	}
+	a.why = passedValue
+	for i := first; i < len(r.meters); i, v = m.nextMeter(i + 1) {
+		mt := &r.meters[i]
+		if !mt.adds {
+			lines++
+			continue
+		}
+		d := addition{meter: i}
+		isAmount, ok := m.readAmount(&d, mt, v)
+		if !ok {
+			return -1, 0
+		}
+		if !isAmount {
+			a.passing++
+			lines++
+			continue
+		}
+		m.taken[i] = true
+		a.adding = append(a.adding, d)
+	}
+	return key, lines
+}
+
+// readAmount reads the value of a meter, of which v is what its first term finds. It returns ok false for one that refuses the
+// event.
+func (m *Mapper) readAmount(d *addition, mt *meter, v []byte) (isAmount, ok bool) {
+	if mt.value.literal != nil {
+		d.amount, d.text = mt.value.amount, mt.value.literal
+		return mt.value.isAmount, true
+	}
+	if len(v) > 0 && (v[0] < 0x80 || v[0] >= 0xcc && v[0] <= 0xce) && mt.value.plain() != nil { // up to 32 bits, as most are
+		n := uint64(v[0])
+		for i := 1; i < len(v); i++ {
+			if i == 1 {
+				n = 0
+			}
+			n = n<<8 | uint64(v[i])
+		}
+		d.amount, isAmount = tally.Int(int64(n))
+		return isAmount, true
+	}
+	a := m.adder
+	from := len(a.values) + len(valueKey)
+	values, refusal := m.appendValue(a.values, mt, v)
+	if refusal != nil {
+		return false, false
+	}
+	a.values, d.text = values, values[from:]
+	d.amount, isAmount = tally.Parse(d.text)
+	return isAmount, true
+}
+
+// named returns how many of the event's records aggregate names, from the meter first on.
+func (m *Mapper) named(first int) (n int) {
+	meters := m.rules.meters
+	for i := first; i < len(meters); i, _ = m.nextMeter(i + 1) {
+		if meters[i].adds && (meters[i].name.list == nil || m.findsNamed(&meters[i])) {
+			n++
+		}
+	}
+	return n
+}
+
+// findsNamed tells if aggregate has the name that a meter finds.
+func (m *Mapper) findsNamed(mt *meter) bool {
+	name, refusal := m.appendText(m.scratch[:0], &mt.name, &meterText)
+	m.scratch = name
+	return refusal == nil && m.rules.aggregate.has(name)
+}
+
+// hasID tells if the event has an id of its own, or something in its place.
+func (m *Mapper) hasID() bool {
+	for i := range m.rules.ids {
+		id := &m.rules.ids[i]
+		if id.hash == nil && len(m.find(id.from)) > 0 || id.hash != nil &&
+			!slices.ContainsFunc(id.hash, func(a *accessor) bool { return len(m.find(a)) == 0 }) {
+			return true
+		}
+	}
+	return false
+}
+
+// sumKey returns the number of the event's key, -1 where the event has to be refused, and reads its time. mt is the meter that
+// its name is taken from, if that comes from a field.
+func (m *Mapper) sumKey(mt *meter) int {
+	r, a := m.rules, m.adder
+	ms, refusal := m.millis()
+	if refusal != nil {
+		return -1
+	}
+	if a.millis = ms; ms < a.from || ms >= a.until {
+		width := r.aggregate.bucket.Milliseconds()
+		a.from = ms / width * width // since 1970 in UTC, which full hours are multiples of
+		a.until = a.from + width
+	}
+	key := binary.LittleEndian.AppendUint64(a.key[:0], uint64(a.from))
+	key = m.appendFoundSpan(key, r.customer.list)
+	if mt.name.list != nil {
+		key = m.appendFoundSpan(key, mt.name.list)
+	}
+	if r.dimensionMap != nil {
+		key = appendSpan(key, m.find(r.dimensionMap))
+	} else {
+		for i := range r.dimensions {
+			if from := r.dimensions[i].from; from != nil {
+				key = appendSpan(key, m.find(from))
+			}
+		}
+	}
+	a.key = key
+	number, hash := a.table.Find(key)
+	if number < 0 {
+		number = m.newKey(key, hash, mt)
+	}
+	return number
+}
+
+func (m *Mapper) appendFoundSpan(key []byte, list []*accessor) []byte {
+	_, v := m.first(list)
+	return appendSpan(key, v)
+}
+
+// appendSpan appends a value in msgpack, which says itself where it ends; one that is absent as the null that no value is.
+func appendSpan(key, v []byte) []byte {
+	if len(v) == 0 {
+		return append(key, msgpackNil)
+	}
+	return append(key, v...)
+}
+
+// newKey renders the head of a new key and returns the key's number, -1 where the event has to be refused.
+func (m *Mapper) newKey(key []byte, hash uint64, mt *meter) int {
+	r, a, doubts := m.rules, m.adder, len(m.doubts.event)
+	h := head{from: len(a.texts)}
+	texts, refusal := m.appendText(append(a.texts, customerKey...), &r.customer, &customerText)
+	if h.name = len(texts); refusal == nil {
+		texts, refusal = m.appendName(texts, mt)
+	}
+	if h.dimensions = len(texts); refusal == nil {
+		texts, refusal = m.appendDimensions(texts)
+	}
+	if refusal != nil {
+		return -1
+	}
+	a.texts, h.to = texts, len(texts)
+	h.notNamed = mt.name.list != nil && !r.aggregate.has(texts[h.name+len(nameKey):h.dimensions])
+	h.hasAflo = hasAflo(texts[h.dimensions:])
+	a.heads = append(a.heads, h)
+	number := a.table.Insert(key, hash)
+	if of := m.doubts.event[doubts:]; len(of) > 0 {
+		a.heads[number].doubtful = true
+		a.doubts[number] = slices.Clone(of)
+	}
+	return number
+}
+
+// hasAflo tells if one of the dimensions, as they stand in a line, has a name that begins with aflo.
+func hasAflo(dimensions []byte) bool {
+	if !bytes.Contains(dimensions, []byte(`"aflo.`)) {
+		return false
+	}
+	dimensions = bytes.TrimSuffix(bytes.TrimPrefix(dimensions, []byte(dimensionsKey)), []byte("}"))
+	for name := range tally.Dimensions(dimensions) {
+		if bytes.HasPrefix(name, []byte(`"aflo.`)) {
+			return true
+		}
+	}
+	return false
+}

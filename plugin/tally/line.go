@@ -1,0 +1,182 @@
+package tally
+
+import (
+	"bytes"
+	"iter"
+	"strconv"
+)
+
+// line is one with the three members, taken apart. Its slices alias the line.
+type line struct {
+	names      []byte // {"customerId":"…","meterApiName":"…"
+	dimensions []byte // "k":"v","k":"v", and nothing where there are none
+	head       []byte // both as they stand, up to the comma before meterValue
+	value      []byte
+	millis     int64
+	id         []byte // in quotes
+	plain      []byte // the meter record without the three members and its closing brace
+	records    int64
+	first      int64
+	last       int64
+}
+
+// The members of a line, in their order.
+const (
+	customerKey   = `{"customerId":`
+	meterKey      = `,"meterApiName":`
+	dimensionsKey = `,"dimensions":{`
+	valueKey      = `,"meterValue":`
+	timeKey       = `,"meterTimeInMillis":`
+	idKey         = `,"uniqueId":`
+	recordsKey    = `,"records":`
+	firstKey      = `,"firstMillis":`
+	lastKey       = `,"lastMillis":`
+)
+
+// AppendMembers appends the three members that a line of records that were added up ends with, its closing brace and its line
+// feed.
+func AppendMembers(dst []byte, records, first, last int64) []byte {
+	dst = strconv.AppendInt(append(dst, recordsKey...), records, 10)
+	dst = strconv.AppendInt(append(dst, firstKey...), first, 10)
+	dst = strconv.AppendInt(append(dst, lastKey...), last, 10)
+	return append(dst, '}', '\n')
+}
+
+// Key returns what a line of records that were added up is about: its customer and its meter, in quotes, its dimensions for
+// [Dimensions], and the time of its first record in milliseconds. It returns ok false for other lines.
+func Key(text []byte) (customer, meter, dimensions []byte, first int64, ok bool) {
+	l, ok := readLine(text)
+	if !ok {
+		return nil, nil, nil, 0, false
+	}
+	customer = l.names[len(customerKey):]
+	customer = customer[:textSize(customer)]
+	return customer, l.names[len(customerKey)+len(customer)+len(meterKey):], l.dimensions, l.first, true
+}
+
+// Records returns how many records a line stands for: 1 where it does not say so.
+func Records(text []byte) int64 {
+	if _, l, ok := cutMembers(text); ok {
+		return l.records
+	}
+	return 1
+}
+
+// cutMembers takes the three members off the end of a line.
+func cutMembers(text []byte) (plain []byte, l line, ok bool) {
+	text, ok = bytes.CutSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("}"))
+	if !ok {
+		return nil, l, false
+	}
+	if l.last, text, ok = cutNumber(text, lastKey); !ok {
+		return nil, l, false
+	}
+	if l.first, text, ok = cutNumber(text, firstKey); !ok {
+		return nil, l, false
+	}
+	if l.records, text, ok = cutNumber(text, recordsKey); !ok || l.records < 1 {
+		return nil, l, false
+	}
+	return text, l, true
+}
+
+// cutNumber takes key and a number of at most 18 digits off the end of text.
+func cutNumber(text []byte, key string) (n int64, before []byte, ok bool) {
+	at := len(text)
+	for at > 0 && text[at-1] >= '0' && text[at-1] <= '9' {
+		at--
+	}
+	if digits := text[at:]; len(digits) == 0 || len(digits) > 18 {
+		return 0, text, false
+	}
+	for _, c := range text[at:] {
+		n = n*10 + int64(c-'0')
+	}
+	before, ok = bytes.CutSuffix(text[:at], []byte(key))
+	return n, before, ok
+}
+
+// readLine takes a line apart, or returns ok false for one that is not written as this package writes it.
+func readLine(text []byte) (l line, ok bool) {
+	plain, l, ok := cutMembers(text)
+	if !ok {
+		return l, false
+	}
+	l.plain = plain
+	at := bytes.LastIndex(plain, []byte(idKey))
+	if at < 0 {
+		return l, false
+	}
+	l.id = plain[at+len(idKey):]
+	if size := textSize(l.id); size == 0 || size != len(l.id) {
+		return l, false
+	}
+	if l.millis, plain, ok = cutNumber(plain[:at], timeKey); !ok {
+		return l, false
+	}
+	// The last one: behind it there are only numbers, and an id in which it cannot stand.
+	if at = bytes.LastIndex(plain, []byte(valueKey)); at < 0 {
+		return l, false
+	}
+	l.head, l.value = plain[:at], plain[at+len(valueKey):]
+	rest := l.head
+	for _, key := range []string{customerKey, meterKey} {
+		if rest, ok = bytes.CutPrefix(rest, []byte(key)); !ok {
+			return l, false
+		}
+		size := textSize(rest)
+		if size == 0 {
+			return l, false
+		}
+		rest = rest[size:]
+	}
+	l.names = l.head[:len(l.head)-len(rest)]
+	if len(rest) > 0 {
+		if rest, ok = bytes.CutPrefix(rest, []byte(dimensionsKey)); !ok {
+			return l, false
+		}
+		if l.dimensions, ok = bytes.CutSuffix(rest, []byte("}")); !ok {
+			return l, false
+		}
+	}
+	return l, l.first <= l.millis && l.millis <= l.last
+}
+
+// textSize returns the size of the JSON text in quotes that b begins with, 0 if it begins with none.
+func textSize(b []byte) int {
+	if len(b) == 0 || b[0] != '"' {
+		return 0
+	}
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// Dimensions yields names and values of "k":"v","k":"v", in their quotes. Where that breaks off, the last value is nil.
+func Dimensions(b []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for len(b) > 0 {
+			name := textSize(b)
+			if name == 0 || name == len(b) || b[name] != ':' {
+				yield(b, nil)
+				return
+			}
+			value := textSize(b[name+1:])
+			end := name + 1 + value
+			if value == 0 || end < len(b) && b[end] != ',' || end+1 == len(b) {
+				yield(b, nil)
+				return
+			}
+			if !yield(b[:name], b[name+1:end]) {
+				return
+			}
+			b = b[min(end+1, len(b)):]
+		}
+	}
+}
