@@ -15,10 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ugorji/go/codec"
-
 	"out_amberflo/plugin/meter"
 	"out_amberflo/plugin/spool"
+	"out_amberflo/test/encode"
 )
 
 // No test looks for credentials outside of this machine.
@@ -67,18 +66,12 @@ func started(t *testing.T, c *capture, kv ...string) *Instance {
 	return p
 }
 
-// events encodes a chunk with another encoder than the product's reader.
-func events(t *testing.T, records ...any) (all []byte) {
-	t.Helper()
+// events encodes a chunk.
+func events(_ *testing.T, records ...any) (chunk []byte) {
 	for _, r := range records {
-		var b []byte
-		event := []any{[]any{1700000000, map[string]any{}}, r}
-		if err := codec.NewEncoderBytes(&b, &codec.MsgpackHandle{WriteExt: true}).Encode(event); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, b...)
+		chunk = encode.Event(chunk, time.Unix(1700000000, 0), nil, r)
 	}
-	return all
+	return chunk
 }
 
 // delivered reads what waits for its upload after a stop, sealed or, on a busy machine, not yet.

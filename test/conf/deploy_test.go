@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"out_amberflo/test/accesslog"
+	"out_amberflo/test/encode"
 )
 
 // block gives the text of a YAML block scalar (key: |), without its indentation.
@@ -78,7 +79,7 @@ func TestTheDaemonSetMetersThePodsThatLogMeterRecords(t *testing.T) {
 		podLine + `,"log":"GET / 200"}`,
 		podLine + `,"level":"info","msg":"ready"}`,
 	} {
-		chunk = appendEvent(chunk, time.Now(), decode(t, []byte(line)))
+		chunk = encode.Event(chunk, time.Now(), nil, decode(t, []byte(line)))
 	}
 	if said, err := s.viaHost("daemonset.conf", "kube.var.log.containers.api-0_shop_api-0123.log", chunk); err != nil {
 		t.Fatalf("host: %v\n%s", err, said)

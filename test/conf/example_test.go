@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"out_amberflo/test/encode"
 )
 
 // example is a configuration with an input and what must come of it, in testdata: NAME.want, a meter
@@ -158,11 +160,11 @@ func (e example) chunk(t *testing.T) (chunk []byte) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			chunk = appendEventWith(chunk, time.Unix(0, int64(since)), header[1], pair[1])
+			chunk = encode.Event(chunk, time.Unix(0, int64(since)), header[1], pair[1])
 		}
 	case e.post != "":
 		for _, record := range decode(t, read(t, "testdata", e.post)).([]any) {
-			chunk = appendEvent(chunk, time.Now(), record)
+			chunk = encode.Event(chunk, time.Now(), nil, record)
 		}
 	default:
 		for line := range strings.Lines(string(read(t, "testdata", e.log))) {
@@ -170,7 +172,7 @@ func (e example) chunk(t *testing.T) (chunk []byte) {
 			if json.Valid([]byte(line)) {
 				record = decode(t, []byte(line))
 			}
-			chunk = appendEvent(chunk, time.Now(), record)
+			chunk = encode.Event(chunk, time.Now(), nil, record)
 		}
 	}
 	return chunk

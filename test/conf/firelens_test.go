@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tinylib/msgp/msgp"
+	"out_amberflo/test/encode"
 )
 
 type taskDefinition struct {
@@ -85,8 +85,7 @@ func dockerLine(line string, part map[string]any) []byte {
 }
 
 func forwardMessage(tag string, record map[string]any) []byte {
-	b := msgp.AppendString(msgp.AppendArrayHeader(nil, 3), tag)
-	return appendValue(msgp.AppendInt64(b, time.Now().Unix()), record)
+	return encode.Value(nil, []any{tag, time.Now().Unix(), record})
 }
 
 // dockerParts cuts a line as Docker does.

@@ -14,14 +14,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/tinylib/msgp/msgp"
 
 	"out_amberflo/plugin/spool"
 	"out_amberflo/test/amberflo"
@@ -326,57 +324,6 @@ func (s *site) bill(dimensions ...string) amberflo.Bill {
 		s.t.Fatal(err)
 	}
 	return standin.Bill()
-}
-
-// appendEvent encodes an event as Fluent Bit does: [[time, metadata], record].
-func appendEvent(b []byte, at time.Time, record any) []byte {
-	return appendEventWith(b, at, map[string]any{}, record)
-}
-
-func appendEventWith(b []byte, at time.Time, metadata, record any) []byte {
-	b = append(b, 0x92, 0x92, 0xd7, 0x00)
-	b = append(b, byte(at.Unix()>>24), byte(at.Unix()>>16), byte(at.Unix()>>8), byte(at.Unix()))
-	b = append(b, byte(at.Nanosecond()>>24), byte(at.Nanosecond()>>16), byte(at.Nanosecond()>>8), byte(at.Nanosecond()))
-	return appendValue(appendValue(b, metadata), record)
-}
-
-// appendValue encodes what json.Decoder.UseNumber gives.
-func appendValue(b []byte, v any) []byte {
-	switch v := v.(type) {
-	case map[string]any:
-		b = msgp.AppendMapHeader(b, uint32(len(v)))
-		keys := make([]string, 0, len(v))
-		for k := range v {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		for _, k := range keys {
-			b = appendValue(msgp.AppendString(b, k), v[k])
-		}
-		return b
-	case []any:
-		b = msgp.AppendArrayHeader(b, uint32(len(v)))
-		for _, e := range v {
-			b = appendValue(b, e)
-		}
-		return b
-	case json.Number:
-		if n, err := v.Int64(); err == nil {
-			return msgp.AppendInt64(b, n)
-		}
-		f, err := v.Float64()
-		if err != nil {
-			panic(err)
-		}
-		return msgp.AppendFloat64(b, f)
-	case string:
-		return msgp.AppendString(b, v)
-	case bool:
-		return msgp.AppendBool(b, v)
-	case nil:
-		return msgp.AppendNil(b)
-	}
-	panic(fmt.Sprintf("a JSON value of type %T", v))
 }
 
 func decode(t *testing.T, text []byte) (v any) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"out_amberflo/test/amberflo"
+	"out_amberflo/test/encode"
 	"out_amberflo/test/fault"
 )
 
@@ -53,7 +54,7 @@ func TestAVehicleMessageThatIsDeliveredTwiceIsBilledOnce(t *testing.T) {
 			for part := range slices.Chunk(sent, 250-round) { // not the same chunks again
 				var chunk []byte
 				for _, m := range part {
-					chunk = appendEvent(chunk, time.Now(), m)
+					chunk = encode.Event(chunk, time.Now(), nil, m)
 				}
 				chunks = append(chunks, chunk)
 			}
@@ -106,7 +107,7 @@ func TestNothingIsStoredBeforeTheTestFile(t *testing.T) {
 	}
 	defer proxy.Close()
 	s.server.Endpoint = proxy.URL
-	if said, err := s.viaHost("high-mobility-delivery.conf", "vehicle.data", appendEvent(nil, time.Now(), messages(1)[0])); err != nil {
+	if said, err := s.viaHost("high-mobility-delivery.conf", "vehicle.data", encode.Event(nil, time.Now(), nil, messages(1)[0])); err != nil {
 		t.Fatalf("host: %v\n%s", err, said)
 	}
 	var put []string

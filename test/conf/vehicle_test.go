@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"out_amberflo/test/encode"
 )
 
 const appID = "9FBBEDED80595912588FF4FF"
@@ -44,7 +46,7 @@ func TestVehicleDataIsDeliveredAsDocumented(t *testing.T) {
 		for part := range slices.Chunk(sent, 300) {
 			var chunk []byte
 			for _, m := range part {
-				chunk = appendEvent(chunk, time.Now(), m)
+				chunk = encode.Event(chunk, time.Now(), nil, m)
 			}
 			chunks = append(chunks, chunk)
 		}
@@ -139,7 +141,7 @@ func TestVehicleDataDeliveryDoesNotStartWithoutItsTestFile(t *testing.T) {
 	t.Run("through the host", func(t *testing.T) {
 		t.Parallel()
 		s := refused(t)
-		said, err := s.viaHost(conf, "vehicle.data", appendEvent(nil, time.Now(), messages(1)[0]))
+		said, err := s.viaHost(conf, "vehicle.data", encode.Event(nil, time.Now(), nil, messages(1)[0]))
 		check(t, s, said, err)
 	})
 	t.Run("in Fluent Bit", func(t *testing.T) {
@@ -156,7 +158,7 @@ func TestVehicleDataDeliveryDoesNotStartWithoutItsTestFile(t *testing.T) {
 // hashes if the messages are equal: their keys would be the same.
 func TestEqualMessagesGoIntoObjectsOfTheirOwn(t *testing.T) {
 	s := newSite(t)
-	event := appendEvent(nil, time.Now(), messages(1)[0])
+	event := encode.Event(nil, time.Now(), nil, messages(1)[0])
 	if said, err := s.viaHost("high-mobility-delivery.conf", "vehicle.data", bytes.Repeat(event, 2000)); err != nil {
 		t.Fatalf("host: %v\n%s", err, said)
 	}

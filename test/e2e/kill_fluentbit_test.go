@@ -63,7 +63,7 @@ func (p *poster) post(done <-chan struct{}) {
 		p.mu.Unlock()
 		var list []any
 		for n := first; n < first+p.events; n++ {
-			list = append(list, record{{"customerId", "acme"}, {"meterApiName", "ApiCalls"}, {"meterValue", n}, {"dimensions", record{{"n", fmt.Sprint(n)}}}})
+			list = append(list, record{"customerId", "acme", "meterApiName", "ApiCalls", "meterValue", n, "dimensions", record{"n", fmt.Sprint(n)}})
 		}
 		answer, err := client.Post(p.url, "application/json", bytes.NewReader(appendJSON(nil, list)))
 		if err == nil {

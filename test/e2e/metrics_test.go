@@ -200,7 +200,7 @@ func TestWithoutMetricsTheCountersStandInTheLog(t *testing.T) {
 
 func TestTheOutputsOwnLogLevelHolds(t *testing.T) {
 	t.Parallel()
-	bad := logged([]event{{eventTime, record{{"no", "customer"}}}, {eventTime, record{{"customerId", "acme"}, {"meterApiName", "a"}, {"meterValue", 1}}}})
+	bad := logged([]event{{eventTime, record{"no", "customer"}}, {eventTime, record{"customerId", "acme", "meterApiName", "a", "meterValue", 1}}})
 	for _, test := range []struct {
 		level                 string
 		starts, warns, errors int

@@ -10,6 +10,7 @@ import (
 
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/amberflo"
+	"out_amberflo/test/encode"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 )
@@ -72,17 +73,18 @@ func TestAHostThatOffersTooLittleIsRefused(t *testing.T) {
 
 func TestEveryFluentBitsEventsAndDefinitionsAreUnderstood(t *testing.T) {
 	t.Parallel()
-	ext := []byte{0xd7, 0, 0x69, 0xa7, 0xc0, 0x2c, 0x05, 0x4e, 0x08, 0x40}
-	body := appendMsgpack(nil, record{{"customerId", "acme"}, {"meterApiName", "ApiCalls"}, {"meterValue", 2}})
-	event := func(parts ...[]byte) []byte { return bytes.Join(append(parts, body), nil) }
+	const ext = "\xd7\x00\x69\xa7\xc0\x2c\x05\x4e\x08\x40"
+	event := func(header any) []byte {
+		return encode.Value(nil, []any{header, encode.Wide{Value: record{"customerId", "acme", "meterApiName", "ApiCalls", "meterValue", 2}}})
+	}
 	formats := []struct {
 		name  string
 		event []byte
 	}{
-		{"time, metadata and record", event([]byte{0x92, 0x92}, ext, []byte{0x80})},
-		{"time and record", event([]byte{0x92}, ext)},
-		{"a whole number as time", event([]byte{0x92, 0xce, 0x69, 0xa7, 0xc0, 0x2c})},
-		{"a float as time", event([]byte{0x92}, appendMsgpack(nil, 1772535852.089))},
+		{"time, metadata and record", event([]any{encode.Raw(ext), record{}})},
+		{"time and record", event(encode.Raw(ext))},
+		{"a whole number as time", event(0x69a7c02c)},
+		{"a float as time", event(1772535852.089)},
 	}
 	for _, abi := range []string{"2.1", "4.2.3", "5.1.1"} {
 		for _, threads := range []string{"1", "4"} {
@@ -92,7 +94,7 @@ func TestEveryFluentBitsEventsAndDefinitionsAreUnderstood(t *testing.T) {
 				b.args = []string{"--abi", abi, "--threads", threads, "--scribble"}
 				var in input
 				for _, f := range formats {
-					in.chunks = appendFrame(in.chunks, tag, bytes.Repeat(f.event, 25))
+					in.chunks = encode.Frame(in.chunks, tag, bytes.Repeat(f.event, 25))
 				}
 				b.run(in, b.section())
 				b.wantUsage(map[string]string{"ApiCalls": "100 200"})

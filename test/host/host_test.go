@@ -5,7 +5,6 @@ package host
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"out_amberflo/test/encode"
 )
 
 var hostProgram, toyPlugin, offeringPlugin, roundingAllocator, prefixedAllocator string
@@ -279,15 +280,8 @@ func TestTheSummaryHasEveryFigure(t *testing.T) {
 	}
 }
 
-func frame(tag, chunk string) []byte {
-	out := binary.BigEndian.AppendUint32(nil, uint32(len(tag)))
-	out = append(out, tag...)
-	out = binary.BigEndian.AppendUint32(out, uint32(len(chunk)))
-	return append(out, chunk...)
-}
-
 func TestFramesOnStdin(t *testing.T) {
-	whole := append(frame("app.a", "one"), frame("b", "")...)
+	whole := encode.Frame(encode.Frame(nil, "app.a", []byte("one")), "b", nil)
 	for _, test := range []struct {
 		name  string
 		stdin []byte
