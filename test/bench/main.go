@@ -86,9 +86,9 @@ func run(ctx context.Context) error {
 
 // section is the [OUTPUT] of the workload.
 func (b *bench) section(endpoint string) string {
-	return fmt.Sprintf("[OUTPUT]\n    Name amberflo\n    Match *\n    bucket %s\n    region %s\n    endpoint %s\n    store_dir %s\n"+
-		"    shutdown_timeout 60s\n    customer_id $tenant\n    meter_api_name $api\n    meter_value $bytes\n    dimensions method, status\n    Workers 1\n    Retry_Limit no_limits\n",
-		b.server.Bucket, b.server.Region, endpoint, filepath.Join(b.dir, "spool"))
+	return fluentbit.Section("OUTPUT", "Name amberflo", "Match *", "bucket "+b.server.Bucket, "region "+b.server.Region, "endpoint "+endpoint,
+		"store_dir "+filepath.Join(b.dir, "spool"), "shutdown_timeout 60s", "customer_id $tenant", "meter_api_name $api", "meter_value $bytes",
+		"dimensions method, status", "Workers 1", "Retry_Limit no_limits")
 }
 
 // compare runs the outputs in turn.
@@ -101,10 +101,11 @@ func (b *bench) compare(ctx context.Context) error {
 		return err
 	}
 	parsers := filepath.Join(b.dir, "parsers.conf")
-	if err := os.WriteFile(parsers, []byte("[PARSER]\n    Name json\n    Format json\n    Time_Key time\n    Time_Format %Y-%m-%dT%H:%M:%S.%LZ\n"), 0o600); err != nil {
+	if err := os.WriteFile(parsers, []byte(fluentbit.Parsers), 0o600); err != nil {
 		return err
 	}
-	service := fmt.Sprintf("[SERVICE]\n    Flush 1\n    Grace 60\n    Log_Level error\n    Parsers_File %s\n[INPUT]\n    Name tail\n    Path %s\n    Tag app.access\n    Parser json\n    Read_from_Head on\n    Exit_On_Eof on\n", parsers, input)
+	service := fluentbit.Section("SERVICE", "Flush 1", "Grace 60", "Log_Level error", "Parsers_File "+parsers) +
+		fluentbit.Section("INPUT", append(fluentbit.Tail(input, "app.access"), "Exit_On_Eof on")...)
 	outputs := []struct{ name, section string }{
 		{"null", "[OUTPUT]\n    Name null\n    Match *\n"},
 		{"s3", fmt.Sprintf("[OUTPUT]\n    Name s3\n    Match *\n    bucket %s\n    region %s\n    endpoint %s\n    tls off\n    s3_key_format /ingest/amberdata/%%m-%%d-%%Y/$UUID.gz\n"+
@@ -310,8 +311,8 @@ func (b *bench) bare(size int) (p50, p99 float64, err error) {
 func (b *bench) measure(ctx context.Context, program string, stdin []string, args ...string) (sample, []byte, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), b.server.Env(b.server.Writer)...)
-	var said, out strings.Builder
-	cmd.Stderr, cmd.Stdout = &said, &out
+	var out strings.Builder
+	cmd.Stdout = &out
 	if len(stdin) > 0 {
 		f, err := os.Open(stdin[0])
 		if err != nil {
@@ -321,8 +322,12 @@ func (b *bench) measure(ctx context.Context, program string, stdin []string, arg
 		cmd.Stdin = f
 	}
 	began := time.Now()
-	if err := cmd.Run(); err != nil {
-		return sample{}, nil, fmt.Errorf("%s: %w\n%s", program, err, said.String())
+	p, err := fluentbit.Start(cmd)
+	if err == nil {
+		err = p.Succeeded(time.Hour)
+	}
+	if err != nil {
+		return sample{}, nil, err
 	}
 	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {

@@ -1,7 +1,6 @@
 package conf
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -150,24 +149,10 @@ func TestLinesInPartsAreJoinedAndOutliveACrash(t *testing.T) {
 	}
 	feed := s.forward(one[0], two[0], dockerLine("ready", nil), one[1], one[2], two[1], one[3])
 
-	var said bytes.Buffer
-	cmd := s.start(&said, fluentBit(t), "-e", built(t, "out_amberflo.so"), "-c", s.conf(conf))
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	s.until("both lines are in storage.path", ended, &said, func() bool {
-		if feed != nil {
-			if feed() != nil {
-				return false
-			}
-			feed = nil
-		}
+	s.startFluentBit(conf, feed, "both lines in storage.path", func() bool {
 		chunks := s.forwardChunks()
 		return strings.Contains(chunks, "customer-123") && strings.Contains(chunks, "customer-321")
-	})
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	<-ended
+	}).Kill()
 	if got := s.accepted() + s.delivered(); got != 0 {
 		t.Fatalf("%d records accepted before the kill, want 0: the spool has no room", got)
 	}

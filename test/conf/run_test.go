@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -51,9 +50,9 @@ func fluentBit(t *testing.T) string {
 // built is the path of something that make builds.
 func built(t *testing.T, name string) string {
 	t.Helper()
-	path := filepath.Join(root, name)
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("%s is not built: run make test, which builds it first", name)
+	path, err := fluentbit.Built(name)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
@@ -153,70 +152,49 @@ func (s *site) write(name, content string) {
 	}
 }
 
-// start starts a program whose end is waited for at the end of the test at the latest.
-func (s *site) start(said *bytes.Buffer, program string, args ...string) *exec.Cmd {
+// patience is how long what Fluent Bit or the host has to do may take.
+const patience = time.Minute
+
+// start starts a program, which is killed if it outlives the test.
+func (s *site) start(program string, args ...string) *fluentbit.Process {
 	s.t.Helper()
 	cmd := exec.Command(program, args...)
 	cmd.Env, cmd.Dir = s.env, s.dir
-	cmd.Stdout, cmd.Stderr = said, said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() {
-		if cmd.ProcessState == nil {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		}
-	})
-	return cmd
+	p, err := fluentbit.Start(cmd)
+	s.must(err)
+	s.t.Cleanup(func() { p.Kill() })
+	return p
 }
 
-// viaFluentBit runs a configuration until it has accepted that many lines, and stops it. feed is called
-// until it succeeds, once there is something to feed.
-func (s *site) viaFluentBit(conf string, lines int, feed func() error) (said string) {
+func (s *site) must(err error) {
 	s.t.Helper()
-	var out bytes.Buffer
-	cmd := s.start(&out, fluentBit(s.t), "-e", built(s.t, "out_amberflo.so"), "-c", s.conf(conf))
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	s.until("Fluent Bit accepts "+fmt.Sprint(lines)+" lines", ended, &out, func() bool {
-		if feed != nil {
-			if feed() != nil {
-				return false
-			}
-			feed = nil
-		}
-		return s.accepted()+s.delivered() >= lines
-	})
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err != nil {
 		s.t.Fatal(err)
 	}
-	if err := <-ended; err != nil {
-		s.t.Fatalf("Fluent Bit: %v\n%s", err, out.String())
-	}
-	return out.String()
 }
 
-func (s *site) until(what string, ended chan error, said *bytes.Buffer, done func() bool) {
+// startFluentBit starts a configuration, and feeds it: feed is called until it succeeds. Then it waits for a condition.
+func (s *site) startFluentBit(conf string, feed func() error, what string, done func() bool) *fluentbit.Process {
 	s.t.Helper()
-	deadline := time.After(time.Minute)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case err := <-ended:
-			s.t.Fatalf("wait until %s: it ended: %v\n%s", what, err, said.String())
-		case <-deadline:
-			s.t.Fatalf("wait until %s: not within a minute", what)
-		}
+	p := s.start(fluentBit(s.t), "-e", built(s.t, "out_amberflo.so"), "-c", s.conf(conf))
+	if feed != nil {
+		s.must(p.Until(patience, "an input that takes what it is fed", func() bool { return feed() == nil }))
 	}
+	s.must(p.Until(patience, what, done))
+	return p
+}
+
+// viaFluentBit runs a configuration until it has accepted that many lines, and stops it.
+func (s *site) viaFluentBit(conf string, lines int, feed func() error) {
+	s.t.Helper()
+	p := s.startFluentBit(conf, feed, fmt.Sprintf("%d lines accepted", lines), func() bool { return s.accepted()+s.delivered() >= lines })
+	s.must(p.Stop(patience))
 }
 
 // accepted counts the records in the open logs of the spool.
-func (s *site) accepted() (records int) {
-	dir := s.path("state/amberflo")
+func (s *site) accepted() (records int) { return acceptedIn(s.path("state/amberflo")) }
+
+func acceptedIn(dir string) (records int) {
 	files, _ := spool.Files(dir) // there is none before the start
 	for _, f := range files {
 		if f.Room == "open" {
@@ -243,9 +221,9 @@ func (s *site) viaHost(conf, tag string, chunks ...[]byte) (said string, err err
 		s.write(name, string(chunk))
 		args = append(args, s.path(name))
 	}
-	var out bytes.Buffer
-	err = s.start(&out, built(s.t, "bin/amberflo-host"), args...).Wait()
-	return out.String(), err
+	p := s.start(built(s.t, "bin/amberflo-host"), args...)
+	err = p.Succeeded(patience)
+	return p.Log.String(), err
 }
 
 // httpInput is where the http input of an example listens.

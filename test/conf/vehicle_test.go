@@ -50,8 +50,8 @@ func TestVehicleDataIsDeliveredAsDocumented(t *testing.T) {
 			}
 			chunks = append(chunks, chunk)
 		}
-		if said, err := s.viaHost(conf, "vehicle.data", chunks...); err != nil {
-			t.Fatalf("host: %v\n%s", err, said)
+		if _, err := s.viaHost(conf, "vehicle.data", chunks...); err != nil {
+			t.Fatal(err)
 		}
 		checkVehicleObjects(s, sent, began)
 	})
@@ -148,9 +148,9 @@ func TestVehicleDataDeliveryDoesNotStartWithoutItsTestFile(t *testing.T) {
 		fluentBit(t)
 		t.Parallel()
 		s := refused(t)
-		var out bytes.Buffer
-		err := s.start(&out, fluentBit(t), "-e", built(t, "out_amberflo.so"), "-c", s.install(conf)).Wait()
-		check(t, s, out.String(), err)
+		p := s.start(fluentBit(t), "-e", built(t, "out_amberflo.so"), "-c", s.install(conf))
+		err := p.Succeeded(patience)
+		check(t, s, p.Log.String(), err)
 	})
 }
 
@@ -159,8 +159,8 @@ func TestVehicleDataDeliveryDoesNotStartWithoutItsTestFile(t *testing.T) {
 func TestEqualMessagesGoIntoObjectsOfTheirOwn(t *testing.T) {
 	s := newSite(t)
 	event := encode.Event(nil, time.Now(), nil, messages(1)[0])
-	if said, err := s.viaHost("high-mobility-delivery.conf", "vehicle.data", bytes.Repeat(event, 2000)); err != nil {
-		t.Fatalf("host: %v\n%s", err, said)
+	if _, err := s.viaHost("high-mobility-delivery.conf", "vehicle.data", bytes.Repeat(event, 2000)); err != nil {
+		t.Fatal(err)
 	}
 	if got, want := s.delivered(), 2000; got != want {
 		t.Errorf("%d messages in the bucket, want %d", got, want)

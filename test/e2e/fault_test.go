@@ -9,6 +9,7 @@ import (
 
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/fault"
+	"out_amberflo/test/logbook"
 	"out_amberflo/test/s3server"
 )
 
@@ -66,7 +67,7 @@ func TestAFailureThatPassesIsOneObjectQuietlyLogged(t *testing.T) {
 			for _, n := range []int{1, 2, 4} {
 				b.wantLog(log, append(test.words, "[error]", "upload failed, nothing is lost, will be tried again", fmt.Sprintf("failures=%d ", n))...)
 			}
-			if n := lines(log, "upload failed"); n != 3 {
+			if n := logbook.Count(log, "upload failed"); n != 3 {
 				t.Errorf("%d lines for %d failures, want 3: the first, and one for each doubling; log:\n%s", n, failures, log)
 			}
 		})

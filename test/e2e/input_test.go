@@ -11,6 +11,7 @@ import (
 
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/encode"
+	"out_amberflo/test/logbook"
 )
 
 func TestTheBillIsWhatTheLogSays(t *testing.T) {
@@ -95,7 +96,7 @@ func TestARecordThatCannotBeMeteredIsSetAsideWithItsReason(t *testing.T) {
 			if !seen {
 				t.Errorf("%s: no line in rejected/ with its time", name)
 			}
-			if n := lines(log, "[ warn]", "a record cannot be metered: set aside in rejected/", "reason="+test.reason); n != 1 {
+			if n := logbook.Count(log, "[ warn]", "a record cannot be metered: set aside in rejected/", "reason="+test.reason); n != 1 {
 				t.Errorf("%d warnings of %s, want 1, further ones are counted", n, test.reason)
 			}
 		}
@@ -134,7 +135,7 @@ func TestADamagedChunkLosesNothingBeforeTheDamage(t *testing.T) {
 			if kept != string(test.kept) {
 				t.Errorf("kept %d bytes in damaged/, want %d from the damage on", len(kept), len(test.kept))
 			}
-			if n := lines(log, "[error]", "a chunk is damaged: the events before are delivered, the rest is kept", fmt.Sprintf("bytes=%d", len(test.kept)), "kept=damaged/"); n != 1 {
+			if n := logbook.Count(log, "[error]", "a chunk is damaged: the events before are delivered, the rest is kept", fmt.Sprintf("bytes=%d", len(test.kept)), "kept=damaged/"); n != 1 {
 				t.Errorf("%d lines about it, want 1; log:\n%s", n, log)
 			}
 			b.wantDelivered()

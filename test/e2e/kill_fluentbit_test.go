@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"out_amberflo/test/amberflo"
+	"out_amberflo/test/encode"
 	"out_amberflo/test/fault"
 	"out_amberflo/test/fluentbit"
 )
@@ -128,7 +129,7 @@ func (b *bench) whereabouts(n int) string {
 	var found []string
 	for _, dir := range []string{"spool", "fluent-bit"} {
 		for name, content := range b.files(b.path(dir)) {
-			if bytes.Contains([]byte(content), []byte(fmt.Sprintf(`"n":"%d"`, n))) || bytes.Contains([]byte(content), append([]byte("\xa1n"), appendShort(fmt.Sprint(n))...)) {
+			if bytes.Contains([]byte(content), []byte(fmt.Sprintf(`"n":"%d"`, n))) || bytes.Contains([]byte(content), encode.String([]byte("\xa1n"), fmt.Sprint(n))) {
 				found = append(found, filepath.Join(dir, name))
 			}
 		}
@@ -139,8 +140,6 @@ func (b *bench) whereabouts(n int) string {
 	slices.Sort(found)
 	return fmt.Sprintf("it is in %q", found)
 }
-
-func appendShort(s string) []byte { return append([]byte{0xa0 | byte(len(s))}, s...) }
 
 func TestFluentBitKilledAtRandomInstantsLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
@@ -157,8 +156,8 @@ func TestFluentBitKilledAtRandomInstantsLosesAndDoublesNothing(t *testing.T) {
 				p := b.start(input{}, section)
 				poster.await(b, 1)
 				time.Sleep(time.Duration(random.IntN(1200)) * time.Millisecond) // the instant is the point
-				if !p.kill() {
-					t.Fatalf("ended before it was killed; log:\n%s", p.log.String())
+				if !p.Kill() {
+					t.Fatalf("ended before it was killed; log:\n%s", p.Log.String())
 				}
 			}
 			p := b.start(input{}, section)
@@ -193,8 +192,8 @@ func TestTwoOutputsOfASpoolMayChangePlacesAfterAKill(t *testing.T) {
 		for _, point := range []string{"frame-synced:7", "frame-synced:12"} {
 			b.env = []string{"AMBERFLO_CRASH=" + point}
 			p := b.start(input{}, outputs...)
-			if p.wait(); !p.kill() {
-				t.Fatalf("want it to die at %s; log:\n%s", point, p.log.String())
+			if p.wait(); !p.Kill() {
+				t.Fatalf("want it to die at %s; log:\n%s", point, p.Log.String())
 			}
 			slices.Reverse(outputs)
 		}

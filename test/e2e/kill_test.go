@@ -100,8 +100,8 @@ func TestKilledAtRandomInstantsNothingIsLostOrDoubled(t *testing.T) {
 			for n := range *kills {
 				p := b.start(in, section)
 				time.Sleep(time.Duration(random.IntN(500)) * time.Millisecond) // the instant is the point
-				if !p.kill() {
-					t.Fatalf("ended before kill %d; log:\n%s", n+1, p.log.String())
+				if !p.Kill() {
+					t.Fatalf("ended before kill %d; log:\n%s", n+1, p.Log.String())
 				}
 			}
 			b.pace = 0
@@ -167,8 +167,8 @@ func (b *bench) dieAt(point string, in input, section string) {
 	b.env = []string{"AMBERFLO_CRASH=" + point}
 	defer func() { b.env = nil }()
 	p := b.launch(in, len(in.chunks) == 0, []string{section}) // there may be nothing to read but something to do
-	if p.wait(); !p.kill() {
-		b.Fatalf("%s: want it to die by SIGKILL, got %v; log:\n%s", point, p.cmd.ProcessState, p.log.String())
+	if p.wait(); !p.Kill() {
+		b.Fatalf("%s: want it to die by SIGKILL, got %v; log:\n%s", point, p.Cmd.ProcessState, p.Log.String())
 	}
 }
 

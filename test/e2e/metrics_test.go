@@ -16,6 +16,7 @@ import (
 	"out_amberflo/test/amberflo"
 	"out_amberflo/test/fault"
 	"out_amberflo/test/fluentbit"
+	"out_amberflo/test/logbook"
 )
 
 // metricsServer lets Fluent Bit serve its metrics and returns their address.
@@ -224,13 +225,13 @@ func TestTheOutputsOwnLogLevelHolds(t *testing.T) {
 			}
 			p.signal(syscall.SIGTERM)
 			p.wait()
-			log := p.log.String()
+			log := p.Log.String()
 			for words, want := range map[string]int{"[ info] [output:amberflo:amberflo.0] started": test.starts, "a record cannot be metered": test.warns} {
-				if n := lines(log, words); n != want {
+				if n := logbook.Count(log, words); n != want {
 					t.Errorf("%d lines with %q, want %d; log:\n%s", n, words, want, log)
 				}
 			}
-			if n := lines(log, "upload failed"); (n > 0) != (test.errors > 0) {
+			if n := logbook.Count(log, "upload failed"); (n > 0) != (test.errors > 0) {
 				t.Errorf("%d lines of failed uploads; log:\n%s", n, log)
 			}
 			for line := range strings.Lines(log) {

@@ -78,7 +78,7 @@ func TestOnAFullDiskNothingIsLostAndItGoesOnWhenThereIsRoom(t *testing.T) {
 	p.await("[error]", "a chunk cannot be accepted now, Fluent Bit offers it again as often as Retry_Limit allows", "no room left on the disk")
 
 	// What is on disk now is whole.
-	inside := fmt.Sprintf("/proc/%d/root%s", p.cmd.Process.Pid, b.path("spool"))
+	inside := fmt.Sprintf("/proc/%d/root%s", p.Cmd.Process.Pid, b.path("spool"))
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(inside, &disk); err != nil {
 		t.Fatal(err)

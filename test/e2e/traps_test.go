@@ -11,6 +11,8 @@ import (
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/amberflo"
 	"out_amberflo/test/encode"
+	"out_amberflo/test/fluentbit"
+	"out_amberflo/test/logbook"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 )
@@ -42,8 +44,8 @@ func TestFluentBitsDaemonIsToldWhyItDoesNotStart(t *testing.T) {
 				t.Errorf("it took %s to end", took)
 			}
 			const why = "not started: want Fluent Bit in the foreground, got its daemon mode (-d, Daemon On)"
-			b.wantLog(p.log.String(), "[error] [output:amberflo]", why, "set Daemon Off")
-			if content := b.files(b.path())["log-file"]; len(test.args) > 1 && lines(content, why) != 1 {
+			b.wantLog(p.Log.String(), "[error] [output:amberflo]", why, "set Daemon Off")
+			if content := b.files(b.path())["log-file"]; len(test.args) > 1 && logbook.Count(content, why) != 1 {
 				t.Errorf("the log file does not tell:\n%s", content)
 			}
 		})
@@ -63,7 +65,7 @@ func TestAHostThatOffersTooLittleIsRefused(t *testing.T) {
 	if want := "init 0 0 0 0 0\nflush 2 2 2\nexit 1 1\n"; err != nil || string(out) != want {
 		t.Errorf("got %q, %v, want %q; stderr:\n%s", out, err, want, &stderr)
 	}
-	if n := lines(stderr.String(), "[error] [output:amberflo] not started: want a program with Fluent Bit's interface"); n != 5 {
+	if n := logbook.Count(stderr.String(), "[error] [output:amberflo] not started: want a program with Fluent Bit's interface"); n != 5 {
 		t.Errorf("%d lines that say why, want 5:\n%s", n, &stderr)
 	}
 	if strings.Contains(stderr.String(), "panic") {
@@ -118,7 +120,7 @@ func TestAnyNumberOfWorkersDeliversTheSame(t *testing.T) {
 			b.wantBill(truth.Bill)
 			b.wantRejected(truth)
 			b.wantDelivered()
-			if n := lines(log, "[ info] [output:amberflo:amberflo.0] worker #"); (n > 0) != (workers != "0") {
+			if n := logbook.Count(log, "[ info] [output:amberflo:amberflo.0] worker #"); (n > 0) != (workers != "0") {
 				t.Errorf("%d lines of workers that start, with Workers %s", n, workers)
 			}
 		})
@@ -154,11 +156,9 @@ pipeline:
       dimensions: method, status
       workers: 2
       retry_limit: no_limits
-`, b.write("parsers.conf", []byte(parser)), b.path("input"), tag, b.server.Bucket, b.server.Region, b.endpoint, b.path("spool"))
+`, b.write("parsers.conf", []byte(fluentbit.Parsers)), b.path("input"), tag, b.server.Bucket, b.server.Region, b.endpoint, b.path("spool"))
 	p := b.execute("log", nil, fluentBit, "-e", b.plugin, "-c", b.write("conf.yaml", []byte(conf)))
-	if code := p.wait(); code != 0 {
-		t.Fatalf("exit status %d, want 0; log:\n%s", code, p.log.String())
-	}
+	p.finish()
 	b.wantBill(truth.Bill)
 	b.wantRejected(truth)
 	b.wantDelivered()
@@ -214,7 +214,7 @@ func TestAPanicIsCaughtCountedAndNothingIsLost(t *testing.T) {
 // wantPanic wants it told once, with its stack, and counted where the host shows counters.
 func (b *bench) wantPanic(log, where string) {
 	b.Helper()
-	if n := lines(log, "[error] [output:amberflo:amberflo.0]", "a mistake in this plugin, please report it: panic in "+where+": provoked at"); n != 1 {
+	if n := logbook.Count(log, "[error] [output:amberflo:amberflo.0]", "a mistake in this plugin, please report it: panic in "+where+": provoked at"); n != 1 {
 		b.Errorf("%d lines that tell of the panic, want 1; log:\n%s", n, log)
 	}
 	b.wantLog(log, "[error] [output:amberflo:amberflo.0]", "spool.crash")

@@ -15,10 +15,8 @@ import (
 // until waits for a condition that another process brings about.
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s for %s", what)
-		}
+	if !fluentbit.Until(30*time.Second, condition) {
+		t.Fatalf("waited 30 s for %s", what)
 	}
 }
 

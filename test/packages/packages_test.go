@@ -2,7 +2,7 @@
 package packages
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -157,27 +156,18 @@ func start(t *testing.T, dir string) {
 	}
 	// As docker/packages/README.md has it.
 	write(t, filepath.Join(work, "fluent-bit.conf"), "@INCLUDE amberflo/fluent-bit.conf\n")
-	var log bytes.Buffer
 	cmd := exec.Command(program, "-c", filepath.Join(work, "fluent-bit.conf"))
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Env = append(os.Environ(), "AMBERFLO_BUCKET=b", "AMBERFLO_REGION=us-west-2", "AMBERFLO_LOG_PATH="+work+"/*.log", "FLUENT_BIT_STATE_DIR="+work,
 		"AMBERFLO_STORE_DIR="+work+"/spool", "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b")
-	if err := cmd.Start(); err != nil {
+	p, err := fluentbit.Start(cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	answers := func() bool {
+	if err := errors.Join(p.Until(30*time.Second, "its metrics", func() bool {
 		all, err := fluentbit.Metrics(fluentbit.MetricsURL(port))
 		return err == nil && len(all) > 0
-	}
-	for deadline := time.Now().Add(30 * time.Second); !answers() && time.Now().Before(deadline) && len(ended) == 0; time.Sleep(20 * time.Millisecond) {
-	}
-	started := answers()
-	_ = cmd.Process.Signal(syscall.SIGTERM)
-	if err := <-ended; err != nil || !started {
-		t.Errorf("%v, want it to start and to stop in good order; log:\n%s", err, log.String())
+	}), p.Stop(30*time.Second)); err != nil {
+		t.Error(err)
 	}
 }
 
