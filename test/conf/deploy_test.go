@@ -13,6 +13,7 @@ import (
 
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/encode"
+	"out_amberflo/test/fluentbit"
 )
 
 // block gives the text of a YAML block scalar (key: |), without its indentation.
@@ -97,7 +98,7 @@ func TestTheDaemonSetMetersThePodsThatLogMeterRecords(t *testing.T) {
 // The whole way of a container's line: the runtime's format, the kubernetes filter, which asks the API server for the
 // pod's labels, and the mapping.
 func TestAPodsLinesAreMeteredWithItsLabels(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	s := newSite(t)
 	asked := make(chan string, 100)
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -161,7 +162,7 @@ func (s *site) records() (list []string) {
 
 // docker/compose.yaml: the same services and settings, without containers.
 func TestTheTrialOfComposeDeliversTheAccessLog(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	s := newSite(t)
 	compose := string(read(t, root, "docker/compose.yaml"))
 	for _, want := range []string{s.server.Owner.AccessKey, s.server.Owner.SecretKey, s.server.Writer.AccessKey, s.server.Writer.SecretKey,

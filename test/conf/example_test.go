@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"out_amberflo/test/encode"
+	"out_amberflo/test/fluentbit"
 )
 
 // example is a configuration with an input and what must come of it, in testdata: NAME.want, a meter
@@ -112,7 +113,7 @@ func TestExamplesThroughTheHost(t *testing.T) {
 }
 
 func TestExamplesThroughFluentBit(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	for _, e := range examples {
 		t.Run(e.conf, func(t *testing.T) {
 			t.Parallel()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"out_amberflo/test/encode"
+	"out_amberflo/test/fluentbit"
 )
 
 type taskDefinition struct {
@@ -115,7 +116,7 @@ func (s *site) forward(messages ...[]byte) func() error {
 }
 
 func TestTheTaskDefinitionMetersWhatTheApplicationLogs(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	t.Parallel()
 	s := newSite(t)
 	conf := firelens(t, s, "")
@@ -137,7 +138,7 @@ func TestTheTaskDefinitionMetersWhatTheApplicationLogs(t *testing.T) {
 // CASES A19: Docker sends a line over 16 KB in parts. Here those of two lines come in turn; Fluent Bit holds them while the
 // plugin takes nothing, is killed, and delivers them after its next start.
 func TestLinesInPartsAreJoinedAndOutliveACrash(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	t.Parallel()
 	s := newSite(t)
 	conf := firelens(t, s, "    store_dir_limit_size 1K\n")

@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
-
 	"out_amberflo/plugin/spool"
 	"out_amberflo/test/amberflo"
 	"out_amberflo/test/fluentbit"
@@ -33,19 +31,6 @@ var root = func() string {
 	}
 	return dir
 }()
-
-// fluentBit is the program to run, or the test is skipped.
-func fluentBit(t *testing.T) string {
-	t.Helper()
-	path, err := fluentbit.Program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if path == "" {
-		t.Skip(fluentbit.Missing)
-	}
-	return path
-}
 
 // built is the path of something that make builds.
 func built(t *testing.T, name string) string {
@@ -68,19 +53,9 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	server, err := s3server.Start(t.Context(), s3server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &site{t: t, server: server, dir: t.TempDir(), ports: map[string]string{"2020": freePort(t), "4318": freePort(t), "9880": freePort(t)}}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Mkdir(s.path("state"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	server := s3server.ForTest(t, s3server.Options{})
+	s := &site{t: t, server: server, dir: t.TempDir(), ports: map[string]string{"2020": fluentbit.Port(t), "4318": fluentbit.Port(t), "9880": fluentbit.Port(t)}}
+	s.must(os.Mkdir(s.path("state"), 0o700))
 	s.env = append(append(os.Environ(), server.Env(server.Writer)...),
 		"AMBERFLO_BUCKET="+server.Bucket, "AMBERFLO_REGION="+server.Region,
 		"FLUENT_BIT_STATE_DIR="+s.path("state"), "AMBERFLO_STORE_DIR="+s.path("state/amberflo"), "AMBERFLO_LOG_PATH="+s.path("input.log"),
@@ -89,15 +64,6 @@ func newSite(t *testing.T) *site {
 }
 
 func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	port, err := fluentbit.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
 
 var (
 	bucketLine = regexp.MustCompile(`(?m)^( *)bucket(:?) .*$`)
@@ -176,7 +142,7 @@ func (s *site) must(err error) {
 // startFluentBit starts a configuration, and feeds it: feed is called until it succeeds. Then it waits for a condition.
 func (s *site) startFluentBit(conf string, feed func() error, what string, done func() bool) *fluentbit.Process {
 	s.t.Helper()
-	p := s.start(fluentBit(s.t), "-e", built(s.t, "out_amberflo.so"), "-c", s.conf(conf))
+	p := s.start(fluentbit.Needed(s.t), "-e", built(s.t, "out_amberflo.so"), "-c", s.conf(conf))
 	if feed != nil {
 		s.must(p.Until(patience, "an input that takes what it is fed", func() bool { return feed() == nil }))
 	}
@@ -294,10 +260,7 @@ func (s *site) objects() (list []object) {
 // bill is what Amberflo makes of the objects, by customer, meter and these dimensions.
 func (s *site) bill(dimensions ...string) amberflo.Bill {
 	s.t.Helper()
-	standin := amberflo.New(amberflo.Options{
-		Endpoint: s.server.Endpoint, Region: s.server.Region, Bucket: s.server.Bucket, Prefix: "ingest/", Dimensions: dimensions,
-		Credentials: credentials.NewStaticCredentialsProvider(s.server.Owner.AccessKey, s.server.Owner.SecretKey, ""),
-	})
+	standin := s.server.Standin(amberflo.Options{Prefix: "ingest/", Dimensions: dimensions})
 	if _, err := standin.Read(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}

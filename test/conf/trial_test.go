@@ -143,7 +143,7 @@ func TestTheTrialEndsWhatItStarted(t *testing.T) {
 
 // The README's way for a log of one's own, but for the port on which Fluent Bit serves its metrics.
 func TestTheTrialMetersALogOfOnesOwn(t *testing.T) {
-	program := fluentBit(t)
+	program := fluentbit.Needed(t)
 	s := newSite(t)
 	log, err := os.Create(s.path("own.log"))
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"out_amberflo/test/amberflo"
 	"out_amberflo/test/encode"
 	"out_amberflo/test/fault"
+	"out_amberflo/test/fluentbit"
 )
 
 // properties of a vehicle, as capability and property; those of doors are lists of values.
@@ -65,7 +66,7 @@ func TestAVehicleMessageThatIsDeliveredTwiceIsBilledOnce(t *testing.T) {
 		checkBilledOnce(s, len(sent), bill)
 	})
 	t.Run("posted to Fluent Bit", func(t *testing.T) {
-		fluentBit(t)
+		fluentbit.Needed(t)
 		t.Parallel()
 		s := newSite(t)
 		parts := slices.Collect(slices.Chunk(append(slices.Clone(sent), sent...), 200))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"out_amberflo/test/encode"
+	"out_amberflo/test/fluentbit"
 )
 
 const appID = "9FBBEDED80595912588FF4FF"
@@ -56,7 +57,7 @@ func TestVehicleDataIsDeliveredAsDocumented(t *testing.T) {
 		checkVehicleObjects(s, sent, began)
 	})
 	t.Run("posted to Fluent Bit", func(t *testing.T) {
-		fluentBit(t)
+		fluentbit.Needed(t)
 		t.Parallel()
 		s, began := newSite(t), time.Now()
 		parts := slices.Collect(slices.Chunk(sent, 500))
@@ -145,10 +146,10 @@ func TestVehicleDataDeliveryDoesNotStartWithoutItsTestFile(t *testing.T) {
 		check(t, s, said, err)
 	})
 	t.Run("in Fluent Bit", func(t *testing.T) {
-		fluentBit(t)
+		fluentbit.Needed(t)
 		t.Parallel()
 		s := refused(t)
-		p := s.start(fluentBit(t), "-e", built(t, "out_amberflo.so"), "-c", s.install(conf))
+		p := s.start(fluentbit.Needed(t), "-e", built(t, "out_amberflo.so"), "-c", s.install(conf))
 		err := p.Succeeded(patience)
 		check(t, s, p.Log.String(), err)
 	})

@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
-
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/amberflo"
 	"out_amberflo/test/fluentbit"
@@ -83,10 +81,7 @@ type place struct {
 // place makes a place whose keys begin with its name; ingest is where the plugin delivers by default. No meter is defined.
 func (d *demo) place(name string) *place {
 	dir := filepath.Join(d.dir, name)
-	return &place{demo: d, name: name, dir: dir, spool: filepath.Join(dir, "spool"), standin: amberflo.New(amberflo.Options{
-		Endpoint: d.server.Endpoint, Region: d.server.Region, Bucket: d.server.Bucket, Prefix: name + "/", Meters: []string{},
-		Credentials: credentials.NewStaticCredentialsProvider(d.server.Owner.AccessKey, d.server.Owner.SecretKey, ""),
-	})}
+	return &place{demo: d, name: name, dir: dir, spool: filepath.Join(dir, "spool"), standin: d.server.Standin(amberflo.Options{Prefix: name + "/", Meters: []string{}})}
 }
 
 // section is what a user writes, and more lines.

@@ -67,20 +67,14 @@ func newBench(t *testing.T, program string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := s3server.Start(t.Context(), s3server.Options{Dir: filepath.Join(dir, "s3")})
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
 		if t.Failed() {
 			t.Logf("kept for a look: %s", dir)
 		} else if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
+	server := s3server.ForTest(t, s3server.Options{Dir: filepath.Join(dir, "s3")})
 	return &bench{T: t, program: program, dir: dir, server: server, endpoint: server.Endpoint, credentials: server.Writer, plugin: pluginFile, fluentBit: fluentBit}
 }
 

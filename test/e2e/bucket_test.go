@@ -8,8 +8,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
-
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/amberflo"
 )
@@ -25,10 +23,7 @@ func (b *bench) amberflo() *amberflo.Standin {
 }
 
 func (b *bench) reader(each func(key string, r amberflo.Record)) *amberflo.Standin {
-	return amberflo.New(amberflo.Options{
-		Endpoint: b.server.Endpoint, Region: b.server.Region, Bucket: b.server.Bucket, Each: each,
-		Credentials: credentials.NewStaticCredentialsProvider(b.server.Owner.AccessKey, b.server.Owner.SecretKey, ""),
-	})
+	return b.server.Standin(amberflo.Options{Each: each})
 }
 
 // untilBilled waits until so many records have arrived.

@@ -117,16 +117,7 @@ func TestAServerThatIsGoneForAWhileGetsWhatItMissed(t *testing.T) {
 		}
 		p := b.start(counted(100, 10), b.section("upload_timeout 100ms"))
 		p.await("upload failed, nothing is lost", "kind=unreachable", "connection refused")
-		again, err := s3server.Start(t.Context(), s3server.Options{Dir: b.server.Dir, Listen: b.server.Addr})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.server = again
-		t.Cleanup(func() {
-			if err := again.Stop(); err != nil {
-				t.Error(err)
-			}
-		})
+		b.server = s3server.ForTest(t, s3server.Options{Dir: b.server.Dir, Listen: b.server.Addr})
 		p.await("upload succeeded after")
 		b.untilBilled(100)
 		p.stop()

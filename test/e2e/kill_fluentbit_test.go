@@ -19,18 +19,9 @@ import (
 	"out_amberflo/test/fluentbit"
 )
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	port, err := fluentbit.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 // overHTTP lets Fluent Bit take events over HTTP and keep them on disk until an output has them.
 func (b *bench) overHTTP() (url string) {
-	port := freePort(b.T)
+	port := fluentbit.Port(b)
 	b.inputs = []string{"Name http", "Listen 127.0.0.1", "Port " + port, "Tag " + tag, "storage.type filesystem"}
 	b.service = append(b.service, "storage.path "+b.path("fluent-bit"), "storage.sync normal", "storage.backlog.mem_limit 50M")
 	return "http://127.0.0.1:" + port + "/"

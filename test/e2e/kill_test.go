@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
-
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/amberflo"
 	"out_amberflo/test/fault"
@@ -217,10 +215,7 @@ func TestKilledWhileARefusalIsTakenInEachObjectIsBilledOnceInTheEnd(t *testing.T
 	section := b.section(append(accessMapping, "total_file_size 20K")...)
 	b.run(in, section)
 
-	s := amberflo.New(amberflo.Options{
-		Endpoint: b.server.Endpoint, Region: b.server.Region, Bucket: b.server.Bucket, RefuseWhole: true, Meters: []string{},
-		Credentials: credentials.NewStaticCredentialsProvider(b.server.Owner.AccessKey, b.server.Owner.SecretKey, ""),
-	})
+	s := b.server.Standin(amberflo.Options{RefuseWhole: true, Meters: []string{}})
 	sum, err := s.Round(t.Context())
 	if err != nil || len(sum.Reports) < 4 || len(sum.Reports) != sum.Objects {
 		t.Fatalf("%v; %+v, want every object refused", err, sum)

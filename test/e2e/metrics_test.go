@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
-
 	"out_amberflo/plugin"
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/amberflo"
@@ -21,7 +19,7 @@ import (
 
 // metricsServer lets Fluent Bit serve its metrics and returns their address.
 func (b *bench) metricsServer() string {
-	port := freePort(b.T)
+	port := fluentbit.Port(b)
 	b.service = append(b.service, "HTTP_Server On", "HTTP_Listen 127.0.0.1", "HTTP_Port "+port)
 	return fluentbit.MetricsURL(port)
 }
@@ -144,10 +142,7 @@ func TestTheCountersSayWhatTheBucketHolds(t *testing.T) {
 	}
 
 	// Amberflo refuses all of it.
-	s := amberflo.New(amberflo.Options{
-		Endpoint: b.server.Endpoint, Region: b.server.Region, Bucket: b.server.Bucket, RefuseWhole: true, Meters: []string{},
-		Credentials: credentials.NewStaticCredentialsProvider(b.server.Owner.AccessKey, b.server.Owner.SecretKey, ""),
-	})
+	s := b.server.Standin(amberflo.Options{RefuseWhole: true, Meters: []string{}})
 	if _, err := s.Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,6 @@ import (
 	"out_amberflo/test/encode"
 	"out_amberflo/test/fluentbit"
 	"out_amberflo/test/logbook"
-
-	"github.com/aws/aws-sdk-go-v2/credentials"
 )
 
 func TestFluentBitsDaemonIsToldWhyItDoesNotStart(t *testing.T) {
@@ -185,10 +183,7 @@ func TestAPanicIsCaughtCountedAndNothingIsLost(t *testing.T) {
 				section := b.section("upload_timeout 200ms", "max_records 100", "shutdown_timeout 1s")
 				if test.where == "looking for failure reports" {
 					b.run(counted(300, 20), section)
-					s := amberflo.New(amberflo.Options{
-						Endpoint: b.server.Endpoint, Region: b.server.Region, Bucket: b.server.Bucket, RefuseWhole: true, Meters: []string{},
-						Credentials: credentials.NewStaticCredentialsProvider(b.server.Owner.AccessKey, b.server.Owner.SecretKey, ""),
-					})
+					s := b.server.Standin(amberflo.Options{RefuseWhole: true, Meters: []string{}})
 					sum, err := s.Round(t.Context())
 					if err != nil {
 						t.Fatal(err)

@@ -185,13 +185,7 @@ func TestAFailedInitEndsAsInFluentBit(t *testing.T) {
 
 // The lists above are what Fluent Bit itself does.
 func TestFluentBitCallsAPluginInTheSameOrder(t *testing.T) {
-	program, err := fluentbit.Program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if program == "" {
-		t.Skip(fluentbit.Missing + ": the order was last measured with 5.1.1")
-	}
+	program := fluentbit.Needed(t) // the order was last measured with 5.1.1
 	t.Run("through a reload", func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t)

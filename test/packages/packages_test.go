@@ -131,17 +131,7 @@ func TestTheDebIsInstalledStartedAndRemoved(t *testing.T) {
 
 // start runs Fluent Bit with what is installed below dir.
 func start(t *testing.T, dir string) {
-	program, err := fluentbit.Program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if program == "" {
-		t.Skip(fluentbit.Missing)
-	}
-	port, err := fluentbit.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	program, port := fluentbit.Needed(t), fluentbit.Port(t)
 	work := t.TempDir()
 	if err := os.Mkdir(filepath.Join(work, "amberflo"), 0o700); err != nil {
 		t.Fatal(err)
