@@ -7,14 +7,13 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -94,7 +93,7 @@ func (b *bench) section(endpoint string) string {
 // compare runs the outputs in turn.
 func (b *bench) compare(ctx context.Context) error {
 	input := filepath.Join(b.dir, "access.log")
-	if err := write(input, func(w *bufio.Writer) error {
+	if err := write(input, func(w io.Writer) error {
 		_, err := accesslog.WriteLines(w, accesslog.Options{Lines: *lines})
 		return err
 	}); err != nil {
@@ -121,15 +120,15 @@ func (b *bench) compare(ctx context.Context) error {
 			if err := os.WriteFile(conf, []byte(service+o.section), 0o600); err != nil {
 				return err
 			}
-			before, err := b.stored()
+			before, err := b.stored(ctx)
 			if err != nil {
 				return err
 			}
-			s, _, err := b.measure(ctx, b.fluentBit, nil, "-e", filepath.Join(b.root, "out_amberflo.so"), "-c", conf)
+			s, _, err := b.measure(ctx, b.fluentBit, "", "-e", filepath.Join(b.root, "out_amberflo.so"), "-c", conf)
 			if err != nil {
 				return err
 			}
-			after, err := b.stored()
+			after, err := b.stored(ctx)
 			if err != nil {
 				return err
 			}
@@ -190,7 +189,7 @@ func (b *bench) compare(ctx context.Context) error {
 // host measures the plugin alone: on one core, fsync, compression and upload included.
 func (b *bench) host(ctx context.Context) error {
 	input := filepath.Join(b.dir, "access.chunks")
-	if err := write(input, func(w *bufio.Writer) error {
+	if err := write(input, func(w io.Writer) error {
 		_, err := accesslog.WriteChunks(w, accesslog.Options{Lines: *lines}, accesslog.Chunks{})
 		return err
 	}); err != nil {
@@ -216,7 +215,7 @@ func (b *bench) host(ctx context.Context) error {
 	}
 	var samples []sample
 	var flushes []summary
-	before, err := b.stored()
+	before, err := b.stored(ctx)
 	if err != nil {
 		return err
 	}
@@ -224,7 +223,7 @@ func (b *bench) host(ctx context.Context) error {
 		if err := b.fill(); err != nil {
 			return err
 		}
-		s, out, err := b.measure(ctx, "taskset", []string{input}, "-c", "0", program, "-e", filepath.Join(b.root, "out_amberflo.so"), "-c", conf, "--json", "-")
+		s, out, err := b.measure(ctx, "taskset", input, "-c", "0", program, "-e", filepath.Join(b.root, "out_amberflo.so"), "-c", conf, "--json", "-")
 		if err != nil {
 			return err
 		}
@@ -243,7 +242,7 @@ func (b *bench) host(ctx context.Context) error {
 	of := func(get func(summary) float64) float64 {
 		return medianOf(column(flushes, get))
 	}
-	after, err := b.stored()
+	after, err := b.stored(ctx)
 	if err != nil {
 		return err
 	}
@@ -307,14 +306,14 @@ func (b *bench) bare(size int) (p50, p99 float64, err error) {
 	return took[50], took[98], nil
 }
 
-// measure runs a program to its end. stdin is a file, or none.
-func (b *bench) measure(ctx context.Context, program string, stdin []string, args ...string) (sample, []byte, error) {
+// measure runs a program to its end, with a file as its standard input unless its name is empty.
+func (b *bench) measure(ctx context.Context, program, stdin string, args ...string) (sample, []byte, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), b.server.Env(b.server.Writer)...)
 	var out strings.Builder
 	cmd.Stdout = &out
-	if len(stdin) > 0 {
-		f, err := os.Open(stdin[0])
+	if stdin != "" {
+		f, err := os.Open(stdin)
 		if err != nil {
 			return sample{}, nil, err
 		}
@@ -341,27 +340,20 @@ func (b *bench) measure(ctx context.Context, program string, stdin []string, arg
 }
 
 // stored is the size of all objects in the bucket.
-func (b *bench) stored() (n int64, err error) {
-	err = filepath.WalkDir(filepath.Join(b.server.Dir, "data", b.server.Bucket), func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		st, err := d.Info()
-		if err == nil {
-			n += st.Size()
-		}
-		return err
-	})
+func (b *bench) stored(ctx context.Context) (n int64, err error) {
+	all, err := b.server.Objects(ctx)
+	for _, o := range all {
+		n += o.Size
+	}
 	return n, err
 }
 
-func write(path string, do func(*bufio.Writer) error) error {
+func write(path string, do func(io.Writer) error) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	w := bufio.NewWriter(f)
-	return errors.Join(do(w), w.Flush(), f.Close())
+	return errors.Join(do(f), f.Close())
 }
 
 // column gives one figure of all runs, sorted.

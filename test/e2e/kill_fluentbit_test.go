@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -158,9 +157,7 @@ func TestFluentBitKilledAtRandomInstantsLosesAndDoublesNothing(t *testing.T) {
 			p.stop()
 			b.wantAllOnce(poster)
 			b.wantDelivered()
-			if out, err := exec.Command(meterctl, "-store-dir", b.path("spool"), "check").CombinedOutput(); err != nil {
-				t.Errorf("meterctl check: %v\n%s", err, out)
-			}
+			b.meterctl("check")
 			t.Logf("%d kills, %d events accepted, %d posts without an answer, %d objects", *fluentBitKills, poster.events*len(poster.accepted), len(poster.unknown), len(b.objects()))
 		})
 	}

@@ -64,9 +64,7 @@ func (b *bench) wantExactlyOnce(truth accesslog.Truth) {
 	b.wantBill(truth.Bill)
 	b.wantRejected(truth)
 	b.wantDelivered()
-	if out, err := exec.Command(meterctl, "-store-dir", b.path("spool"), "check").CombinedOutput(); err != nil {
-		b.Errorf("meterctl check: %v\n%s", err, out)
-	}
+	b.meterctl("check")
 	for name := range b.spool("damaged") {
 		if filepath.Ext(name) != ".torn" { // of a write that was never acknowledged
 			b.Errorf("left in damaged/: %s", name)
@@ -208,9 +206,7 @@ func TestKilledAtEachNamedPointNothingIsLostOrDoubled(t *testing.T) {
 func TestKilledWhileARefusalIsTakenInEachObjectIsBilledOnceInTheEnd(t *testing.T) {
 	t.Parallel()
 	b := newCrashingBench(t)
-	if err := b.server.SetPolicy(t.Context(), b.server.PutAndReportsPolicy()); err != nil {
-		t.Fatal(err)
-	}
+	b.allowReports()
 	in, truth := accessLog(t, accesslog.Options{Lines: 1000, Seed: *seed}, accesslog.Chunks{Records: 20})
 	section := b.section(append(accessMapping, "total_file_size 20K")...)
 	b.run(in, section)
@@ -232,9 +228,7 @@ func TestKilledWhileARefusalIsTakenInEachObjectIsBilledOnceInTheEnd(t *testing.T
 	for _, l := range truth.Bill {
 		s.Define(l.Meter)
 	}
-	if out, err := exec.Command(meterctl, "-store-dir", b.path("spool"), "resend", "-all").CombinedOutput(); err != nil {
-		t.Fatalf("meterctl resend: %v\n%s", err, out)
-	}
+	b.meterctl("resend", "--all")
 	b.run(input{}, section)
 	if _, err := s.Round(t.Context()); err != nil {
 		t.Fatal(err)

@@ -62,9 +62,7 @@ func (b *bench) untilCounted(url string, want map[string]float64) map[string]flo
 func TestTheCountersSayWhatTheBucketHolds(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, realFluentBit)
-	if err := b.server.SetPolicy(t.Context(), b.server.PutAndReportsPolicy()); err != nil {
-		t.Fatal(err)
-	}
+	b.allowReports()
 	proxy := b.behind(fault.Options{Rate: 1, Modes: []fault.Mode{fault.Unavailable}})
 	url := b.metricsServer()
 	in, truth := accessLog(t, accesslog.Options{Lines: 3000, Seed: 21, Bad: 0.1, Odd: 0.1}, accesslog.Chunks{Records: 100})

@@ -42,9 +42,7 @@ func TestWhatIsInTheBucketTakesNoRoomFromWhatIsNot(t *testing.T) {
 	t.Parallel()
 	in, truth := accessLog(t, accesslog.Options{Lines: 40000, Seed: 4}, accesslog.Chunks{Records: 100})
 	b := newBench(t, bundledHost)
-	if err := b.server.SetPolicy(t.Context(), b.server.PutAndReportsPolicy()); err != nil {
-		t.Fatal(err)
-	}
+	b.allowReports()
 	p := b.start(in, b.section(slices.Concat(accessMapping, uncompressed, []string{"store_dir_limit_size " + fmt.Sprint(limit), "total_file_size 100K", "upload_timeout 200ms"})...))
 	b.untilBilled(truth.Metered)
 	p.stop()

@@ -176,9 +176,7 @@ func TestAPanicIsCaughtCountedAndNothingIsLost(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := b.server.SetPolicy(t.Context(), b.server.PutAndReportsPolicy()); err != nil {
-					t.Fatal(err)
-				}
+				b.allowReports()
 				b.plugin, b.env = file, []string{"AMBERFLO_PANIC=" + test.point}
 				section := b.section("upload_timeout 200ms", "max_records 100", "shutdown_timeout 1s")
 				if test.where == "looking for failure reports" {

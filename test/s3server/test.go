@@ -29,3 +29,21 @@ func (s *Server) Standin(o amberflo.Options) *amberflo.Standin {
 	o.Credentials = credentials.NewStaticCredentialsProvider(s.Owner.AccessKey, s.Owner.SecretKey, "")
 	return amberflo.New(o)
 }
+
+// Contents reads the whole bucket: the bytes by key.
+func (s *Server) Contents(t testing.TB) map[string]string {
+	t.Helper()
+	listed, err := s.Objects(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	contents := map[string]string{}
+	for _, o := range listed {
+		content, err := s.Get(t.Context(), o.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents[o.Key] = string(content)
+	}
+	return contents
+}
