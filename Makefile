@@ -19,8 +19,9 @@ all: out_amberflo.so bin/meterctl ## build the plugin and meterctl (the default)
 help: ## this list
 	@sed -n 's/^\([a-z0-9_./-]*\):.*## \(.*\)/\1\t\2/p' Makefile test/tools/build.mk | expand -t 20
 
-demo: all bin/amberflo-host bin/versitygw ## the main job: an access log becomes a bill, on this machine
-	@$(GO) run ./test/demo
+demo: all bin/amberflo-host bin/versitygw ## the main job: an access log becomes a bill, on this machine; ARGS=-v shows all, -keep keeps the spool
+	@$(ALIVE) "building the demo" $(GO) build -o bin/demo ./test/demo
+	@bin/demo $(ARGS)
 
 quick: ## the tests of plugin/ and of what meterctl is made of: under a minute on 2 cores
 	@$(GOTEST) -p 4 ./plugin/... ./cmd/meterctl/*/ | $(GO) run ./test/tools/summary

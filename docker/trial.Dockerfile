@@ -13,6 +13,7 @@ RUN go mod download
 COPY test/s3server test/s3server
 COPY test/amberflo test/amberflo
 COPY test/accesslog test/accesslog
+COPY test/encode test/encode
 RUN go build -trimpath -ldflags '-s -w' -o /out/ ./test/s3server/cmd/s3server ./test/amberflo/cmd/amberflo-standin ./test/accesslog/cmd/accesslog \
     && mkdir /out/data
 

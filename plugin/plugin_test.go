@@ -15,10 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ugorji/go/codec"
-
 	"out_amberflo/plugin/meter"
 	"out_amberflo/plugin/spool"
+	"out_amberflo/test/encode"
+	"out_amberflo/test/logbook"
 )
 
 // No test looks for credentials outside of this machine.
@@ -27,36 +27,22 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// capture is a host that keeps the log and the metrics.
-type capture struct {
-	mu     sync.Mutex
-	lines  []string
-	values []float64
-}
+// capture is a host that keeps the log.
+type capture struct{ book logbook.Book }
 
 func (c *capture) host(kv ...string) Host {
 	return Host{
 		Name:   "amberflo.0",
 		Option: section(append(kv, "bucket", "b", "region", "us-west-2", "endpoint", "http://127.0.0.1:1", "shutdown_timeout", "100ms", "startup_check", "off")...),
 		Log: func(level slog.Level, line string) bool {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.lines = append(c.lines, level.String()+" "+line)
-			return true
+			_, err := fmt.Fprintln(&c.book, level, line)
+			return err == nil
 		},
-		Publish: func(v []float64) {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.values = v
-		},
+		Publish: func([]float64) {},
 	}
 }
 
-func (c *capture) log() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return strings.Join(c.lines, "\n")
-}
+func (c *capture) log() string { return strings.TrimSuffix(c.book.String(), "\n") }
 
 func started(t *testing.T, c *capture, kv ...string) *Instance {
 	t.Helper()
@@ -67,18 +53,12 @@ func started(t *testing.T, c *capture, kv ...string) *Instance {
 	return p
 }
 
-// events encodes a chunk with another encoder than the product's reader.
-func events(t *testing.T, records ...any) (all []byte) {
-	t.Helper()
+// events encodes a chunk.
+func events(_ *testing.T, records ...any) (chunk []byte) {
 	for _, r := range records {
-		var b []byte
-		event := []any{[]any{1700000000, map[string]any{}}, r}
-		if err := codec.NewEncoderBytes(&b, &codec.MsgpackHandle{WriteExt: true}).Encode(event); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, b...)
+		chunk = encode.Event(chunk, time.Unix(1700000000, 0), nil, r)
 	}
-	return all
+	return chunk
 }
 
 // delivered reads what waits for its upload after a stop, sealed or, on a busy machine, not yet.
@@ -464,10 +444,10 @@ func TestAnotherCauseIsSaidAtOnce(t *testing.T) {
 	for range 1000 {
 		p.failed(spool.ErrFull)
 	}
-	before := len(c.lines)
+	before := c.book.Count()
 	p.failed(errors.New("EIO"))
-	if len(c.lines) != before+1 || before != 10 {
-		t.Errorf("%d lines of a full spool, then %d; want 10, and the disk's failure said at once:\n%s", before, len(c.lines)-before, c.log())
+	if c.book.Count() != before+1 || before != 10 {
+		t.Errorf("%d lines of a full spool, then %d; want 10, and the disk's failure said at once:\n%s", before, c.book.Count()-before, c.log())
 	}
 }
 

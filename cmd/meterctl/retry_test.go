@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"out_amberflo/cmd/meterctl/parser"
 	"out_amberflo/cmd/meterctl/preflight"
 	"out_amberflo/plugin"
 	"out_amberflo/plugin/spool"
+	"out_amberflo/test/encode"
 )
 
 var sampleTime = time.Date(2026, 11, 20, 10, 0, 0, 123e6, time.UTC)
@@ -38,13 +38,11 @@ func started(t *testing.T, storeDir, name string) *plugin.Instance {
 func chunkOf(t *testing.T, samples string) (chunk []byte) {
 	t.Helper()
 	for line := range strings.Lines(samples) {
-		record, err := parser.Object([]byte(line))
+		record, err := encode.JSON(line)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if chunk, err = appendSample(chunk, sampleTime, parser.Map{"zone", "z"}, nil, record); err != nil {
-			t.Fatal(err)
-		}
+		chunk = encode.Event(chunk, sampleTime, encode.Record{"zone", "z"}, record)
 	}
 	return chunk
 }

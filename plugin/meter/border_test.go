@@ -397,7 +397,7 @@ func TestDoubtsOfAnEventThatIsRefusedDoNotCount(t *testing.T) {
 // CASES A21: rewrite_tag moves single events, each with the markers in front of it.
 func TestEventsOfATornGroupAreRefusedWhereTheGroupCounts(t *testing.T) {
 	start := func(tenant string) string {
-		return "\x92\x92\xd7\x00\xff\xff\xff\xff\x00\x00\x00\x00\x80" + string(pack(t, `{"resource":{"attributes":{"tenant":"`+tenant+`"}}}`))
+		return string(inGroup(pack(t, `{"resource":{"attributes":{"tenant":"`+tenant+`"}}}`), nil))
 	}
 	event := string(eventOf([]byte{0x80}, pack(t, `{"log":"x"}`)))
 	whole := start("a") + event + event + chunk.GroupEnd + start("b") + event + chunk.GroupEnd

@@ -3,86 +3,37 @@ package meter
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/tinylib/msgp/msgp"
+	"time"
 
 	"out_amberflo/plugin/chunk"
+	"out_amberflo/test/encode"
 )
 
-const (
-	at       = "\xd7\x00\x6b\x01\xf8\x40\x07\x5b\xcd\x15" // 1795291200.123456789
-	atMillis = "1795291200123"
-)
+// at is the time of every event of these tests.
+var at = time.Unix(1795291200, 123456789)
 
-// pack turns JSON into msgpack as Fluent Bit does: keys in their order, integers as integers. A text that begins with
-// "msgpack:" stands for the bytes behind it, which JSON cannot say.
+const atMillis = "1795291200123"
+
+// pack turns JSON into msgpack as Fluent Bit does, with what encode.JSON adds.
 func pack(t testing.TB, text string) []byte {
 	t.Helper()
-	d := json.NewDecoder(strings.NewReader(text))
-	d.UseNumber()
-	return packNext(t, d, nil)
-}
-
-func packNext(t testing.TB, d *json.Decoder, out []byte) []byte {
-	t.Helper()
-	token, err := d.Token()
+	value, err := encode.JSON(text)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", text, err)
 	}
-	switch v := token.(type) {
-	case json.Delim:
-		n := uint32(0)
-		var inner []byte
-		for ; d.More(); n++ {
-			inner = packNext(t, d, inner)
-		}
-		if _, err := d.Token(); err != nil {
-			t.Fatal(err)
-		}
-		if v == '{' {
-			return append(msgp.AppendMapHeader(out, n/2), inner...)
-		}
-		return append(msgp.AppendArrayHeader(out, n), inner...)
-	case json.Number:
-		if u, err := strconv.ParseUint(v.String(), 10, 64); err == nil {
-			return msgp.AppendUint64(out, u)
-		}
-		if i, err := v.Int64(); err == nil {
-			return msgp.AppendInt64(out, i)
-		}
-		f, err := v.Float64()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return msgp.AppendFloat64(out, f)
-	case string:
-		if hexed, ok := strings.CutPrefix(v, "msgpack:"); ok {
-			raw, err := strconv.Unquote(`"` + hexed + `"`)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return append(out, raw...)
-		}
-		return msgp.AppendString(out, v)
-	case bool:
-		return msgp.AppendBool(out, v)
-	}
-	return msgp.AppendNil(out)
+	return encode.Value(nil, value)
 }
 
 // eventOf packs an event of the new format.
 func eventOf(metadata, record []byte) []byte {
-	b := append([]byte("\x92\x92"+at), metadata...)
-	return append(b, record...)
+	return encode.Event(nil, at, encode.Raw(metadata), encode.Raw(record))
 }
 
 // inGroup packs a group's start marker in front of an event.
 func inGroup(group, event []byte) []byte {
-	b := append([]byte("\x92\x92\xd7\x00\xff\xff\xff\xff\x00\x00\x00\x00\x80"), group...)
-	return append(b, event...)
+	return append(encode.Event(nil, encode.GroupStart, nil, encode.Raw(group)), event...)
 }
 
 func compile(t testing.TB, o Options) *Rules {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"out_amberflo/plugin/bucket"
 	"out_amberflo/plugin/spool"
 	"out_amberflo/test/fault"
+	"out_amberflo/test/logbook"
 	"out_amberflo/test/s3server"
 )
 
@@ -29,25 +29,7 @@ type scene struct {
 	spool  *spool.Spool
 	dir    string
 	report *Reporter
-	log    *lines
-}
-
-// lines collects what is logged.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	log    *logbook.Book
 }
 
 func newScene(t *testing.T, mayList bool) *scene {
@@ -69,7 +51,7 @@ func newScene(t *testing.T, mayList bool) *scene {
 		k, v, _ := strings.Cut(kv, "=")
 		t.Setenv(k, v)
 	}
-	s := &scene{server: server, proxy: proxy, dir: t.TempDir(), log: &lines{}}
+	s := &scene{server: server, proxy: proxy, dir: t.TempDir(), log: &logbook.Book{}}
 	b, err := bucket.Open(t.Context(), bucket.Options{Bucket: server.Bucket, Region: server.Region, Endpoint: proxy.URL, PathStyle: true})
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +62,7 @@ func newScene(t *testing.T, mayList bool) *scene {
 
 func (s *scene) open(t *testing.T, b *bucket.Bucket, key func(spool.Sealed) string) {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(s.log, nil))
+	log := s.log.Logger()
 	var err error
 	s.spool, err = spool.Open(spool.Options{Dir: s.dir, Key: key, Hash: true, GzipLevel: 6, MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Log: log})
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"out_amberflo/plugin/bucket"
 	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/plugin/spool"
+	"out_amberflo/test/logbook"
 )
 
 // local is a bucket on this machine that takes all, and counts.
@@ -56,8 +57,8 @@ func TestWhatTheDiskHasDamagedIsNotSent(t *testing.T) {
 		"all of it": func(b []byte) []byte { clear(b); return b },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := &lines{}
-			log := slog.New(slog.NewTextHandler(l, nil))
+			l := &logbook.Book{}
+			log := l.Logger()
 			dir := filepath.Join(t.TempDir(), "spool")
 			sp, obj := sealed(t, dir, log)
 			file := fileOf(t, dir, obj.Key)
@@ -74,8 +75,8 @@ func TestWhatTheDiskHasDamagedIsNotSent(t *testing.T) {
 			if stored.Load() != 0 || sp.Waiting() != 0 || sp.Stats().Damaged != 1 || s.Stats().Uploaded != 0 {
 				t.Errorf("%d requests, %d objects wait, got %+v", stored.Load(), sp.Waiting(), sp.Stats())
 			}
-			if l.count("the disk has damaged an object: it is not sent, and kept in damaged/outbox/") != 1 {
-				t.Errorf("want it said, got\n%s", l.text.String())
+			if l.Count("the disk has damaged an object: it is not sent, and kept in damaged/outbox/") != 1 {
+				t.Errorf("want it said, got\n%s", l)
 			}
 			if found, _ := filepath.Glob(filepath.Join(dir, "damaged/outbox/ingest/*.gz")); len(found) != 1 {
 				t.Errorf("kept: %q", found)

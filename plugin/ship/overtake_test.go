@@ -21,6 +21,7 @@ import (
 	"out_amberflo/plugin/bucket"
 	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/plugin/spool"
+	"out_amberflo/test/logbook"
 )
 
 // waiting gives a shipper of a spool in which so many objects wait, with the keys ingest/000.json, ingest/001.json, and so on.
@@ -119,10 +120,10 @@ func TestObjectsThatAlwaysFailDoNotHoldUpTheOthers(t *testing.T) {
 // What is wrong with all may come in a 4xx that no table knows, long after the first success.
 func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lines{}
+		l := &logbook.Book{}
 		var attempts atomic.Int64
 		var refuses atomic.Bool
-		s := waiting(t, 30, slog.New(slog.NewTextHandler(l, nil)), func(int, int) (time.Duration, error) {
+		s := waiting(t, 30, l.Logger(), func(int, int) (time.Duration, error) {
 			if attempts.Add(1); refuses.Load() {
 				return time.Millisecond, &cause.Error{Kind: cause.Object, Status: 400, Err: errors.New("400")}
 			}
@@ -135,32 +136,32 @@ func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 		attempts.Store(0)
 		refuses.Store(true)
 		run(t, s, 10*time.Minute)
-		if told := l.count("others go on"); told > coincidence {
-			t.Errorf("that others go on is said %d times, though none does:\n%s", told, l.text.String())
+		if told := l.Count("others go on"); told > coincidence {
+			t.Errorf("that others go on is said %d times, though none does:\n%s", told, l)
 		}
-		if l.count("upload failed, nothing is lost, will be tried again\" kind=object") == 0 || attempts.Load() > 60 {
-			t.Errorf("%d attempts in ten minutes; want it told:\n%s", attempts.Load(), l.text.String())
+		if l.Count("upload failed, nothing is lost, will be tried again\" kind=object") == 0 || attempts.Load() > 60 {
+			t.Errorf("%d attempts in ten minutes; want it told:\n%s", attempts.Load(), l)
 		}
 		refuses.Store(false)
 		run(t, s, 2*time.Minute)
-		if left := s.opt.Spool.Waiting(); left > 0 || l.count("upload succeeded after") != 1 {
-			t.Errorf("%d wait once it is mended; want the end told:\n%s", left, l.text.String())
+		if left := s.opt.Spool.Waiting(); left > 0 || l.Count("upload succeeded after") != 1 {
+			t.Errorf("%d wait once it is mended; want the end told:\n%s", left, l)
 		}
 	})
 }
 
 func TestAFewThatAreRefusedForThemselvesAreNoOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lines{}
-		s := waiting(t, 30, slog.New(slog.NewTextHandler(l, nil)), func(n, _ int) (time.Duration, error) {
+		l := &logbook.Book{}
+		s := waiting(t, 30, l.Logger(), func(n, _ int) (time.Duration, error) {
 			if n%3 == 0 {
 				return time.Millisecond, &cause.Error{Kind: cause.Object, Status: 400, Err: errors.New("400")}
 			}
 			return time.Millisecond, nil
 		})
 		run(t, s, time.Second)
-		if l.count("others go on") == 0 || s.Stats().Uploaded != 20 {
-			t.Errorf("%d of 20 are stored; want the others told:\n%s", s.Stats().Uploaded, l.text.String())
+		if l.Count("others go on") == 0 || s.Stats().Uploaded != 20 {
+			t.Errorf("%d of 20 are stored; want the others told:\n%s", s.Stats().Uploaded, l)
 		}
 	})
 }
@@ -208,8 +209,8 @@ func TestOneObjectThatTheServerIsSlowToStoreIsHeard(t *testing.T) {
 }
 
 func TestWithoutFileDescriptorsItSaysWhatToRaise(t *testing.T) {
-	l := &lines{}
-	log := slog.New(slog.NewTextHandler(l, nil))
+	l := &logbook.Book{}
+	log := l.Logger()
 	sp, obj := sealed(t, filepath.Join(t.TempDir(), "spool"), log)
 	s := New(Options{Spool: sp, Log: log})
 	var was unix.Rlimit
@@ -222,7 +223,7 @@ func TestWithoutFileDescriptorsItSaysWhatToRaise(t *testing.T) {
 	if err := errors.Join(err, unix.Setrlimit(unix.RLIMIT_NOFILE, &was)); err != nil {
 		t.Fatal(err)
 	}
-	if l.count("upload failed, nothing is lost") != 1 || l.count("too many open files; raise how many files Fluent Bit may open: ulimit -n, or LimitNOFILE") != 1 {
-		t.Errorf("got\n%s", l.text.String())
+	if l.Count("upload failed, nothing is lost") != 1 || l.Count("too many open files; raise how many files Fluent Bit may open: ulimit -n, or LimitNOFILE") != 1 {
+		t.Errorf("got\n%s", l)
 	}
 }

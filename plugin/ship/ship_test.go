@@ -1,7 +1,6 @@
 package ship
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,25 +18,9 @@ import (
 	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/plugin/spool"
 	"out_amberflo/test/fault"
+	"out_amberflo/test/logbook"
 	"out_amberflo/test/s3server"
 )
-
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lines) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), text)
-}
 
 func openSpool(t *testing.T, dir string, log *slog.Logger) *spool.Spool {
 	t.Helper()
@@ -54,8 +37,8 @@ func openSpool(t *testing.T, dir string, log *slog.Logger) *spool.Spool {
 
 func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lines{}
-		log := slog.New(slog.NewTextHandler(l, nil))
+		l := &logbook.Book{}
+		log := l.Logger()
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		began := time.Now()
 		for range 100 {
@@ -65,7 +48,7 @@ func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 			s.failed("k", time.Now(), &cause.Error{Kind: cause.Unavailable, Err: errors.New("503")})
 			s.failed("other", time.Now().Add(-time.Second), &cause.Error{Kind: cause.Unavailable, Err: errors.New("503")}) // under way at the same time
 		}
-		if n := l.count("upload failed"); n != 7 { // 1, 2, 4, … 64
+		if n := l.Count("upload failed"); n != 7 { // 1, 2, 4, … 64
 			t.Errorf("got %d lines for 100 failures, want 7", n)
 		}
 		if took := time.Since(began); took < 40*time.Minute || took > 100*time.Minute {
@@ -75,12 +58,12 @@ func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 			s.wait(t.Context())
 			s.failed("k", time.Now(), &cause.Error{Kind: cause.Denied, Err: errors.New("403")})
 		}
-		if n := l.count("kind=denied"); n != 1 {
+		if n := l.Count("kind=denied"); n != 1 {
 			t.Errorf("got %d lines for another kind of failure in the same outage, want it said at once, and once", n)
 		}
 		s.succeeded(spool.Object{Key: "k"}, time.Now())
-		if l.count("upload succeeded after 103 failures") != 1 {
-			t.Errorf("want the end of the outage said, got\n%s", l.text.String())
+		if l.Count("upload succeeded after 103 failures") != 1 {
+			t.Errorf("want the end of the outage said, got\n%s", l)
 		}
 		if s.Stats().Failed[cause.Unavailable] != 200 || s.Stats().Uploaded != 1 {
 			t.Errorf("got %+v", s.Stats())
@@ -90,8 +73,8 @@ func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 
 func TestAnObjectThatIsRefusedDoesNotHoldUpOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lines{}
-		log := slog.New(slog.NewTextHandler(l, nil))
+		l := &logbook.Book{}
+		log := l.Logger()
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		at := s.failed("k", time.Now(), &cause.Error{Kind: cause.Object, Err: errors.New("400")})
 		if !at.notBefore.After(time.Now()) {
@@ -109,8 +92,8 @@ func TestObjectsThatAreAllRefusedHoldUpEachOther(t *testing.T) {
 	for name, taken := range map[string]int64{"and none was ever taken": 0, "after some were taken": 3} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &lines{}
-				log := slog.New(slog.NewTextHandler(l, nil))
+				l := &logbook.Book{}
+				log := l.Logger()
 				s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 				for range taken {
 					s.succeeded(spool.Object{Key: "taken"}, time.Now())
@@ -125,8 +108,8 @@ func TestObjectsThatAreAllRefusedHoldUpEachOther(t *testing.T) {
 				if tries > 200 {
 					t.Errorf("%d objects were tried in an hour, want a wait for all", tries)
 				}
-				if l.count("upload failed, nothing is lost") == 0 || l.count("kind=object") == 0 || l.count("\n") > 20 {
-					t.Errorf("got\n%s", l.text.String())
+				if l.Count("upload failed, nothing is lost") == 0 || l.Count("kind=object") == 0 || l.Count() > 20 {
+					t.Errorf("got\n%s", l)
 				}
 			})
 		})
@@ -135,56 +118,56 @@ func TestObjectsThatAreAllRefusedHoldUpEachOther(t *testing.T) {
 
 func TestTooManyOpenFilesConcernAllObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lines{}
-		log := slog.New(slog.NewTextHandler(l, nil))
+		l := &logbook.Book{}
+		log := l.Logger()
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		s.failed("k", time.Now(), &os.PathError{Op: "open", Path: "outbox/k", Err: syscall.EMFILE})
-		if l.count("upload failed, nothing is lost") != 1 || l.count("others go on") != 0 || l.count("too many open files") != 1 {
-			t.Errorf("got\n%s", l.text.String())
+		if l.Count("upload failed, nothing is lost") != 1 || l.Count("others go on") != 0 || l.Count("too many open files") != 1 {
+			t.Errorf("got\n%s", l)
 		}
 	})
 }
 
 func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lines{}
-		log := slog.New(slog.NewTextHandler(l, nil))
+		l := &logbook.Book{}
+		log := l.Logger()
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		for range 300 { // every second request fails
 			s.failed("k", time.Now(), &cause.Error{Kind: cause.Unavailable, Err: errors.New("503")})
 			time.Sleep(50 * time.Millisecond)
 			s.succeeded(spool.Object{Key: "k"}, time.Now())
 		}
-		if n := l.count("\n"); n > 11 {
-			t.Errorf("%d lines of an S3 that flaps:\n%s", n, l.text.String())
+		if n := l.Count(); n > 11 {
+			t.Errorf("%d lines of an S3 that flaps:\n%s", n, l)
 		}
-		if l.count("the first object is in the bucket") != 1 || l.count("upload succeeded after") == 0 {
-			t.Errorf("want the end of failures said:\n%s", l.text.String())
+		if l.Count("the first object is in the bucket") != 1 || l.Count("upload succeeded after") == 0 {
+			t.Errorf("want the end of failures said:\n%s", l)
 		}
-		before := l.count("an object was not taken")
+		before := l.Count("an object was not taken")
 		for i := range 1200 { // each of 300 objects is refused four times, while others are taken
 			s.succeeded(spool.Object{Key: "other"}, time.Now())
 			s.failed(fmt.Sprint(i%300), time.Now(), &cause.Error{Kind: cause.Object, Code: "InvalidArgument", Err: errors.New("400")})
 		}
-		if n := l.count("an object was not taken") - before; n != 11 {
+		if n := l.Count("an object was not taken") - before; n != 11 {
 			t.Errorf("%d lines of 1,200 refusals, want one for each doubling", n)
 		}
 		s.failed("7", time.Now(), &cause.Error{Kind: cause.Object, Code: "KeyTooLongError", Err: errors.New("400")})
-		if l.count("key=7 failures=5 of_all=1201 objects=300") != 1 {
-			t.Errorf("want another cause said at once:\n%s", l.text.String())
+		if l.Count("key=7 failures=5 of_all=1201 objects=300") != 1 {
+			t.Errorf("want another cause said at once:\n%s", l)
 		}
 		for i := range 300 {
-			if l.count("no object is refused any more") != 0 {
+			if l.Count("no object is refused any more") != 0 {
 				t.Fatalf("said with %d still refused", 300-i)
 			}
 			s.succeeded(spool.Object{Key: fmt.Sprint(i)}, time.Now())
 		}
-		if l.count("no object is refused any more") != 1 {
+		if l.Count("no object is refused any more") != 1 {
 			t.Error("want the end said")
 		}
 		time.Sleep(2 * time.Minute)
 		s.failed("later", time.Now(), &cause.Error{Kind: cause.Object, Code: "InvalidArgument", Err: errors.New("400")})
-		if l.count("key=later") != 1 {
+		if l.Count("key=later") != 1 {
 			t.Error("want a single object said that is refused later")
 		}
 	})
@@ -210,14 +193,14 @@ func TestAPanicInAnUploadGivesTheObjectBack(t *testing.T) {
 }
 
 func TestThatUploadsWorkIsSaidOnce(t *testing.T) {
-	l := &lines{}
-	log := slog.New(slog.NewTextHandler(l, nil))
+	l := &logbook.Book{}
+	log := l.Logger()
 	s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 	for range 3 {
 		s.succeeded(spool.Object{Key: "k"}, time.Now())
 	}
-	if l.count("the first object is in the bucket") != 1 || l.count("\n") != 1 {
-		t.Errorf("got\n%s", l.text.String())
+	if l.Count("the first object is in the bucket") != 1 || l.Count() != 1 {
+		t.Errorf("got\n%s", l)
 	}
 }
 
@@ -274,13 +257,13 @@ func TestAMissingTokenIsNoMissingObject(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	l := &lines{}
-	log := slog.New(slog.NewTextHandler(l, nil))
+	l := &logbook.Book{}
+	log := l.Logger()
 	sp, obj := sealed(t, filepath.Join(dir, "spool"), log)
 	s := New(Options{Spool: sp, Bucket: b, Log: log})
 	s.ship(t.Context(), obj)
-	if sp.Waiting() != 1 || l.count("kind=credentials") != 1 {
-		t.Fatalf("%d objects wait, want the one that is not uploaded; log:\n%s", sp.Waiting(), l.text.String())
+	if sp.Waiting() != 1 || l.Count("kind=credentials") != 1 {
+		t.Fatalf("%d objects wait, want the one that is not uploaded; log:\n%s", sp.Waiting(), l)
 	}
 	if obj, err = sp.Take(t.Context(), false); err != nil {
 		t.Fatal(err)
@@ -289,8 +272,8 @@ func TestAMissingTokenIsNoMissingObject(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.ship(t.Context(), obj)
-	if sp.Waiting() != 0 || l.count("an object is gone from the outbox") != 1 {
-		t.Errorf("%d objects wait, want none when the file is gone; log:\n%s", sp.Waiting(), l.text.String())
+	if sp.Waiting() != 0 || l.Count("an object is gone from the outbox") != 1 {
+		t.Errorf("%d objects wait, want none when the file is gone; log:\n%s", sp.Waiting(), l)
 	}
 }
 
@@ -337,8 +320,8 @@ func TestWhatIsAwayForAMomentIsStillUploaded(t *testing.T) {
 	for _, what := range []string{"the spool", "the object"} {
 		t.Run(what, func(t *testing.T) {
 			dir := t.TempDir()
-			l := &lines{}
-			log := slog.New(slog.NewTextHandler(l, nil))
+			l := &logbook.Book{}
+			log := l.Logger()
 			sp, obj := sealed(t, dir, log)
 			from, away := dir, dir+"-away"
 			if what == "the object" {
@@ -374,8 +357,8 @@ func TestWhatIsAwayForAMomentIsStillUploaded(t *testing.T) {
 
 func TestAnObjectThatIsDeniedForItselfDoesNotAlternateWithOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lines{}
-		log := slog.New(slog.NewTextHandler(l, nil))
+		l := &logbook.Book{}
+		log := l.Logger()
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		denied := &cause.Error{Kind: cause.Denied, Err: errors.New("403")}
 		tries := 0
@@ -388,7 +371,7 @@ func TestAnObjectThatIsDeniedForItselfDoesNotAlternateWithOthers(t *testing.T) {
 			s.succeeded(spool.Object{Key: "new/k"}, time.Now())
 			time.Sleep(time.Second)
 		}
-		if n := strings.Count(l.text.String(), "\n"); tries > 30 || n > 10 {
+		if n := l.Count(); tries > 30 || n > 10 {
 			t.Errorf("%d tries and %d lines in half an hour", tries, n)
 		}
 	})
@@ -441,8 +424,8 @@ func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	l := &lines{}
-	log := slog.New(slog.NewTextHandler(l, nil))
+	l := &logbook.Book{}
+	log := l.Logger()
 	sp := openSpool(t, t.TempDir(), log)
 	s := New(Options{Spool: sp, Bucket: b, ContentType: "application/gzip", Log: log})
 	proxy.Script("500", "slowdown", "lost", "reset", "reset-body", "429", "denied", "expired", "lost")
@@ -469,7 +452,7 @@ func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
 	bounded, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := sp.Empty(bounded); err != nil {
-		t.Fatalf("%v\n%s", err, l.text.String())
+		t.Fatalf("%v\n%s", err, l)
 	}
 	stop()
 	run.Wait()
@@ -480,7 +463,7 @@ func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
 	if st := s.Stats(); st.Uploaded != objects || st.Failed[cause.Unreachable] == 0 || st.Failed[cause.Throttled] == 0 {
 		t.Errorf("got %+v, want %d uploads and the faults counted", st, objects)
 	}
-	if l.count("succeeded after") == 0 {
-		t.Errorf("want the end of the failures said, got\n%s", l.text.String())
+	if l.Count("succeeded after") == 0 {
+		t.Errorf("want the end of the failures said, got\n%s", l)
 	}
 }

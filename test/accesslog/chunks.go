@@ -3,8 +3,9 @@ package accesslog
 import (
 	"bufio"
 	"cmp"
-	"encoding/binary"
 	"io"
+
+	"out_amberflo/test/encode"
 )
 
 // Chunks say how events are cut into chunks. A chunk ends at whichever bound comes first.
@@ -21,16 +22,13 @@ func WriteChunks(w io.Writer, opt Options, c Chunks) (Truth, error) {
 	c.Tag = cmp.Or(c.Tag, "app.access")
 	c.Bytes = cmp.Or(c.Bytes, 2_000_000)
 	out := bufio.NewWriterSize(w, 1<<16)
-	var chunk, head []byte
+	var chunk []byte
 	records := 0
 	flush := func() error {
 		if records == 0 {
 			return nil
 		}
-		head = binary.BigEndian.AppendUint32(head[:0], uint32(len(c.Tag)))
-		head = append(head, c.Tag...)
-		head = binary.BigEndian.AppendUint32(head, uint32(len(chunk)))
-		if _, err := out.Write(head); err != nil {
+		if _, err := out.Write(encode.FrameHead(nil, c.Tag, len(chunk))); err != nil {
 			return err
 		}
 		_, err := out.Write(chunk)

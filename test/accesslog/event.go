@@ -1,10 +1,10 @@
 package accesslog
 
 import (
-	"encoding/binary"
-	"math"
 	"strconv"
 	"time"
+
+	"out_amberflo/test/encode"
 )
 
 var fieldNames = [12]string{"time", "tenant", "api", "method", "path", "status", "bytes", "duration", "region", "request_id", "user_agent", "client_ip"}
@@ -97,18 +97,11 @@ func appendQuoted(b, s []byte) []byte {
 	return append(b, '"')
 }
 
-// appendMsgpack appends the event as Fluent Bit 2.1 and later pass it to an output:
-// [[time, metadata], record], the time as extension type 0. The spelling of msgpack is the shortest,
-// as that of Fluent Bit's own encoder.
+// appendMsgpack appends the event as Fluent Bit 2.1 and later pass it to an output.
 func (e *event) appendMsgpack(b []byte) []byte {
-	b = append(b, 0x92, 0x92, 0xd7, 0x00)
-	b = binary.BigEndian.AppendUint32(b, uint32(e.at.Unix()))
-	b = binary.BigEndian.AppendUint32(b, uint32(e.at.Nanosecond()))
-	b = append(b, 0x80)
+	b = append(encode.Head(b, e.at), 0x80)
 	if e.plain {
-		b = append(b, 0x81)
-		b = appendStr(b, []byte("log"))
-		return appendStr(b, e.line)
+		return encode.String(encode.String(append(b, 0x81), "log"), e.line)
 	}
 	at := len(b)
 	b = append(b, 0x80)
@@ -117,49 +110,21 @@ func (e *event) appendMsgpack(b []byte) []byte {
 			continue
 		}
 		b[at]++
-		b = append(b, 0xa0|byte(len(fieldNames[i])))
-		b = append(b, fieldNames[i]...)
+		b = encode.String(b, fieldNames[i])
 		switch v.kind {
 		case null:
 			b = append(b, 0xc0)
 		case str:
-			b = appendStr(b, v.s)
+			b = encode.String(b, v.s)
 		case whole:
-			b = appendUint(b, uint64(v.n))
+			b = encode.Uint(b, uint64(v.n))
 		case float:
-			b = binary.BigEndian.AppendUint64(append(b, 0xcb), math.Float64bits(v.real()))
+			b = encode.Float(b, v.real())
 		case listOfText:
-			b = appendStr(append(b, 0x91), v.s)
+			b = encode.String(append(b, 0x91), v.s)
 		case listOfInts:
 			b = append(b, 0x92, 1, 2)
 		}
 	}
 	return b
-}
-
-func appendStr(b, s []byte) []byte {
-	switch n := len(s); {
-	case n < 32:
-		b = append(b, 0xa0|byte(n))
-	case n < 1<<8:
-		b = append(b, 0xd9, byte(n))
-	default:
-		b = binary.BigEndian.AppendUint16(append(b, 0xda), uint16(n))
-	}
-	return append(b, s...)
-}
-
-func appendUint(b []byte, n uint64) []byte {
-	switch {
-	case n < 1<<7:
-		return append(b, byte(n))
-	case n < 1<<8:
-		return append(b, 0xcc, byte(n))
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16(append(b, 0xcd), uint16(n))
-	case n < 1<<32:
-		return binary.BigEndian.AppendUint32(append(b, 0xce), uint32(n))
-	default:
-		return binary.BigEndian.AppendUint64(append(b, 0xcf), n)
-	}
 }

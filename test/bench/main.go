@@ -7,14 +7,13 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -86,25 +85,26 @@ func run(ctx context.Context) error {
 
 // section is the [OUTPUT] of the workload.
 func (b *bench) section(endpoint string) string {
-	return fmt.Sprintf("[OUTPUT]\n    Name amberflo\n    Match *\n    bucket %s\n    region %s\n    endpoint %s\n    store_dir %s\n"+
-		"    shutdown_timeout 60s\n    customer_id $tenant\n    meter_api_name $api\n    meter_value $bytes\n    dimensions method, status\n    Workers 1\n    Retry_Limit no_limits\n",
-		b.server.Bucket, b.server.Region, endpoint, filepath.Join(b.dir, "spool"))
+	return fluentbit.Section("OUTPUT", "Name amberflo", "Match *", "bucket "+b.server.Bucket, "region "+b.server.Region, "endpoint "+endpoint,
+		"store_dir "+filepath.Join(b.dir, "spool"), "shutdown_timeout 60s", "customer_id $tenant", "meter_api_name $api", "meter_value $bytes",
+		"dimensions method, status", "Workers 1", "Retry_Limit no_limits")
 }
 
 // compare runs the outputs in turn.
 func (b *bench) compare(ctx context.Context) error {
 	input := filepath.Join(b.dir, "access.log")
-	if err := write(input, func(w *bufio.Writer) error {
+	if err := write(input, func(w io.Writer) error {
 		_, err := accesslog.WriteLines(w, accesslog.Options{Lines: *lines})
 		return err
 	}); err != nil {
 		return err
 	}
 	parsers := filepath.Join(b.dir, "parsers.conf")
-	if err := os.WriteFile(parsers, []byte("[PARSER]\n    Name json\n    Format json\n    Time_Key time\n    Time_Format %Y-%m-%dT%H:%M:%S.%LZ\n"), 0o600); err != nil {
+	if err := os.WriteFile(parsers, []byte(fluentbit.Parsers), 0o600); err != nil {
 		return err
 	}
-	service := fmt.Sprintf("[SERVICE]\n    Flush 1\n    Grace 60\n    Log_Level error\n    Parsers_File %s\n[INPUT]\n    Name tail\n    Path %s\n    Tag app.access\n    Parser json\n    Read_from_Head on\n    Exit_On_Eof on\n", parsers, input)
+	service := fluentbit.Section("SERVICE", "Flush 1", "Grace 60", "Log_Level error", "Parsers_File "+parsers) +
+		fluentbit.Section("INPUT", append(fluentbit.Tail(input, "app.access"), "Exit_On_Eof on")...)
 	outputs := []struct{ name, section string }{
 		{"null", "[OUTPUT]\n    Name null\n    Match *\n"},
 		{"s3", fmt.Sprintf("[OUTPUT]\n    Name s3\n    Match *\n    bucket %s\n    region %s\n    endpoint %s\n    tls off\n    s3_key_format /ingest/amberdata/%%m-%%d-%%Y/$UUID.gz\n"+
@@ -120,15 +120,15 @@ func (b *bench) compare(ctx context.Context) error {
 			if err := os.WriteFile(conf, []byte(service+o.section), 0o600); err != nil {
 				return err
 			}
-			before, err := b.stored()
+			before, err := b.stored(ctx)
 			if err != nil {
 				return err
 			}
-			s, _, err := b.measure(ctx, b.fluentBit, nil, "-e", filepath.Join(b.root, "out_amberflo.so"), "-c", conf)
+			s, _, err := b.measure(ctx, b.fluentBit, "", "-e", filepath.Join(b.root, "out_amberflo.so"), "-c", conf)
 			if err != nil {
 				return err
 			}
-			after, err := b.stored()
+			after, err := b.stored(ctx)
 			if err != nil {
 				return err
 			}
@@ -189,7 +189,7 @@ func (b *bench) compare(ctx context.Context) error {
 // host measures the plugin alone: on one core, fsync, compression and upload included.
 func (b *bench) host(ctx context.Context) error {
 	input := filepath.Join(b.dir, "access.chunks")
-	if err := write(input, func(w *bufio.Writer) error {
+	if err := write(input, func(w io.Writer) error {
 		_, err := accesslog.WriteChunks(w, accesslog.Options{Lines: *lines}, accesslog.Chunks{})
 		return err
 	}); err != nil {
@@ -215,7 +215,7 @@ func (b *bench) host(ctx context.Context) error {
 	}
 	var samples []sample
 	var flushes []summary
-	before, err := b.stored()
+	before, err := b.stored(ctx)
 	if err != nil {
 		return err
 	}
@@ -223,7 +223,7 @@ func (b *bench) host(ctx context.Context) error {
 		if err := b.fill(); err != nil {
 			return err
 		}
-		s, out, err := b.measure(ctx, "taskset", []string{input}, "-c", "0", program, "-e", filepath.Join(b.root, "out_amberflo.so"), "-c", conf, "--json", "-")
+		s, out, err := b.measure(ctx, "taskset", input, "-c", "0", program, "-e", filepath.Join(b.root, "out_amberflo.so"), "-c", conf, "--json", "-")
 		if err != nil {
 			return err
 		}
@@ -242,7 +242,7 @@ func (b *bench) host(ctx context.Context) error {
 	of := func(get func(summary) float64) float64 {
 		return medianOf(column(flushes, get))
 	}
-	after, err := b.stored()
+	after, err := b.stored(ctx)
 	if err != nil {
 		return err
 	}
@@ -306,14 +306,14 @@ func (b *bench) bare(size int) (p50, p99 float64, err error) {
 	return took[50], took[98], nil
 }
 
-// measure runs a program to its end. stdin is a file, or none.
-func (b *bench) measure(ctx context.Context, program string, stdin []string, args ...string) (sample, []byte, error) {
+// measure runs a program to its end, with a file as its standard input unless its name is empty.
+func (b *bench) measure(ctx context.Context, program, stdin string, args ...string) (sample, []byte, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), b.server.Env(b.server.Writer)...)
-	var said, out strings.Builder
-	cmd.Stderr, cmd.Stdout = &said, &out
-	if len(stdin) > 0 {
-		f, err := os.Open(stdin[0])
+	var out strings.Builder
+	cmd.Stdout = &out
+	if stdin != "" {
+		f, err := os.Open(stdin)
 		if err != nil {
 			return sample{}, nil, err
 		}
@@ -321,8 +321,12 @@ func (b *bench) measure(ctx context.Context, program string, stdin []string, arg
 		cmd.Stdin = f
 	}
 	began := time.Now()
-	if err := cmd.Run(); err != nil {
-		return sample{}, nil, fmt.Errorf("%s: %w\n%s", program, err, said.String())
+	p, err := fluentbit.Start(cmd)
+	if err == nil {
+		err = p.Succeeded(time.Hour)
+	}
+	if err != nil {
+		return sample{}, nil, err
 	}
 	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
@@ -336,27 +340,20 @@ func (b *bench) measure(ctx context.Context, program string, stdin []string, arg
 }
 
 // stored is the size of all objects in the bucket.
-func (b *bench) stored() (n int64, err error) {
-	err = filepath.WalkDir(filepath.Join(b.server.Dir, "data", b.server.Bucket), func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		st, err := d.Info()
-		if err == nil {
-			n += st.Size()
-		}
-		return err
-	})
+func (b *bench) stored(ctx context.Context) (n int64, err error) {
+	all, err := b.server.Objects(ctx)
+	for _, o := range all {
+		n += o.Size
+	}
 	return n, err
 }
 
-func write(path string, do func(*bufio.Writer) error) error {
+func write(path string, do func(io.Writer) error) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	w := bufio.NewWriter(f)
-	return errors.Join(do(w), w.Flush(), f.Close())
+	return errors.Join(do(f), f.Close())
 }
 
 // column gives one figure of all runs, sorted.

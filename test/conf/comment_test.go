@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"out_amberflo/test/encode"
 )
 
 // suggestion is a mapping that stands in the comments of an example, for a log that is not the example's.
@@ -62,10 +64,10 @@ func TestWhatTheCommentsSuggestIsRight(t *testing.T) {
 			s.adapt("suggested.conf", head+"\n[OUTPUT]\n"+output)
 			var chunk []byte
 			for _, record := range test.records {
-				chunk = appendEvent(chunk, time.Now(), decode(t, []byte(record)))
+				chunk = encode.Event(chunk, time.Now(), nil, decode(t, []byte(record)))
 			}
-			if said, err := s.viaHost("suggested.conf", test.tag, chunk); err != nil {
-				t.Fatalf("host: %v\n%s", err, said)
+			if _, err := s.viaHost("suggested.conf", test.tag, chunk); err != nil {
+				t.Fatal(err)
 			}
 			if got := s.records(); !slices.Equal(got, test.want) {
 				t.Errorf("records\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"out_amberflo/test/accesslog"
+	"out_amberflo/test/encode"
+	"out_amberflo/test/fluentbit"
 )
 
 // block gives the text of a YAML block scalar (key: |), without its indentation.
@@ -78,10 +80,10 @@ func TestTheDaemonSetMetersThePodsThatLogMeterRecords(t *testing.T) {
 		podLine + `,"log":"GET / 200"}`,
 		podLine + `,"level":"info","msg":"ready"}`,
 	} {
-		chunk = appendEvent(chunk, time.Now(), decode(t, []byte(line)))
+		chunk = encode.Event(chunk, time.Now(), nil, decode(t, []byte(line)))
 	}
-	if said, err := s.viaHost("daemonset.conf", "kube.var.log.containers.api-0_shop_api-0123.log", chunk); err != nil {
-		t.Fatalf("host: %v\n%s", err, said)
+	if _, err := s.viaHost("daemonset.conf", "kube.var.log.containers.api-0_shop_api-0123.log", chunk); err != nil {
+		t.Fatal(err)
 	}
 	got := s.records()
 	want := `{"customerId":"customer-123","meterApiName":"ComputeHours","dimensions":{"namespace":"shop","app":"api"},"meterValue":5,"meterTimeInMillis":1619445706909,"uniqueId":"(generated)"}`
@@ -96,7 +98,7 @@ func TestTheDaemonSetMetersThePodsThatLogMeterRecords(t *testing.T) {
 // The whole way of a container's line: the runtime's format, the kubernetes filter, which asks the API server for the
 // pod's labels, and the mapping.
 func TestAPodsLinesAreMeteredWithItsLabels(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	s := newSite(t)
 	asked := make(chan string, 100)
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -160,7 +162,7 @@ func (s *site) records() (list []string) {
 
 // docker/compose.yaml: the same services and settings, without containers.
 func TestTheTrialOfComposeDeliversTheAccessLog(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	s := newSite(t)
 	compose := string(read(t, root, "docker/compose.yaml"))
 	for _, want := range []string{s.server.Owner.AccessKey, s.server.Owner.SecretKey, s.server.Writer.AccessKey, s.server.Writer.SecretKey,

@@ -13,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"out_amberflo/test/encode"
+	"out_amberflo/test/fluentbit"
 )
 
 // example is a configuration with an input and what must come of it, in testdata: NAME.want, a meter
@@ -98,9 +101,8 @@ func TestExamplesThroughTheHost(t *testing.T) {
 			t.Parallel()
 			began := time.Now()
 			s := newSite(t)
-			said, err := s.viaHost(e.conf, e.tag, e.chunk(t))
-			if err != nil {
-				t.Fatalf("host: %v\n%s", err, said)
+			if _, err := s.viaHost(e.conf, e.tag, e.chunk(t)); err != nil {
+				t.Fatal(err)
 			}
 			if e.unfiltered != nil {
 				e.rejected = e.unfiltered
@@ -111,7 +113,7 @@ func TestExamplesThroughTheHost(t *testing.T) {
 }
 
 func TestExamplesThroughFluentBit(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	for _, e := range examples {
 		t.Run(e.conf, func(t *testing.T) {
 			t.Parallel()
@@ -158,11 +160,11 @@ func (e example) chunk(t *testing.T) (chunk []byte) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			chunk = appendEventWith(chunk, time.Unix(0, int64(since)), header[1], pair[1])
+			chunk = encode.Event(chunk, time.Unix(0, int64(since)), header[1], pair[1])
 		}
 	case e.post != "":
 		for _, record := range decode(t, read(t, "testdata", e.post)).([]any) {
-			chunk = appendEvent(chunk, time.Now(), record)
+			chunk = encode.Event(chunk, time.Now(), nil, record)
 		}
 	default:
 		for line := range strings.Lines(string(read(t, "testdata", e.log))) {
@@ -170,7 +172,7 @@ func (e example) chunk(t *testing.T) (chunk []byte) {
 			if json.Valid([]byte(line)) {
 				record = decode(t, []byte(line))
 			}
-			chunk = appendEvent(chunk, time.Now(), record)
+			chunk = encode.Event(chunk, time.Now(), nil, record)
 		}
 	}
 	return chunk

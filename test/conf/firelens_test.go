@@ -1,7 +1,6 @@
 package conf
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -12,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tinylib/msgp/msgp"
+	"out_amberflo/test/encode"
+	"out_amberflo/test/fluentbit"
 )
 
 type taskDefinition struct {
@@ -85,8 +85,7 @@ func dockerLine(line string, part map[string]any) []byte {
 }
 
 func forwardMessage(tag string, record map[string]any) []byte {
-	b := msgp.AppendString(msgp.AppendArrayHeader(nil, 3), tag)
-	return appendValue(msgp.AppendInt64(b, time.Now().Unix()), record)
+	return encode.Value(nil, []any{tag, time.Now().Unix(), record})
 }
 
 // dockerParts cuts a line as Docker does.
@@ -117,7 +116,7 @@ func (s *site) forward(messages ...[]byte) func() error {
 }
 
 func TestTheTaskDefinitionMetersWhatTheApplicationLogs(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	t.Parallel()
 	s := newSite(t)
 	conf := firelens(t, s, "")
@@ -139,7 +138,7 @@ func TestTheTaskDefinitionMetersWhatTheApplicationLogs(t *testing.T) {
 // CASES A19: Docker sends a line over 16 KB in parts. Here those of two lines come in turn; Fluent Bit holds them while the
 // plugin takes nothing, is killed, and delivers them after its next start.
 func TestLinesInPartsAreJoinedAndOutliveACrash(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	t.Parallel()
 	s := newSite(t)
 	conf := firelens(t, s, "    store_dir_limit_size 1K\n")
@@ -151,24 +150,10 @@ func TestLinesInPartsAreJoinedAndOutliveACrash(t *testing.T) {
 	}
 	feed := s.forward(one[0], two[0], dockerLine("ready", nil), one[1], one[2], two[1], one[3])
 
-	var said bytes.Buffer
-	cmd := s.start(&said, fluentBit(t), "-e", built(t, "out_amberflo.so"), "-c", s.conf(conf))
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	s.until("both lines are in storage.path", ended, &said, func() bool {
-		if feed != nil {
-			if feed() != nil {
-				return false
-			}
-			feed = nil
-		}
+	s.startFluentBit(conf, feed, "both lines in storage.path", func() bool {
 		chunks := s.forwardChunks()
 		return strings.Contains(chunks, "customer-123") && strings.Contains(chunks, "customer-321")
-	})
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	<-ended
+	}).Kill()
 	if got := s.accepted() + s.delivered(); got != 0 {
 		t.Fatalf("%d records accepted before the kill, want 0: the spool has no room", got)
 	}

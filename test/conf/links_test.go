@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 	"unicode"
+
+	"out_amberflo/test/encode"
 )
 
 // documents are all *.md of the repository, by their paths in it.
@@ -172,8 +174,8 @@ func TestTheExamplesOfTheDocumentsAreRight(t *testing.T) {
 			}
 			s := newSite(t)
 			s.adapt("example.conf", regexp.MustCompile(`(?m)^( *store_dir +).*$`).ReplaceAllString(output, "${1}"+s.path("spool"))+"\n")
-			if said, err := s.viaHost("example.conf", "app.log", appendEvent(nil, time.Now(), decode(t, []byte(line)))); err != nil {
-				t.Fatalf("host: %v\n%s", err, said)
+			if _, err := s.viaHost("example.conf", "app.log", encode.Event(nil, time.Now(), nil, decode(t, []byte(line)))); err != nil {
+				t.Fatal(err)
 			}
 			want := strings.Split(regexp.MustCompile(`"uniqueId":"…-\d+"`).ReplaceAllString(blocks[at+2], `"uniqueId":"(generated)"`), "\n")
 			if got := s.records(); !slices.Equal(got, want) {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"out_amberflo/test/fluentbit"
 )
 
 // A message in protobuf's wire format, as far as OTLP's logs need it (opentelemetry-proto, logs.proto and common.proto).
@@ -28,7 +30,7 @@ func otlpLog(unixNano uint64, attributes ...[]byte) []byte {
 // CASES A20: what conf/opentelemetry.conf says of protobuf. Texts arrive whole. Whole numbers are cut by Fluent Bit: when this
 // fails because they are not any more, the file and docs/limits.md can say so.
 func TestQuantitiesOverProtobufHaveToBeTexts(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	t.Parallel()
 	s := newSite(t)
 	const size, big = "http.response.body.size", 5368709120
@@ -49,7 +51,7 @@ func TestQuantitiesOverProtobufHaveToBeTexts(t *testing.T) {
 // CASES A21: rewrite_tag takes one record out of each of two groups. Behind it, nobody can tell whose they are, nor whose those
 // are that stay.
 func TestRecordsOfTornGroupsAreBilledToNobody(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	t.Parallel()
 	s := newSite(t)
 	s.install("opentelemetry.conf")

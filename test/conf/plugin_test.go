@@ -10,12 +10,14 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"out_amberflo/test/fluentbit"
 )
 
 // dryRun has Fluent Bit check a configuration, with the names and values of the environment that containers have.
 func dryRun(t *testing.T, conf string, args ...string) {
 	t.Helper()
-	cmd := exec.Command(fluentBit(t), append(args, "--dry-run", "-c", conf)...)
+	cmd := exec.Command(fluentbit.Needed(t), append(args, "--dry-run", "-c", conf)...)
 	cmd.Env = append(os.Environ(), "AMBERFLO_BUCKET=b", "AMBERFLO_REGION=us-west-2", "AMBERFLO_STORE_DIR=/d", "STORAGE_PATH=/d", "FLUENT_BIT_STATE_DIR=/d")
 	if said, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(said), "configuration test is successful") {
 		t.Errorf("%v\n%s", err, said)

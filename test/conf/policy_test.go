@@ -48,11 +48,7 @@ func policy(t *testing.T, server *s3server.Server, files ...string) string {
 }
 
 func TestPoliciesAllowWhatTheySayAndNothingElse(t *testing.T) {
-	server, err := s3server.Start(t.Context(), s3server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Stop()
+	server := s3server.ForTest(t, s3server.Options{})
 	owner, writer := server.Client(server.Owner), server.Client(server.Writer)
 	const (
 		record  = "ingest/amberdata/11-21-2026/0000a2e4-e6ad-11ec-8293-6a8da1c4f9f0.gz"

@@ -11,13 +11,14 @@ import (
 
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/amberflo"
+	"out_amberflo/test/fluentbit"
 )
 
 // The log has each line twice, far from each other: both count. It is read in two parts, with a restart of Fluent Bit between
 // them, and then once more from its beginning, because the tail input's DB is gone: every line has the id and the time that
 // it had.
 func TestALogThatIsReadTwiceIsBilledOnce(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	t.Parallel()
 	s := newSite(t)
 	var log bytes.Buffer
@@ -77,7 +78,7 @@ func (s *site) append(name string, content []byte) {
 // Files that something fetches: one that is fetched twice is billed once, and a new one is read although the disk gave it
 // the number of one that was removed.
 func TestFetchedFilesAreBilledOnceEach(t *testing.T) {
-	fluentBit(t)
+	fluentbit.Needed(t)
 	t.Parallel()
 	s := newSite(t)
 	s.env = append(s.env, "AMBERFLO_LOG_PATH="+s.path("fetched-*.log"))

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,12 +17,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/tinylib/msgp/msgp"
 
 	"out_amberflo/plugin/spool"
 	"out_amberflo/test/amberflo"
@@ -37,25 +34,12 @@ var root = func() string {
 	return dir
 }()
 
-// fluentBit is the program to run, or the test is skipped.
-func fluentBit(t *testing.T) string {
-	t.Helper()
-	path, err := fluentbit.Program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if path == "" {
-		t.Skip(fluentbit.Missing)
-	}
-	return path
-}
-
 // built is the path of something that make builds.
 func built(t *testing.T, name string) string {
 	t.Helper()
-	path := filepath.Join(root, name)
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("%s is not built: run make test, which builds it first", name)
+	path, err := fluentbit.Built(name)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
@@ -71,19 +55,9 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	server, err := s3server.Start(t.Context(), s3server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &site{t: t, server: server, dir: t.TempDir(), ports: map[string]string{"2020": freePort(t), "4318": freePort(t), "9880": freePort(t)}}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Mkdir(s.path("state"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	server := s3server.ForTest(t, s3server.Options{})
+	s := &site{t: t, server: server, dir: t.TempDir(), ports: map[string]string{"2020": fluentbit.Port(t), "4318": fluentbit.Port(t), "9880": fluentbit.Port(t)}}
+	s.must(os.Mkdir(s.path("state"), 0o700))
 	s.env = append(append(os.Environ(), server.Env(server.Writer)...),
 		"AMBERFLO_BUCKET="+server.Bucket, "AMBERFLO_REGION="+server.Region,
 		"FLUENT_BIT_STATE_DIR="+s.path("state"), "AMBERFLO_STORE_DIR="+s.path("state/amberflo"), "AMBERFLO_LOG_PATH="+s.path("input.log"),
@@ -92,15 +66,6 @@ func newSite(t *testing.T) *site {
 }
 
 func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	port, err := fluentbit.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
 
 var (
 	bucketLine = regexp.MustCompile(`(?m)^( *)bucket(:?) .*$`)
@@ -155,70 +120,49 @@ func (s *site) write(name, content string) {
 	}
 }
 
-// start starts a program whose end is waited for at the end of the test at the latest.
-func (s *site) start(said *bytes.Buffer, program string, args ...string) *exec.Cmd {
+// patience is how long what Fluent Bit or the host has to do may take.
+const patience = time.Minute
+
+// start starts a program, which is killed if it outlives the test.
+func (s *site) start(program string, args ...string) *fluentbit.Process {
 	s.t.Helper()
 	cmd := exec.Command(program, args...)
 	cmd.Env, cmd.Dir = s.env, s.dir
-	cmd.Stdout, cmd.Stderr = said, said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() {
-		if cmd.ProcessState == nil {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		}
-	})
-	return cmd
+	p, err := fluentbit.Start(cmd)
+	s.must(err)
+	s.t.Cleanup(func() { p.Kill() })
+	return p
 }
 
-// viaFluentBit runs a configuration until it has accepted that many lines, and stops it. feed is called
-// until it succeeds, once there is something to feed.
-func (s *site) viaFluentBit(conf string, lines int, feed func() error) (said string) {
+func (s *site) must(err error) {
 	s.t.Helper()
-	var out bytes.Buffer
-	cmd := s.start(&out, fluentBit(s.t), "-e", built(s.t, "out_amberflo.so"), "-c", s.conf(conf))
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	s.until("Fluent Bit accepts "+fmt.Sprint(lines)+" lines", ended, &out, func() bool {
-		if feed != nil {
-			if feed() != nil {
-				return false
-			}
-			feed = nil
-		}
-		return s.accepted()+s.delivered() >= lines
-	})
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err != nil {
 		s.t.Fatal(err)
 	}
-	if err := <-ended; err != nil {
-		s.t.Fatalf("Fluent Bit: %v\n%s", err, out.String())
-	}
-	return out.String()
 }
 
-func (s *site) until(what string, ended chan error, said *bytes.Buffer, done func() bool) {
+// startFluentBit starts a configuration, and feeds it: feed is called until it succeeds. Then it waits for a condition.
+func (s *site) startFluentBit(conf string, feed func() error, what string, done func() bool) *fluentbit.Process {
 	s.t.Helper()
-	deadline := time.After(time.Minute)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case err := <-ended:
-			s.t.Fatalf("wait until %s: it ended: %v\n%s", what, err, said.String())
-		case <-deadline:
-			s.t.Fatalf("wait until %s: not within a minute", what)
-		}
+	p := s.start(fluentbit.Needed(s.t), "-e", built(s.t, "out_amberflo.so"), "-c", s.conf(conf))
+	if feed != nil {
+		s.must(p.Until(patience, "an input that takes what it is fed", func() bool { return feed() == nil }))
 	}
+	s.must(p.Until(patience, what, done))
+	return p
+}
+
+// viaFluentBit runs a configuration until it has accepted that many lines, and stops it.
+func (s *site) viaFluentBit(conf string, lines int, feed func() error) {
+	s.t.Helper()
+	p := s.startFluentBit(conf, feed, fmt.Sprintf("%d lines accepted", lines), func() bool { return s.accepted()+s.delivered() >= lines })
+	s.must(p.Stop(patience))
 }
 
 // accepted counts the records in the open logs of the spool.
-func (s *site) accepted() (records int) {
-	dir := s.path("state/amberflo")
+func (s *site) accepted() (records int) { return acceptedIn(s.path("state/amberflo")) }
+
+func acceptedIn(dir string) (records int) {
 	files, _ := spool.Files(dir) // there is none before the start
 	for _, f := range files {
 		if f.Room == "open" {
@@ -245,9 +189,9 @@ func (s *site) viaHost(conf, tag string, chunks ...[]byte) (said string, err err
 		s.write(name, string(chunk))
 		args = append(args, s.path(name))
 	}
-	var out bytes.Buffer
-	err = s.start(&out, built(s.t, "bin/amberflo-host"), args...).Wait()
-	return out.String(), err
+	p := s.start(built(s.t, "bin/amberflo-host"), args...)
+	err = p.Succeeded(patience)
+	return p.Log.String(), err
 }
 
 // httpInput is where the http input of an example listens.
@@ -279,31 +223,22 @@ const startupCheckKey = "out_amberflo-startup-check.txt"
 // objects reads the bucket as its owner, but for the test object of startup_check.
 func (s *site) objects() (list []object) {
 	s.t.Helper()
-	entries, err := s.server.Objects(s.t.Context())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, e := range entries {
-		if e.Key == startupCheckKey {
-			continue
-		}
-		body, err := s.server.Get(s.t.Context(), e.Key)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		o := object{key: e.Key}
-		if strings.HasSuffix(e.Key, ".gz") {
+	contents := s.server.Contents(s.t)
+	delete(contents, startupCheckKey)
+	for _, key := range slices.Sorted(maps.Keys(contents)) {
+		o, body := object{key: key}, []byte(contents[key])
+		if strings.HasSuffix(key, ".gz") {
 			zipped, err := gzip.NewReader(bytes.NewReader(body))
-			if err != nil {
-				s.t.Fatalf("%s: %v", e.Key, err)
+			if err == nil {
+				body, err = io.ReadAll(zipped)
 			}
-			if body, err = io.ReadAll(zipped); err != nil {
-				s.t.Fatalf("%s: %v", e.Key, err)
+			if err != nil {
+				s.t.Fatalf("%s: %v", key, err)
 			}
 		}
 		if body[0] == '[' {
 			if err := json.Unmarshal(body, &o.records); err != nil {
-				s.t.Fatalf("%s: %v", e.Key, err)
+				s.t.Fatalf("%s: %v", key, err)
 			}
 		} else {
 			for line := range bytes.Lines(body) {
@@ -318,65 +253,11 @@ func (s *site) objects() (list []object) {
 // bill is what Amberflo makes of the objects, by customer, meter and these dimensions.
 func (s *site) bill(dimensions ...string) amberflo.Bill {
 	s.t.Helper()
-	standin := amberflo.New(amberflo.Options{
-		Endpoint: s.server.Endpoint, Region: s.server.Region, Bucket: s.server.Bucket, Prefix: "ingest/", Dimensions: dimensions,
-		Credentials: credentials.NewStaticCredentialsProvider(s.server.Owner.AccessKey, s.server.Owner.SecretKey, ""),
-	})
+	standin := s.server.Standin(amberflo.Options{Prefix: "ingest/", Dimensions: dimensions})
 	if _, err := standin.Read(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
 	return standin.Bill()
-}
-
-// appendEvent encodes an event as Fluent Bit does: [[time, metadata], record].
-func appendEvent(b []byte, at time.Time, record any) []byte {
-	return appendEventWith(b, at, map[string]any{}, record)
-}
-
-func appendEventWith(b []byte, at time.Time, metadata, record any) []byte {
-	b = append(b, 0x92, 0x92, 0xd7, 0x00)
-	b = append(b, byte(at.Unix()>>24), byte(at.Unix()>>16), byte(at.Unix()>>8), byte(at.Unix()))
-	b = append(b, byte(at.Nanosecond()>>24), byte(at.Nanosecond()>>16), byte(at.Nanosecond()>>8), byte(at.Nanosecond()))
-	return appendValue(appendValue(b, metadata), record)
-}
-
-// appendValue encodes what json.Decoder.UseNumber gives.
-func appendValue(b []byte, v any) []byte {
-	switch v := v.(type) {
-	case map[string]any:
-		b = msgp.AppendMapHeader(b, uint32(len(v)))
-		keys := make([]string, 0, len(v))
-		for k := range v {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		for _, k := range keys {
-			b = appendValue(msgp.AppendString(b, k), v[k])
-		}
-		return b
-	case []any:
-		b = msgp.AppendArrayHeader(b, uint32(len(v)))
-		for _, e := range v {
-			b = appendValue(b, e)
-		}
-		return b
-	case json.Number:
-		if n, err := v.Int64(); err == nil {
-			return msgp.AppendInt64(b, n)
-		}
-		f, err := v.Float64()
-		if err != nil {
-			panic(err)
-		}
-		return msgp.AppendFloat64(b, f)
-	case string:
-		return msgp.AppendString(b, v)
-	case bool:
-		return msgp.AppendBool(b, v)
-	case nil:
-		return msgp.AppendNil(b)
-	}
-	panic(fmt.Sprintf("a JSON value of type %T", v))
 }
 
 func decode(t *testing.T, text []byte) (v any) {

@@ -2,7 +2,6 @@ package conf
 
 import (
 	"bufio"
-	"bytes"
 	"io"
 	"maps"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"out_amberflo/test/accesslog"
+	"out_amberflo/test/fluentbit"
 )
 
 // trial is go run ./test/s3server/cmd/s3server, as the README has it.
@@ -130,16 +130,12 @@ func TestTheTrialEndsWhatItStarted(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = r.cmd.Wait() // by the signal
-			deadline := time.Now().Add(30 * time.Second)
-			for {
-				_, err := os.Stat(r.env["FLUENT_BIT_STATE_DIR"])
-				if os.IsNotExist(err) && len(r.servers(t)) == 0 {
-					return
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("after 30 seconds: the directory %v, servers %q, want neither", err, r.servers(t))
-				}
-				time.Sleep(50 * time.Millisecond)
+			var err error
+			if !fluentbit.Until(patience, func() bool {
+				_, err = os.Stat(r.env["FLUENT_BIT_STATE_DIR"])
+				return os.IsNotExist(err) && len(r.servers(t)) == 0
+			}) {
+				t.Fatalf("after %s: the directory %v, servers %q, want neither", patience, err, r.servers(t))
 			}
 		})
 	}
@@ -147,7 +143,7 @@ func TestTheTrialEndsWhatItStarted(t *testing.T) {
 
 // The README's way for a log of one's own, but for the port on which Fluent Bit serves its metrics.
 func TestTheTrialMetersALogOfOnesOwn(t *testing.T) {
-	fluentBit(t)
+	program := fluentbit.Needed(t)
 	s := newSite(t)
 	log, err := os.Create(s.path("own.log"))
 	if err != nil {
@@ -166,15 +162,9 @@ func TestTheTrialMetersALogOfOnesOwn(t *testing.T) {
 	s.write("amberflo-parsers.conf", string(read(t, root, "conf/amberflo-parsers.conf")))
 
 	s.env = r.environ()
-	var out bytes.Buffer
-	cmd := s.start(&out, fluentBit(t), "-e", built(t, "out_amberflo.so"), "-c", s.path("access-log.conf"))
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	// Shutdown uploads what is open; the input has read all by then.
-	time.AfterFunc(5*time.Second, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
-	if err := <-ended; err != nil {
-		t.Fatalf("Fluent Bit: %v\n%s", err, out.String())
-	}
+	p := s.start(program, "-e", built(t, "out_amberflo.so"), "-c", s.path("access-log.conf"))
+	s.must(p.Until(patience, "600 records accepted", func() bool { return acceptedIn(r.env["AMBERFLO_STORE_DIR"]) >= 600 }))
+	s.must(p.Stop(patience)) // shutdown uploads what is open
 
 	// The last two lines of what it says are the command that shows the bill.
 	_, bill, found := strings.Cut(r.said, "makes:\n")
@@ -188,6 +178,6 @@ func TestTheTrialMetersALogOfOnesOwn(t *testing.T) {
 		t.Fatalf("%s: %v\n%s", bill, err, shown)
 	}
 	if want := regexp.MustCompile(`\b600 records in the bucket: 600 billed`); !want.Match(shown) {
-		t.Errorf("of %d lines with two meters each the bill says\n%s\nFluent Bit said\n%s", truth.Metered, shown, out.String())
+		t.Errorf("of %d lines with two meters each the bill says\n%s\nFluent Bit said\n%s", truth.Metered, shown, p.Log)
 	}
 }

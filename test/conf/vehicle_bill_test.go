@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"out_amberflo/test/amberflo"
+	"out_amberflo/test/encode"
 	"out_amberflo/test/fault"
+	"out_amberflo/test/fluentbit"
 )
 
 // properties of a vehicle, as capability and property; those of doors are lists of values.
@@ -53,18 +55,18 @@ func TestAVehicleMessageThatIsDeliveredTwiceIsBilledOnce(t *testing.T) {
 			for part := range slices.Chunk(sent, 250-round) { // not the same chunks again
 				var chunk []byte
 				for _, m := range part {
-					chunk = appendEvent(chunk, time.Now(), m)
+					chunk = encode.Event(chunk, time.Now(), nil, m)
 				}
 				chunks = append(chunks, chunk)
 			}
 		}
-		if said, err := s.viaHost(conf, "vehicle.data", chunks...); err != nil {
-			t.Fatalf("host: %v\n%s", err, said)
+		if _, err := s.viaHost(conf, "vehicle.data", chunks...); err != nil {
+			t.Fatal(err)
 		}
 		checkBilledOnce(s, len(sent), bill)
 	})
 	t.Run("posted to Fluent Bit", func(t *testing.T) {
-		fluentBit(t)
+		fluentbit.Needed(t)
 		t.Parallel()
 		s := newSite(t)
 		parts := slices.Collect(slices.Chunk(append(slices.Clone(sent), sent...), 200))
@@ -106,8 +108,8 @@ func TestNothingIsStoredBeforeTheTestFile(t *testing.T) {
 	}
 	defer proxy.Close()
 	s.server.Endpoint = proxy.URL
-	if said, err := s.viaHost("high-mobility-delivery.conf", "vehicle.data", appendEvent(nil, time.Now(), messages(1)[0])); err != nil {
-		t.Fatalf("host: %v\n%s", err, said)
+	if _, err := s.viaHost("high-mobility-delivery.conf", "vehicle.data", encode.Event(nil, time.Now(), nil, messages(1)[0])); err != nil {
+		t.Fatal(err)
 	}
 	var put []string
 	for _, r := range proxy.Requests() {

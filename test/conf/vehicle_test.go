@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"out_amberflo/test/encode"
+	"out_amberflo/test/fluentbit"
 )
 
 const appID = "9FBBEDED80595912588FF4FF"
@@ -44,17 +47,17 @@ func TestVehicleDataIsDeliveredAsDocumented(t *testing.T) {
 		for part := range slices.Chunk(sent, 300) {
 			var chunk []byte
 			for _, m := range part {
-				chunk = appendEvent(chunk, time.Now(), m)
+				chunk = encode.Event(chunk, time.Now(), nil, m)
 			}
 			chunks = append(chunks, chunk)
 		}
-		if said, err := s.viaHost(conf, "vehicle.data", chunks...); err != nil {
-			t.Fatalf("host: %v\n%s", err, said)
+		if _, err := s.viaHost(conf, "vehicle.data", chunks...); err != nil {
+			t.Fatal(err)
 		}
 		checkVehicleObjects(s, sent, began)
 	})
 	t.Run("posted to Fluent Bit", func(t *testing.T) {
-		fluentBit(t)
+		fluentbit.Needed(t)
 		t.Parallel()
 		s, began := newSite(t), time.Now()
 		parts := slices.Collect(slices.Chunk(sent, 500))
@@ -139,16 +142,16 @@ func TestVehicleDataDeliveryDoesNotStartWithoutItsTestFile(t *testing.T) {
 	t.Run("through the host", func(t *testing.T) {
 		t.Parallel()
 		s := refused(t)
-		said, err := s.viaHost(conf, "vehicle.data", appendEvent(nil, time.Now(), messages(1)[0]))
+		said, err := s.viaHost(conf, "vehicle.data", encode.Event(nil, time.Now(), nil, messages(1)[0]))
 		check(t, s, said, err)
 	})
 	t.Run("in Fluent Bit", func(t *testing.T) {
-		fluentBit(t)
+		fluentbit.Needed(t)
 		t.Parallel()
 		s := refused(t)
-		var out bytes.Buffer
-		err := s.start(&out, fluentBit(t), "-e", built(t, "out_amberflo.so"), "-c", s.install(conf)).Wait()
-		check(t, s, out.String(), err)
+		p := s.start(fluentbit.Needed(t), "-e", built(t, "out_amberflo.so"), "-c", s.install(conf))
+		err := p.Succeeded(patience)
+		check(t, s, p.Log.String(), err)
 	})
 }
 
@@ -156,9 +159,9 @@ func TestVehicleDataDeliveryDoesNotStartWithoutItsTestFile(t *testing.T) {
 // hashes if the messages are equal: their keys would be the same.
 func TestEqualMessagesGoIntoObjectsOfTheirOwn(t *testing.T) {
 	s := newSite(t)
-	event := appendEvent(nil, time.Now(), messages(1)[0])
-	if said, err := s.viaHost("high-mobility-delivery.conf", "vehicle.data", bytes.Repeat(event, 2000)); err != nil {
-		t.Fatalf("host: %v\n%s", err, said)
+	event := encode.Event(nil, time.Now(), nil, messages(1)[0])
+	if _, err := s.viaHost("high-mobility-delivery.conf", "vehicle.data", bytes.Repeat(event, 2000)); err != nil {
+		t.Fatal(err)
 	}
 	if got, want := s.delivered(), 2000; got != want {
 		t.Errorf("%d messages in the bucket, want %d", got, want)

@@ -67,20 +67,14 @@ func newBench(t *testing.T, program string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := s3server.Start(t.Context(), s3server.Options{Dir: filepath.Join(dir, "s3")})
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
 		if t.Failed() {
 			t.Logf("kept for a look: %s", dir)
 		} else if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
+	server := s3server.ForTest(t, s3server.Options{Dir: filepath.Join(dir, "s3")})
 	return &bench{T: t, program: program, dir: dir, server: server, endpoint: server.Endpoint, credentials: server.Writer, plugin: pluginFile, fluentBit: fluentBit}
 }
 
@@ -116,21 +110,16 @@ func (b *bench) section(more ...string) string {
 		"endpoint " + b.endpoint, "store_dir " + b.path("spool"), "Workers 1", "Retry_Limit no_limits"}
 	for _, line := range more {
 		key, value, _ := strings.Cut(line, " ")
+		if timeout, err := time.ParseDuration(value); key == "shutdown_timeout" && err == nil && timeout > longestShutdown {
+			b.Fatalf("%s: want at most %s, or endWithin ends before the program does", line, longestShutdown)
+		}
 		lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, key+" ") })
 		if value != "" {
 			lines = append(lines, line)
 		}
 	}
-	return "[OUTPUT]\n    " + strings.Join(lines, "\n    ") + "\n"
+	return fluentbit.Section("OUTPUT", lines...)
 }
-
-// parser reads what logged writes.
-const parser = `[PARSER]
-    Name        json
-    Format      json
-    Time_Key    time
-    Time_Format %Y-%m-%dT%H:%M:%S.%LZ
-`
 
 // start starts the plugin on some input. It goes on after the input's end, until the caller stops it.
 func (b *bench) start(in input, sections ...string) *process {
@@ -141,11 +130,7 @@ func (b *bench) start(in input, sections ...string) *process {
 // run starts the plugin, waits for its end behind the end of the input, and returns its log.
 func (b *bench) run(in input, sections ...string) string {
 	b.Helper()
-	p := b.launch(in, false, sections)
-	if code := p.wait(); code != 0 {
-		b.Fatalf("exit status %d, want 0; log:\n%s", code, p.log.String())
-	}
-	return p.log.String()
+	return b.launch(in, false, sections).finish()
 }
 
 func (b *bench) launch(in input, stay bool, sections []string) *process {
@@ -166,14 +151,14 @@ func (b *bench) launch(in input, stay bool, sections []string) *process {
 	}
 	inputs := b.inputs
 	if inputs == nil {
-		inputs = []string{"Name tail", "Path " + b.write(name("input"), in.lines), "Tag " + tag, "Parser json", "Read_from_Head on"}
+		inputs = fluentbit.Tail(b.write(name("input"), in.lines), tag)
 		if !stay {
 			inputs = append(inputs, "Exit_On_Eof on")
 		}
 	}
-	service := append([]string{"Flush 0.2", "Grace 5", "Parsers_File " + b.write("parsers.conf", []byte(parser)),
+	service := append([]string{"Flush 0.2", "Grace 5", "Parsers_File " + b.write("parsers.conf", []byte(fluentbit.Parsers)),
 		"scheduler.base 1", "scheduler.cap 1"}, b.service...)
-	conf = "[SERVICE]\n    " + strings.Join(service, "\n    ") + "\n\n[INPUT]\n    " + strings.Join(inputs, "\n    ") + "\n\n" + conf
+	conf = fluentbit.Section("SERVICE", service...) + fluentbit.Section("INPUT", inputs...) + conf
 	return b.execute(name("log"), nil, b.fluentBit, "-e", b.plugin, "-c", b.write(name("conf"), []byte(conf)))
 }
 
@@ -206,37 +191,7 @@ func (b *bench) files(dir string) map[string]string {
 
 func names(files map[string]string) []string { return slices.Sorted(maps.Keys(files)) }
 
-// until waits for what another process brings about.
-func (b *bench) until(what string, condition func() bool) {
-	b.Helper()
-	const most = 45 * time.Second
-	for deadline := time.Now().Add(most); !condition(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			b.Fatalf("waited %s for %s", most, what)
-		}
-	}
-}
-
-// wantLog wants one line of a log that holds all of the words.
-func (b *bench) wantLog(log string, words ...string) {
-	b.Helper()
-	if lines(log, words...) == 0 {
-		b.Errorf("want a line with %q in the log:\n%s", words, log)
-	}
-}
-
-// lines counts the lines that hold all of the words.
-func lines(log string, words ...string) int {
-	n := 0
-	for line := range strings.Lines(log) {
-		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
-			n++
-		}
-	}
-	return n
-}
-
-// wantOnlyOpenEmpty wants nothing left in the spool but, in open/, at most logs without a record.
+// wantDelivered wants nothing left in the spool but, in open/, at most logs without a record.
 func (b *bench) wantDelivered() {
 	b.Helper()
 	for _, folder := range []string{"outbox", "sealing"} {

@@ -6,9 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os/exec"
 	"strings"
-
-	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/amberflo"
@@ -25,10 +24,7 @@ func (b *bench) amberflo() *amberflo.Standin {
 }
 
 func (b *bench) reader(each func(key string, r amberflo.Record)) *amberflo.Standin {
-	return amberflo.New(amberflo.Options{
-		Endpoint: b.server.Endpoint, Region: b.server.Region, Bucket: b.server.Bucket, Each: each,
-		Credentials: credentials.NewStaticCredentialsProvider(b.server.Owner.AccessKey, b.server.Owner.SecretKey, ""),
-	})
+	return b.server.Standin(amberflo.Options{Each: each})
 }
 
 // untilBilled waits until so many records have arrived.
@@ -41,6 +37,22 @@ func (b *bench) untilBilled(n int) {
 		}
 		return s.Bill().Billed >= n
 	})
+}
+
+// allowReports lets the plugin list and read failure reports.
+func (b *bench) allowReports() {
+	b.Helper()
+	if err := b.server.SetPolicy(b.Context(), b.server.PutAndReportsPolicy()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// meterctl wants a command on the spool to succeed.
+func (b *bench) meterctl(args ...string) {
+	b.Helper()
+	if out, err := exec.Command(meterctl, append([]string{"--store-dir", b.path("spool")}, args...)...).CombinedOutput(); err != nil {
+		b.Errorf("meterctl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
 }
 
 // wantBill wants what the log says, to the last unit, without help of deduplication.
@@ -106,22 +118,7 @@ func (b *bench) rejected() []reject {
 }
 
 // objects gives what is in the bucket: the bytes by key.
-func (b *bench) objects() map[string]string {
-	b.Helper()
-	listed, err := b.server.Objects(b.Context())
-	if err != nil {
-		b.Fatal(err)
-	}
-	found := map[string]string{}
-	for _, o := range listed {
-		content, err := b.server.Get(b.Context(), o.Key)
-		if err != nil {
-			b.Fatal(err)
-		}
-		found[o.Key] = string(content)
-	}
-	return found
-}
+func (b *bench) objects() map[string]string { return b.server.Contents(b) }
 
 // arrived waits until there are as many objects in the bucket.
 func (b *bench) arrived(n int) map[string]string {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"out_amberflo/test/logbook"
 )
 
 func TestEveryWrongOptionIsNamedInOneErrorAtStart(t *testing.T) {
@@ -38,17 +40,14 @@ func TestEveryWrongOptionIsNamedInOneErrorAtStart(t *testing.T) {
 			section = append(section, strings.TrimSpace(w.key+" "+w.value))
 		}
 		p := b.start(oneRecord, b.section(section...))
-		if code := p.wait(); code == 0 || code == -1 {
-			t.Errorf("exit status %d, want it not to start", code)
-		}
-		log := p.log.String()
+		log := p.notStarted()
 		b.wantLog(log, "[error] [output:amberflo:amberflo.0]", fmt.Sprintf("not started: %d options are wrong", len(wrong)))
 		for _, w := range wrong {
 			got := "got nothing"
 			if w.value != "" {
 				got = "got "
 			}
-			if n := lines(log, " "+w.key+": want ", w.want, got, "for example: "+w.key+" ", w.example); n != 1 {
+			if n := logbook.Count(log, " "+w.key+": want ", w.want, got, "for example: "+w.key+" ", w.example); n != 1 {
 				t.Errorf("%d lines about %s %q, want 1 with want, got and example; log:\n%s", n, w.key, w.value, log)
 			}
 		}
@@ -62,12 +61,9 @@ func TestEveryWrongOptionIsNamedInOneErrorAtStart(t *testing.T) {
 func TestOneWrongOptionIsOneLine(t *testing.T) {
 	both(t, func(t *testing.T, b *bench) {
 		p := b.start(oneRecord, b.section("upload_timeout 30"))
-		if code := p.wait(); code == 0 || code == -1 {
-			t.Errorf("exit status %d, want it not to start", code)
-		}
-		log := p.log.String()
+		log := p.notStarted()
 		b.wantLog(log, `upload_timeout: want a duration such as 30s or 5m, got "30", for example: upload_timeout 1m`)
-		if n := lines(log, "[output:amberflo:amberflo.0]"); n != 1 {
+		if n := logbook.Count(log, "[output:amberflo:amberflo.0]"); n != 1 {
 			t.Errorf("%d lines, want 1:\n%s", n, log)
 		}
 	})
@@ -76,10 +72,7 @@ func TestOneWrongOptionIsOneLine(t *testing.T) {
 func TestAPasswordInAnEndpointIsNotLogged(t *testing.T) {
 	both(t, func(t *testing.T, b *bench) {
 		p := b.start(oneRecord, b.section("endpoint http://user:hunter22@127.0.0.1:9"))
-		if code := p.wait(); code == 0 || code == -1 {
-			t.Errorf("exit status %d, want it not to start", code)
-		}
-		log := p.log.String()
+		log := p.notStarted()
 		b.wantLog(log, "endpoint: want a URL without credentials in it")
 		if strings.Contains(log, "hunter22") {
 			t.Errorf("the password is in the log:\n%s", log)
@@ -90,10 +83,7 @@ func TestAPasswordInAnEndpointIsNotLogged(t *testing.T) {
 func TestOutputsThatShareAStoreDirMustDeliverAlike(t *testing.T) {
 	both(t, func(t *testing.T, b *bench) {
 		p := b.start(oneRecord, b.section(), b.section("total_file_size 1M"))
-		if code := p.wait(); code == 0 || code == -1 {
-			t.Errorf("exit status %d, want it not to start", code)
-		}
-		b.wantLog(p.log.String(), "[output:amberflo:amberflo.1]", "store_dir: want a directory of its own", "total_file_size", b.path("spool"))
+		b.wantLog(p.notStarted(), "[output:amberflo:amberflo.1]", "store_dir: want a directory of its own", "total_file_size", b.path("spool"))
 	})
 }
 
@@ -137,7 +127,7 @@ func TestAStoreDirThatCannotBeUsedIsAClearErrorAtStart(t *testing.T) {
 		{"held by another process", func(b *bench) (string, []string) {
 			p := b.start(input{}, b.section("store_dir "+b.path("held")))
 			p.await("started", "bucket=")
-			return b.path("held"), []string{"store_dir " + b.path("held") + " is in use by process " + fmt.Sprint(p.cmd.Process.Pid),
+			return b.path("held"), []string{"store_dir " + b.path("held") + " is in use by process " + fmt.Sprint(p.Cmd.Process.Pid),
 				"stop that one or set another store_dir"}
 		}},
 	} {
@@ -145,12 +135,9 @@ func TestAStoreDirThatCannotBeUsedIsAClearErrorAtStart(t *testing.T) {
 			both(t, func(t *testing.T, b *bench) {
 				dir, words := test.spoil(b)
 				p := b.start(oneRecord, b.section("store_dir "+dir))
-				if code := p.wait(); code == 0 || code == -1 {
-					t.Errorf("exit status %d, want it not to start", code)
-				}
-				log := p.log.String()
+				log := p.notStarted()
 				b.wantLog(log, append(words, "[error] [output:amberflo:amberflo.0]")...)
-				if n := lines(log, "[output:amberflo:amberflo.0]"); n != 1 {
+				if n := logbook.Count(log, "[output:amberflo:amberflo.0]"); n != 1 {
 					t.Errorf("%d lines, want 1:\n%s", n, log)
 				}
 			})
@@ -166,5 +153,5 @@ func TestInDaemonModeItSaysSoInsteadOfHanging(t *testing.T) {
 	if code := p.wait(); code != 1 {
 		t.Errorf("exit status %d, want it not to start", code)
 	}
-	b.wantLog(p.log.String(), "[error] [output:amberflo]", "not started: want Fluent Bit in the foreground", "set Daemon Off")
+	b.wantLog(p.Log.String(), "[error] [output:amberflo]", "not started: want Fluent Bit in the foreground", "set Daemon Off")
 }

@@ -45,14 +45,14 @@ func TestAnObjectHoldsTheEventsByteForByte(t *testing.T) {
 		record record
 		want   metered
 	}{
-		{record{{"tenant", "acme"}, {"api", "Get"}, {"bytes", 17}, {"method", "GET"}, {"status", 200}},
-			metered{customer: "acme", meter: "Get", value: "17", dimensions: record{{"method", "GET"}, {"status", "200"}, {"source", "edge"}}}},
-		{record{{"tenant", "a \"b\" \\c\té世😀</>&"}, {"api", "Get"}, {"bytes", int64(9007199254740993)}, {"method", "PUT"}},
-			metered{customer: "a \"b\" \\c\té世😀</>&", meter: "Get", value: "9007199254740993", dimensions: record{{"method", "PUT"}, {"source", "edge"}}}},
-		{record{{"tenant", 4711}, {"api", "Put"}, {"bytes", -0.125}, {"method", ""}, {"status", nil}},
-			metered{customer: "4711", meter: "Put", value: "-0.125", dimensions: record{{"source", "edge"}}}},
-		{record{{"tenant", "acme"}, {"api", "Put"}, {"bytes", "12.50"}, {"method", true}, {"status", record{{"code", 1}}}},
-			metered{customer: "acme", meter: "Put", value: "12.50", dimensions: record{{"method", "true"}, {"source", "edge"}}}},
+		{record{"tenant", "acme", "api", "Get", "bytes", 17, "method", "GET", "status", 200},
+			metered{customer: "acme", meter: "Get", value: "17", dimensions: record{"method", "GET", "status", "200", "source", "edge"}}},
+		{record{"tenant", "a \"b\" \\c\té世😀</>&", "api", "Get", "bytes", int64(9007199254740993), "method", "PUT"},
+			metered{customer: "a \"b\" \\c\té世😀</>&", meter: "Get", value: "9007199254740993", dimensions: record{"method", "PUT", "source", "edge"}}},
+		{record{"tenant", 4711, "api", "Put", "bytes", -0.125, "method", "", "status", nil},
+			metered{customer: "4711", meter: "Put", value: "-0.125", dimensions: record{"source", "edge"}}},
+		{record{"tenant", "acme", "api", "Put", "bytes", "12.50", "method", true, "status", record{"code", 1}},
+			metered{customer: "acme", meter: "Put", value: "12.50", dimensions: record{"method", "true", "source", "edge"}}},
 	}
 	both(t, func(t *testing.T, b *bench) {
 		var chunks [][]event
@@ -121,15 +121,15 @@ func TestTheDocumentedRecordsArriveEqualInEveryField(t *testing.T) {
 			switch v := w[key].(type) {
 			case nil:
 			case map[string]any:
-				r = append(r, field{key, record{{"customerType", v["customerType"]}, {"region", v["region"]}}})
+				r = append(r, key, record{"customerType", v["customerType"], "region", v["region"]})
 			case float64:
 				if v == float64(int64(v)) {
-					r = append(r, field{key, int64(v)})
+					r = append(r, key, int64(v))
 				} else {
-					r = append(r, field{key, v})
+					r = append(r, key, v)
 				}
 			default:
-				r = append(r, field{key, v})
+				r = append(r, key, v)
 			}
 		}
 		events = append(events, event{eventTime, r})
@@ -177,7 +177,7 @@ func TestWithoutTheACLNothingIsTakenUntilThePolicyAllowsIt(t *testing.T) {
 }
 
 // oneRecord needs no mapping.
-var oneRecord = logged([]event{{eventTime, record{{"customerId", "acme"}, {"meterApiName", "ApiCalls"}, {"meterValue", 3}}}})
+var oneRecord = logged([]event{{eventTime, record{"customerId", "acme", "meterApiName", "ApiCalls", "meterValue", 3}}})
 
 func TestWhatACauseKeepsBackIsDeliveredOnceItIsMended(t *testing.T) {
 	t.Parallel()

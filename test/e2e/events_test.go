@@ -2,14 +2,13 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
-	"fmt"
 	"math"
 	"testing"
 	"time"
 
 	"out_amberflo/test/accesslog"
+	"out_amberflo/test/encode"
 )
 
 // event is one log event; record is its body, with its fields in order.
@@ -18,12 +17,7 @@ type event struct {
 	record record
 }
 
-type record []field
-
-type field struct {
-	key   string
-	value any // string, int, int64, uint64, float64, bool, nil, []any or record
-}
+type record = encode.Record
 
 // input is the same events in the forms that the two programs read.
 type input struct {
@@ -41,9 +35,9 @@ func logged(chunks ...[]event) input {
 	var in input
 	for _, events := range chunks {
 		for _, e := range events {
-			in.lines = append(appendJSON(in.lines, append(record{{"time", e.at.UTC().Format("2006-01-02T15:04:05.000Z")}}, e.record...)), '\n')
+			in.lines = append(appendJSON(in.lines, append(record{"time", e.at.UTC().Format("2006-01-02T15:04:05.000Z")}, e.record...)), '\n')
 		}
-		in.chunks = appendFrame(in.chunks, tag, chunkOf(events...))
+		in.chunks = encode.Frame(in.chunks, tag, chunkOf(events...))
 	}
 	return in
 }
@@ -65,57 +59,12 @@ func accessLog(t *testing.T, o accesslog.Options, c accesslog.Chunks) (input, ac
 // accessMapping is how the bill of accessLog comes about.
 var accessMapping = []string{"customer_id $tenant", "meter_api_name $api", "meter_value $bytes", "dimensions method, status"}
 
-func appendFrame(b []byte, tag string, chunk []byte) []byte {
-	b = append(binary.BigEndian.AppendUint32(b, uint32(len(tag))), tag...)
-	return append(binary.BigEndian.AppendUint32(b, uint32(len(chunk))), chunk...)
-}
-
-// chunkOf is what Fluent Bit 2.1 and later hand to an output: [[time, metadata], record] each.
-func chunkOf(events ...event) []byte {
-	var b []byte
+// chunkOf spells what msgpack lets one spell in several ways as long as it may be: package accesslog has the shortest.
+func chunkOf(events ...event) (chunk []byte) {
 	for _, e := range events {
-		b = append(b, 0x92, 0x92, 0xd7, 0)
-		b = binary.BigEndian.AppendUint32(b, uint32(e.at.Unix()))
-		b = binary.BigEndian.AppendUint32(b, uint32(e.at.Nanosecond()))
-		b = append(b, 0x80)
-		b = appendMsgpack(b, e.record)
+		chunk = encode.Event(chunk, e.at, nil, encode.Wide{Value: e.record})
 	}
-	return b
-}
-
-func appendMsgpack(b []byte, value any) []byte {
-	switch v := value.(type) {
-	case nil:
-		return append(b, 0xc0)
-	case bool:
-		if v {
-			return append(b, 0xc3)
-		}
-		return append(b, 0xc2)
-	case int:
-		return appendMsgpack(b, int64(v))
-	case int64:
-		return binary.BigEndian.AppendUint64(append(b, 0xd3), uint64(v))
-	case uint64:
-		return binary.BigEndian.AppendUint64(append(b, 0xcf), v)
-	case float64:
-		return binary.BigEndian.AppendUint64(append(b, 0xcb), math.Float64bits(v))
-	case string:
-		return append(binary.BigEndian.AppendUint32(append(b, 0xdb), uint32(len(v))), v...)
-	case []any:
-		b = binary.BigEndian.AppendUint32(append(b, 0xdd), uint32(len(v)))
-		for _, e := range v {
-			b = appendMsgpack(b, e)
-		}
-		return b
-	case record:
-		b = binary.BigEndian.AppendUint32(append(b, 0xdf), uint32(len(v)))
-		for _, f := range v {
-			b = appendMsgpack(appendMsgpack(b, f.key), f.value)
-		}
-		return b
-	}
-	panic(fmt.Sprintf("no msgpack for %T", value))
+	return chunk
 }
 
 func appendJSON(b []byte, value any) []byte {
@@ -135,11 +84,11 @@ func appendJSON(b []byte, value any) []byte {
 		return append(b, ']')
 	case record:
 		b = append(b, '{')
-		for i, f := range v {
+		for i, item := range v {
 			if i > 0 {
-				b = append(b, ',')
+				b = append(b, ",:"[i%2])
 			}
-			b = appendJSON(append(appendJSON(b, f.key), ':'), f.value)
+			b = appendJSON(b, item)
 		}
 		return append(b, '}')
 	}
@@ -161,10 +110,10 @@ type metered struct {
 }
 
 func (m metered) json() string {
-	r := record{{"customerId", m.customer}, {"meterApiName", m.meter}}
+	r := record{"customerId", m.customer, "meterApiName", m.meter}
 	if m.dimensions != nil {
-		r = append(r, field{"dimensions", m.dimensions})
+		r = append(r, "dimensions", m.dimensions)
 	}
-	r = append(r, field{"meterValue", json.Number(m.value)}, field{"meterTimeInMillis", m.millis}, field{"uniqueId", m.id})
+	r = append(r, "meterValue", json.Number(m.value), "meterTimeInMillis", m.millis, "uniqueId", m.id)
 	return string(appendJSON(nil, r))
 }

@@ -9,6 +9,7 @@ import (
 
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/fault"
+	"out_amberflo/test/logbook"
 	"out_amberflo/test/s3server"
 )
 
@@ -66,7 +67,7 @@ func TestAFailureThatPassesIsOneObjectQuietlyLogged(t *testing.T) {
 			for _, n := range []int{1, 2, 4} {
 				b.wantLog(log, append(test.words, "[error]", "upload failed, nothing is lost, will be tried again", fmt.Sprintf("failures=%d ", n))...)
 			}
-			if n := lines(log, "upload failed"); n != 3 {
+			if n := logbook.Count(log, "upload failed"); n != 3 {
 				t.Errorf("%d lines for %d failures, want 3: the first, and one for each doubling; log:\n%s", n, failures, log)
 			}
 		})
@@ -116,16 +117,7 @@ func TestAServerThatIsGoneForAWhileGetsWhatItMissed(t *testing.T) {
 		}
 		p := b.start(counted(100, 10), b.section("upload_timeout 100ms"))
 		p.await("upload failed, nothing is lost", "kind=unreachable", "connection refused")
-		again, err := s3server.Start(t.Context(), s3server.Options{Dir: b.server.Dir, Listen: b.server.Addr})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.server = again
-		t.Cleanup(func() {
-			if err := again.Stop(); err != nil {
-				t.Error(err)
-			}
-		})
+		b.server = s3server.ForTest(t, s3server.Options{Dir: b.server.Dir, Listen: b.server.Addr})
 		p.await("upload succeeded after")
 		b.untilBilled(100)
 		p.stop()

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"out_amberflo/test/accesslog"
+	"out_amberflo/test/encode"
+	"out_amberflo/test/logbook"
 )
 
 func TestTheBillIsWhatTheLogSays(t *testing.T) {
@@ -23,14 +26,10 @@ func TestTheBillIsWhatTheLogSays(t *testing.T) {
 }
 
 func TestARecordThatCannotBeMeteredIsSetAsideWithItsReason(t *testing.T) {
-	good := func(with ...field) record {
-		r := record{{"tenant", "acme"}, {"bytes", 1}, {"when", "2026-03-04T05:06:07Z"}}
-		for _, f := range with {
-			for i := range r {
-				if r[i].key == f.key {
-					r[i].value = f.value
-				}
-			}
+	good := func(with ...any) record {
+		r := record{"tenant", "acme", "bytes", 1, "when", "2026-03-04T05:06:07Z"}
+		if with != nil {
+			r[slices.Index(r, with[0])+1] = with[1]
 		}
 		return r
 	}
@@ -40,18 +39,18 @@ func TestARecordThatCannotBeMeteredIsSetAsideWithItsReason(t *testing.T) {
 		shown        string // the record as rejected/ shows it; default: as JSON
 		notJSON      bool   // it cannot come through a file of JSON lines
 	}{
-		{"no customer", "no_customer", record{{"bytes", 1}}, "", false},
-		{"a customer that is null", "no_customer", good(field{"tenant", nil}), "", false},
-		{"a blank customer", "no_customer", good(field{"tenant", "  "}), "", false},
-		{"a list of customers", "bad_customer", good(field{"tenant", []any{"acme"}}), "", false},
-		{"no value", "no_value", record{{"tenant", "acme"}}, "", false},
-		{"a value with a unit", "bad_value", good(field{"bytes", "12abc"}), "", false},
-		{"a list of values", "bad_value", good(field{"bytes", []any{1, 2}}), "", false},
-		{"a value that is the text NaN", "bad_value", good(field{"bytes", "NaN"}), "", false},
-		{"a value that is not a number", "bad_value", good(field{"bytes", math.NaN()}), `{"tenant":"acme","bytes":null,"when":"2026-03-04T05:06:07Z"}`, true},
-		{"an infinite value", "bad_value", good(field{"bytes", math.Inf(1)}), `{"tenant":"acme","bytes":null,"when":"2026-03-04T05:06:07Z"}`, true},
-		{"a time that is none", "bad_time", good(field{"when", "yesterday noon"}), "", false},
-		{"bytes that are no UTF-8", "bad_utf8", good(field{"tenant", "ac\xffme"}), `{"tenant":"ac\uFFFDme","bytes":1,"when":"2026-03-04T05:06:07Z"}`, true},
+		{"no customer", "no_customer", record{"bytes", 1}, "", false},
+		{"a customer that is null", "no_customer", good("tenant", nil), "", false},
+		{"a blank customer", "no_customer", good("tenant", "  "), "", false},
+		{"a list of customers", "bad_customer", good("tenant", []any{"acme"}), "", false},
+		{"no value", "no_value", record{"tenant", "acme"}, "", false},
+		{"a value with a unit", "bad_value", good("bytes", "12abc"), "", false},
+		{"a list of values", "bad_value", good("bytes", []any{1, 2}), "", false},
+		{"a value that is the text NaN", "bad_value", good("bytes", "NaN"), "", false},
+		{"a value that is not a number", "bad_value", good("bytes", math.NaN()), `{"tenant":"acme","bytes":null,"when":"2026-03-04T05:06:07Z"}`, true},
+		{"an infinite value", "bad_value", good("bytes", math.Inf(1)), `{"tenant":"acme","bytes":null,"when":"2026-03-04T05:06:07Z"}`, true},
+		{"a time that is none", "bad_time", good("when", "yesterday noon"), "", false},
+		{"bytes that are no UTF-8", "bad_utf8", good("tenant", "ac\xffme"), `{"tenant":"ac\uFFFDme","bytes":1,"when":"2026-03-04T05:06:07Z"}`, true},
 	}
 	both(t, func(t *testing.T, b *bench) {
 		var events []event
@@ -97,7 +96,7 @@ func TestARecordThatCannotBeMeteredIsSetAsideWithItsReason(t *testing.T) {
 			if !seen {
 				t.Errorf("%s: no line in rejected/ with its time", name)
 			}
-			if n := lines(log, "[ warn]", "a record cannot be metered: set aside in rejected/", "reason="+test.reason); n != 1 {
+			if n := logbook.Count(log, "[ warn]", "a record cannot be metered: set aside in rejected/", "reason="+test.reason); n != 1 {
 				t.Errorf("%d warnings of %s, want 1, further ones are counted", n, test.reason)
 			}
 		}
@@ -108,7 +107,7 @@ func TestADamagedChunkLosesNothingBeforeTheDamage(t *testing.T) {
 	t.Parallel()
 	whole := make([]event, 3)
 	for i := range whole {
-		whole[i] = event{eventTime.Add(time.Duration(i) * time.Second), record{{"customerId", "acme"}, {"meterApiName", "ApiCalls"}, {"meterValue", i + 1}}}
+		whole[i] = event{eventTime.Add(time.Duration(i) * time.Second), record{"customerId", "acme", "meterApiName", "ApiCalls", "meterValue", i + 1}}
 	}
 	one, three := chunkOf(whole[:1]...), chunkOf(whole...)
 	for _, test := range []struct {
@@ -126,7 +125,7 @@ func TestADamagedChunkLosesNothingBeforeTheDamage(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, bundledHost)
-			in := input{chunks: appendFrame(nil, tag, test.chunk)}
+			in := input{chunks: encode.Frame(nil, tag, test.chunk)}
 			in.chunks = append(in.chunks, logged(whole).chunks...) // what comes behind is not concerned
 			log := b.run(in, b.section())
 			if bill := b.amberflo().Bill(); bill.Billed != test.delivered+3 {
@@ -136,7 +135,7 @@ func TestADamagedChunkLosesNothingBeforeTheDamage(t *testing.T) {
 			if kept != string(test.kept) {
 				t.Errorf("kept %d bytes in damaged/, want %d from the damage on", len(kept), len(test.kept))
 			}
-			if n := lines(log, "[error]", "a chunk is damaged: the events before are delivered, the rest is kept", fmt.Sprintf("bytes=%d", len(test.kept)), "kept=damaged/"); n != 1 {
+			if n := logbook.Count(log, "[error]", "a chunk is damaged: the events before are delivered, the rest is kept", fmt.Sprintf("bytes=%d", len(test.kept)), "kept=damaged/"); n != 1 {
 				t.Errorf("%d lines about it, want 1; log:\n%s", n, log)
 			}
 			b.wantDelivered()
@@ -146,7 +145,7 @@ func TestADamagedChunkLosesNothingBeforeTheDamage(t *testing.T) {
 		t.Parallel()
 		b := newBench(t, bundledHost)
 		chunk := append(append([]byte{0x2a, 0xa1, 'x', 0xc0, 0x90, 0x93, 1, 2, 3}, one...), 0x92, 0xc0, 0xc0)
-		b.run(input{chunks: appendFrame(nil, tag, chunk)}, b.section())
+		b.run(input{chunks: encode.Frame(nil, tag, chunk)}, b.section())
 		if bill := b.amberflo().Bill(); bill.Billed != 1 {
 			t.Errorf("%d records delivered, want the one event; bill %+v", bill.Billed, bill)
 		}
@@ -167,9 +166,9 @@ func TestADamagedChunkLosesNothingBeforeTheDamage(t *testing.T) {
 		for i := range 256 {
 			garbage := append(bytes.Clone(one), byte(i))
 			garbage = append(garbage, strings.Repeat(string(rune(i)), i%7)...)
-			in.chunks = appendFrame(in.chunks, tag, garbage)
+			in.chunks = encode.Frame(in.chunks, tag, garbage)
 		}
-		in.chunks = appendFrame(in.chunks, tag, nil)
+		in.chunks = encode.Frame(in.chunks, tag, nil)
 		b.args = []string{"--threads", "2"}
 		b.run(in, b.section())
 		if bill := b.amberflo().Bill(); bill.Billed != 256 {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -14,22 +13,14 @@ import (
 	"time"
 
 	"out_amberflo/test/amberflo"
+	"out_amberflo/test/encode"
 	"out_amberflo/test/fault"
 	"out_amberflo/test/fluentbit"
 )
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	port, err := fluentbit.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 // overHTTP lets Fluent Bit take events over HTTP and keep them on disk until an output has them.
 func (b *bench) overHTTP() (url string) {
-	port := freePort(b.T)
+	port := fluentbit.Port(b)
 	b.inputs = []string{"Name http", "Listen 127.0.0.1", "Port " + port, "Tag " + tag, "storage.type filesystem"}
 	b.service = append(b.service, "storage.path "+b.path("fluent-bit"), "storage.sync normal", "storage.backlog.mem_limit 50M")
 	return "http://127.0.0.1:" + port + "/"
@@ -63,7 +54,7 @@ func (p *poster) post(done <-chan struct{}) {
 		p.mu.Unlock()
 		var list []any
 		for n := first; n < first+p.events; n++ {
-			list = append(list, record{{"customerId", "acme"}, {"meterApiName", "ApiCalls"}, {"meterValue", n}, {"dimensions", record{{"n", fmt.Sprint(n)}}}})
+			list = append(list, record{"customerId", "acme", "meterApiName", "ApiCalls", "meterValue", n, "dimensions", record{"n", fmt.Sprint(n)}})
 		}
 		answer, err := client.Post(p.url, "application/json", bytes.NewReader(appendJSON(nil, list)))
 		if err == nil {
@@ -128,7 +119,7 @@ func (b *bench) whereabouts(n int) string {
 	var found []string
 	for _, dir := range []string{"spool", "fluent-bit"} {
 		for name, content := range b.files(b.path(dir)) {
-			if bytes.Contains([]byte(content), []byte(fmt.Sprintf(`"n":"%d"`, n))) || bytes.Contains([]byte(content), append([]byte("\xa1n"), appendShort(fmt.Sprint(n))...)) {
+			if bytes.Contains([]byte(content), []byte(fmt.Sprintf(`"n":"%d"`, n))) || bytes.Contains([]byte(content), encode.String([]byte("\xa1n"), fmt.Sprint(n))) {
 				found = append(found, filepath.Join(dir, name))
 			}
 		}
@@ -139,8 +130,6 @@ func (b *bench) whereabouts(n int) string {
 	slices.Sort(found)
 	return fmt.Sprintf("it is in %q", found)
 }
-
-func appendShort(s string) []byte { return append([]byte{0xa0 | byte(len(s))}, s...) }
 
 func TestFluentBitKilledAtRandomInstantsLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
@@ -157,8 +146,8 @@ func TestFluentBitKilledAtRandomInstantsLosesAndDoublesNothing(t *testing.T) {
 				p := b.start(input{}, section)
 				poster.await(b, 1)
 				time.Sleep(time.Duration(random.IntN(1200)) * time.Millisecond) // the instant is the point
-				if !p.kill() {
-					t.Fatalf("ended before it was killed; log:\n%s", p.log.String())
+				if !p.Kill() {
+					t.Fatalf("ended before it was killed; log:\n%s", p.Log.String())
 				}
 			}
 			p := b.start(input{}, section)
@@ -168,9 +157,7 @@ func TestFluentBitKilledAtRandomInstantsLosesAndDoublesNothing(t *testing.T) {
 			p.stop()
 			b.wantAllOnce(poster)
 			b.wantDelivered()
-			if out, err := exec.Command(meterctl, "--store-dir", b.path("spool"), "check").CombinedOutput(); err != nil {
-				t.Errorf("meterctl check: %v\n%s", err, out)
-			}
+			b.meterctl("check")
 			t.Logf("%d kills, %d events accepted, %d posts without an answer, %d objects", *fluentBitKills, poster.events*len(poster.accepted), len(poster.unknown), len(b.objects()))
 		})
 	}
@@ -193,8 +180,8 @@ func TestTwoOutputsOfASpoolMayChangePlacesAfterAKill(t *testing.T) {
 		for _, point := range []string{"frame-synced:7", "frame-synced:12"} {
 			b.env = []string{"AMBERFLO_CRASH=" + point}
 			p := b.start(input{}, outputs...)
-			if p.wait(); !p.kill() {
-				t.Fatalf("want it to die at %s; log:\n%s", point, p.log.String())
+			if p.wait(); !p.Kill() {
+				t.Fatalf("want it to die at %s; log:\n%s", point, p.Log.String())
 			}
 			slices.Reverse(outputs)
 		}

@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
-
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/amberflo"
 	"out_amberflo/test/fault"
@@ -66,9 +64,7 @@ func (b *bench) wantExactlyOnce(truth accesslog.Truth) {
 	b.wantBill(truth.Bill)
 	b.wantRejected(truth)
 	b.wantDelivered()
-	if out, err := exec.Command(meterctl, "--store-dir", b.path("spool"), "check").CombinedOutput(); err != nil {
-		b.Errorf("meterctl check: %v\n%s", err, out)
-	}
+	b.meterctl("check")
 	for name := range b.spool("damaged") {
 		if filepath.Ext(name) != ".torn" { // of a write that was never acknowledged
 			b.Errorf("left in damaged/: %s", name)
@@ -100,8 +96,8 @@ func TestKilledAtRandomInstantsNothingIsLostOrDoubled(t *testing.T) {
 			for n := range *kills {
 				p := b.start(in, section)
 				time.Sleep(time.Duration(random.IntN(500)) * time.Millisecond) // the instant is the point
-				if !p.kill() {
-					t.Fatalf("ended before kill %d; log:\n%s", n+1, p.log.String())
+				if !p.Kill() {
+					t.Fatalf("ended before kill %d; log:\n%s", n+1, p.Log.String())
 				}
 			}
 			b.pace = 0
@@ -167,8 +163,8 @@ func (b *bench) dieAt(point string, in input, section string) {
 	b.env = []string{"AMBERFLO_CRASH=" + point}
 	defer func() { b.env = nil }()
 	p := b.launch(in, len(in.chunks) == 0, []string{section}) // there may be nothing to read but something to do
-	if p.wait(); !p.kill() {
-		b.Fatalf("%s: want it to die by SIGKILL, got %v; log:\n%s", point, p.cmd.ProcessState, p.log.String())
+	if p.wait(); !p.Kill() {
+		b.Fatalf("%s: want it to die by SIGKILL, got %v; log:\n%s", point, p.Cmd.ProcessState, p.Log.String())
 	}
 }
 
@@ -210,17 +206,12 @@ func TestKilledAtEachNamedPointNothingIsLostOrDoubled(t *testing.T) {
 func TestKilledWhileARefusalIsTakenInEachObjectIsBilledOnceInTheEnd(t *testing.T) {
 	t.Parallel()
 	b := newCrashingBench(t)
-	if err := b.server.SetPolicy(t.Context(), b.server.PutAndReportsPolicy()); err != nil {
-		t.Fatal(err)
-	}
+	b.allowReports()
 	in, truth := accessLog(t, accesslog.Options{Lines: 1000, Seed: *seed}, accesslog.Chunks{Records: 20})
 	section := b.section(append(accessMapping, "total_file_size 20K")...)
 	b.run(in, section)
 
-	s := amberflo.New(amberflo.Options{
-		Endpoint: b.server.Endpoint, Region: b.server.Region, Bucket: b.server.Bucket, RefuseWhole: true, Meters: []string{},
-		Credentials: credentials.NewStaticCredentialsProvider(b.server.Owner.AccessKey, b.server.Owner.SecretKey, ""),
-	})
+	s := b.server.Standin(amberflo.Options{RefuseWhole: true, Meters: []string{}})
 	sum, err := s.Round(t.Context())
 	if err != nil || len(sum.Reports) < 4 || len(sum.Reports) != sum.Objects {
 		t.Fatalf("%v; %+v, want every object refused", err, sum)
@@ -237,9 +228,7 @@ func TestKilledWhileARefusalIsTakenInEachObjectIsBilledOnceInTheEnd(t *testing.T
 	for _, l := range truth.Bill {
 		s.Define(l.Meter)
 	}
-	if out, err := exec.Command(meterctl, "--store-dir", b.path("spool"), "resend", "--all").CombinedOutput(); err != nil {
-		t.Fatalf("meterctl resend: %v\n%s", err, out)
-	}
+	b.meterctl("resend", "--all")
 	b.run(input{}, section)
 	if _, err := s.Round(t.Context()); err != nil {
 		t.Fatal(err)

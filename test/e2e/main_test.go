@@ -4,7 +4,6 @@
 package e2e
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -49,17 +48,12 @@ func TestMain(m *testing.M) {
 // other flags than the one that is shipped.
 func findBuilt() error {
 	var err error
-	if root, err = filepath.Abs("../.."); err != nil {
-		return err
-	}
-	pluginFile = filepath.Join(root, "out_amberflo.so")
-	hostProgram = filepath.Join(root, "bin", "amberflo-host")
-	meterctl = filepath.Join(root, "bin", "meterctl")
-	for _, file := range []string{pluginFile, hostProgram, meterctl, cmp.Or(os.Getenv("VERSITYGW"), filepath.Join(root, "bin", "versitygw"))} {
-		if _, err := os.Stat(file); err != nil {
-			return fmt.Errorf("want %s, which is not built: run make test at the top of the repository", file)
+	for name, file := range map[string]*string{"out_amberflo.so": &pluginFile, "bin/amberflo-host": &hostProgram, "bin/meterctl": &meterctl} {
+		if *file, err = fluentbit.Built(name); err != nil {
+			return err
 		}
 	}
+	root = filepath.Dir(pluginFile)
 	fluentBit, err = fluentbit.Program()
 	return err
 }

@@ -9,18 +9,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
-
 	"out_amberflo/plugin"
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/amberflo"
 	"out_amberflo/test/fault"
 	"out_amberflo/test/fluentbit"
+	"out_amberflo/test/logbook"
 )
 
 // metricsServer lets Fluent Bit serve its metrics and returns their address.
 func (b *bench) metricsServer() string {
-	port := freePort(b.T)
+	port := fluentbit.Port(b)
 	b.service = append(b.service, "HTTP_Server On", "HTTP_Listen 127.0.0.1", "HTTP_Port "+port)
 	return fluentbit.MetricsURL(port)
 }
@@ -63,9 +62,7 @@ func (b *bench) untilCounted(url string, want map[string]float64) map[string]flo
 func TestTheCountersSayWhatTheBucketHolds(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, realFluentBit)
-	if err := b.server.SetPolicy(t.Context(), b.server.PutAndReportsPolicy()); err != nil {
-		t.Fatal(err)
-	}
+	b.allowReports()
 	proxy := b.behind(fault.Options{Rate: 1, Modes: []fault.Mode{fault.Unavailable}})
 	url := b.metricsServer()
 	in, truth := accessLog(t, accesslog.Options{Lines: 3000, Seed: 21, Bad: 0.1, Odd: 0.1}, accesslog.Chunks{Records: 100})
@@ -143,10 +140,7 @@ func TestTheCountersSayWhatTheBucketHolds(t *testing.T) {
 	}
 
 	// Amberflo refuses all of it.
-	s := amberflo.New(amberflo.Options{
-		Endpoint: b.server.Endpoint, Region: b.server.Region, Bucket: b.server.Bucket, RefuseWhole: true, Meters: []string{},
-		Credentials: credentials.NewStaticCredentialsProvider(b.server.Owner.AccessKey, b.server.Owner.SecretKey, ""),
-	})
+	s := b.server.Standin(amberflo.Options{RefuseWhole: true, Meters: []string{}})
 	if _, err := s.Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +194,7 @@ func TestWithoutMetricsTheCountersStandInTheLog(t *testing.T) {
 
 func TestTheOutputsOwnLogLevelHolds(t *testing.T) {
 	t.Parallel()
-	bad := logged([]event{{eventTime, record{{"no", "customer"}}}, {eventTime, record{{"customerId", "acme"}, {"meterApiName", "a"}, {"meterValue", 1}}}})
+	bad := logged([]event{{eventTime, record{"no", "customer"}}, {eventTime, record{"customerId", "acme", "meterApiName", "a", "meterValue", 1}}})
 	for _, test := range []struct {
 		level                 string
 		starts, warns, errors int
@@ -224,13 +218,13 @@ func TestTheOutputsOwnLogLevelHolds(t *testing.T) {
 			}
 			p.signal(syscall.SIGTERM)
 			p.wait()
-			log := p.log.String()
+			log := p.Log.String()
 			for words, want := range map[string]int{"[ info] [output:amberflo:amberflo.0] started": test.starts, "a record cannot be metered": test.warns} {
-				if n := lines(log, words); n != want {
+				if n := logbook.Count(log, words); n != want {
 					t.Errorf("%d lines with %q, want %d; log:\n%s", n, words, want, log)
 				}
 			}
-			if n := lines(log, "upload failed"); (n > 0) != (test.errors > 0) {
+			if n := logbook.Count(log, "upload failed"); (n > 0) != (test.errors > 0) {
 				t.Errorf("%d lines of failed uploads; log:\n%s", n, log)
 			}
 			for line := range strings.Lines(log) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"out_amberflo/test/accesslog"
+	"out_amberflo/test/fluentbit"
 )
 
 // Two resources, as a public client sends them in OTLP/HTTP JSON (opentelemetry.io/docs/specs/otlp).
@@ -20,7 +21,7 @@ const otlpLogs = `{"resourceLogs":[
 func TestOpenTelemetryLogsAreMeteredByResourceAndAttributes(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, realFluentBit)
-	port := freePort(t)
+	port := fluentbit.Port(t)
 	b.inputs = []string{"Name opentelemetry", "Listen 127.0.0.1", "Port " + port, "Tag otel"}
 	p := b.start(input{}, b.section("customer_id $group['resource']['attributes']['tenant.id']", "meter_api_name $metadata['otlp']['severity_text']",
 		"meter_value $metadata['otlp']['attributes']['bytes']", "upload_timeout 500ms"))

@@ -1,77 +1,89 @@
 package e2e
 
 import (
-	"errors"
 	"io"
 	"os"
 	"os/exec"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"out_amberflo/test/fluentbit"
+	"out_amberflo/test/logbook"
 )
 
-// process is a program that has the plugin loaded.
+const (
+	// patience is how long another process may take to bring something about.
+	patience = 45 * time.Second
+	// longestShutdown is the largest shutdown_timeout of these tests.
+	longestShutdown = 45 * time.Second
+	// endWithin is how long a program may take to end: with the work that it still has, its shutdown, Fluent Bit's Grace of
+	// 5 s, and the time that a busy machine takes in between.
+	endWithin = patience + longestShutdown + 15*time.Second
+)
+
+// process is a program that has the plugin loaded; what it does not do in time fails the test.
 type process struct {
-	b     *bench
-	cmd   *exec.Cmd
-	log   *logbook
-	ended chan struct{}
+	*fluentbit.Process
+	b *bench
 }
 
 // execute starts a program. It is killed if it outlives the test.
 func (b *bench) execute(log string, stdin io.Reader, args ...string) *process {
 	b.Helper()
-	p := &process{b: b, cmd: exec.Command(args[0], args[1:]...), log: &logbook{}, ended: make(chan struct{})}
-	p.cmd.Env = append(append(os.Environ(), b.server.Env(b.credentials)...), b.env...)
-	p.cmd.Stdin = stdin
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	p.cmd.WaitDelay = 5 * time.Second // for the copy of stdin
-	if err := p.cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	go func() {
-		_ = p.cmd.Wait() // its state tells the rest
-		close(p.ended)
-	}()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(append(os.Environ(), b.server.Env(b.credentials)...), b.env...)
+	cmd.Stdin = stdin
+	started, err := fluentbit.Start(cmd)
+	p := &process{started, b}
+	p.must(err)
 	b.Cleanup(func() {
-		p.kill()
-		b.write(log, []byte(p.log.String()))
+		p.Kill()
+		b.write(log, []byte(p.Log.String()))
 	})
 	return p
 }
 
-// hangs is after what time a process does not end any more: twice the longest shutdown_timeout of these tests.
-const hangs = 90 * time.Second
+func (p *process) must(err error) {
+	p.b.Helper()
+	if err != nil {
+		p.b.Fatal(err)
+	}
+}
 
 // wait waits for the end and gives the exit status, -1 for a signal.
 func (p *process) wait() int {
 	p.b.Helper()
-	select {
-	case <-p.ended:
-	case <-time.After(hangs):
-		_ = p.cmd.Process.Signal(syscall.SIGABRT) // the stacks of a plugin that hangs
-		<-p.ended
-		p.b.Fatalf("%s has not ended after %s; log:\n%s", p.cmd.Path, hangs, p.log.String())
+	p.must(p.Ended(endWithin))
+	return p.Cmd.ProcessState.ExitCode()
+}
+
+// finish wants it to end by itself, in good order, and returns the log.
+func (p *process) finish() string {
+	p.b.Helper()
+	p.must(p.Succeeded(endWithin))
+	return p.Log.String()
+}
+
+// notStarted wants it to end by itself with an error, and returns the log.
+func (p *process) notStarted() string {
+	p.b.Helper()
+	if code := p.wait(); code <= 0 {
+		p.b.Errorf("%s: exit status %d, want it not to start", p.Cmd, code)
 	}
-	return p.cmd.ProcessState.ExitCode()
+	return p.Log.String()
 }
 
 func (p *process) signal(s syscall.Signal) {
 	p.b.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		p.b.Fatal(err)
-	}
+	p.must(p.Cmd.Process.Signal(s))
 }
 
 // ready waits until the program can be stopped in good order, or has ended.
 func (p *process) ready() {
 	p.b.Helper()
 	p.b.until("the start", func() bool {
-		log := p.log.String()
-		return !p.running() || lines(log, "[output:amberflo:", "started", "bucket=") > 0 &&
-			(p.b.program != realFluentBit || lines(log, "stream processor started") > 0)
+		return !p.Running() || p.Log.Count("[output:amberflo:", "started", "bucket=") > 0 &&
+			(p.b.program != realFluentBit || p.Log.Count("stream processor started") > 0)
 	})
 }
 
@@ -79,58 +91,28 @@ func (p *process) ready() {
 func (p *process) stop() string {
 	p.b.Helper()
 	p.ready()
-	p.signal(syscall.SIGTERM)
-	if code := p.wait(); code != 0 {
-		p.b.Fatalf("exit status %d after SIGTERM, want 0; log:\n%s", code, p.log.String())
-	}
-	return p.log.String()
-}
-
-// kill sends SIGKILL and waits; it tells whether that was what ended the process.
-func (p *process) kill() bool {
-	_ = p.cmd.Process.Kill()
-	<-p.ended
-	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
-}
-
-func (p *process) running() bool {
-	select {
-	case <-p.ended:
-		return false
-	default:
-		return true
-	}
+	p.must(p.Stop(endWithin))
+	return p.Log.String()
 }
 
 // await waits for a line that holds all of the words.
 func (p *process) await(words ...string) {
 	p.b.Helper()
-	const most = 45 * time.Second
-	for deadline := time.Now().Add(most); lines(p.log.String(), words...) == 0; time.Sleep(5 * time.Millisecond) {
-		if !p.running() && lines(p.log.String(), words...) == 0 {
-			p.b.Fatalf("%s ended without a line with %q; log:\n%s", p.cmd.Path, words, p.log.String())
-		}
-		if time.Now().After(deadline) {
-			p.b.Fatalf("waited %s for a line with %q; log:\n%s", most, words, p.log.String())
-		}
+	p.must(p.Await(patience, words...))
+}
+
+// until waits for what another process brings about.
+func (b *bench) until(what string, condition func() bool) {
+	b.Helper()
+	if !fluentbit.Until(patience, condition) {
+		b.Fatalf("waited %s for %s", patience, what)
 	}
 }
 
-// logbook is what a process wrote so far. It is safe for concurrent use.
-type logbook struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+// wantLog wants one line of a log that holds all of the words.
+func (b *bench) wantLog(log string, words ...string) {
+	b.Helper()
+	if logbook.Count(log, words...) == 0 {
+		b.Errorf("want a line with %q in the log:\n%s", words, log)
+	}
 }

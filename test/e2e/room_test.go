@@ -42,9 +42,7 @@ func TestWhatIsInTheBucketTakesNoRoomFromWhatIsNot(t *testing.T) {
 	t.Parallel()
 	in, truth := accessLog(t, accesslog.Options{Lines: 40000, Seed: 4}, accesslog.Chunks{Records: 100})
 	b := newBench(t, bundledHost)
-	if err := b.server.SetPolicy(t.Context(), b.server.PutAndReportsPolicy()); err != nil {
-		t.Fatal(err)
-	}
+	b.allowReports()
 	p := b.start(in, b.section(slices.Concat(accessMapping, uncompressed, []string{"store_dir_limit_size " + fmt.Sprint(limit), "total_file_size 100K", "upload_timeout 200ms"})...))
 	b.untilBilled(truth.Metered)
 	p.stop()
@@ -78,7 +76,7 @@ func TestOnAFullDiskNothingIsLostAndItGoesOnWhenThereIsRoom(t *testing.T) {
 	p.await("[error]", "a chunk cannot be accepted now, Fluent Bit offers it again as often as Retry_Limit allows", "no room left on the disk")
 
 	// What is on disk now is whole.
-	inside := fmt.Sprintf("/proc/%d/root%s", p.cmd.Process.Pid, b.path("spool"))
+	inside := fmt.Sprintf("/proc/%d/root%s", p.Cmd.Process.Pid, b.path("spool"))
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(inside, &disk); err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ func counted(records, perChunk int) input {
 		}
 		last := &chunks[len(chunks)-1]
 		*last = append(*last, event{eventTime.Add(time.Duration(n) * time.Millisecond),
-			record{{"customerId", "acme"}, {"meterApiName", "ApiCalls"}, {"meterValue", n}, {"dimensions", record{{"n", fmt.Sprint(n)}}}}})
+			record{"customerId", "acme", "meterApiName", "ApiCalls", "meterValue", n, "dimensions", record{"n", fmt.Sprint(n)}}})
 	}
 	return logged(chunks...)
 }
@@ -155,7 +155,7 @@ func TestOutputsWithOneStoreDirShareTheirObjectsAndBothCount(t *testing.T) {
 	both(t, func(t *testing.T, b *bench) {
 		calls := b.section("customer_id $tenant", "meter_api_name Calls", "meter_value 1")
 		volume := b.section("customer_id $tenant", "meter_api_name Volume", "meter_value $bytes")
-		b.run(logged([]event{{eventTime, record{{"tenant", "acme"}, {"bytes", 700}}}, {eventTime, record{{"tenant", "acme"}, {"bytes", 700}}}}), calls, volume)
+		b.run(logged([]event{{eventTime, record{"tenant", "acme", "bytes", 700}}, {eventTime, record{"tenant", "acme", "bytes", 700}}}), calls, volume)
 		b.wantUsage(map[string]string{"Calls": "2 2", "Volume": "2 1400"})
 		b.one(b.objects())
 		b.wantDelivered()
@@ -166,7 +166,7 @@ func TestOutputsWithTheirOwnStoreDirsDeliverApart(t *testing.T) {
 	both(t, func(t *testing.T, b *bench) {
 		calls := b.section("customer_id $tenant", "meter_api_name Calls", "meter_value 1", "store_dir "+b.path("spool", "a"))
 		volume := b.section("customer_id $tenant", "meter_api_name Volume", "meter_value $bytes", "store_dir "+b.path("spool", "b"), "s3_key_format other/$UUID.gz")
-		b.run(logged([]event{{eventTime, record{{"tenant", "acme"}, {"bytes", 700}}}}), calls, volume)
+		b.run(logged([]event{{eventTime, record{"tenant", "acme", "bytes", 700}}}), calls, volume)
 		b.wantUsage(map[string]string{"Calls": "1 1", "Volume": "1 700"})
 		keys := slices.Sorted(maps.Keys(b.objects()))
 		if len(keys) != 2 || !keyForm.MatchString(keys[0]) || !strings.HasPrefix(keys[1], "other/") {

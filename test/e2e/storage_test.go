@@ -3,6 +3,8 @@ package e2e
 import (
 	"fmt"
 	"testing"
+
+	"out_amberflo/test/logbook"
 )
 
 func TestChunksThatWaitInMemoryAreToldOnce(t *testing.T) {
@@ -24,7 +26,7 @@ func TestChunksThatWaitInMemoryAreToldOnce(t *testing.T) {
 			p := b.execute("log", nil, fluentBit, "-e", b.plugin, "-c", b.write("conf.yaml", []byte(conf)))
 			p.await("the first object is in the bucket")
 			log := p.stop()
-			if n := lines(log, "[ warn]", "chunks wait in memory", "tag=app"); n != test.want {
+			if n := logbook.Count(log, "[ warn]", "chunks wait in memory", "tag=app"); n != test.want {
 				t.Errorf("told %d times, want %d:\n%s", n, test.want, log)
 			}
 		})
@@ -39,7 +41,7 @@ func TestTheServiceCanSayForAllInputsThatChunksAreStored(t *testing.T) {
 	b.inputs = []string{"Name dummy", "Tag app", `Dummy {"customerId":"a","meterApiName":"m","meterValue":1}`}
 	p := b.start(input{}, b.section("upload_timeout 1s"))
 	p.await("the first object is in the bucket")
-	if log := p.stop(); lines(log, "chunks wait in memory") > 0 {
+	if log := p.stop(); logbook.Count(log, "chunks wait in memory") > 0 {
 		t.Errorf("want the chunks on disk:\n%s", log)
 	}
 }

@@ -10,8 +10,9 @@ import (
 
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/amberflo"
-
-	"github.com/aws/aws-sdk-go-v2/credentials"
+	"out_amberflo/test/encode"
+	"out_amberflo/test/fluentbit"
+	"out_amberflo/test/logbook"
 )
 
 func TestFluentBitsDaemonIsToldWhyItDoesNotStart(t *testing.T) {
@@ -41,8 +42,8 @@ func TestFluentBitsDaemonIsToldWhyItDoesNotStart(t *testing.T) {
 				t.Errorf("it took %s to end", took)
 			}
 			const why = "not started: want Fluent Bit in the foreground, got its daemon mode (-d, Daemon On)"
-			b.wantLog(p.log.String(), "[error] [output:amberflo]", why, "set Daemon Off")
-			if content := b.files(b.path())["log-file"]; len(test.args) > 1 && lines(content, why) != 1 {
+			b.wantLog(p.Log.String(), "[error] [output:amberflo]", why, "set Daemon Off")
+			if content := b.files(b.path())["log-file"]; len(test.args) > 1 && logbook.Count(content, why) != 1 {
 				t.Errorf("the log file does not tell:\n%s", content)
 			}
 		})
@@ -62,7 +63,7 @@ func TestAHostThatOffersTooLittleIsRefused(t *testing.T) {
 	if want := "init 0 0 0 0 0\nflush 2 2 2\nexit 1 1\n"; err != nil || string(out) != want {
 		t.Errorf("got %q, %v, want %q; stderr:\n%s", out, err, want, &stderr)
 	}
-	if n := lines(stderr.String(), "[error] [output:amberflo] not started: want a program with Fluent Bit's interface"); n != 5 {
+	if n := logbook.Count(stderr.String(), "[error] [output:amberflo] not started: want a program with Fluent Bit's interface"); n != 5 {
 		t.Errorf("%d lines that say why, want 5:\n%s", n, &stderr)
 	}
 	if strings.Contains(stderr.String(), "panic") {
@@ -72,17 +73,18 @@ func TestAHostThatOffersTooLittleIsRefused(t *testing.T) {
 
 func TestEveryFluentBitsEventsAndDefinitionsAreUnderstood(t *testing.T) {
 	t.Parallel()
-	ext := []byte{0xd7, 0, 0x69, 0xa7, 0xc0, 0x2c, 0x05, 0x4e, 0x08, 0x40}
-	body := appendMsgpack(nil, record{{"customerId", "acme"}, {"meterApiName", "ApiCalls"}, {"meterValue", 2}})
-	event := func(parts ...[]byte) []byte { return bytes.Join(append(parts, body), nil) }
+	const ext = "\xd7\x00\x69\xa7\xc0\x2c\x05\x4e\x08\x40"
+	event := func(header any) []byte {
+		return encode.Value(nil, []any{header, encode.Wide{Value: record{"customerId", "acme", "meterApiName", "ApiCalls", "meterValue", 2}}})
+	}
 	formats := []struct {
 		name  string
 		event []byte
 	}{
-		{"time, metadata and record", event([]byte{0x92, 0x92}, ext, []byte{0x80})},
-		{"time and record", event([]byte{0x92}, ext)},
-		{"a whole number as time", event([]byte{0x92, 0xce, 0x69, 0xa7, 0xc0, 0x2c})},
-		{"a float as time", event([]byte{0x92}, appendMsgpack(nil, 1772535852.089))},
+		{"time, metadata and record", event([]any{encode.Raw(ext), record{}})},
+		{"time and record", event(encode.Raw(ext))},
+		{"a whole number as time", event(0x69a7c02c)},
+		{"a float as time", event(1772535852.089)},
 	}
 	for _, abi := range []string{"2.1", "4.2.3", "5.1.1"} {
 		for _, threads := range []string{"1", "4"} {
@@ -92,7 +94,7 @@ func TestEveryFluentBitsEventsAndDefinitionsAreUnderstood(t *testing.T) {
 				b.args = []string{"--abi", abi, "--threads", threads, "--scribble"}
 				var in input
 				for _, f := range formats {
-					in.chunks = appendFrame(in.chunks, tag, bytes.Repeat(f.event, 25))
+					in.chunks = encode.Frame(in.chunks, tag, bytes.Repeat(f.event, 25))
 				}
 				b.run(in, b.section())
 				b.wantUsage(map[string]string{"ApiCalls": "100 200"})
@@ -116,7 +118,7 @@ func TestAnyNumberOfWorkersDeliversTheSame(t *testing.T) {
 			b.wantBill(truth.Bill)
 			b.wantRejected(truth)
 			b.wantDelivered()
-			if n := lines(log, "[ info] [output:amberflo:amberflo.0] worker #"); (n > 0) != (workers != "0") {
+			if n := logbook.Count(log, "[ info] [output:amberflo:amberflo.0] worker #"); (n > 0) != (workers != "0") {
 				t.Errorf("%d lines of workers that start, with Workers %s", n, workers)
 			}
 		})
@@ -152,11 +154,9 @@ pipeline:
       dimensions: method, status
       workers: 2
       retry_limit: no_limits
-`, b.write("parsers.conf", []byte(parser)), b.path("input"), tag, b.server.Bucket, b.server.Region, b.endpoint, b.path("spool"))
+`, b.write("parsers.conf", []byte(fluentbit.Parsers)), b.path("input"), tag, b.server.Bucket, b.server.Region, b.endpoint, b.path("spool"))
 	p := b.execute("log", nil, fluentBit, "-e", b.plugin, "-c", b.write("conf.yaml", []byte(conf)))
-	if code := p.wait(); code != 0 {
-		t.Fatalf("exit status %d, want 0; log:\n%s", code, p.log.String())
-	}
+	p.finish()
 	b.wantBill(truth.Bill)
 	b.wantRejected(truth)
 	b.wantDelivered()
@@ -176,17 +176,12 @@ func TestAPanicIsCaughtCountedAndNothingIsLost(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := b.server.SetPolicy(t.Context(), b.server.PutAndReportsPolicy()); err != nil {
-					t.Fatal(err)
-				}
+				b.allowReports()
 				b.plugin, b.env = file, []string{"AMBERFLO_PANIC=" + test.point}
 				section := b.section("upload_timeout 200ms", "max_records 100", "shutdown_timeout 1s")
 				if test.where == "looking for failure reports" {
 					b.run(counted(300, 20), section)
-					s := amberflo.New(amberflo.Options{
-						Endpoint: b.server.Endpoint, Region: b.server.Region, Bucket: b.server.Bucket, RefuseWhole: true, Meters: []string{},
-						Credentials: credentials.NewStaticCredentialsProvider(b.server.Owner.AccessKey, b.server.Owner.SecretKey, ""),
-					})
+					s := b.server.Standin(amberflo.Options{RefuseWhole: true, Meters: []string{}})
 					sum, err := s.Round(t.Context())
 					if err != nil {
 						t.Fatal(err)
@@ -212,7 +207,7 @@ func TestAPanicIsCaughtCountedAndNothingIsLost(t *testing.T) {
 // wantPanic wants it told once, with its stack, and counted where the host shows counters.
 func (b *bench) wantPanic(log, where string) {
 	b.Helper()
-	if n := lines(log, "[error] [output:amberflo:amberflo.0]", "a mistake in this plugin, please report it: panic in "+where+": provoked at"); n != 1 {
+	if n := logbook.Count(log, "[error] [output:amberflo:amberflo.0]", "a mistake in this plugin, please report it: panic in "+where+": provoked at"); n != 1 {
 		b.Errorf("%d lines that tell of the panic, want 1; log:\n%s", n, log)
 	}
 	b.wantLog(log, "[error] [output:amberflo:amberflo.0]", "spool.crash")

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"out_amberflo/test/logbook"
 )
 
 // In a host that does not call FLBPluginOutputPreRun, as this one is made to say, workers are started by the host, twice in
@@ -42,13 +44,13 @@ func TestWorkersThatTheHostForgetsDoNoHarm(t *testing.T) {
 // workers counts those that said that they started, less those that said that they stopped. Their names in /proc would not
 // do: a thread that Go starts in one of them has its name too.
 func (p *process) workers() int {
-	log := p.log.String()
-	return lines(log, "[ info] [output:amberflo:amberflo.0] worker #", "started") - lines(log, "thread worker #", "stopped")
+	log := p.Log.String()
+	return logbook.Count(log, "[ info] [output:amberflo:amberflo.0] worker #", "started") - logbook.Count(log, "thread worker #", "stopped")
 }
 
 // deadTimers counts the descriptors of timers that will never go off.
 func (p *process) deadTimers() (n int) {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", p.cmd.Process.Pid))
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", p.Cmd.Process.Pid))
 	for _, file := range files {
 		if text, err := os.ReadFile(file); err == nil && bytes.Contains(text, []byte("it_value: (0, 0)")) {
 			n++
@@ -59,7 +61,7 @@ func (p *process) deadTimers() (n int) {
 
 // workerFiles counts the descriptors of the kinds that workers have: event loops, timers and pipes. Connections are none.
 func (p *process) workerFiles() (n int) {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.cmd.Process.Pid))
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.Cmd.Process.Pid))
 	for _, file := range files {
 		kind, err := os.Readlink(file)
 		if err == nil && (kind == "anon_inode:[eventpoll]" || kind == "anon_inode:[timerfd]" || strings.HasPrefix(kind, "pipe:")) {

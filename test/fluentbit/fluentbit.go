@@ -1,4 +1,5 @@
-// Package fluentbit finds the real Fluent Bit for tests and tools, and reads the plugin's series among its metrics.
+// Package fluentbit finds and runs the real Fluent Bit, or the bundled host in its place, for tests and tools, and reads the
+// plugin's series among its metrics.
 package fluentbit
 
 import (

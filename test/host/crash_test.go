@@ -1,8 +1,8 @@
 package host
 
 import (
+	"bytes"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -12,15 +12,8 @@ import (
 	"out_amberflo/test/fluentbit"
 )
 
-// until waits for a condition that another process brings about.
-func until(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s for %s", what)
-		}
-	}
-}
+// patience is how long what takes a moment may take.
+const patience = 30 * time.Second
 
 func TestAfterAKillExactlyTheRestIsDelivered(t *testing.T) {
 	b := newBench(t)
@@ -29,15 +22,9 @@ func TestAfterAKillExactlyTheRestIsDelivered(t *testing.T) {
 	for i := range n {
 		args = append(args, b.write(fmt.Sprintf("chunk%02d", i), strings.Repeat("x", i)))
 	}
-	cmd := b.command(hostProgram, args...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "a few acknowledgements", func() bool { return len(b.read("acks")) >= 5 })
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
+	p := b.start(nil, hostProgram, args...)
+	b.must(p.Until(patience, "a few acknowledgements", func() bool { return len(b.read("acks")) >= 5 }))
+	p.Kill()
 
 	before := len(b.read("acks"))
 	r := b.run(args[2:]...)
@@ -85,30 +72,17 @@ func TestAnAckFileOfOtherInputIsRefused(t *testing.T) {
 
 func TestSIGTERMStopsFeedingAndExits(t *testing.T) {
 	b := newBench(t)
-	cmd := b.command(hostProgram, "-e", toyPlugin, "-p", "sleep=10", "--repeat", "1000000", b.write("chunk", "c"))
-	out, err := os.Create(b.path("summary"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	cmd.Stdout = out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the first flushes", func() bool { return len(b.read("calls")) > 5 })
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	var summary bytes.Buffer
+	p := b.start(&summary, hostProgram, "-e", toyPlugin, "-p", "sleep=10", "--repeat", "1000000", b.write("chunk", "c"))
+	b.must(p.Until(patience, "the first flushes", func() bool { return len(b.read("calls")) > 5 }))
+	b.must(p.Stop(patience))
 	calls := b.read("calls")
 	want := []string{"preexit 0", "exit toy running=0 most=1", "unregister"}
 	if got := calls[len(calls)-3:]; !slices.Equal(got, want) {
 		t.Errorf("last calls %q, want %q", got, want)
 	}
-	if summary := b.read("summary"); len(summary) != 1 || !strings.HasPrefix(summary[0], "chunks=") {
-		t.Errorf("summary %q", summary)
+	if said := summary.String(); strings.Count(said, "\n") != 1 || !strings.HasPrefix(said, "chunks=") {
+		t.Errorf("summary %q", said)
 	}
 }
 
@@ -187,33 +161,21 @@ func TestAFailedInitEndsAsInFluentBit(t *testing.T) {
 
 // The lists above are what Fluent Bit itself does.
 func TestFluentBitCallsAPluginInTheSameOrder(t *testing.T) {
-	program, err := fluentbit.Program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if program == "" {
-		t.Skip(fluentbit.Missing + ": the order was last measured with 5.1.1")
-	}
+	program := fluentbit.Needed(t) // the order was last measured with 5.1.1
 	t.Run("through a reload", func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t)
-		cmd := b.command(program, "-q", "-e", toyPlugin, "-c", b.write("conf", threeOutputs))
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		p := b.start(nil, program, "-q", "-e", toyPlugin, "-c", b.write("conf", threeOutputs))
 		flushed := func(after string) func() bool {
 			return func() bool {
 				_, rest, ok := strings.Cut(strings.Join(b.read("calls"), "\n"), after)
 				return ok && strings.Contains(rest, "flush three")
 			}
 		}
-		until(t, "a flush", flushed("register"))
-		_ = cmd.Process.Signal(syscall.SIGHUP)
-		until(t, "a flush after the reload", flushed("unregister"))
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil {
-			t.Fatal(err)
-		}
+		b.must(p.Until(patience, "a flush", flushed("register")))
+		_ = p.Cmd.Process.Signal(syscall.SIGHUP)
+		b.must(p.Until(patience, "a flush after the reload", flushed("unregister")))
+		b.must(p.Stop(patience))
 		want := slices.Concat(starts, []string{"register"}, exits("1"), starts[1:], exits("0"))
 		if got := lifecycle(b.read("calls")); !slices.Equal(got, want) {
 			t.Errorf("got %q\nwant %q", got, want)
@@ -222,8 +184,7 @@ func TestFluentBitCallsAPluginInTheSameOrder(t *testing.T) {
 	t.Run("when an output fails to start", func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t, "TOY_FAIL=yes")
-		cmd := b.command(program, "-q", "-e", toyPlugin, "-c", b.write("conf", threeOutputs))
-		if err := cmd.Run(); err == nil {
+		if err := b.start(nil, program, "-q", "-e", toyPlugin, "-c", b.write("conf", threeOutputs)).Succeeded(patience); err == nil {
 			t.Error("fluent-bit started")
 		}
 		if got := lifecycle(b.read("calls")); !slices.Equal(got, fails) {

@@ -4,19 +4,20 @@ package host
 
 import (
 	"bytes"
-	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"out_amberflo/test/encode"
+	"out_amberflo/test/fluentbit"
 )
 
 var hostProgram, toyPlugin, offeringPlugin, roundingAllocator, prefixedAllocator string
@@ -85,29 +86,33 @@ func (b *bench) read(name string) []string {
 	return strings.FieldsFunc(string(content), func(r rune) bool { return r == '\n' })
 }
 
-func (b *bench) command(program string, args ...string) *exec.Cmd {
+func (b *bench) must(err error) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
-	b.t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, program, args...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// start starts a program that gives its standard output there, or to its log.
+func (b *bench) start(stdout io.Writer, program string, args ...string) *fluentbit.Process {
+	b.t.Helper()
+	cmd := exec.Command(program, args...)
 	cmd.Env = append(append(os.Environ(), "TOY_LOG="+b.path("calls")), b.env...)
-	cmd.Stdin = bytes.NewReader(b.stdin)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return cmd
+	cmd.Stdin, cmd.Stdout = bytes.NewReader(b.stdin), stdout
+	p, err := fluentbit.Start(cmd)
+	b.must(err)
+	b.t.Cleanup(func() { p.Kill() })
+	return p
 }
 
 // run runs the host to its end; each run starts a new list of calls.
 func (b *bench) run(args ...string) result {
 	b.t.Helper()
 	os.Remove(b.path("calls"))
-	cmd := b.command(hostProgram, append([]string{"-e", toyPlugin, "--json"}, args...)...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		b.t.Fatal(err)
-	}
-	r := result{exit: cmd.ProcessState.ExitCode(), calls: b.read("calls"), stderr: stderr.String()}
+	var stdout bytes.Buffer
+	p := b.start(&stdout, hostProgram, append([]string{"-e", toyPlugin, "--json"}, args...)...)
+	b.must(p.Ended(time.Minute))
+	r := result{exit: p.Cmd.ProcessState.ExitCode(), calls: b.read("calls"), stderr: p.Log.String()}
 	if stdout.Len() > 0 {
 		if err := json.Unmarshal(stdout.Bytes(), &r.summary); err != nil {
 			b.t.Fatalf("summary %q: %v", stdout.String(), err)
@@ -279,15 +284,8 @@ func TestTheSummaryHasEveryFigure(t *testing.T) {
 	}
 }
 
-func frame(tag, chunk string) []byte {
-	out := binary.BigEndian.AppendUint32(nil, uint32(len(tag)))
-	out = append(out, tag...)
-	out = binary.BigEndian.AppendUint32(out, uint32(len(chunk)))
-	return append(out, chunk...)
-}
-
 func TestFramesOnStdin(t *testing.T) {
-	whole := append(frame("app.a", "one"), frame("b", "")...)
+	whole := encode.Frame(encode.Frame(nil, "app.a", []byte("one")), "b", nil)
 	for _, test := range []struct {
 		name  string
 		stdin []byte

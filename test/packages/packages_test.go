@@ -2,7 +2,7 @@
 package packages
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -140,17 +139,7 @@ func TestTheDebIsInstalledStartedAndRemoved(t *testing.T) {
 
 // start runs Fluent Bit with what is installed below dir.
 func start(t *testing.T, dir string) {
-	program, err := fluentbit.Program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if program == "" {
-		t.Skip(fluentbit.Missing)
-	}
-	port, err := fluentbit.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	program, port := fluentbit.Needed(t), fluentbit.Port(t)
 	work := t.TempDir()
 	if err := os.Mkdir(filepath.Join(work, "amberflo"), 0o700); err != nil {
 		t.Fatal(err)
@@ -165,27 +154,18 @@ func start(t *testing.T, dir string) {
 	}
 	// As docker/packages/README.md has it.
 	write(t, filepath.Join(work, "fluent-bit.conf"), "@INCLUDE amberflo/fluent-bit.conf\n")
-	var log bytes.Buffer
 	cmd := exec.Command(program, "-c", filepath.Join(work, "fluent-bit.conf"))
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Env = append(os.Environ(), "AMBERFLO_BUCKET=b", "AMBERFLO_REGION=us-west-2", "AMBERFLO_LOG_PATH="+work+"/*.log", "FLUENT_BIT_STATE_DIR="+work,
 		"AMBERFLO_STORE_DIR="+work+"/spool", "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b")
-	if err := cmd.Start(); err != nil {
+	p, err := fluentbit.Start(cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	answers := func() bool {
+	if err := errors.Join(p.Until(30*time.Second, "its metrics", func() bool {
 		all, err := fluentbit.Metrics(fluentbit.MetricsURL(port))
 		return err == nil && len(all) > 0
-	}
-	for deadline := time.Now().Add(30 * time.Second); !answers() && time.Now().Before(deadline) && len(ended) == 0; time.Sleep(20 * time.Millisecond) {
-	}
-	started := answers()
-	_ = cmd.Process.Signal(syscall.SIGTERM)
-	if err := <-ended; err != nil || !started {
-		t.Errorf("%v, want it to start and to stop in good order; log:\n%s", err, log.String())
+	}), p.Stop(30*time.Second)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"out_amberflo/test/fault"
@@ -95,15 +94,13 @@ func run(file string) (err error) {
 	if err := os.WriteFile(filepath.Join(dir, "conf"), []byte(text), 0o600); err != nil {
 		return err
 	}
-	bit := exec.Command(program, "-q", "-e", "./out_amberflo.so", "-c", filepath.Join(dir, "conf"))
-	bit.Env = append(os.Environ(), server.Env(server.Writer)...)
-	bit.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := bit.Start(); err != nil {
+	cmd := exec.Command(program, "-e", "./out_amberflo.so", "-c", filepath.Join(dir, "conf"))
+	cmd.Env = append(os.Environ(), server.Env(server.Writer)...)
+	p, err := fluentbit.Start(cmd)
+	if err != nil {
 		return err
 	}
-	defer func() {
-		err = errors.Join(err, bit.Process.Signal(syscall.SIGTERM), bit.Wait())
-	}()
+	defer func() { err = errors.Join(err, p.Stop(time.Minute)) }()
 	moments := watch(fluentbit.MetricsURL(port), proxy)
 	if len(moments) < int(lasts/every)/2 {
 		return fmt.Errorf("want %d scrapes of Fluent Bit, got %d", lasts/every, len(moments))
