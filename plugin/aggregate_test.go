@@ -16,6 +16,8 @@ import (
 	"out_amberflo/plugin/meter"
 	"out_amberflo/plugin/spool"
 	"out_amberflo/plugin/tally"
+	"out_amberflo/test/encode"
+	"out_amberflo/test/logbook"
 )
 
 // lines are the meter records in dir, one after the other.
@@ -94,15 +96,16 @@ func TestAFlushAddsUpWhateverTheChunks(t *testing.T) {
 			var chunk []any
 			for range 1 + r.IntN(300) {
 				tenant, at := fmt.Sprint("t", r.IntN(4)), 1795291200000+r.Int64N(300_000)
-				dims := map[string]string{}
-				for _, d := range []string{"a", "b", "c"} {
-					if r.IntN(3) > 0 {
+				dims, inRecord := map[string]string{}, encode.Record{}
+				for _, i := range r.Perm(3) { // in any order
+					if d := "abc"[i : i+1]; r.IntN(3) > 0 {
 						dims[d] = fmt.Sprint(r.IntN(2))
+						inRecord = append(inRecord, d, dims[d])
 					}
 				}
 				took := []string{"0.1", "0.25", "1e-7", "0.000000000000000000000000000001", "12345678901.5", "9007199254740992", "123456789012345678901234567890"}[min(r.IntN(40), 6)*r.IntN(2)]
 				bytes := r.IntN(100_000)
-				chunk = append(chunk, map[string]any{"tenant": tenant, "at": at, "dims": dims, "bytes": bytes, "took": took})
+				chunk = append(chunk, map[string]any{"tenant": tenant, "at": at, "dims": inRecord, "bytes": bytes, "took": took})
 				add(t, want, tenant, "Calls", dims, at, time.Minute, "1")
 				add(t, want, tenant, "Bytes", dims, at, time.Minute, fmt.Sprint(bytes))
 				add(t, want, tenant, "Seconds", dims, at, time.Minute, took)
@@ -153,7 +156,7 @@ func TestTheStartSaysWhatIsAddedUpAndForWhichMetersThatIsRight(t *testing.T) {
 	c := &capture{}
 	p := started(t, c, "store_dir", t.TempDir(), "meters", "Calls=1, Bytes=$bytes", "aggregate", "Bytes")
 	p.Stop()
-	if want := `aggregate="Bytes" (adds up the records of "Bytes" in buckets of 15m0s, which is right for meters of Amberflo's type sum only)`; c.count(want) != 1 {
+	if want := `aggregate="Bytes" (adds up the records of "Bytes" in buckets of 15m0s, which is right for meters of Amberflo's type sum only)`; c.book.Count(want) != 1 {
 		t.Errorf("want %s:\n%s", want, c.log())
 	}
 	_, err := Start(t.Context(), c.host("store_dir", t.TempDir(), "meters", "Calls=1", "aggregate", "Cals", "unique_id", "$id", "aggregate_bucket", "7m"))
@@ -177,7 +180,7 @@ func TestRecordsThatAreAddedUpAreSurveyedToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Stop()
-	if c.count("none of 1000 records had $plna") != 1 || c.count("did you mean $tenant") != 1 || c.count("are equal to another one") != 0 {
+	if c.book.Count("none of 1000 records had $plna") != 1 || c.book.Count("did you mean $tenant") != 1 || c.book.Count("are equal to another one") != 0 {
 		t.Errorf("want the misspelt field and the literal, and no equal records:\n%s", c.log())
 	}
 }
@@ -240,15 +243,16 @@ func TestAnHourInWhichAddingUpDoesLittleIsTold(t *testing.T) {
 			{"many records of each key", 10, time.Second, 100, 100, ""},
 			{"too few to tell", 1, 0, 900, 1, ""},
 		} {
-			c.lines = nil
+			before := len(c.log())
 			for range step.flushes {
 				flush(step.distinct, step.each)
 				time.Sleep(step.pause)
 			}
 			time.Sleep(time.Hour)
 			w.tick(time.Now())
-			if got := c.count("adding up does little"); (got == 1) != (step.want != "") || step.want != "" && c.count(step.want) != 1 {
-				t.Errorf("%s: want %q, got\n%s", step.name, step.want, c.log())
+			log := c.log()[before:]
+			if got := logbook.Count(log, "adding up does little"); (got == 1) != (step.want != "") || step.want != "" && logbook.Count(log, step.want) != 1 {
+				t.Errorf("%s: want %q, got\n%s", step.name, step.want, log)
 			}
 		}
 	})
