@@ -58,7 +58,7 @@ type Mapper struct {
 	scratch []byte
 	hex     []byte
 
-	// The time of the last event as it stands in a line, and its second: the events of a chunk come close to each other.
+	// The time of the last event as it stands in a line, and when its second began, in milliseconds.
 	second int64
 	time   []byte
 
@@ -486,12 +486,13 @@ func (m *Mapper) appendTime(dst []byte) ([]byte, *Refusal) {
 }
 
 // appendMillis appends a meter time. The last second is remembered: the events of a chunk come close to each other.
-func (m *Mapper) appendMillis(dst []byte, ms int64) []byte {
-	if second := ms / 1000; second != m.second {
-		m.second = second
-		m.time = strconv.AppendInt(append(m.time[:0], timeKey...), ms, 10)
+func (m *Mapper) appendMillis(dst []byte, at int64) []byte {
+	ms := uint64(at - m.second)
+	if ms >= 1000 {
+		ms = uint64(at) % 1000
+		m.second = at - int64(ms)
+		m.time = strconv.AppendInt(append(m.time[:0], timeKey...), at, 10)
 	}
-	ms %= 1000
 	last := len(m.time) - 3
 	m.time[last], m.time[last+1], m.time[last+2] = byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10)
 	return append(dst, m.time...)
