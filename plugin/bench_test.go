@@ -38,11 +38,16 @@ func chunks(b testing.TB, lines int) (all [][]byte) {
 // BenchmarkFlush is the way of a chunk until it is durable, compressed, sealing in the background included, uploads not
 // (nobody listens). Beside it, a bare write and fsync of as many bytes.
 func BenchmarkFlush(b *testing.B) {
+	b.Run("lines", func(b *testing.B) { benchmarkFlush(b) })
+	b.Run("sums", func(b *testing.B) { benchmarkFlush(b, "aggregate", "*") })
+}
+
+func benchmarkFlush(b *testing.B, options ...string) {
 	all := chunks(b, 50_000)
 	c := &capture{}
 	dir := b.TempDir()
-	p, err := Start(b.Context(), c.host("store_dir", dir, "customer_id", "$tenant", "meter_api_name", "$api",
-		"meter_value", "$bytes", "dimensions", "method, status"))
+	p, err := Start(b.Context(), c.host(append(options, "store_dir", dir, "customer_id", "$tenant", "meter_api_name", "$api",
+		"meter_value", "$bytes", "dimensions", "method, status")...))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -144,10 +149,15 @@ func BenchmarkLevels(b *testing.B) {
 
 // TestAFlushDoesNotAllocatePerRecord guards the cost of a record where a machine's noise does not reach.
 func TestAFlushDoesNotAllocatePerRecord(t *testing.T) {
+	t.Run("lines", func(t *testing.T) { flushDoesNotAllocate(t) })
+	t.Run("sums", func(t *testing.T) { flushDoesNotAllocate(t, "aggregate", "*") })
+}
+
+func flushDoesNotAllocate(t *testing.T, options ...string) {
 	perFlush := func(lines int) float64 {
 		c := &capture{}
-		p := started(t, c, "store_dir", t.TempDir(), "customer_id", "$tenant", "meter_api_name", "$api",
-			"meter_value", "$bytes", "dimensions", "method, status")
+		p := started(t, c, append(options, "store_dir", t.TempDir(), "customer_id", "$tenant", "meter_api_name", "$api",
+			"meter_value", "$bytes", "dimensions", "method, status")...)
 		defer p.Stop()
 		chunk := chunks(t, lines)[0]
 		return testing.AllocsPerRun(20, func() {
