@@ -54,3 +54,75 @@ func TestASpoolOfVersion2IsTakenOver(t *testing.T) {
 		}
 	}
 }
+
+// testdata/version3 is what the version that wrote frames of version 3 left when it was killed: a log that ends before a frame
+// whose fsync failed, logs with records, rejects and damage, one of them with all that it was sealed to beside it, a log's
+// objects and rejects that count and are not in their place yet, an object in each state, a retry of rejected records that
+// counts, one that was cut off, a split that was, and a rescue that counts. All chunks were accepted within the last minute.
+func TestASpoolOfVersion3IsTakenOver(t *testing.T) {
+	for _, crashes := range []int{0, 2} {
+		for _, most := range []int{0, 2, 4} {
+			t.Run(fmt.Sprintf("%d crashes, max_records %d", crashes, most), func(t *testing.T) {
+				o := testOptions(filepath.Join(t.TempDir(), "spool"))
+				o.MaxRecords = most
+				if err := os.CopyFS(o.Dir, os.DirFS("testdata/version3")); err != nil {
+					t.Fatal(err)
+				}
+				s := mustOpen(t, o)
+				for range crashes {
+					crashed(t, s)
+					s = mustOpen(t, o)
+				}
+				for _, chunk := range []uint64{1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 20, 21, 22, 23} {
+					if again, err := redelivered(s, Source{1, chunk}); !again || err != nil {
+						t.Errorf("chunk %d comes again: got %v, %v, want it recognised", chunk, again, err)
+					}
+				}
+				if again, err := redelivered(s, Source{1, 24}); again || err != nil {
+					t.Errorf("a chunk that is new: got %v, %v", again, err)
+				}
+				mustAppend(t, s, batchOf(24, "u"))
+				if sent, err := s.InBucket(); err != nil || len(sent) != 1 {
+					t.Errorf("got %v, %v, want the object that waits for its verdict", sent, err)
+				}
+				if failed, err := Refused(o.Dir); err != nil || len(failed) != 1 {
+					t.Errorf("got %v, %v, want the failed object", failed, err)
+				}
+				want := map[string]int{"resent": 1, "waiting": 1, "rejected-10": 1, "whole-12-1": 1, "whole-12-2": 1, "whole-12-3": 1}
+				for c := 'd'; c <= 'u'; c++ {
+					want[string(c)] = 1
+				}
+				if got := namesIn(t, drained(t, s)); !maps.Equal(got, want) {
+					t.Errorf("got %v, want %v", got, want)
+				}
+				want = map[string]int{"cut-off": 1, "x-stays": 1}
+				for _, chunk := range []int{13, 14, 20, 22, 23} {
+					want[fmt.Sprintf("rejected-%d", chunk)] = 1
+				}
+				if got := namesIn(t, map[string]string{"": rejectedOf(t, o.Dir)}); !maps.Equal(got, want) {
+					t.Errorf("rejected/ has %v, want %v", got, want)
+				}
+				for _, chunk := range []uint64{10, 13, 14, 20, 22, 23} {
+					if b, err := os.ReadFile(filepath.Join(o.Dir, damagedDir, damageFile(Source{1, chunk}))); string(b) != fmt.Sprint("damage ", chunk) {
+						t.Errorf("damage of chunk %d: got %q, %v", chunk, b, err)
+					}
+				}
+				files, err := Files(o.Dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				in := map[string]int{}
+				for _, f := range files {
+					if f.HasRecords() {
+						in[f.Room]++
+					}
+				}
+				delete(in, outboxDir)
+				delete(in, openDir)
+				if want := map[string]int{sentDir: 1, failedDir: 1, rejectedDir: 5, damagedDir: 6 + 2}; !maps.Equal(in, want) {
+					t.Errorf("got files in %v, want %v", in, want)
+				}
+			})
+		}
+	}
+}
