@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"out_amberflo/plugin"
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/repair"
 	"out_amberflo/plugin/spool"
 )
 
@@ -29,7 +31,7 @@ All of it works beside a running Fluent Bit, but for split.
     meterctl [-store-dir DIR] cat FILE...     the records of a file, one line of JSON each
     meterctl [-store-dir DIR] resend KEY...   send objects that Amberflo refused again, under fresh keys;
                                               resend -all takes all of them
-    meterctl [-store-dir DIR] drop KEY -why TEXT   delete one for good; failed/journal.ndjson keeps a note
+    meterctl [-store-dir DIR] drop KEY -why TEXT   delete one for good; failed/audit.ndjson keeps a note
     meterctl [-store-dir DIR] rescue [-all] KEY...   send what can be read of objects that the disk has damaged, under
                                               fresh keys: their whole segments. -all: also where nobody can
                                               say which record is wrong
@@ -141,7 +143,7 @@ func list(w io.Writer, dir string, args []string) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("ls: want -l or -n, or nothing, got %q; -store-dir DIR stands before ls", flags.Arg(0))
 	}
-	files, err := spool.Files(dir)
+	files, err := repair.Files(dir)
 	if err != nil {
 		return err
 	}
@@ -152,7 +154,7 @@ func list(w io.Writer, dir string, args []string) error {
 	}
 	bad := 0
 	totals := map[string]*total{}
-	for _, room := range spool.Rooms {
+	for _, room := range disk.Dirs {
 		totals[room] = &total{}
 	}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
@@ -164,8 +166,8 @@ func list(w io.Writer, dir string, args []string) error {
 	for _, f := range files {
 		n := 0
 		if !*quick {
-			var problems []spool.Problem
-			if n, problems, err = spool.Records(dir, f, nil); errors.Is(err, os.ErrNotExist) {
+			var problems []repair.Problem
+			if n, problems, err = repair.Records(dir, f, nil); errors.Is(err, os.ErrNotExist) {
 				continue // sealed or sent meanwhile
 			} else if err != nil {
 				return err
@@ -175,7 +177,7 @@ func list(w io.Writer, dir string, args []string) error {
 		if *long {
 			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", f.Path, f.Bytes, records(n, *quick), age(f.Modified))
 		}
-		sum := totals[f.Room]
+		sum := totals[f.Dir]
 		if f.HasRecords() {
 			sum.files++
 		}
@@ -186,7 +188,7 @@ func list(w io.Writer, dir string, args []string) error {
 		}
 	}
 	if !*long {
-		for _, room := range spool.Rooms {
+		for _, room := range disk.Dirs {
 			sum := totals[room]
 			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\n", room, sum.files, sum.bytes, records(sum.records, *quick), age(sum.oldest))
 		}
@@ -217,22 +219,22 @@ func check(w io.Writer, dir string, args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("check: want nothing behind it, got %q; -store-dir DIR stands before check", args[0])
 	}
-	files, err := spool.Files(dir)
+	files, err := repair.Files(dir)
 	if err != nil {
 		return err
 	}
 	total, bad := 0, 0
 	for _, f := range files {
-		n, problems, err := spool.Records(dir, f, nil)
+		n, problems, err := repair.Records(dir, f, nil)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			problems = append(problems, spool.Problem{File: f.Path, What: err.Error()})
+			problems = append(problems, repair.Problem{File: f.Path, What: err.Error()})
 		}
 		total += n
-		if f.Room == "damaged" && len(problems) == 0 && !strings.HasSuffix(f.Path, ".torn") && !strings.HasSuffix(f.Path, spool.RescuedSuffix) {
-			problems = append(problems, spool.Problem{File: f.Path, What: fmt.Sprintf("%d bytes that could not be read were kept here", f.Bytes)})
+		if f.Dir == "damaged" && len(problems) == 0 && !strings.HasSuffix(f.Path, ".torn") && !strings.HasSuffix(f.Path, spool.RescuedSuffix) {
+			problems = append(problems, repair.Problem{File: f.Path, What: fmt.Sprintf("%d bytes that could not be read were kept here", f.Bytes)})
 		}
 		for _, p := range problems {
 			fmt.Fprintln(w, p)
@@ -251,7 +253,7 @@ func cat(w io.Writer, dir string, names []string) error {
 	if len(names) == 0 {
 		return errors.New("cat: want a file, got none; meterctl ls -l lists them")
 	}
-	files, err := spool.Files(dir)
+	files, err := repair.Files(dir)
 	if err != nil {
 		return err
 	}
@@ -264,7 +266,7 @@ func cat(w io.Writer, dir string, names []string) error {
 		if !f.HasRecords() {
 			return fmt.Errorf("cat: want a file of records, got %s: look into it as it is", f.Path)
 		}
-		_, problems, err := spool.Records(dir, f, func(line []byte) error {
+		_, problems, err := repair.Records(dir, f, func(line []byte) error {
 			_, err := fmt.Fprintf(w, "%s\n", line)
 			return err
 		})
@@ -283,21 +285,21 @@ func cat(w io.Writer, dir string, names []string) error {
 }
 
 // find takes a path below dir, a path that leads into dir, or an object key.
-func find(files []spool.File, dir, name string) (spool.File, bool) {
+func find(files []repair.File, dir, name string) (repair.File, bool) {
 	within, err := filepath.Rel(dir, name)
 	for _, f := range files {
-		if f.Path == name || f.Key() == name || f.Room+"/"+f.Key() == name || err == nil && f.Path == within {
+		if f.Path == name || f.Key() == name || f.Dir+"/"+f.Key() == name || err == nil && f.Path == within {
 			return f, true
 		}
 	}
-	return spool.File{}, false
+	return repair.File{}, false
 }
 
 // resend hands refused objects back for delivery.
 func resend(w io.Writer, dir string, args []string) error {
 	keys := args
 	if len(args) == 1 && (args[0] == "-all" || args[0] == "--all") {
-		refused, err := spool.Refused(dir)
+		refused, err := repair.Failed(dir)
 		if err != nil {
 			return err
 		}
@@ -309,7 +311,7 @@ func resend(w io.Writer, dir string, args []string) error {
 		return errors.New("resend: want keys or -all, got nothing; meterctl ls -l lists failed/")
 	}
 	for _, key := range keys {
-		fresh, err := spool.Resend(dir, strings.TrimPrefix(key, "failed/"))
+		fresh, err := repair.Resend(dir, strings.TrimPrefix(key, "failed/"))
 		if err != nil {
 			return err
 		}
@@ -331,9 +333,9 @@ func drop(w io.Writer, dir string, args []string) error {
 	if err := flags.Parse(args[1:]); err != nil || flags.NArg() > 0 {
 		return errors.New("drop: want one key, then -why TEXT in quotes")
 	}
-	if err := spool.Drop(dir, key, *why); err != nil {
+	if err := repair.Drop(dir, key, *why); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s is deleted; failed/journal.ndjson says why\n", key)
+	fmt.Fprintf(w, "%s is deleted; failed/audit.ndjson says why\n", key)
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"out_amberflo/plugin"
-	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/repair"
 )
 
 // rescue delivers what can be read of damaged objects.
@@ -24,11 +24,11 @@ func rescue(w io.Writer, dir string, args []string) error {
 		for _, room := range []string{"damaged/", "outbox/"} {
 			key = strings.TrimPrefix(key, room)
 		}
-		records, err := spool.Rescue(dir, key, all)
+		records, err := repair.Rescue(dir, key, all)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%s: %d records go out; failed/journal.ndjson says what is lost\n", key, records)
+		fmt.Fprintf(w, "%s: %d records go out; failed/audit.ndjson says what is lost\n", key, records)
 	}
 	fmt.Fprintln(w, "a running plugin takes them up within 15 seconds, otherwise the next start does")
 	return nil
@@ -49,7 +49,7 @@ func split(w io.Writer, dir string, args []string) error {
 	if err := flags.Parse(args[1:]); err != nil || flags.NArg() > 0 {
 		return errors.New("split: want one key, then -size and a size such as 5M")
 	}
-	n, err := spool.Split(dir, strings.TrimPrefix(args[0], "outbox/"), most)
+	n, err := repair.Split(dir, strings.TrimPrefix(args[0], "outbox/"), most)
 	if err != nil {
 		return err
 	}

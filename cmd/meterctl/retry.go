@@ -15,7 +15,7 @@ import (
 
 	"out_amberflo/cmd/meterctl/preflight"
 	"out_amberflo/plugin"
-	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/repair"
 )
 
 // retryRejected maps what was set aside by the present configuration, and has delivered what now maps. It works in
@@ -60,7 +60,7 @@ func retryRejected(out, notes io.Writer, storeDir string, args []string) error {
 		r.match = "*" // as Fluent Bit does where there is one input and one output
 	}
 	config.StoreDir = cmp.Or(storeDir, config.StoreDir)
-	objects, err := spool.Retry(config.Spool(), since, r.again)
+	objects, err := repair.Retry(config.Spool(), since, r.again)
 	kept := ""
 	for _, name := range slices.Sorted(maps.Keys(r.others)) {
 		kept += fmt.Sprintf("; %d that %s rejected are left: -from %s takes them", r.others[name], name, name)

@@ -9,8 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/object"
 )
 
 // Object is a sealed object that waits in the outbox.
@@ -19,15 +23,30 @@ type Object struct {
 	Size  int64     // bytes as they are stored
 	Since time.Time // when it was sealed; in sent/ and failed/ uploaded
 
-	sum       []byte // MD5 of its bytes as they were sealed; nil if it came without
+	sum       []byte
 	notBefore time.Time
 	letsBy    int64 // until so many objects have been sent, others go first
 	failure   int64 // its latest, counted over all objects
 }
 
+// File is the object's path below its directory.
+func (obj Object) File() string { return object.FileOf(obj.Key, obj.sum) }
+
+// Sum is the MD5 of its bytes as they were sealed; nil if it came without.
+func (obj Object) Sum() []byte { return obj.sum }
+
+// DamagedObjects is where damaged objects are kept: with their place.
+const DamagedObjects = disk.Damaged + "/" + disk.Outbox
+
+// RescuedSuffix ends the name of a damaged object of which was delivered what could be read.
+const RescuedSuffix = ".rescued"
+
+// ErrDamaged says that the bytes of an object are not those that it was sealed with.
+var ErrDamaged = object.ErrDamaged
+
 // outbox is the queue of what lies in outbox/, oldest first. It never holds content.
 type outbox struct {
-	mu      sync.Mutex // guards what follows, and renames into outbox/ against removal of empty folders
+	mu      sync.Mutex // guards what follows, and renames into outbox/ against removal of empty directories
 	waiting []Object
 	taken   map[string]Object // handed out, by key
 	bytes   int64             // of both
@@ -89,7 +108,7 @@ func (s *Spool) Take(ctx context.Context, newest bool) (Object, error) {
 
 // next gives the index of the first object, from either end, whose time has come, or -1 and when the
 // first of them will be due. Those that let others by come last, the one that failed longest ago first of them. After a failure
-// the search begins anywhere: what fails may well lie together, such as a day's folder that is not allowed.
+// the search begins anywhere: what fails may well lie together, such as a day's directory that is not allowed.
 func (o *outbox) next(newest bool) (int, time.Time) {
 	var due time.Time
 	now, last, first := time.Now(), -1, 0
@@ -140,49 +159,91 @@ func (s *Spool) Return(obj Object, notBefore time.Time) {
 // that be lost in a power cut, the object is sent once more, under the same key and with the same bytes.
 // On an error it is handed out again later, for the same.
 func (s *Spool) Sent(obj Object) error {
-	crash("uploaded")
+	disk.Crash("uploaded")
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.taken, obj.Key)
 	o.sent++
 	o.failing = false
-	var err error
-	if !o.keepSent || s.keep(obj) != nil { // a full disk must get empty
-		if err = s.remove(s.path(outboxDir, obj.file())); err == nil {
-			s.count(&s.objects, -obj.Size)
+	if !o.keepSent || s.keepSent(obj) != nil { // a full disk must get empty
+		if err := s.dir.Remove(s.dir.Path(disk.Outbox, obj.File())); err != nil && !errors.Is(err, fs.ErrNotExist) { // else somebody removed it
+			delete(o.taken, obj.Key)
+			obj.notBefore = time.Now().Add(time.Minute)
+			o.add(obj)
+			return fmt.Errorf("take the delivered object %s out of the outbox: %w", obj.Key, err)
 		}
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		s.count(&s.objects, -obj.Size) // somebody removed it
-	} else if err != nil {
-		obj.notBefore = time.Now().Add(time.Minute)
-		o.add(obj)
-		return fmt.Errorf("take the delivered object %s out of the outbox: %w", obj.Key, err)
-	}
-	o.bytes -= obj.Size
-	s.removeEmpty(outboxDir, obj.Key)
-	crash("removed")
+	s.left(obj)
+	disk.Crash("removed")
 	return nil
 }
 
 // Gone takes an object out of the queue whose file somebody removed; false if it is still there, or outbox/ itself is not
 // (unmounted, moved). It removes no file.
 func (s *Spool) Gone(obj Object) bool {
-	o := &s.outbox
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if _, err := os.Lstat(s.path(outboxDir, obj.file())); !errors.Is(err, fs.ErrNotExist) {
+	s.outbox.mu.Lock()
+	defer s.outbox.mu.Unlock()
+	if _, err := os.Lstat(s.dir.Path(disk.Outbox, obj.File())); !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	if folder, err := os.Stat(s.path(outboxDir)); err != nil || !folder.IsDir() || s.attached() != nil {
+	if dir, err := os.Stat(s.dir.Path(disk.Outbox)); err != nil || !dir.IsDir() || s.dir.Attached() != nil {
 		return false
 	}
-	delete(o.taken, obj.Key)
-	s.count(&s.objects, -obj.Size)
-	o.bytes -= obj.Size
-	s.removeEmpty(outboxDir, obj.Key)
+	s.left(obj)
 	return true
+}
+
+// SetAside keeps a taken object that is damaged out of the outbox, in damaged/outbox/. It is not tried again.
+func (s *Spool) SetAside(obj Object) error {
+	s.outbox.mu.Lock()
+	defer s.outbox.mu.Unlock()
+	to := s.dir.Path(DamagedObjects, obj.File())
+	_, err := os.Lstat(to)
+	if err == nil {
+		return fmt.Errorf("keep the damaged %s: another one of that name is in %s already", obj.Key, DamagedObjects)
+	}
+	if err = s.dir.MkdirAll(filepath.Dir(to)); err == nil {
+		// Should a power cut undo it, the object is found damaged once more.
+		err = s.dir.Rename(s.dir.Path(disk.Outbox, obj.File()), to)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the damaged %s: %w", obj.Key, err)
+	}
+	s.outbox.damaged++
+	s.left(obj)
+	s.quota.resendable.Store(true)
+	s.poke()
+	return nil
+}
+
+// left notes that a taken object is not in outbox/ any more. The caller holds outbox.mu.
+func (s *Spool) left(obj Object) {
+	delete(s.outbox.taken, obj.Key)
+	s.outbox.bytes -= obj.Size
+	s.quota.objects.Add(-obj.Size)
+	s.dir.RemoveEmptyAbove(disk.Outbox, obj.Key)
+}
+
+// damagedObjects lists those that meterctl could rescue.
+func (s *Spool) damagedObjects() []Object {
+	objects, _ := List(s.dir, DamagedObjects) // mostly there is no such directory
+	return slices.DeleteFunc(objects, func(obj Object) bool { return strings.HasSuffix(obj.Key, RescuedSuffix) })
+}
+
+// Read opens the bytes of an object. Whoever reads them is taken to work on what is read, and gives way to flushes. They are
+// compared with the digest as they are read from their start: where they differ, the end is [ErrDamaged] instead of [io.EOF].
+func (s *Spool) Read(obj Object) (*object.Body, error) {
+	if obj.Size == 0 {
+		return nil, fmt.Errorf("read object %s: %w: it is empty", obj.Key, ErrDamaged)
+	}
+	b, err := object.OpenBody(s.dir.Path(disk.Outbox, obj.File()), obj.sum, object.Pace{Busy: s.journal.Busy})
+	if err != nil {
+		if away := s.dir.Attached(); away != nil {
+			err = away
+		}
+		return nil, fmt.Errorf("read object %s: %w", obj.Key, err)
+	}
+	return b, nil
 }
 
 // Waiting gives the number of objects in the outbox, those being sent included.
@@ -214,34 +275,61 @@ func (s *Spool) Empty(ctx context.Context) error {
 // publish moves one object from sealing/ to outbox/<file> and lets it be taken. Should a power cut undo
 // that, the next start does it again.
 func (s *Spool) publish(x sealed) error {
-	from, to := s.path(sealingDir, x.name()), s.path(outboxDir, x.file)
-	key, sum := parseFile(x.file)
-	st, err := os.Stat(from)
-	if err != nil {
-		return fmt.Errorf("publish %s: %w", key, err)
-	}
+	from, to := s.dir.Path(disk.Sealing, x.name()), s.dir.Path(disk.Outbox, x.file)
+	key, sum := object.ParseFile(x.file)
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if _, err := os.Lstat(to); err == nil || o.has(key) {
-		return fmt.Errorf("publish %s: an object of that key waits already: left in %s/%s", key, sealingDir, x.name())
+		return fmt.Errorf("publish %s: an object of that key waits already: left in %s/%s", key, disk.Sealing, x.name())
 	}
-	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
+	st, err := os.Stat(from)
+	if err == nil {
+		err = s.dir.MkdirAll(filepath.Dir(to))
+	}
+	if err == nil {
+		err = s.dir.Rename(from, to)
+	}
+	if err != nil {
 		return fmt.Errorf("publish %s: %w", key, err)
 	}
-	if err := s.rename(from, to); err != nil {
-		return fmt.Errorf("publish %s: %w", key, err)
-	}
-	crash("published")
+	disk.Crash("published")
 	o.add(Object{Key: key, Size: st.Size(), Since: st.ModTime(), sum: sum})
 	o.sealed++
 	o.bytes += st.Size()
-	s.count(&s.objects, st.Size())
+	s.quota.objects.Add(st.Size())
 	return nil
+}
+
+// publishAside is for what is no object.
+func (s *Spool) publishAside(x sealed) error {
+	s.outbox.mu.Lock() // as for objects: no empty directory is removed meanwhile, and nobody measures
+	defer s.outbox.mu.Unlock()
+	size, err := publishAside(s.dir, x)
+	if size > 0 && x.dir == disk.Rejected {
+		s.quota.rejected.Add(size)
+		s.quota.resendable.Store(true)
+		s.poke()
+	}
+	return err
 }
 
 // has tells if an object of that key is in the queue. The caller holds mu.
 func (o *outbox) has(key string) bool {
 	_, taken := o.taken[key]
 	return taken || slices.ContainsFunc(o.waiting, func(obj Object) bool { return obj.Key == key })
+}
+
+func (o *outbox) stats(st *Stats) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	st.Sealed, st.Damaged, st.WaitingObjects, st.WaitingBytes = o.sealed, o.damaged, len(o.waiting)+len(o.taken), o.bytes
+	if len(o.waiting) > 0 {
+		st.OldestWaiting = o.waiting[0].Since
+	}
+	for _, obj := range o.taken {
+		if st.OldestWaiting.IsZero() || obj.Since.Before(st.OldestWaiting) {
+			st.OldestWaiting = obj.Since
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package spool
+package spool_test
 
 import (
 	"fmt"
@@ -7,6 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/journal"
+	"out_amberflo/plugin/repair"
 )
 
 // testdata/version2 is what the version that wrote frames of version 2 left when it was killed: a sealed object, two logs that
@@ -17,7 +21,7 @@ func TestASpoolOfVersion2IsTakenOver(t *testing.T) {
 		for _, most := range []int{0, 2, 4} {
 			t.Run(fmt.Sprintf("%d crashes, max_records %d", crashes, most), func(t *testing.T) {
 				o := testOptions(filepath.Join(t.TempDir(), "spool"))
-				o.MaxRecords = most
+				o.Object.MaxRecords = most
 				if err := os.CopyFS(o.Dir, os.DirFS("testdata/version2")); err != nil {
 					t.Fatal(err)
 				}
@@ -27,12 +31,12 @@ func TestASpoolOfVersion2IsTakenOver(t *testing.T) {
 					s = mustOpen(t, o)
 				}
 				for chunk := range uint64(5) {
-					if again, err := redelivered(s, Source{1, chunk + 1}); !again || err != nil {
+					if again, err := redelivered(s, journal.Source{Length: 1, Hash: chunk + 1}); !again || err != nil {
 						t.Errorf("chunk %d comes again: got %v, %v, want it recognised", chunk+1, again, err)
 					}
 				}
 				mustAppend(t, s, batchOf(6, "m"))
-				if _, err := Retry(o, "", func(line []byte) ([]byte, bool) {
+				if _, err := repair.Retry(o, "", func(line []byte) ([]byte, bool) {
 					if strings.Contains(string(line), `"x-`) {
 						return nil, true
 					}
@@ -64,7 +68,7 @@ func TestASpoolOfVersion3IsTakenOver(t *testing.T) {
 		for _, most := range []int{0, 2, 4} {
 			t.Run(fmt.Sprintf("%d crashes, max_records %d", crashes, most), func(t *testing.T) {
 				o := testOptions(filepath.Join(t.TempDir(), "spool"))
-				o.MaxRecords = most
+				o.Object.MaxRecords = most
 				if err := os.CopyFS(o.Dir, os.DirFS("testdata/version3")); err != nil {
 					t.Fatal(err)
 				}
@@ -74,18 +78,18 @@ func TestASpoolOfVersion3IsTakenOver(t *testing.T) {
 					s = mustOpen(t, o)
 				}
 				for _, chunk := range []uint64{1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 20, 21, 22, 23} {
-					if again, err := redelivered(s, Source{1, chunk}); !again || err != nil {
+					if again, err := redelivered(s, journal.Source{Length: 1, Hash: chunk}); !again || err != nil {
 						t.Errorf("chunk %d comes again: got %v, %v, want it recognised", chunk, again, err)
 					}
 				}
-				if again, err := redelivered(s, Source{1, 24}); again || err != nil {
+				if again, err := redelivered(s, journal.Source{Length: 1, Hash: 24}); again || err != nil {
 					t.Errorf("a chunk that is new: got %v, %v", again, err)
 				}
 				mustAppend(t, s, batchOf(24, "u"))
 				if sent, err := s.InBucket(); err != nil || len(sent) != 1 {
 					t.Errorf("got %v, %v, want the object that waits for its verdict", sent, err)
 				}
-				if failed, err := Refused(o.Dir); err != nil || len(failed) != 1 {
+				if failed, err := repair.Failed(o.Dir); err != nil || len(failed) != 1 {
 					t.Errorf("got %v, %v, want the failed object", failed, err)
 				}
 				want := map[string]int{"resent": 1, "waiting": 1, "rejected-10": 1, "whole-12-1": 1, "whole-12-2": 1, "whole-12-3": 1}
@@ -103,23 +107,23 @@ func TestASpoolOfVersion3IsTakenOver(t *testing.T) {
 					t.Errorf("rejected/ has %v, want %v", got, want)
 				}
 				for _, chunk := range []uint64{10, 13, 14, 20, 22, 23} {
-					if b, err := os.ReadFile(filepath.Join(o.Dir, damagedDir, damageFile(Source{1, chunk}))); string(b) != fmt.Sprint("damage ", chunk) {
+					if b, err := os.ReadFile(filepath.Join(o.Dir, disk.Damaged, journal.Source{Length: 1, Hash: chunk}.DamageFile())); string(b) != fmt.Sprint("damage ", chunk) {
 						t.Errorf("damage of chunk %d: got %q, %v", chunk, b, err)
 					}
 				}
-				files, err := Files(o.Dir)
+				files, err := repair.Files(o.Dir)
 				if err != nil {
 					t.Fatal(err)
 				}
 				in := map[string]int{}
 				for _, f := range files {
 					if f.HasRecords() {
-						in[f.Room]++
+						in[f.Dir]++
 					}
 				}
-				delete(in, outboxDir)
-				delete(in, openDir)
-				if want := map[string]int{sentDir: 1, failedDir: 1, rejectedDir: 5, damagedDir: 6 + 2}; !maps.Equal(in, want) {
+				delete(in, disk.Outbox)
+				delete(in, disk.Open)
+				if want := map[string]int{disk.Sent: 1, disk.Failed: 1, disk.Rejected: 5, disk.Damaged: 6 + 2}; !maps.Equal(in, want) {
 					t.Errorf("got files in %v, want %v", in, want)
 				}
 			})

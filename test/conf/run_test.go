@@ -23,7 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/tinylib/msgp/msgp"
 
-	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/repair"
 	"out_amberflo/test/amberflo"
 	"out_amberflo/test/fluentbit"
 	"out_amberflo/test/s3server"
@@ -219,10 +219,10 @@ func (s *site) until(what string, ended chan error, said *bytes.Buffer, done fun
 // accepted counts the records in the open logs of the spool.
 func (s *site) accepted() (records int) {
 	dir := s.path("state/amberflo")
-	files, _ := spool.Files(dir) // there is none before the start
+	files, _ := repair.Files(dir) // there is none before the start
 	for _, f := range files {
-		if f.Room == "open" {
-			n, _, _ := spool.Records(dir, f, nil) // it may be sealed and gone by now
+		if f.Dir == "open" {
+			n, _, _ := repair.Records(dir, f, nil) // it may be sealed and gone by now
 			records += n
 		}
 	}

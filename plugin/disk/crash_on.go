@@ -1,6 +1,6 @@
 //go:build crashpoints
 
-package spool
+package disk
 
 import (
 	"os"
@@ -27,9 +27,9 @@ func (m *mishap) happens(point string) bool { return point == m.name && m.passed
 
 var kill, panics = mishapOf("AMBERFLO_CRASH"), mishapOf("AMBERFLO_PANIC")
 
-// crash kills the process, as SIGKILL does, at the point named in AMBERFLO_CRASH, and panics at that in
+// Crash kills the process, as SIGKILL does, at the point named in AMBERFLO_CRASH, and panics at that in
 // AMBERFLO_PANIC.
-func crash(point string) {
+func Crash(point string) {
 	if kill.happens(point) {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}

@@ -1,4 +1,6 @@
-package spool
+// Package disktest makes the seams of a disk.Dir fail, in tests: some operations, all from one on, or with what a power cut
+// leaves.
+package disktest
 
 import (
 	"bytes"
@@ -15,25 +17,31 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"out_amberflo/plugin/disk"
 )
 
-// A disk stands behind the seams of a Spool and knows what of its directory would survive a power cut:
+// Disk stands behind the seams of a disk.Dir and knows what of its directory would survive a power cut:
 // the bytes of a file up to its last fsync, a name since the last fsync of its directory. Nothing is
 // really synced. At a given operation the process dies; what it would find at its next start is then in
 // another directory, and the one that it still sees does not matter any more.
-type disk struct {
+type Disk struct {
+	Root string
+	// Faults is the chance of an operation to fail.
+	Faults float64
+	Fuse   int   // operations until the process dies; 0: it lives on
+	Power  bool  // it dies of a power cut
+	Next   *Disk // what the next process finds; nil while this one lives
+
 	t    *testing.T
-	dir  string
 	rand *rand.Rand
-	// faults is the chance of an operation to fail.
-	faults float64
 
 	nodes map[uint64]*node // by inode
 	ghost uint64           // the last number for a node without inode
 
 	fuse  int // operations until the process dies; 0: it lives on
 	power bool
-	next  *disk // what the next process finds; nil while this one lives
+	next  *Disk // what the next process finds; nil while this one lives
 }
 
 // node is a file or directory.
@@ -49,10 +57,11 @@ type node struct {
 	lost int64 // bytes from here on were dropped by a failed fsync, whatever a later one says to this process
 }
 
-var errDied = errors.New("the process has died")
+// ErrDied answers what a dead process would still do.
+var ErrDied = errors.New("the process has died")
 
-// memoryDir is a directory of the test, in memory if there is a place for that.
-func memoryDir(t *testing.T) string {
+// MemoryDir is a directory of the test, in memory if there is a place for that.
+func MemoryDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "spool-*")
 	if err != nil {
@@ -62,55 +71,58 @@ func memoryDir(t *testing.T) string {
 	return dir
 }
 
-func newDisk(t *testing.T, r *rand.Rand) *disk {
-	dir := memoryDir(t)
-	return &disk{t: t, dir: dir, rand: r, nodes: make(map[uint64]*node), ghost: math.MaxUint64}
+// New makes an empty one.
+func New(t *testing.T, r *rand.Rand) *Disk {
+	dir := MemoryDir(t)
+	return &Disk{t: t, Root: dir, rand: r, nodes: make(map[uint64]*node), ghost: math.MaxUint64}
 }
 
-// spool makes a Spool on d; it is not opened yet.
-func (d *disk) spool(o Options) *Spool {
+// Dir is for the process that works on it from now on.
+func (d *Disk) Dir() *disk.Dir {
 	for _, n := range d.nodes {
 		n.lost = math.MaxInt64
 	}
-	return d.beside(o)
+	return d.Beside()
 }
 
-// beside makes one for another process that works in the directory.
-func (d *disk) beside(o Options) *Spool {
-	o.Dir = d.dir
-	s := newSpool(o)
-	s.write = d.write
-	s.sync = func(f *os.File) error {
+// Beside is for another process that works in the directory.
+func (d *Disk) Beside() *disk.Dir {
+	s := disk.New(d.Root)
+	s.Write = d.write
+	s.Sync = func(f *os.File) error {
 		return d.do(syscall.EIO, func() error { return d.sync(f) }, func() { d.dropped(f) })
 	}
-	s.truncate = func(f *os.File, n int64) error {
+	s.Truncate = func(f *os.File, n int64) error {
 		return d.do(syscall.EIO, func() error { return f.Truncate(n) }, nil)
 	}
-	s.rename = func(from, to string) error {
+	s.Rename = func(from, to string) error {
 		return d.do(syscall.ENOSPC, func() error { return os.Rename(from, to) }, nil)
 	}
-	s.remove = func(path string) error {
+	s.Remove = func(path string) error {
 		return d.do(syscall.EIO, func() error { return os.Remove(path) }, nil)
 	}
 	return s
 }
 
-// do performs an operation, or lets it fail, or lets the process die before or behind it.
-func (d *disk) do(fault error, op func() error, failed func()) error {
-	if d.next != nil {
-		return errDied
+// Files is how many files the disk itself has open.
+func (d *Disk) Files() int { return len(d.nodes) }
+
+// do performs an operation, or lets it fail, or lets the process die before or after it.
+func (d *Disk) do(fault error, op func() error, failed func()) error {
+	if d.Next != nil {
+		return ErrDied
 	}
 	dies := false
-	if d.fuse > 0 {
-		d.fuse--
-		dies = d.fuse == 0
+	if d.Fuse > 0 {
+		d.Fuse--
+		dies = d.Fuse == 0
 	}
 	if dies && d.rand.IntN(2) == 0 {
 		d.die()
-		return errDied
+		return ErrDied
 	}
 	var err error
-	if d.rand.Float64() < d.faults {
+	if d.rand.Float64() < d.Faults {
 		err = fault
 		if failed != nil {
 			failed()
@@ -120,12 +132,12 @@ func (d *disk) do(fault error, op func() error, failed func()) error {
 	}
 	if dies {
 		d.die()
-		return errDied
+		return ErrDied
 	}
 	return err
 }
 
-func (d *disk) write(f *os.File, b []byte) (n int, err error) {
+func (d *Disk) write(f *os.File, b []byte) (n int, err error) {
 	err = d.do(syscall.ENOSPC, func() (err error) {
 		n, err = f.Write(b)
 		return err
@@ -136,11 +148,11 @@ func (d *disk) write(f *os.File, b []byte) (n int, err error) {
 }
 
 // look brings the nodes up to date with the directory.
-func (d *disk) look() {
+func (d *Disk) look() {
 	for _, n := range d.nodes {
 		n.path = ""
 	}
-	err := filepath.WalkDir(d.dir, func(p string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(d.Root, func(p string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -157,7 +169,7 @@ func (d *disk) look() {
 			}
 			d.nodes[ino] = n
 		}
-		n.path, err = filepath.Rel(d.dir, p)
+		n.path, err = filepath.Rel(d.Root, p)
 		return err
 	})
 	if err != nil {
@@ -190,7 +202,7 @@ func (n *node) content(t *testing.T) []byte {
 	return b
 }
 
-func (d *disk) node(f *os.File) *node {
+func (d *Disk) node(f *os.File) *node {
 	st, err := f.Stat()
 	if err != nil {
 		d.t.Fatal(err)
@@ -202,7 +214,7 @@ func (d *disk) node(f *os.File) *node {
 	return d.nodes[ino]
 }
 
-func (d *disk) sync(f *os.File) error {
+func (d *Disk) sync(f *os.File) error {
 	n := d.node(f)
 	if n == nil {
 		return nil // above the directory
@@ -222,19 +234,19 @@ func (d *disk) sync(f *os.File) error {
 }
 
 // dropped notes that an fsync of f failed: the kernel may have let go of what was to be written.
-func (d *disk) dropped(f *os.File) {
+func (d *Disk) dropped(f *os.File) {
 	if n := d.node(f); n != nil && !n.dir {
 		n.lost = min(n.lost, int64(len(n.data)))
 	}
 }
 
 // die makes the disk that the next process finds.
-func (d *disk) die() {
+func (d *Disk) die() {
 	d.look()
-	next := newDisk(d.t, d.rand)
+	next := New(d.t, d.rand)
 	for _, n := range sorted(d.nodes) {
 		x := &node{dir: n.dir, path: n.path, kept: n.kept, data: n.data, lost: n.lost, last: n.content(d.t)}
-		if d.power {
+		if d.Power {
 			if d.rand.IntN(2) == 0 {
 				x.path = n.kept
 			}
@@ -253,7 +265,7 @@ func (d *disk) die() {
 			_ = n.file.Close()
 		}
 	}
-	d.next = next
+	d.Next = next
 }
 
 // sorted gives nodes in an order that a seed repeats, directories before what is in them.
@@ -270,11 +282,11 @@ func sorted(nodes map[uint64]*node) []*node {
 }
 
 // settle makes the files of d, whose nodes only say what they are.
-func (d *disk) settle() {
+func (d *Disk) settle() {
 	nodes := sorted(d.nodes)
 	clear(d.nodes)
 	for _, n := range nodes {
-		at := filepath.Join(d.dir, n.path)
+		at := filepath.Join(d.Root, n.path)
 		switch {
 		case n.path == "":
 		case n.path == ".":
@@ -314,7 +326,7 @@ func (d *disk) settle() {
 
 // survivor gives what a power cut may leave of a file: what is durable and some of what is not, or
 // zeros in its place, where the size got to the disk and the bytes did not.
-func (d *disk) survivor(n *node) []byte {
+func (d *Disk) survivor(n *node) []byte {
 	b := n.content(d.t)
 	if !bytes.HasPrefix(b, n.data) { // cut off since
 		if d.rand.IntN(2) == 0 {
@@ -329,8 +341,8 @@ func (d *disk) survivor(n *node) []byte {
 	return b
 }
 
-// close lets go of the disk.
-func (d *disk) close() {
+// Close lets go of the disk.
+func (d *Disk) Close() {
 	for _, n := range d.nodes {
 		if n.file != nil {
 			_ = n.file.Close()
@@ -339,8 +351,8 @@ func (d *disk) close() {
 	}
 }
 
-// openFiles lists what this process has open under a directory.
-func openFiles(t *testing.T, dir string) (open []string) {
+// OpenFiles lists what this process has open under a directory.
+func OpenFiles(t *testing.T, dir string) (open []string) {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -352,4 +364,84 @@ func openFiles(t *testing.T, dir string) (open []string) {
 		}
 	}
 	return open
+}
+
+// Failing makes the first n operations fail that a seam does on a path that contains part; a stroke stands for its end.
+func Failing(d *disk.Dir, seam, part string, n int) {
+	fails := func(name, path string) bool {
+		if name == seam && n > 0 && strings.Contains(path+"|", part) {
+			n--
+			return true
+		}
+		return false
+	}
+	write, fsync, rename, remove, truncate := d.Write, d.Sync, d.Rename, d.Remove, d.Truncate
+	d.Write = func(f *os.File, b []byte) (int, error) {
+		if fails("write", f.Name()) {
+			k, _ := write(f, b[:len(b)/2])
+			return k, syscall.ENOSPC
+		}
+		return write(f, b)
+	}
+	d.Sync = func(f *os.File) error {
+		if fails("sync", f.Name()) {
+			return syscall.EIO
+		}
+		return fsync(f)
+	}
+	d.Rename = func(from, to string) error {
+		if fails("rename", to) {
+			return syscall.ENOSPC
+		}
+		return rename(from, to)
+	}
+	d.Truncate = func(f *os.File, size int64) error {
+		if fails("truncate", f.Name()) {
+			return syscall.EIO
+		}
+		return truncate(f, size)
+	}
+	d.Remove = func(path string) error {
+		if fails("remove", path) {
+			return syscall.EIO
+		}
+		return remove(path)
+	}
+}
+
+// Dying makes every operation fail from one on, as for a process that died there. It returns how many are left.
+func Dying(d *disk.Dir, operations int) *int {
+	left := operations
+	burn := func() error {
+		if left--; left < 0 {
+			return ErrDied
+		}
+		return nil
+	}
+	write, fsync, rename, remove := d.Write, d.Sync, d.Rename, d.Remove
+	d.Sync = func(f *os.File) error {
+		if err := burn(); err != nil {
+			return err
+		}
+		return fsync(f)
+	}
+	d.Write = func(f *os.File, b []byte) (int, error) {
+		if err := burn(); err != nil {
+			return 0, err
+		}
+		return write(f, b)
+	}
+	d.Rename = func(from, to string) error {
+		if err := burn(); err != nil {
+			return err
+		}
+		return rename(from, to)
+	}
+	d.Remove = func(path string) error {
+		if err := burn(); err != nil {
+			return err
+		}
+		return remove(path)
+	}
+	return &left
 }

@@ -1,4 +1,4 @@
-package spool
+package repair
 
 import (
 	"bytes"
@@ -11,19 +11,21 @@ import (
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/flate"
+
+	"out_amberflo/plugin/object"
 )
 
-// Of an object that the disk has changed, its whole segments can still be read: a compressed one is made of segments that
-// refer to nothing before them and end at a byte (see deflate.go). A segment counts if it can be inflated to its end and is
-// made of whole records. Of an object that is not compressed, each line is a segment.
+// Of an object that the disk has changed, its whole blocks can still be read: a compressed one is made of blocks that refer to
+// nothing before them and end at a byte (package object). A block counts if it can be inflated to its end and is made of whole
+// records. Of an object that is not compressed, each line is a block.
 //
-// A segment has no checksum of its own. What spoils neither the compression nor the JSON, such as a digit that is another
-// digit, cannot be placed: if all segments look whole, one of them is not, and nobody can say which; unless gzip's own checksum
-// of the text says that only its frame is damaged.
+// A block has no checksum of its own. What spoils neither the compression nor the JSON, such as a digit that is another
+// digit, cannot be placed: if all blocks look whole, one of them is not, and nobody can say which; unless gzip's own checksum
+// of all lines says that only its frame is damaged.
 
 // salvaged is what can be read of a damaged object.
 type salvaged struct {
-	whole   [][]byte // the records of the whole segments, a line each
+	whole   [][]byte // the records of the whole blocks, a line each
 	records int
 	lost    []stretch // what is not whole
 	proven  bool      // all records are there, and what they were
@@ -89,77 +91,63 @@ func salvage(path string) (*salvaged, error) {
 	switch {
 	case len(b) == 0:
 		s.add(0, 0, nil, false)
-	case isGzip(b):
-		s.segments(b)
+	case object.IsGzip(b):
+		s.blocks(b)
 	case b[0] == '[':
 		s.array(b)
 	default:
 		for at := 0; at < len(b); {
-			line := headLines(b[at:], 1)
-			s.add(at, at+len(line), line, isRecord(line))
+			line := object.Head(b[at:], 1)
+			s.add(at, at+len(line), line, object.IsRecord(line))
 			at += len(line)
 		}
 	}
 	return s, nil
 }
 
-// isGzip tells if most of a gzip header is there: one byte of it may be what is damaged.
-func isGzip(b []byte) bool {
-	equal := 0
-	for i := range min(len(b), len(gzipHeader)) {
-		if b[i] == gzipHeader[i] {
-			equal++
-		}
-	}
-	return equal >= len(gzipHeader)-2
-}
-
-// flushed ends a segment: an empty stored block.
-var flushed = []byte{0, 0, 0xff, 0xff}
-
-func (s *salvaged) segments(b []byte) {
+func (s *salvaged) blocks(b []byte) {
 	const trailer = 8
 	sum := uint32(0)
-	for at := len(gzipHeader); at < len(b); {
-		if rest := b[at:]; len(rest) == len(lastBlock)+trailer && bytes.HasPrefix(rest, lastBlock) {
-			s.proven = len(s.lost) == 0 && sum == binary.LittleEndian.Uint32(rest[len(lastBlock):])
+	for at := len(object.GzipHeader); at < len(b); {
+		if rest, last := bytes.CutPrefix(b[at:], []byte(object.LastBlock)); last && len(rest) == trailer {
+			s.proven = len(s.lost) == 0 && sum == binary.LittleEndian.Uint32(rest)
 			return
 		}
 		next := len(b)
-		if i := bytes.Index(b[at:], flushed); i >= 0 {
-			next = at + i + len(flushed)
+		if i := bytes.Index(b[at:], []byte(object.BlockEnd)); i >= 0 {
+			next = at + i + len(object.BlockEnd)
 		}
-		text, lines, ok := inflated(b[at:next])
-		sum = crc32.Update(sum, crc32.IEEETable, text)
+		content, lines, ok := inflated(b[at:next])
+		sum = crc32.Update(sum, crc32.IEEETable, content)
 		s.add(at, next, lines, ok)
 		at = next
 	}
 }
 
-// inflated gives the text of a segment and the records in it, or false if it is not whole.
-func inflated(segment []byte) (text, lines []byte, ok bool) {
-	in := bytes.NewReader(append(segment[:len(segment):len(segment)], lastBlock...))
-	text, err := io.ReadAll(flate.NewReader(in))
+// inflated gives what is in a block and the records of that, or false if it is not whole.
+func inflated(block []byte) (content, lines []byte, ok bool) {
+	in := bytes.NewReader(append(block[:len(block):len(block)], object.LastBlock...))
+	content, err := io.ReadAll(flate.NewReader(in))
 	if err != nil || in.Len() > 0 {
 		return nil, nil, false
 	}
-	if len(text) > 0 && (text[0] == '[' || text[0] == ',' || text[0] == ']') {
-		lines, ok = ofArray(text)
-		return text, lines, ok
+	if len(content) > 0 && (content[0] == '[' || content[0] == ',' || content[0] == ']') {
+		lines, ok = ofArray(content)
+		return content, lines, ok
 	}
-	for line := range bytes.Lines(text) {
-		if !isRecord(line) || line[0] != '{' {
+	for line := range bytes.Lines(content) {
+		if !object.IsRecord(line) || line[0] != '{' {
 			return nil, nil, false
 		}
 	}
-	return text, text, true
+	return content, content, true
 }
 
 // ofArray makes lines of a part of a JSON array that begins and ends at a record.
-func ofArray(text []byte) (lines []byte, ok bool) {
-	text = bytes.TrimSuffix(bytes.TrimLeft(text, "[,"), []byte("]"))
+func ofArray(part []byte) (lines []byte, ok bool) {
+	part = bytes.TrimSuffix(bytes.TrimLeft(part, "[,"), []byte("]"))
 	var records []json.RawMessage
-	if !utf8.Valid(text) || json.Unmarshal(append(append([]byte("["), text...), ']'), &records) != nil {
+	if !utf8.Valid(part) || json.Unmarshal(append(append([]byte("["), part...), ']'), &records) != nil {
 		return nil, false
 	}
 	for _, r := range records {
@@ -171,7 +159,7 @@ func ofArray(text []byte) (lines []byte, ok bool) {
 	return lines, true
 }
 
-// array reads an array that is not compressed up to where it is damaged: behind that, nobody knows where a record begins.
+// array reads an array that is not compressed up to where it is damaged: after that, nobody knows where a record begins.
 func (s *salvaged) array(b []byte) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	_, err := dec.Token()
