@@ -27,7 +27,7 @@ func sample(t *testing.T, o spool.Options) (path string, ends []int64, names [][
 	names = [][]string{{"a", "b"}, {"c"}, {"d", "e", "f"}}
 	for i, n := range names {
 		b := batchOf(uint64(i), n...)
-		b.rejects, b.damage = rejectOf(i), fmt.Append(nil, "damage ", i)
+		b.rejects, b.summed, b.damage = rejectOf(i), 100*i, fmt.Append(nil, "damage ", i)
 		mustAppend(t, s, b)
 		var end int64
 		path, end = lastSegment(t, s)

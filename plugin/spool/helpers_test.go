@@ -19,7 +19,6 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"out_amberflo/plugin/disk"
-	"out_amberflo/plugin/disk/disktest"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/repair"
@@ -69,6 +68,7 @@ type chunkOf struct {
 	source  journal.Source
 	lines   []byte
 	records int
+	summed  int // records that the lines are sums of
 	rejects []byte
 	damage  []byte
 }
@@ -104,6 +104,9 @@ func (c *chunkOf) begin(s *spool.Spool) (*journal.Tx, error) {
 		return nil, err
 	}
 	tx.Append(append(tx.Lines(), c.lines...), c.records)
+	if c.summed > 0 {
+		tx.Summed(15*time.Minute, c.summed)
+	}
 	for line := range bytes.Lines(c.rejects) {
 		tx.Reject(line)
 	}
@@ -388,5 +391,3 @@ func recordsIn(t *testing.T, s *spool.Spool) (names []string) {
 	slices.Sort(names)
 	return names
 }
-
-var _ = disktest.ErrDied

@@ -53,6 +53,7 @@ type chunkIs struct {
 	names   []string
 	ids     bool     // the records bring unique ids of their own
 	rejects []string // names of what cannot be metered
+	summed  bool     // the records are said to be sums
 	damaged bool
 }
 
@@ -267,7 +268,7 @@ func (m *model) newChunk() *chunk {
 		}
 	}
 	c := &chunk{source: uint64(len(m.chunks)), life: m.life, due: true}
-	c.ids, c.damaged = m.rand.IntN(8) == 0, m.rand.IntN(10) == 0
+	c.ids, c.damaged, c.summed = m.rand.IntN(8) == 0, m.rand.IntN(10) == 0, m.rand.IntN(4) == 0
 	for i := range m.rand.IntN(14) {
 		c.names = append(c.names, fmt.Sprintf("%d.%d", c.source, i))
 	}
@@ -289,6 +290,9 @@ func (c *chunk) begin(s *spool.Spool) (*journal.Tx, error) {
 		lines = regexp.MustCompile(regexp.QuoteMeta(prefix)+"[0-9]+").ReplaceAll(lines, []byte("own"))
 	}
 	tx.Append(append(tx.Lines(), lines...), len(c.names))
+	if c.summed {
+		tx.Summed(time.Minute, 7*len(c.names))
+	}
 	for _, name := range c.rejects {
 		tx.Reject(fmt.Appendf(nil, "{\"name\":%q,\"uniqueId\":%q}\n", name, tx.RejectID()))
 	}

@@ -11,6 +11,7 @@ import (
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/repair"
+	"out_amberflo/plugin/spool"
 )
 
 // testdata/version2 is what the version that wrote frames of version 2 left when it was killed: a sealed object, two logs that
@@ -106,6 +107,12 @@ func TestASpoolOfVersion3IsTakenOver(t *testing.T) {
 				if got := namesIn(t, map[string]string{"": rejectedOf(t, o.Dir)}); !maps.Equal(got, want) {
 					t.Errorf("rejected/ has %v, want %v", got, want)
 				}
+				if b, err := os.ReadFile(filepath.Join(o.Dir, spool.AuditLog)); err != nil || strings.Count(string(b), "\n") != 3 {
+					t.Errorf("got the audit log %q, %v, want what was failed/journal.ndjson", b, err)
+				}
+				if _, err := os.Stat(filepath.Join(o.Dir, "failed/journal.ndjson")); err == nil {
+					t.Error("failed/journal.ndjson is still there")
+				}
 				for _, chunk := range []uint64{10, 13, 14, 20, 22, 23} {
 					if b, err := os.ReadFile(filepath.Join(o.Dir, disk.Damaged, journal.Source{Length: 1, Hash: chunk}.DamageFile())); string(b) != fmt.Sprint("damage ", chunk) {
 						t.Errorf("damage of chunk %d: got %q, %v", chunk, b, err)
@@ -129,4 +136,41 @@ func TestASpoolOfVersion3IsTakenOver(t *testing.T) {
 			})
 		}
 	}
+}
+
+// In testdata/version3 a retry and a split were cut off.
+func TestAStartLeavesAloneWhatMeterctlIsAt(t *testing.T) {
+	o := testOptions(filepath.Join(t.TempDir(), "spool"))
+	if err := os.CopyFS(o.Dir, os.DirFS("testdata/version3")); err != nil {
+		t.Fatal(err)
+	}
+	cutOff := func() (files int) {
+		for _, pattern := range []string{"sealing/remap-019f5eaf*", "sealing/split-*", "damaged/.split-*"} {
+			found, err := filepath.Glob(filepath.Join(o.Dir, pattern))
+			if err != nil {
+				t.Fatal(err)
+			}
+			files += len(found)
+		}
+		return files
+	}
+	was := cutOff()
+	for _, dir := range []string{disk.Rejected, disk.Damaged} {
+		if err := os.MkdirAll(filepath.Join(o.Dir, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		lock, err := disk.New(o.Dir).LockFor(dir, "tests")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lock.Close()
+	}
+	s := mustOpen(t, o)
+	if _, err := s.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := cutOff(); got != was || was != 5 {
+		t.Errorf("%d of %d files are left of what is under way, want all 5", got, was)
+	}
+	crashed(t, s)
 }
