@@ -3,7 +3,7 @@
 //   - A file is written, synced, renamed, and its directory synced. One whose fsync failed is not synced again: the kernel may
 //     have dropped the pages, and a second fsync would lie.
 //   - All that changes a store_dir goes through the five functions of a [Dir]; tests make those fail, and cut the power.
-//   - No work is done in a directory that others can write (owner.go), or that is not the one that was opened (lock.go).
+//   - No work is done in a directory that others can write, or that is not the one that was opened (owner.go).
 //
 // Lock: Dir.mu, inside of all others. Between processes: LOCK and open/ are held by the one that accepts, rejected/ by one that
 // maps rejected records again, damaged/ by one that repairs.
@@ -15,7 +15,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -116,65 +115,66 @@ func (d *Dir) WriteFile(path string, b []byte) error {
 	return d.SyncDir(filepath.Dir(path))
 }
 
-// SyncDir makes the entries of a directory durable.
-func (d *Dir) SyncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := d.Sync(f); err != nil {
-		return fmt.Errorf("fsync %s: %w", dir, err)
-	}
-	return nil
-}
-
-// SyncDirs does that for several.
-func (d *Dir) SyncDirs(dirs ...string) (err error) {
+// SyncDir makes the entries of directories durable, one after the other.
+func (d *Dir) SyncDir(dirs ...string) error {
 	for _, dir := range dirs {
-		if err = d.SyncDir(dir); err != nil {
-			break
+		f, err := os.Open(dir)
+		if err == nil {
+			if err = errors.Join(d.Sync(f), f.Close()); err != nil {
+				err = fmt.Errorf("fsync %s: %w", dir, err)
+			}
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // MkdirAll makes a directory and those above it up to the root, each durable.
 func (d *Dir) MkdirAll(dir string) error {
 	err := os.Mkdir(dir, 0o700)
-	switch {
-	case err == nil:
-		if err := d.SyncDir(filepath.Dir(dir)); err != nil {
-			return errors.Join(err, os.Remove(dir)) // one that is there is taken for durable
+	if errors.Is(err, fs.ErrNotExist) && dir != d.Root {
+		if err = d.MkdirAll(filepath.Dir(dir)); err == nil {
+			err = os.Mkdir(dir, 0o700)
 		}
+	}
+	if errors.Is(err, fs.ErrExist) {
 		return nil
-	case errors.Is(err, fs.ErrExist):
-		return nil
-	case errors.Is(err, fs.ErrNotExist) && dir != d.Root:
-		if err := d.MkdirAll(filepath.Dir(dir)); err != nil {
-			return err
+	}
+	if err == nil {
+		if err = d.SyncDir(filepath.Dir(dir)); err != nil {
+			err = errors.Join(err, os.Remove(dir)) // one that is there is taken for durable
 		}
-		return d.MkdirAll(dir)
 	}
 	return err
 }
 
-// SyncAll makes durable what stands in the directories, however the last process ended.
-func (d *Dir) SyncAll() error {
-	dirs := append([]string{"."}, Dirs...)
-	days, err := os.ReadDir(d.Path(Rejected)) // from where meterctl removes what it has mapped again
-	if err != nil {
+// Move renames a file into a directory that is made if it is missing. Neither directory is synced for it.
+func (d *Dir) Move(from, to string) error {
+	if err := d.MkdirAll(filepath.Dir(to)); err != nil {
 		return err
 	}
+	return d.Rename(from, to)
+}
+
+// SyncAll makes durable what stands in the directories, however the last process ended.
+func (d *Dir) SyncAll() error {
+	dirs := []string{d.Root}
+	for _, dir := range Dirs {
+		dirs = append(dirs, d.Path(dir))
+	}
+	days, err := os.ReadDir(d.Path(Rejected)) // from where meterctl removes what it has mapped again
 	for _, day := range days {
 		if day.IsDir() {
-			dirs = append(dirs, Rejected+"/"+day.Name())
+			dirs = append(dirs, d.Path(Rejected, day.Name()))
 		}
 	}
-	for _, dir := range dirs {
-		if err := d.SyncDir(d.Path(dir)); err != nil {
-			return err
-		}
+	if err == nil {
+		err = d.SyncDir(dirs...)
+	}
+	if err != nil {
+		return err
 	}
 	dir, err := filepath.Abs(d.Root)
 	for err == nil && dir != filepath.Dir(dir) {
@@ -184,23 +184,16 @@ func (d *Dir) SyncAll() error {
 	return err
 }
 
-// RemoveEmptyDirs removes the directories below one that hold nothing: whether they are durable is not known, and MkdirAll
-// takes those for durable that are there.
-func (d *Dir) RemoveEmptyDirs(below string) error {
-	var dirs []string
-	err := filepath.WalkDir(d.Path(below), func(p string, e fs.DirEntry, err error) error {
-		if err == nil && e.IsDir() && p != d.Path(below) {
-			dirs = append(dirs, p)
+// RemoveEmpty removes the directories below one that hold nothing: whether they are durable is not known, and MkdirAll takes
+// those for durable that are there.
+func (d *Dir) RemoveEmpty(below string) {
+	entries, _ := os.ReadDir(d.Path(below)) // what cannot be read is not removed
+	for _, e := range entries {
+		if e.IsDir() {
+			d.RemoveEmpty(filepath.Join(below, e.Name()))
+			_ = os.Remove(d.Path(below, e.Name())) // fails for the others
 		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // meterctl
-		}
-		return err
-	})
-	for _, dir := range slices.Backward(dirs) {
-		_ = os.Remove(dir) // fails for the others
 	}
-	return err
 }
 
 // RemoveEmptyAbove removes the directories of a file that is gone, as far as they are empty. below is one of Dirs.
@@ -213,18 +206,14 @@ func (d *Dir) RemoveEmptyAbove(below, file string) {
 // Walk calls do with each file below root, by its path there. What is gone by the time it is looked at is left out.
 func Walk(root string, do func(path string, st fs.FileInfo)) error {
 	return filepath.WalkDir(root, func(p string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			var st fs.FileInfo
+			if st, err = e.Info(); err == nil {
+				do(strings.TrimPrefix(p, root+"/"), st)
+			}
+		}
 		if errors.Is(err, fs.ErrNotExist) && p != root {
 			return nil
-		}
-		if err != nil || e.IsDir() {
-			return err
-		}
-		st, err := e.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err == nil {
-			do(strings.TrimPrefix(p, root+"/"), st)
 		}
 		return err
 	})

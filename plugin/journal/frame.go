@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,25 +16,31 @@ import (
 	"out_amberflo/plugin/object"
 )
 
-// A segment is a file header and then frames; all numbers are little-endian.
-//
-//	file header, 32 bytes            frame header, 52 bytes
-//	 0  8 magic "amberlog"            0 4 magic "AFRM"
-//	 8  4 version (4)                 4 4 kind, withAside, withSum
-//	12 16 uuid, as in the name        8 4 payload length in bytes
-//	28  4 CRC-32C of the above       12 4 lines in the payload
-//	                                 16 4 their length in bytes, in a checkpoint 0
-//	                                 20 4 in a block CRC-32 (IEEE, as gzip has it) of them
-//	                                 24 4 length of the chunk it came from
-//	                                 28 8 hash of that chunk (see Source)
-//	                                 36 8 when it was accepted, Unix nanoseconds
-//	                                 44 4 CRC-32C of the payload
-//	                                 48 4 CRC-32C of the above
-//
-// The header's own checksum makes its length trustworthy when only the payload is damaged, and tells
-// a write that was cut off (header whole, payload beyond the end of the file) from damage.
+// A segment is a file header and then frames, which are a header and a payload; all numbers are little-endian. The checksums are
+// CRC-32C. A header's own makes its length trustworthy when only the payload is damaged, and tells a write that was cut off
+// (header whole, payload beyond the end of the file) from damage.
+
+type fileHeader struct {
+	Magic   [8]byte   // "amberlog"
+	Version uint32    // 4
+	ID      uuid.UUID // as in the name
+	Check   uint32    // checksum of the above
+}
+
+type frameHeader struct {
+	Magic    [4]byte // "AFRM"
+	Kind     uint32  // and withAside, withSum
+	Length   uint32  // of the payload
+	Lines    uint32  // in the payload
+	Size     uint32  // of them, in a checkpoint 0
+	CRC      uint32  // in a block CRC-32 (IEEE, as gzip has it) of them
+	Source   Source  // the chunk that it came from
+	Accepted int64   // when, Unix nanoseconds
+	Sum      uint32  // checksum of the payload
+	Check    uint32  // checksum of the above
+}
+
 const (
-	fileMagic       = "amberlog"
 	fileVersion     = 4
 	oldestVersion   = 2 // is read too, and 3: they know no withSum, and 2 no withAside
 	fileHeaderSize  = 32
@@ -59,17 +67,15 @@ const (
 	// withSum: records were added up to lines. At the end of the payload are the width of a bucket in milliseconds, and how many
 	// records were accepted.
 	withSum = 1 << 9
-
-	numbersSize = 8
 )
 
-func appendNumbers(b []byte, x, y int) []byte {
-	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(b, uint32(x)), uint32(y))
+func numbers(x, y int) []byte {
+	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, uint32(x)), uint32(y))
 }
 
 // cutNumbers takes two numbers off the end of a payload.
 func cutNumbers(payload []byte) (rest []byte, x, y int64, ok bool) {
-	at := len(payload) - numbersSize
+	at := len(payload) - 8
 	if at < 0 {
 		return payload, 0, 0, false
 	}
@@ -78,56 +84,33 @@ func cutNumbers(payload []byte) (rest []byte, x, y int64, ok bool) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-type frameHeader struct {
-	kind     uint32
-	length   uint32
-	lines    uint32
-	text     object.Sum
-	source   Source
-	accepted int64
-	sum      uint32
-}
+// check is the checksum at the end of a header.
+func check(header []byte) uint32 { return crc32.Checksum(header[:len(header)-4], castagnoli) }
 
 // put writes h into the first frameHeaderSize bytes of frame, whose rest is the payload.
 func (h frameHeader) put(frame []byte) {
-	payload := frame[frameHeaderSize:]
-	le := binary.LittleEndian
-	copy(frame, frameMagic)
-	le.PutUint32(frame[4:], h.kind)
-	le.PutUint32(frame[8:], uint32(len(payload)))
-	le.PutUint32(frame[12:], h.lines)
-	le.PutUint32(frame[16:], uint32(h.text.Size))
-	le.PutUint32(frame[20:], h.text.CRC)
-	le.PutUint32(frame[24:], h.source.Length)
-	le.PutUint64(frame[28:], h.source.Hash)
-	le.PutUint64(frame[36:], uint64(h.accepted))
-	le.PutUint32(frame[44:], crc32.Checksum(payload, castagnoli))
-	le.PutUint32(frame[48:], crc32.Checksum(frame[:48], castagnoli))
+	head, payload := frame[:frameHeaderSize], frame[frameHeaderSize:]
+	copy(h.Magic[:], frameMagic)
+	h.Length, h.Sum = uint32(len(payload)), crc32.Checksum(payload, castagnoli)
+	_, _ = binary.Encode(head, binary.LittleEndian, &h) // it fits
+	binary.LittleEndian.PutUint32(head[frameHeaderSize-4:], check(head))
 }
 
-func parseFrameHeader(b []byte) (h frameHeader, ok bool) {
-	le := binary.LittleEndian
-	if len(b) < frameHeaderSize || string(b[:4]) != frameMagic ||
-		le.Uint32(b[48:]) != crc32.Checksum(b[:48], castagnoli) {
-		return h, false
+// parse reads the header that b begins with, if one does.
+func (h *frameHeader) parse(b []byte) bool {
+	if len(b) < frameHeaderSize || string(b[:4]) != frameMagic {
+		return false
 	}
-	return frameHeader{
-		kind:     le.Uint32(b[4:]),
-		length:   le.Uint32(b[8:]),
-		lines:    le.Uint32(b[12:]),
-		text:     object.Sum{Size: int64(le.Uint32(b[16:])), CRC: le.Uint32(b[20:])},
-		source:   Source{Length: le.Uint32(b[24:]), Hash: le.Uint64(b[28:])},
-		accepted: int64(le.Uint64(b[36:])),
-		sum:      le.Uint32(b[44:]),
-	}, true
+	_, err := binary.Decode(b, binary.LittleEndian, h)
+	return err == nil && h.Check == check(b[:frameHeaderSize])
 }
+
+// content is what the payload of a block is decoded to.
+func (h frameHeader) content() object.Sum { return object.Sum{Size: int64(h.Size), CRC: h.CRC} }
 
 func newFileHeader(id uuid.UUID) []byte {
-	b := make([]byte, fileHeaderSize)
-	copy(b, fileMagic)
-	binary.LittleEndian.PutUint32(b[8:], fileVersion)
-	copy(b[12:], id[:])
-	binary.LittleEndian.PutUint32(b[28:], crc32.Checksum(b[:28], castagnoli))
+	b, _ := binary.Append(nil, binary.LittleEndian, fileHeader{[8]byte([]byte("amberlog")), fileVersion, id, 0}) // of fixed size
+	binary.LittleEndian.PutUint32(b[fileHeaderSize-4:], check(b))
 	return b
 }
 
@@ -136,11 +119,11 @@ var ErrVersion = errors.New("another version of the segment format")
 
 // checkFileHeader returns ErrVersion, another error if b is no file header, or nil.
 func checkFileHeader(b []byte) error {
-	if len(b) < fileHeaderSize || string(b[:8]) != fileMagic ||
-		binary.LittleEndian.Uint32(b[28:]) != crc32.Checksum(b[:28], castagnoli) {
+	var h fileHeader
+	if _, err := binary.Decode(b, binary.LittleEndian, &h); err != nil || string(h.Magic[:]) != "amberlog" || h.Check != check(b) {
 		return errors.New("no header of a segment")
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v < oldestVersion || v > fileVersion {
+	if v := h.Version; v < oldestVersion || v > fileVersion {
 		return fmt.Errorf("%w: want %d to %d, got %d", ErrVersion, oldestVersion, fileVersion, v)
 	}
 	return nil
@@ -160,26 +143,26 @@ func (e *encoder) frameOf(c *chunk, level int) (h frameHeader, frame []byte, err
 	}
 	e.frame.Reset()
 	e.frame.Write(make([]byte, frameHeaderSize))
-	h = frameHeader{kind: kindRecords, lines: uint32(c.records), source: c.source}
+	h = frameHeader{Kind: kindRecords, Lines: uint32(c.records), Size: uint32(len(c.lines)), Source: c.source}
 	if level == 0 {
-		h.text.Size = int64(len(c.lines))
 		e.frame.Write(c.lines)
 	} else {
-		h.kind = kindBlock
-		h.text, err = e.blocks.Encode(&e.frame, c.lines, level)
+		var sum object.Sum
+		sum, err = e.blocks.Encode(&e.frame, c.lines, level)
+		h.Kind, h.CRC = kindBlock, sum.CRC
 	}
 	if len(c.rejects)+len(c.damage) > 0 {
-		h.kind |= withAside
+		h.Kind |= withAside
 		e.frame.Write(c.rejects)
 		e.frame.Write(c.damage)
-		e.frame.Write(appendNumbers(nil, len(c.rejects), len(c.damage)))
+		e.frame.Write(numbers(len(c.rejects), len(c.damage)))
 	}
 	if c.bucket > 0 {
-		h.kind |= withSum
-		e.frame.Write(appendNumbers(nil, int(c.bucket/time.Millisecond), c.summed))
+		h.Kind |= withSum
+		e.frame.Write(numbers(int(c.bucket/time.Millisecond), c.summed))
 	}
-	if err == nil && max(h.text.Size, int64(e.frame.Len())) > math.MaxUint32 {
-		err = fmt.Errorf("want at most 4 GiB of one chunk, got %d bytes of records and %d in all", h.text.Size, e.frame.Len())
+	if err == nil && max(len(c.lines), e.frame.Len()) > math.MaxUint32 {
+		err = fmt.Errorf("want at most 4 GiB of one chunk, got %d bytes of records and %d in all", len(c.lines), e.frame.Len())
 	}
 	return h, e.frame.Bytes(), err
 }
@@ -187,8 +170,8 @@ func (e *encoder) frameOf(c *chunk, level int) (h frameHeader, frame []byte, err
 // checkpoint is the payload of the frame that opens a segment: what is still needed of those before it once they are sealed and
 // removed. One frame, hence one checksum: all of it holds or none.
 type checkpoint struct {
-	// recent are chunks accepted shortly before, which Fluent Bit may deliver again after a crash, and
-	// expected those that are still to come again after an earlier one. On a start, only the newest checkpoint counts.
+	// recent are chunks accepted shortly before, which Fluent Bit may deliver again after a crash, and expected those that are
+	// still to come again after an earlier one. On a start, only the newest checkpoint counts.
 	recent, expected []accepted
 	// ends say where the valid part of an earlier segment ends.
 	ends map[uuid.UUID]end
@@ -196,65 +179,50 @@ type checkpoint struct {
 	lines []byte
 }
 
-// end bounds what counts in a segment: the frames that start before offset. Frames after a failed fsync were never
-// acknowledged. Of the frame that starts at offset the first lines count, in a segment of version 2 whose other records moved on.
+// end bounds what counts in a segment: the frames that start before Offset. Frames after a failed fsync were never
+// acknowledged. Of the frame that starts there the first Lines count, in a segment of version 2 whose other records moved on.
 type end struct {
-	offset int64
-	lines  int64
+	Of            uuid.UUID
+	Offset, Lines int64
 }
 
+// append writes three lists, each with its length before it.
 func (c checkpoint) append(b []byte) []byte {
-	le := binary.LittleEndian
-	for _, list := range [][]accepted{c.recent, c.expected} {
-		b = le.AppendUint32(b, uint32(len(list)))
-		for _, a := range list {
-			b = le.AppendUint32(b, a.source.Length)
-			b = le.AppendUint64(b, a.source.Hash)
-			b = le.AppendUint64(b, uint64(a.at))
-		}
-	}
-	b = le.AppendUint32(b, uint32(len(c.ends)))
-	for id, e := range c.ends {
-		b = append(b, id[:]...)
-		b = le.AppendUint64(b, uint64(e.offset))
-		b = le.AppendUint64(b, uint64(e.lines))
-	}
+	b = appendList(b, c.recent)
+	b = appendList(b, c.expected)
+	return appendList(b, slices.Collect(maps.Values(c.ends)))
+}
+
+func appendList[T any](b []byte, list []T) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(list)))
+	b, _ = binary.Append(b, binary.LittleEndian, list) // of fixed size: it cannot fail
 	return b
 }
 
 // parseCheckpoint reads what append wrote; lines aliases b. The frame's checksum vouches for b: of what this package did not
 // write it reads as far as it goes.
 func parseCheckpoint(b []byte) (c checkpoint) {
-	le := binary.LittleEndian
-	entries := func(size int) []byte {
-		if len(b) < 4 {
-			return nil
-		}
-		n := 4 + int64(le.Uint32(b))*int64(size)
-		if n > int64(len(b)) {
-			return nil
-		}
-		list := b[4:n:n]
-		b = b[n:]
-		return list
+	var ends []end
+	if cutList(&b, &c.recent) && cutList(&b, &c.expected) && cutList(&b, &ends) {
+		c.lines = b
 	}
-	for _, to := range []*[]accepted{&c.recent, &c.expected} {
-		list := entries(20)
-		if list == nil {
-			return c
-		}
-		for ; len(list) > 0; list = list[20:] {
-			*to = append(*to, accepted{Source{le.Uint32(list), le.Uint64(list[4:])}, int64(le.Uint64(list[12:]))})
-		}
+	c.ends = make(map[uuid.UUID]end, len(ends))
+	for _, e := range ends {
+		c.ends[e.Of] = e
 	}
-	list := entries(32)
-	if list == nil {
-		return c
-	}
-	c.ends = make(map[uuid.UUID]end)
-	for ; len(list) > 0; list = list[32:] {
-		c.ends[uuid.UUID(list[:16])] = end{int64(le.Uint64(list[16:])), int64(le.Uint64(list[24:]))}
-	}
-	c.lines = b
 	return c
+}
+
+func cutList[T any](b *[]byte, list *[]T) bool {
+	if len(*b) < 4 {
+		return false
+	}
+	n, size := int64(binary.LittleEndian.Uint32(*b)), int64(binary.Size(*new(T)))
+	if 4+n*size > int64(len(*b)) {
+		return false
+	}
+	*list = make([]T, n)
+	_, err := binary.Decode((*b)[4:], binary.LittleEndian, *list)
+	*b = (*b)[4+n*size:]
+	return err == nil
 }

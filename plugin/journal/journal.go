@@ -13,8 +13,8 @@
 //
 // Locks, in the order in which they may be taken: Journal.mu, Segment.commitMu. Options.Space is called with Journal.mu held.
 //
-// Files: frame.go is the format and reader.go its reader, tx.go a flush, segment.go one file, journal.go their order,
-// redelivery.go the chunks that may come again, recover.go a start.
+// Files: tx.go is a flush, frame.go the format of what it writes and reader.go its reader, segment.go one file and how it
+// grows, journal.go all of them and a start, redelivery.go the chunks that may come again.
 package journal
 
 import (
@@ -22,13 +22,17 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
+	"math"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"out_amberflo/plugin/disk"
 )
@@ -39,8 +43,8 @@ type Options struct {
 	// GzipLevel is that of the blocks that records become; 0: they stay lines.
 	GzipLevel int
 	// MinBlock is how many bytes of lines make a block worth it; 0: 64 KB. What comes in small batches is compressed together
-	// when it is sealed: a record of an access log takes 190 bytes in a block of its own, 42 among 10, 19 among 100, and 16 from
-	// some 300 (64 KB) on.
+	// when it is sealed: a record of an access log takes 190 bytes in a block of its own, 42 among 10, 19 among 100, and 16
+	// from some 300 (64 KB) on.
 	MinBlock int
 	// A segment is closed at MaxBytes of lines, and before a chunk that would take it beyond MaxRecords (0: no bound).
 	MaxBytes   int64
@@ -96,6 +100,83 @@ func Open(o Options) (*Journal, error) {
 	return j, nil
 }
 
+// recover takes up the segments in open/, to be sealed, and the chunks that may come again.
+func (j *Journal) recover() error {
+	log, d := j.opt.Log, j.opt.Dir
+	entries, err := os.ReadDir(d.Path(disk.Open)) // by name, and so by age
+	if err != nil {
+		return err
+	}
+	found := make(findings)
+	for _, e := range entries {
+		id, err := uuid.Parse(strings.TrimSuffix(e.Name(), ".log"))
+		if err != nil || disk.Open+"/"+e.Name() != NameOf(id) || !e.Type().IsRegular() {
+			log.Warn("not a file of this plugin: left alone", "file", disk.Open+"/"+e.Name())
+			continue
+		}
+		s := &Segment{ID: id}
+		var errno unix.Errno
+		switch err := j.recoverSegment(s, found); {
+		case err == nil:
+			j.full = append(j.full, s)
+		case errors.Is(err, errUnsynced):
+			return fmt.Errorf("%s: %w", s.Name(), err)
+		case errors.As(err, &errno):
+			// Left alone, it would be delivered later, and its chunks, which come again now, as well.
+			return fmt.Errorf("%s: want to read what an earlier process accepted before chunks come again: %w", s.Name(), err)
+		case errors.Is(err, ErrVersion):
+			log.Error("left alone: a segment of another version; the version that wrote it can deliver it", "file", s.Name(), "err", err)
+		default:
+			log.Error("left alone: a segment that cannot be read; will be tried at the next start", "file", s.Name(), "err", err)
+		}
+	}
+	j.chunks.expect(found, j.lastAt)
+	maps.DeleteFunc(j.ends, func(id uuid.UUID, _ end) bool {
+		_, err := os.Stat(d.Path(NameOf(id)))
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	return nil
+}
+
+// errUnsynced ends a start: a chunk that comes again could be taken for accepted, and then be lost.
+var errUnsynced = errors.New("what an earlier process accepted cannot be synced to disk")
+
+// recoverSegment reads a segment of an earlier process: what is in it, where it ends, which chunks it saw.
+func (j *Journal) recoverSegment(s *Segment, found findings) error {
+	r, err := open(s.path(j.opt.Dir), os.O_RDWR, -1, end{Offset: math.MaxInt64})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	st, err := r.file.Stat()
+	if err != nil {
+		return err
+	}
+	s.opened = st.ModTime()
+	for r.Next() {
+		h, had := r.header, s.holds()
+		s.has.add(contentOf(h, r.Summed, r.Rejects, r.Damage))
+		if s.holds() && !had {
+			s.opened = time.Unix(0, h.Accepted)
+		}
+		j.lastAt = max(j.lastAt, h.Accepted)
+		found.see(h, r.payload)
+		if h.Kind == kindCheckpoint {
+			maps.Copy(j.ends, parseCheckpoint(r.payload).ends)
+		}
+	}
+	if r.err != nil {
+		return r.err
+	}
+	// Chunks in here will be answered as delivered when they come again: that must be true on disk.
+	if err := j.opt.Dir.Sync(r.file); err != nil {
+		return fmt.Errorf("%w: %w", errUnsynced, err)
+	}
+	s.written.Store(r.size)
+	s.synced = r.size
+	return nil
+}
+
 // flushing is how long after it began a flush is taken to be running.
 const flushing = 20 * time.Millisecond
 
@@ -144,9 +225,9 @@ func (j *Journal) segments() []*Segment {
 	return append(j.full[:len(j.full):len(j.full)], j.current)
 }
 
-// Due gives the segments that are to be sealed now, oldest first: the full ones, and the current one if its first record is that
-// old; next is when that will be, 0 if nothing waits for it. All of them have a successor, which knows what must outlive them;
-// on an error, those that have.
+// Due gives the segments that are to be sealed now, oldest first: the full ones, and the current one if its first record is
+// that old; next is when that will be, 0 if nothing waits for it. All of them have a successor, which knows what must outlive
+// them; on an error, those that have.
 func (j *Journal) Due(age time.Duration) (segments []*Segment, next time.Duration, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -203,7 +284,7 @@ func (j *Journal) End() ([]*Segment, error) {
 	return j.sealable(true)
 }
 
-// RemoveLast removes the last segment, behind which all are sealed, unless it has something to tell to the next start.
+// RemoveLast removes the last segment, before which all are sealed, unless it has something to tell to the next start.
 func (j *Journal) RemoveLast() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -228,196 +309,4 @@ func (j *Journal) Close() {
 		s.pending.Wait()
 		s.close()
 	}
-}
-
-// ensure makes sure that there is a segment to write to. The caller holds mu.
-func (j *Journal) ensure() error {
-	switch {
-	case j.closed:
-		return ErrClosed
-	case j.current == nil:
-		return j.begin()
-	}
-	return nil
-}
-
-// put writes a frame, whose first frameHeaderSize bytes are for h, at the end of the current segment; where that frame ends,
-// commit makes it durable. The caller holds mu.
-func (j *Journal) put(h frameHeader, frame []byte) (*Segment, int64, error) {
-	if err := j.ensure(); err != nil {
-		return nil, 0, err
-	}
-	s := j.current
-	now := time.Now()
-	j.lastAt = max(j.lastAt+1, now.UnixNano())
-	h.accepted = j.lastAt
-	h.put(frame)
-	at := s.written.Load()
-	if n, err := j.opt.Dir.Write(s.file, frame); err != nil {
-		err = fmt.Errorf("append %d bytes to %s: %w", len(frame), s.Name(), err)
-		if n > 0 {
-			if terr := j.opt.Dir.Truncate(s.file, at); terr != nil {
-				j.retire(s, at)
-				err = errors.Join(err, fmt.Errorf("roll back: %w", terr))
-			}
-		}
-		return nil, 0, err
-	}
-	disk.Crash("frame-written")
-	if !s.holds() {
-		s.opened = now
-		j.opt.Wake() // the age of this object begins
-	}
-	upTo := at + int64(len(frame))
-	s.written.Store(upTo)
-	j.chunks.add(recent{accepted{h.source, j.lastAt}, s, upTo})
-	return s, upTo, nil
-}
-
-// commit makes a segment durable up to an offset. Flushes that arrive together share one fsync: whoever waited for the one
-// under way finds its bytes covered or syncs for all that came meanwhile. After a failure the kernel may have dropped the pages,
-// so that a second fsync would lie: the file is not synced again, and the caller has to retire it.
-func (j *Journal) commit(s *Segment, upTo int64) error {
-	s.commitMu.Lock()
-	defer s.commitMu.Unlock()
-	if s.synced >= upTo {
-		return nil
-	}
-	if s.failed != nil {
-		return s.failed
-	}
-	written := s.written.Load()
-	if err := j.opt.Dir.Sync(s.file); err != nil {
-		s.failed = fmt.Errorf("fsync %s: %w", s.Name(), err)
-		return s.failed
-	}
-	s.synced = written
-	return nil
-}
-
-// retire ends a segment at an offset after which nothing counts. The caller holds mu. The next segment records the end durably;
-// the truncation is for the time until then.
-func (j *Journal) retire(s *Segment, offset int64) {
-	if e, ended := j.ends[s.ID]; ended && e.offset <= offset {
-		return
-	}
-	j.ends[s.ID] = end{offset: offset}
-	_ = j.opt.Dir.Truncate(s.file, offset)
-	s.written.Store(offset)
-	if j.current == s {
-		j.handOver()
-	}
-}
-
-// handOver gives the current segment to be sealed; what comes next begins another. The caller holds mu.
-func (j *Journal) handOver() {
-	j.full = append(j.full, j.current)
-	j.current = nil
-	j.opt.Wake()
-}
-
-func (j *Journal) isFull(s *Segment) bool {
-	// Frames without records (redelivered or wholly rejected chunks) fill a segment too.
-	return s.has.lineBytes >= j.opt.MaxBytes || s.written.Load() >= j.opt.MaxBytes+(8<<20) ||
-		j.opt.MaxRecords > 0 && s.has.records >= j.opt.MaxRecords
-}
-
-// fits tells if so many records more can be in one object with those of the segment.
-func (j *Journal) fits(s *Segment, records int) bool {
-	return j.opt.MaxRecords == 0 || s.has.records == 0 || s.has.records+records <= j.opt.MaxRecords
-}
-
-// rotate closes the current segment for sealing and begins the next; if that fails, the current one goes on growing. The caller
-// holds mu.
-func (j *Journal) rotate() error {
-	old := j.current
-	// What the next segment says of this one must hold on disk first.
-	if err := j.commit(old, old.written.Load()); err != nil {
-		j.retire(old, old.synced)
-		return err
-	}
-	err := j.begin()
-	if err != nil && j.doubt == "" {
-		return err
-	}
-	if err != nil { // that segment may be there, and does not know what this one would still take
-		j.current = nil
-	}
-	j.full = append(j.full, old)
-	j.opt.Wake()
-	return err
-}
-
-// begin makes a new segment the current one, durable with its directory entry. The caller holds mu.
-func (j *Journal) begin() error {
-	if err := j.opt.Dir.Attached(); err != nil {
-		return err
-	}
-	if err := j.settle(); err != nil {
-		return err
-	}
-	for _, s := range j.full { // those that wait are durable, or end where they are
-		if j.commit(s, s.written.Load()) != nil {
-			j.retire(s, s.synced)
-		}
-	}
-	// A name after all others, whatever the clock says: the newest segment knows best.
-	j.lastAt = max(j.lastAt+int64(time.Millisecond), time.Now().UnixNano())
-	id, err := UUIDAt(time.Unix(0, j.lastAt))
-	if err != nil {
-		return fmt.Errorf("begin a segment: %w", err)
-	}
-	c := checkpoint{recent: j.stillRecent(), expected: j.chunks.stillExpected(), ends: j.ends}
-	frame := c.append(make([]byte, frameHeaderSize))
-	frameHeader{kind: kindCheckpoint, accepted: j.lastAt}.put(frame)
-	s, err := j.create(id, append(newFileHeader(id), frame...))
-	if err != nil {
-		return errors.Join(fmt.Errorf("begin %s: %w", NameOf(id), err), j.settle())
-	}
-	j.current = s
-	disk.Crash("log-begun")
-	return nil
-}
-
-// create makes the file of a segment, durable with its directory entry. The caller holds mu.
-func (j *Journal) create(id uuid.UUID, head []byte) (s *Segment, err error) {
-	d := j.opt.Dir
-	s = &Segment{ID: id, opened: time.Now(), synced: int64(len(head))}
-	s.written.Store(s.synced)
-	// Appending: a write that was rolled back leaves no hole.
-	s.file, err = os.OpenFile(s.path(d), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	disk.Crash("log-created")
-	if _, err = d.Write(s.file, head); err == nil {
-		disk.Crash("log-written")
-		err = d.Sync(s.file)
-	}
-	if err == nil {
-		disk.Crash("log-synced")
-		err = d.SyncDir(d.Path(disk.Open))
-	}
-	if err != nil {
-		s.close()
-		j.doubt = s.path(d)
-	}
-	return s, err
-}
-
-// settle removes a segment whose begin failed: it may be on disk or not, and must not come back after a power cut to tell of a
-// state that was given up. Until that is certain no segment grows or is removed. The caller holds mu.
-func (j *Journal) settle() error {
-	if j.doubt == "" {
-		return nil
-	}
-	d := j.opt.Dir
-	if err := d.Remove(j.doubt); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := d.SyncDir(d.Path(disk.Open)); err != nil {
-		return err
-	}
-	j.doubt = ""
-	return nil
 }

@@ -113,7 +113,7 @@ func TestAChunkIsKnownThoughTheClockJumped(t *testing.T) {
 	o := options(t.TempDir())
 	j := mustOpen(t, o)
 	mustAppend(t, j, 1, "a\n")
-	j.chunks.recent[0].at -= int64(2 * time.Minute) // as put notes it with a clock that was behind until now
+	j.chunks.recent[0].At -= int64(2 * time.Minute) // as put notes it with a clock that was behind until now
 	removed(t, j)
 	crashed(t, j)
 	j = mustOpen(t, o)
@@ -135,7 +135,7 @@ func TestASegmentThatTheDiskDoesNotGiveEndsTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A link is no file of the plugin; what it would read through one is what counts here.
-	if err := (&Journal{opt: o}).recoverSegment(&Segment{ID: id}, map[accepted]int64{}); !errors.As(err, new(unix.Errno)) {
+	if err := (&Journal{opt: o}).recoverSegment(&Segment{ID: id}, findings{}); !errors.As(err, new(unix.Errno)) {
 		t.Fatalf("got %v, want the disk's own error", err)
 	}
 	if err := errors.Join(os.Remove(file), os.Rename(away, file), os.Chmod(file, 0)); err != nil {

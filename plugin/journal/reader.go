@@ -30,12 +30,13 @@ type Frame struct {
 // Stretch is a part of a segment that holds no whole frame.
 type Stretch struct {
 	Offset, Length int64
-	// Torn: the header is whole and promises more than the file has, or the file ends within a
-	// header: a last write that was cut off, and so never acknowledged.
+	// Torn: the header is whole and promises more than the file has, or the file ends within a header: a last write that was
+	// cut off, and so never acknowledged.
 	Torn bool
 }
 
-// Reader gives the frames of a segment that count, past damage: Next until false, then Err. It is the only reader of the format.
+// Reader gives the frames of a segment that count, past damage: Next until false, then Err. It is the only reader of the
+// format.
 type Reader struct {
 	Frame
 	Damaged []Stretch // so far
@@ -44,9 +45,10 @@ type Reader struct {
 	size    int64
 	end     end
 	next    int64 // offset of the next frame
-	header  frameHeader
-	buffer  []byte // of the whole payload
-	payload []byte // but for rejects, damage and numbers
+	head    [frameHeaderSize]byte
+	header  frameHeader // what that says
+	buffer  []byte      // of the whole payload
+	payload []byte      // but for rejects, damage and numbers
 	blocks  object.Decoder
 	err     error
 }
@@ -60,21 +62,21 @@ func (j *Journal) Read(s *Segment) (*Reader, error) {
 	bound, bounded := j.ends[s.ID]
 	j.mu.Unlock()
 	if !bounded {
-		bound = end{offset: s.Size()}
+		bound = end{Offset: s.Size()}
 	}
-	return open(s.path(j.opt.Dir), s.Size(), bound)
+	return open(s.path(j.opt.Dir), os.O_RDONLY, s.Size(), bound)
 }
 
 // ReadFile opens a segment as it is at the moment, beside a process that may write to it.
 func ReadFile(d *disk.Dir, id uuid.UUID) (*Reader, error) {
-	bound := end{offset: math.MaxInt64}
+	bound := end{Offset: math.MaxInt64}
 	entries, err := os.ReadDir(d.Path(disk.Open)) // a later segment may know where this one ends
 	for _, e := range entries {
-		r, err := open(d.Path(disk.Open, e.Name()), -1, bound)
+		r, err := open(d.Path(disk.Open, e.Name()), os.O_RDONLY, -1, bound)
 		if err != nil {
 			continue // sealed meanwhile, or no segment
 		}
-		if r.Next() && r.header.kind == kindCheckpoint {
+		if r.Next() && r.header.Kind == kindCheckpoint {
 			if b, ok := parseCheckpoint(r.payload).ends[id]; ok {
 				bound = b
 			}
@@ -84,39 +86,32 @@ func ReadFile(d *disk.Dir, id uuid.UUID) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(d.Path(NameOf(id)), -1, bound)
+	return open(d.Path(NameOf(id)), os.O_RDONLY, -1, bound)
 }
 
-func open(path string, size int64, bound end) (*Reader, error) {
-	f, err := os.Open(path)
-	if err != nil {
+// open starts after the file header, or at the first byte if that header is no good. A size below 0 is the file's.
+func open(path string, flag int, size int64, bound end) (r *Reader, err error) {
+	r = &Reader{size: size, end: bound}
+	if r.file, err = os.OpenFile(path, flag, 0); err != nil {
 		return nil, err
 	}
-	r, err := newReader(f, size, bound)
-	if err != nil {
-		_ = f.Close()
+	st, err := r.file.Stat()
+	if err == nil && size < 0 {
+		r.size = st.Size()
 	}
-	return r, err
-}
-
-// newReader starts after the file header, or at the first byte if that header is no good. A size below 0 is the file's.
-func newReader(f *os.File, size int64, bound end) (*Reader, error) {
-	if size < 0 {
-		st, err := f.Stat()
-		if err != nil {
-			return nil, err
+	head := make([]byte, min(max(r.size, 0), fileHeaderSize))
+	if err == nil {
+		_, err = r.file.ReadAt(head, 0)
+	}
+	if err == nil || err == io.EOF {
+		if err = checkFileHeader(head); err == nil {
+			r.next = fileHeaderSize
+		} else if !errors.Is(err, ErrVersion) {
+			err = nil
 		}
-		size = st.Size()
 	}
-	r := &Reader{file: f, size: size, end: bound}
-	head := make([]byte, min(r.size, fileHeaderSize))
-	if _, err := f.ReadAt(head, 0); err != nil && err != io.EOF {
-		return nil, err
-	}
-	switch err := checkFileHeader(head); {
-	case err == nil:
-		r.next = fileHeaderSize
-	case errors.Is(err, ErrVersion):
+	if err != nil {
+		r.Close()
 		return nil, err
 	}
 	return r, nil
@@ -130,32 +125,31 @@ func (r *Reader) Err() error { return r.err }
 
 // Next goes to the next frame.
 func (r *Reader) Next() bool {
-	var head [frameHeaderSize]byte
-	for r.err == nil && r.next < r.size && r.next <= r.end.offset {
-		b := head[:min(frameHeaderSize, r.size-r.next)]
+	for r.err == nil && r.next < r.size && r.next <= r.end.Offset {
+		b := r.head[:min(frameHeaderSize, r.size-r.next)]
 		if !r.read(b, r.next) {
 			return false
 		}
-		h, ok := parseFrameHeader(b)
-		if !ok {
+		if !r.header.parse(b) {
 			r.skip(b)
 			continue
 		}
-		at, whole := r.next, frameHeaderSize+int64(h.length)
+		h := &r.header
+		at, whole := r.next, frameHeaderSize+int64(h.Length)
 		if at+whole > r.size {
 			r.Damaged = append(r.Damaged, Stretch{at, r.size - at, true})
 			r.next = r.size
 			return false
 		}
-		if cap(r.buffer) < int(h.length) {
-			r.buffer = make([]byte, h.length)
+		if cap(r.buffer) < int(h.Length) {
+			r.buffer = make([]byte, h.Length)
 		}
-		r.header, r.payload, r.Frame = h, r.buffer[:h.length], Frame{Offset: at, Source: h.source}
+		r.payload, r.Frame = r.buffer[:h.Length], Frame{Offset: at, Source: h.Source}
 		if !r.read(r.payload, at+frameHeaderSize) {
 			return false
 		}
 		r.next += whole
-		if crc32.Checksum(r.payload, castagnoli) == h.sum && r.parse() {
+		if crc32.Checksum(r.payload, castagnoli) == h.Sum && r.parse() {
 			return true
 		}
 		r.Spoiled()
@@ -165,14 +159,14 @@ func (r *Reader) Next() bool {
 
 // parse takes off the payload what is no record; false if it does not say what it should.
 func (r *Reader) parse() bool {
-	if r.header.kind&withSum != 0 {
+	if r.header.Kind&withSum != 0 {
 		rest, bucket, records, ok := cutNumbers(r.payload)
 		if !ok {
 			return false
 		}
 		r.payload, r.Bucket, r.Summed = rest, time.Duration(bucket)*time.Millisecond, int(records)
 	}
-	if r.header.kind&withAside != 0 {
+	if r.header.Kind&withAside != 0 {
 		rest, rejects, damage, ok := cutNumbers(r.payload)
 		lines := int64(len(rest)) - rejects - damage
 		if !ok || lines < 0 {
@@ -183,43 +177,34 @@ func (r *Reader) parse() bool {
 	if r.partly() {
 		r.Rejects, r.Damage = nil, nil
 	}
-	r.header.kind &^= withSum | withAside
+	r.header.Kind &^= withSum | withAside
 	return true
 }
 
 // partly tells if the segment ends at the frame: then only the first lines of it count, or none.
-func (r *Reader) partly() bool { return r.Offset == r.end.offset }
+func (r *Reader) partly() bool { return r.Offset == r.end.Offset }
 
 // Block gives the records of the frame as a block, if they are one; the memory is valid as that of the frame.
 func (r *Reader) Block() (block []byte, sum object.Sum, records int, ok bool) {
-	return r.payload, r.header.text, int(r.header.lines), r.header.kind == kindBlock && r.header.lines > 0 && !r.partly()
+	return r.payload, r.header.content(), int(r.header.Lines), r.header.Kind == kindBlock && r.header.Lines > 0 && !r.partly()
 }
 
 // Lines gives the records of the frame, a line each. An error says that a block cannot be read.
 func (r *Reader) Lines() (lines []byte, err error) {
-	switch r.header.kind {
+	switch r.header.Kind {
 	case kindRecords:
 		lines = r.payload
 	case kindBlock:
-		if lines, err = r.blocks.Decode(r.payload, r.header.text); err != nil {
+		if lines, err = r.blocks.Decode(r.payload, r.header.content()); err != nil {
 			return nil, err
 		}
 	case kindCheckpoint:
 		lines = parseCheckpoint(r.payload).lines
 	}
 	if r.partly() {
-		lines = object.Head(lines, int(r.end.lines))
+		lines = object.Head(lines, int(r.end.Lines))
 	}
 	return lines, nil
-}
-
-// content counts what is in the frame.
-func (r *Reader) content() content {
-	records := int(r.header.lines)
-	return content{
-		records: records, accepted: max(records, r.Summed), lineBytes: r.header.text.Size,
-		rejects: bytes.Count(r.Rejects, []byte{'\n'}), rejectBytes: int64(len(r.Rejects)), damage: int64(len(r.Damage)),
-	}
 }
 
 // Spoiled counts the frame among what is damaged.
@@ -250,7 +235,7 @@ func (r *Reader) skip(b []byte) {
 				break
 			}
 			i += next
-			if _, ok := parseFrameHeader(w[i:]); ok {
+			if r.header.parse(w[i:]) {
 				r.next += int64(i)
 				r.Damaged = append(r.Damaged, Stretch{from, r.next - from, false})
 				return

@@ -10,8 +10,7 @@ import (
 	"out_amberflo/plugin/disk"
 )
 
-// Source identifies a chunk. Hash covers the output's name, the tag and the bytes:
-// one chunk may rightly reach two outputs.
+// Source identifies a chunk. Hash covers the output's name, the tag and the bytes: one chunk may rightly reach two outputs.
 type Source struct {
 	Length uint32
 	Hash   uint64
@@ -19,8 +18,8 @@ type Source struct {
 
 // accepted is a chunk and when it was accepted; at is unique within a journal.
 type accepted struct {
-	source Source
-	at     int64 // Unix nanoseconds
+	Source Source
+	At     int64 // Unix nanoseconds
 }
 
 // recent is a chunk accepted since the start, and up to where its segment must be durable for that to hold.
@@ -31,14 +30,14 @@ type recent struct {
 }
 
 const (
-	// How long before a crash a chunk can have been accepted and still not be recorded as delivered by
-	// Fluent Bit, and how many. It records within milliseconds; the margin is for a stalled engine.
+	// How long before a crash a chunk can have been accepted and still not be recorded as delivered by Fluent Bit, and how
+	// many. It records within milliseconds; the margin is for a stalled engine.
 	recentAge = time.Minute
 	recentMax = 4096
 	// The latest are remembered whatever the clock says, which may have jumped.
 	recentLeast = 64
-	// How long after a start a chunk is still taken for a redelivery. Measured with filesystem storage, they are among the first
-	// five chunks.
+	// How long after a start a chunk is still taken for a redelivery. Measured with filesystem storage, they are among the
+	// first five chunks.
 	expectFor = 10 * time.Minute
 	// How long after one was not acknowledged: Fluent Bit waits up to 2000 s (scheduler.cap) before it offers it again.
 	expectDeferredFor = time.Hour
@@ -67,9 +66,34 @@ func (r *redelivery) stillExpected() []accepted {
 	return r.expected
 }
 
+// findings are the chunks that may come again, as a start finds them, and until when.
+type findings map[accepted]int64
+
+// see takes note of the next frame, of the oldest segment first.
+func (f findings) see(h frameHeader, payload []byte) {
+	switch h.Kind {
+	case kindRedelivered:
+		if len(payload) == 8 {
+			delete(f, accepted{h.Source, int64(binary.LittleEndian.Uint64(payload))})
+		}
+		fallthrough // it may come a third time, and is then known by this frame
+	case kindRecords, kindBlock:
+		f[accepted{h.Source, h.Accepted}] = h.Accepted + int64(recentAge)
+	case kindCheckpoint:
+		c := parseCheckpoint(payload)
+		clear(f)
+		for _, a := range c.recent {
+			f[a] = a.At + int64(recentAge)
+		}
+		for _, a := range c.expected {
+			f[a] = h.Accepted + int64(expectDeferredFor)
+		}
+	}
+}
+
 // expect keeps those of the chunks found that may still come again, seen from when the process ended.
-func (r *redelivery) expect(found map[accepted]int64, ended int64) {
-	all := slices.SortedFunc(maps.Keys(found), func(a, b accepted) int { return cmp.Compare(a.at, b.at) })
+func (r *redelivery) expect(found findings, ended int64) {
+	all := slices.SortedFunc(maps.Keys(found), func(a, b accepted) int { return cmp.Compare(a.At, b.At) })
 	for i, a := range all {
 		if found[a] >= ended || len(all)-i <= recentLeast {
 			r.expected = append(r.expected, a)
@@ -88,16 +112,13 @@ func (j *Journal) Expects() bool {
 // redelivered answers ErrAccepted for a chunk that was accepted before the process last died. The caller holds mu, and holds it
 // until all is durable: a segment that is begun meanwhile has to know.
 func (j *Journal) redelivered(src Source) error {
-	i := slices.IndexFunc(j.chunks.stillExpected(), func(a accepted) bool { return a.source == src })
+	i := slices.IndexFunc(j.chunks.stillExpected(), func(a accepted) bool { return a.Source == src })
 	if i < 0 {
 		return nil
 	}
 	known := j.chunks.expected[i]
-	if err := j.opt.Dir.Attached(); err != nil {
-		return err
-	}
 	// Space is not asked for: it is small, and lets go of a chunk.
-	s, upTo, err := j.put(frameHeader{kind: kindRedelivered, source: src}, binary.LittleEndian.AppendUint64(make([]byte, frameHeaderSize), uint64(known.at)))
+	s, upTo, err := j.put(frameHeader{Kind: kindRedelivered, Source: src}, binary.LittleEndian.AppendUint64(make([]byte, frameHeaderSize), uint64(known.At)))
 	if err == nil {
 		if err = j.commit(s, upTo); err != nil {
 			j.retire(s, s.synced)
@@ -121,7 +142,7 @@ func (j *Journal) stillRecent() []accepted {
 	var seen []accepted
 	for i, c := range r.recent {
 		left := len(r.recent) - i
-		if left <= recentMax && (c.at >= oldest || left <= recentLeast) && j.commit(c.segment, c.upTo) == nil {
+		if left <= recentMax && (c.At >= oldest || left <= recentLeast) && j.commit(c.segment, c.upTo) == nil {
 			keep = append(keep, c)
 			seen = append(seen, c.accepted)
 		}

@@ -20,13 +20,6 @@ type chunk struct {
 	damage   []byte // bytes that could not be decoded, as they came
 }
 
-func (c *chunk) content() content {
-	return content{
-		records: c.records, accepted: max(c.records, c.summed), lineBytes: int64(len(c.lines)),
-		rejects: c.rejected, rejectBytes: int64(len(c.rejects)), damage: int64(len(c.damage)),
-	}
-}
-
 // Tx is one flush. What is put into it becomes durable together, in Commit, or nothing of it counts. It is not safe for
 // concurrent use, and ends when Commit returns nil: the journal gives its memory to the next one then. One that is not
 // committed may be forgotten.
@@ -54,13 +47,13 @@ func (j *Journal) Begin(src Source, most int, former ...Source) (*Tx, error) {
 	disk.Crash("offered")
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if err := j.opt.Dir.Attached(); err != nil {
+		return nil, err
+	}
 	for _, known := range append(former, src) {
 		if err := j.redelivered(known); err != nil {
 			return nil, err
 		}
-	}
-	if err := j.opt.Dir.Attached(); err != nil {
-		return nil, err
 	}
 	if err := j.opt.Space(1, 0, j.held()); err != nil {
 		return nil, err
@@ -136,13 +129,10 @@ func (tx *Tx) Commit() error {
 	return err
 }
 
-// leastBlock is the default of Options.MinBlock.
-const leastBlock = 64 << 10
-
 // Write is the first half of Commit: it compresses, without the lock, and writes. On success the caller must call Sync.
 func (tx *Tx) Write() error {
 	j, level := tx.journal, 0
-	if len(tx.lines) >= cmp.Or(j.opt.MinBlock, leastBlock) {
+	if len(tx.lines) >= cmp.Or(j.opt.MinBlock, 64<<10) {
 		level = j.opt.GzipLevel
 	}
 	h, frame, err := tx.encoder.frameOf(&tx.chunk, level)
@@ -164,7 +154,7 @@ func (tx *Tx) Write() error {
 	if err != nil {
 		return err
 	}
-	s.has.add(tx.content())
+	s.has.add(contentOf(h, tx.summed, tx.rejects, tx.damage))
 	s.pending.Add(1)
 	tx.segment, tx.upTo = s, upTo
 	if j.isFull(s) && j.rotate() != nil {

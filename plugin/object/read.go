@@ -4,16 +4,53 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/md5"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"os"
+	"path"
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/gzip"
 )
+
+// The MD5 of an object is made when the object is, and stands in the name of its file, before the last part of its key:
+//
+//	key     ingest/amberdata/11-28-2026/0199f1b2-….gz
+//	file    ingest/amberdata/11-28-2026/9e107d9d372bb6826bd81d3542a419d6=0199f1b2-….gz
+//
+// A name comes and goes with the file: the rename that makes an object count makes its digest count, and no second file can be
+// missing, old or another's. It goes along where extended attributes do not (NFS, rsync -a), survives a file that is written
+// anew, and md5sum checks it. In the object itself it cannot be. An object without one, of an earlier version, is delivered
+// once all of it could be read.
+
+// DigestSize is what the digest takes in a name.
+const DigestSize = 2*md5.Size + len("=")
+
+// FileOf is the path, below a directory, of an object; sum is its MD5, nil if that is not known.
+func FileOf(key string, sum []byte) string {
+	if sum == nil {
+		return key
+	}
+	dir, name := path.Split(key)
+	return dir + hex.EncodeToString(sum) + "=" + name
+}
+
+// ParseFile reads what FileOf made; sum is nil if there is no digest.
+func ParseFile(file string) (key string, sum []byte) {
+	dir, name := path.Split(file)
+	if len(name) <= DigestSize || name[DigestSize-1] != '=' {
+		return file, nil
+	}
+	sum, err := hex.DecodeString(name[:DigestSize-1])
+	if err != nil {
+		return file, nil
+	}
+	return dir + name[DigestSize:], sum
+}
 
 // ErrDamaged says that the bytes of an object are not those that it was sealed with.
 var ErrDamaged = errors.New("the object is damaged: it is not what was sealed")
@@ -74,8 +111,8 @@ func (b *Body) Read(p []byte) (int, error) {
 	}
 	b.seen.Write(p[:n])
 	if err == io.EOF && !b.partly {
-		if !bytes.Equal(b.seen.Sum(nil), b.sum) {
-			return n, ErrDamaged
+		if sum := b.seen.Sum(nil); !bytes.Equal(sum, b.sum) {
+			return n, fmt.Errorf("%w: want the MD5 %x, got %x", ErrDamaged, b.sum, sum)
 		}
 		b.seen = nil
 	}
@@ -95,36 +132,38 @@ func (b *Body) Seek(offset int64, whence int) (int64, error) {
 // Close implements [io.Closer].
 func (b *Body) Close() error { return b.file.Close() }
 
-// Bad is a place in what an object holds that is not as it should be.
-type Bad struct {
-	Offset int64 // in bytes, decompressed
+// Problem is something in a file that is not as it should be.
+type Problem struct {
+	File   string // below store_dir; Records does not know it
+	Offset int64  // in bytes; for a compressed object, in what it holds
 	What   string
 }
 
+func (p Problem) String() string { return fmt.Sprintf("%s: offset %d: %s", p.File, p.Offset, p.What) }
+
 // Records calls each with every record of an object, or of lines that are none yet: a line of JSON, valid during the call. It
 // reads from the start to the first byte that cannot be decompressed; a line that is no record does not end the reading. With
-// nil it counts the records of an object that is known to be whole. err is that of each or, when counting, of reading.
-func Records(in io.Reader, each func(line []byte) error) (n int, bad []Bad, err error) {
+// nil it counts the records of an object that is known to be whole. err is that of each.
+func Records(in io.Reader, each func(line []byte) error) (n int, bad []Problem, err error) {
 	buffered := bufio.NewReaderSize(in, 1<<20)
 	if magic, _ := buffered.Peek(2); string(magic) == GzipHeader[:2] {
 		gz, err := gzip.NewReader(buffered)
 		if err != nil {
-			return 0, []Bad{{0, err.Error()}}, nil
+			return 0, []Problem{{What: err.Error()}}, nil
 		}
 		buffered = bufio.NewReaderSize(gz, 1<<20)
 	}
 	if lead, _ := buffered.Peek(1); len(lead) == 1 && lead[0] == '[' {
 		return arrayRecords(buffered, each)
 	}
-	if each == nil {
-		return countLines(buffered)
-	}
 	for offset := int64(0); ; {
 		line, err := buffered.ReadBytes('\n')
 		switch {
 		case len(line) == 0:
+		case each == nil:
+			n++
 		case !IsRecord(line):
-			bad = append(bad, Bad{offset, fmt.Sprintf("want a line of JSON in UTF-8, got %.60q", line)})
+			bad = append(bad, Problem{"", offset, fmt.Sprintf("want a line of JSON in UTF-8, got %.60q", line)})
 		default:
 			n++
 			if err := each(bytes.TrimSuffix(line, newline)); err != nil {
@@ -136,26 +175,12 @@ func Records(in io.Reader, each func(line []byte) error) (n int, bad []Bad, err 
 			return n, bad, nil
 		}
 		if err != nil {
-			return n, append(bad, Bad{offset, err.Error()}), nil
+			return n, append(bad, Problem{"", offset, err.Error()}), nil
 		}
 	}
 }
 
-func countLines(in io.Reader) (n int, bad []Bad, err error) {
-	buf := make([]byte, 256<<10)
-	for {
-		k, err := in.Read(buf)
-		n += bytes.Count(buf[:k], newline)
-		if err == io.EOF {
-			return n, nil, nil
-		}
-		if err != nil {
-			return n, nil, err
-		}
-	}
-}
-
-func arrayRecords(in io.Reader, each func([]byte) error) (n int, bad []Bad, err error) {
+func arrayRecords(in io.Reader, each func([]byte) error) (n int, bad []Problem, err error) {
 	dec := json.NewDecoder(in)
 	_, err = dec.Token()
 	for err == nil && dec.More() {
@@ -179,7 +204,7 @@ func arrayRecords(in io.Reader, each func([]byte) error) (n int, bad []Bad, err 
 		}
 	}
 	if err != nil {
-		bad = []Bad{{dec.InputOffset(), err.Error()}}
+		bad = []Problem{{"", dec.InputOffset(), err.Error()}}
 	}
 	return n, bad, nil
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -27,29 +26,26 @@ func Failed(dir string) ([]spool.Object, error) { return spool.List(disk.New(dir
 // it up within seconds, and otherwise the next start.
 func Resend(dir, key string) (string, error) {
 	d := disk.New(dir)
-	key, _ = object.ParseFile(key)
 	if err := asOwner(d); err != nil {
 		return "", err
 	}
-	fresh, err := freshKey(key)
+	obj, err := spool.Find(d, disk.Failed, key)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("resend: %w", err)
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return "", err
 	}
-	obj, err := failed(d, key)
-	if err != nil {
-		return "", fmt.Errorf("resend: %w", err)
-	}
+	key = obj.Key
+	fresh := freshKey(key, id)
 	// Written down before, so that what is in the audit log may not have happened, but not the reverse.
 	if err := note(d, entry{Action: "resend", Key: key, NewKey: fresh}); err != nil {
 		return "", err
 	}
 	// From sealing/, where no segment of that id exists, an object goes to the outbox.
-	name := spool.SealedName(spool.Origin(id.String()), object.FileOf(fresh, obj.Sum()))
-	err = d.Rename(d.Path(disk.Failed, obj.File()), d.Path(disk.Sealing, name))
+	again := spool.Pending{From: spool.Origin(id.String()), Dir: disk.Outbox, File: object.FileOf(fresh, obj.Sum)}
+	err = d.Rename(d.Path(disk.Failed, obj.File()), d.Path(disk.Sealing, again.Name()))
 	if err == nil {
 		err = d.SyncDir(d.Path(disk.Sealing))
 	}
@@ -65,11 +61,11 @@ func Drop(dir, key, why string) error {
 		return errors.New("drop: want a reason for whoever asks later, got none")
 	}
 	d := disk.New(dir)
-	key, _ = object.ParseFile(key)
-	obj, err := failed(d, key)
+	obj, err := spool.Find(d, disk.Failed, key)
 	if err := errors.Join(asOwner(d), err); err != nil {
 		return fmt.Errorf("drop: %w", err)
 	}
+	key = obj.Key
 	n, problems, err := Records(dir, fileOf(disk.Failed, obj), nil)
 	if err != nil {
 		return fmt.Errorf("drop %s: %w", key, err)
@@ -86,21 +82,8 @@ func Drop(dir, key, why string) error {
 	return removeReason(d, key)
 }
 
-// fileOf is an object's file in a directory.
 func fileOf(dir string, obj spool.Object) File {
 	return File{dir, dir + "/" + obj.File(), obj.Size, obj.Since}
-}
-
-// failed gives the object of that key in failed/, and not a directory of them or what else lies there.
-func failed(d *disk.Dir, key string) (spool.Object, error) {
-	err := errors.New("a file that is no object")
-	if filepath.IsLocal(key) && !spool.IsNote(disk.Failed+"/"+key) {
-		var obj spool.Object
-		if obj, err = spool.Find(d, disk.Failed, key); err == nil {
-			return obj, nil
-		}
-	}
-	return spool.Object{}, fmt.Errorf("want the key of an object in %s/, got %q: %w", disk.Failed, key, err)
 }
 
 // asOwner makes sure that what is written can be read by the plugin: sudo would make files that are root's.
@@ -160,21 +143,13 @@ func removeReason(d *disk.Dir, key string) error {
 
 var uuidInKey = regexp.MustCompile(`[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}`)
 
-// freshKey gives a key that no object has had: with another uuid in place of the last, or with one
-// before the extension.
-func freshKey(key string) (string, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return "", err
-	}
+// freshKey gives a key that no object has had: with another uuid in place of the last, or with one before the extension.
+func freshKey(key string, id uuid.UUID) string {
 	if all := uuidInKey.FindAllStringIndex(key, -1); len(all) > 0 {
 		at := all[len(all)-1]
-		return key[:at[0]] + id.String() + key[at[1]:], nil
+		return key[:at[0]] + id.String() + key[at[1]:]
 	}
 	dir, name := path.Split(key)
-	stem, extension, dot := strings.Cut(name, ".")
-	if dot {
-		extension = "." + extension
-	}
-	return dir + stem + "-" + id.String() + extension, nil
+	at := len(dir) + strings.IndexByte(name+".", '.')
+	return key[:at] + "-" + id.String() + key[at:]
 }

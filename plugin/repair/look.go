@@ -8,14 +8,10 @@
 //   - All of it works beside the process that has the spool, but for Split, which takes its lock.
 //
 // There are no locks in memory. Between processes: LOCK, then rejected/ for Retry or damaged/ for Rescue and Split.
-//
-// Files: look.go lists and reads files, failed.go works on failed/, retry.go on rejected/, rescue.go on damaged objects and
-// large ones, salvage.go finds what is whole of a damaged one.
 package repair
 
 import (
 	"bytes"
-	"crypto/md5"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +19,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,29 +47,13 @@ func (f File) HasRecords() bool {
 // place gives the directory that the file is in or will be in, and its path there.
 func (f File) place() (dir, file string) {
 	if f.Dir == disk.Sealing {
-		return spool.ParseSealed(path.Base(f.Path))
+		x, _ := spool.ParsePending(path.Base(f.Path))
+		return x.Dir, x.File
 	}
 	if file, ok := strings.CutPrefix(f.Path, spool.DamagedObjects+"/"); ok {
 		return spool.DamagedObjects, file
 	}
 	return f.Dir, strings.TrimPrefix(f.Path, f.Dir+"/")
-}
-
-// isObject tells objects that are whole, or were, from other files.
-func (f File) isObject() bool {
-	switch dir, file := f.place(); dir {
-	case disk.Outbox, disk.Sent, disk.Failed:
-		return f.HasRecords()
-	case spool.DamagedObjects:
-		return !strings.HasSuffix(file, spool.RescuedSuffix)
-	}
-	return false
-}
-
-// holdsRejects tells files of rejected records.
-func (f File) holdsRejects() bool {
-	dir, _ := f.place()
-	return dir == disk.Rejected && f.HasRecords()
 }
 
 // Key is the key of an object's file, or else the path below its directory.
@@ -82,8 +63,8 @@ func (f File) Key() string {
 	return key
 }
 
-// rejectsOf ends what stands for the rejects in a segment, as if they were a file of rejected/: Path is that of the segment, and
-// this.
+// rejectsOf ends what stands for the rejects in a segment, as if they were a file of rejected/: Path is that of the segment,
+// and this.
 const rejectsOf = ":" + disk.Rejected
 
 // Files lists what is in a spool. What segments hold of rejects stands there as files of rejected/.
@@ -114,18 +95,12 @@ func Files(dir string) ([]File, error) {
 }
 
 // Problem is something in a spool that is not as it should be.
-type Problem struct {
-	File   string // below the spool's directory
-	Offset int64  // in bytes; for a compressed object, in what it holds
-	What   string
-}
-
-func (p Problem) String() string { return fmt.Sprintf("%s: offset %d: %s", p.File, p.Offset, p.What) }
+type Problem = object.Problem
 
 // Records calls each with every record of a file as it will be, or was, delivered: a line of JSON, valid during the call; nil
-// calls nothing. Of a segment these are the meter records. What cannot be read is returned, and does not end the reading of what
-// is around it: of a damaged object these are the records of its whole blocks (see salvage.go). n is the same whatever each is.
-// Files in damaged/ hold none, but for objects.
+// calls nothing. Of a segment these are the meter records. What cannot be read is returned, and does not end the reading of
+// what is around it: of a damaged object these are the records of its whole blocks (see salvage.go). n is the same whatever
+// each is. Files in damaged/ hold none, but for objects.
 func Records(dir string, f File, each func(line []byte) error) (n int, problems []Problem, err error) {
 	segment, rejects := strings.CutSuffix(f.Path, rejectsOf)
 	switch {
@@ -135,75 +110,70 @@ func Records(dir string, f File, each func(line []byte) error) (n int, problems 
 		n, _, err = segmentRecords(dir, segment, true, each)
 		return n, nil, err
 	}
-	file, err := os.Open(filepath.Join(dir, f.Path))
-	if err != nil {
-		return 0, nil, err
-	}
-	defer file.Close()
-	switch {
-	case f.isObject():
-		n, problems, err = objectRecords(file, f, each)
+	path := filepath.Join(dir, f.Path)
+	switch in, file := f.place(); {
+	case !f.HasRecords(), in == spool.DamagedObjects && strings.HasSuffix(file, spool.RescuedSuffix):
+	case slices.Contains([]string{disk.Outbox, disk.Sent, disk.Failed, spool.DamagedObjects}, in):
+		n, problems, err = objectRecords(path, f, each)
 		if n == 0 && err == nil && len(problems) == 0 {
-			problems = append(problems, Problem{f.Path, 0, "want at least one record, got none"})
+			problems = append(problems, Problem{File: f.Path, What: "want at least one record, got none"})
 		}
-	case f.holdsRejects():
-		n, problems, err = wholeRecords(file, f, each, true)
+	case in == disk.Rejected:
+		var file *os.File
+		if file, err = os.Open(path); err != nil {
+			return 0, nil, err
+		}
+		defer file.Close()
+		if each == nil { // only counted, they would not be looked at
+			each = func([]byte) error { return nil }
+		}
+		n, problems, err = wholeRecords(file, f, each)
 	}
 	return n, problems, err
 }
 
-// wholeRecords reads a file from its start to its end, with checked line by line.
-func wholeRecords(in io.Reader, f File, each func([]byte) error, checked bool) (n int, problems []Problem, err error) {
-	if each == nil && checked {
-		each = func([]byte) error { return nil }
-	}
-	n, bad, err := object.Records(in, each)
-	for _, b := range bad {
-		problems = append(problems, Problem{f.Path, b.Offset, b.What})
+func wholeRecords(in io.Reader, f File, each func([]byte) error) (n int, problems []Problem, err error) {
+	n, problems, err = object.Records(in, each)
+	for i := range problems {
+		problems[i].File = f.Path
 	}
 	return n, problems, err
 }
 
 // objectRecords reads an object that is whole, or else what is whole of it.
-func objectRecords(file *os.File, f File, each func([]byte) error) (n int, problems []Problem, err error) {
+func objectRecords(path string, f File, each func([]byte) error) (n int, problems []Problem, err error) {
 	_, place := f.place()
-	_, want := object.ParseFile(place)
-	sum := md5.New()
-	if want == nil { // of an earlier version
-		if n, problems, err = wholeRecords(file, f, nil, true); err != nil {
-			return n, nil, err
+	_, sum := object.ParseFile(place)
+	body, err := object.OpenBody(path, sum, object.Pace{})
+	if err == nil {
+		defer body.Close()
+		if _, err = io.Copy(io.Discard, body); err == nil {
+			_, err = body.Seek(0, io.SeekStart)
 		}
-	} else if _, err = io.Copy(sum, file); err != nil {
+	}
+	if err == nil {
+		return wholeRecords(body, f, each)
+	}
+	if !errors.Is(err, object.ErrDamaged) {
 		return 0, nil, err
 	}
-	if want == nil && len(problems) == 0 || want != nil && bytes.Equal(sum.Sum(nil), want) {
-		if _, err = file.Seek(0, io.SeekStart); err != nil {
-			return 0, nil, err
-		}
-		return wholeRecords(file, f, each, false)
-	}
-	found, err := salvage(file.Name())
+	problems = []Problem{{File: f.Path, What: "want the bytes that were sealed: " + err.Error()}}
+	found, err := salvage(path)
 	if err != nil {
 		return 0, nil, err
 	}
-	what := fmt.Sprintf("want the bytes that were sealed, with the MD5 %x, got %x", want, sum.Sum(nil))
-	if want == nil {
-		what = "want all of it to be readable: " + problems[0].What
-	}
-	problems = append([]Problem{{f.Path, 0, what}}, found.problems(f.Path)...)
-	return found.records, problems, found.each(each)
+	return found.records, append(problems, found.problems(f.Path)...), found.each(each)
 }
 
-// segmentRecords reads the meter records or the rejects of a segment.
 func segmentRecords(dir, file string, rejects bool, each func([]byte) error) (n int, problems []Problem, err error) {
 	id, err := uuid.Parse(strings.TrimSuffix(path.Base(file), ".log"))
 	if err != nil {
-		return 0, []Problem{{file, 0, "not a file of this plugin"}}, nil
+		return 0, []Problem{{File: file, What: "not a file of this plugin"}}, nil
 	}
 	d := disk.New(dir)
 	r, err := journal.ReadFile(d, id)
 	if errors.Is(err, journal.ErrVersion) {
-		return 0, []Problem{{file, 0, err.Error()}}, nil
+		return 0, []Problem{{File: file, What: err.Error()}}, nil
 	}
 	if err != nil {
 		return 0, nil, err
@@ -213,7 +183,7 @@ func segmentRecords(dir, file string, rejects bool, each func([]byte) error) (n 
 		lines := r.Rejects
 		if !rejects {
 			if lines, err = r.Lines(); err != nil {
-				problems = append(problems, Problem{file, r.Offset, err.Error()})
+				problems = append(problems, Problem{File: file, Offset: r.Offset, What: err.Error()})
 				continue
 			}
 		}
@@ -235,7 +205,7 @@ func segmentRecords(dir, file string, rejects bool, each func([]byte) error) (n 
 				continue // a running plugin writes
 			}
 		}
-		problems = append(problems, Problem{file, x.Offset, fmt.Sprintf(what, x.Length)})
+		problems = append(problems, Problem{File: file, Offset: x.Offset, What: fmt.Sprintf(what, x.Length)})
 	}
 	return n, problems, r.Err()
 }

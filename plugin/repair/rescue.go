@@ -21,11 +21,10 @@ import (
 )
 
 // Rescue delivers what can be read of an object in damaged/outbox/, under fresh keys, and keeps the damaged object with
-// spool.RescuedSuffix. The records keep their unique ids. Where nobody can say which part is damaged it answers an error, unless
-// all is asked for: then a record of what goes out is wrong. It returns the number of records.
+// spool.RescuedSuffix. The records keep their unique ids. Where nobody can say which part is damaged it answers an error,
+// unless all is asked for: then a record of what goes out is wrong. It returns the number of records.
 func Rescue(dir, key string, all bool) (records int, err error) {
 	d := disk.New(dir)
-	key, _ = object.ParseFile(key)
 	if err := asOwner(d); err != nil {
 		return 0, err
 	}
@@ -36,8 +35,9 @@ func Rescue(dir, key string, all bool) (records int, err error) {
 	defer lock.Close()
 	obj, err := spool.Find(d, spool.DamagedObjects, key)
 	if err != nil {
-		return 0, fmt.Errorf("rescue: want the key of an object in %s/, got %q: %w", spool.DamagedObjects, key, err)
+		return 0, fmt.Errorf("rescue: %w", err)
 	}
+	key = obj.Key
 	found, err := salvage(d.Path(spool.DamagedObjects, obj.File()))
 	switch {
 	case err != nil:
@@ -62,14 +62,13 @@ func Rescue(dir, key string, all bool) (records int, err error) {
 }
 
 // Split makes several objects of one that waits, under fresh keys, none of them of more than that many bytes before compression
-// if its records allow it; 0 is half of what it has. It needs the spool for itself: the object may be on its way. It returns the
-// number of objects.
+// if its records allow it; 0 is half of what it has. It needs the spool for itself: the object may be on its way. It returns
+// the number of objects.
 func Split(dir, key string, most int64) (objects int, err error) {
 	return split(disk.New(dir), key, most)
 }
 
 func split(d *disk.Dir, key string, most int64) (objects int, err error) {
-	key, _ = object.ParseFile(key)
 	if err := asOwner(d); err != nil {
 		return 0, err
 	}
@@ -84,8 +83,9 @@ func split(d *disk.Dir, key string, most int64) (objects int, err error) {
 	defer lock.Close()
 	obj, err := spool.Find(d, disk.Outbox, key)
 	if err != nil {
-		return 0, fmt.Errorf("split: want the key of an object in %s/, got %q: %w", disk.Outbox, key, err)
+		return 0, fmt.Errorf("split: %w", err)
 	}
+	key = obj.Key
 	size := int64(0)
 	records, problems, err := Records(d.Root, fileOf(disk.Outbox, obj), func(line []byte) error { size += int64(len(line)) + 1; return nil })
 	switch {
@@ -100,12 +100,7 @@ func split(d *disk.Dir, key string, most int64) (objects int, err error) {
 		most = (size + 1) / 2
 	}
 	r := &remake{dir: d, from: disk.Outbox, obj: obj, most: most, end: d.Remove, each: func(taken string, do func([]byte) error) error {
-		f, err := os.Open(taken)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		n, problems, err := objectRecords(f, fileOf(disk.Outbox, obj), do)
+		n, problems, err := objectRecords(taken, fileOf(disk.Outbox, obj), do)
 		if err == nil && (n != records || len(problems) > 0) {
 			err = fmt.Errorf("want %d records once more, got %d %v", records, n, problems)
 		}
@@ -132,16 +127,14 @@ func (r *remake) run(kind string, what entry) (made int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if what.NewKey, err = freshKey(r.obj.Key); err != nil {
-		return 0, err
-	}
+	what.NewKey = freshKey(r.obj.Key, id)
 	place := d.Path(r.from, r.obj.File())
 	form, err := formOf(place, what.NewKey)
 	if err != nil {
 		return 0, err
 	}
 	origin := spool.Origin(kind + hex.EncodeToString(id[:]))
-	taken := d.Path(disk.Damaged, "."+spool.SealedName(origin, r.obj.File()))
+	taken := d.Path(disk.Damaged, "."+spool.Pending{From: origin, Dir: disk.Outbox, File: r.obj.File()}.Name())
 	if err := d.Rename(place, taken); err != nil {
 		return 0, err
 	}
@@ -149,7 +142,7 @@ func (r *remake) run(kind string, what entry) (made int, err error) {
 	w.Objects.MaxBytes = r.most
 	defer w.Abort()
 	dirs := []string{d.Path(disk.Damaged), filepath.Dir(place)}
-	if err = d.SyncDirs(dirs...); err == nil {
+	if err = d.SyncDir(dirs...); err == nil {
 		err = r.each(taken, func(line []byte) error {
 			return w.Objects.Add(context.Background(), append(append([]byte{}, line...), '\n'))
 		})
@@ -167,14 +160,14 @@ func (r *remake) run(kind string, what entry) (made int, err error) {
 		w.Abort()
 		return 0, errors.Join(fmt.Errorf("%s %s: %w", what.Action, r.obj.Key, err), spool.UndoRepairs(d))
 	}
-	return w.Objects.Made, d.SyncDirs(dirs...)
+	return w.Objects.Made, d.SyncDir(dirs...)
 }
 
 // formOf gives options that make objects like the one at path, the first of them with that key.
 func formOf(path, key string) (object.Options, error) {
 	o := object.Options{Key: func(object.Sealed) string {
 		this := key
-		key, _ = freshKey(key)
+		key = freshKey(key, uuid.Must(uuid.NewV7()))
 		return this
 	}}
 	f, err := os.Open(path)
@@ -184,7 +177,7 @@ func formOf(path, key string) (object.Options, error) {
 	defer f.Close()
 	head := make([]byte, 64<<10)
 	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if n == 0 {
 		return o, err
 	}
 	head = head[:n]

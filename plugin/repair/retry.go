@@ -3,6 +3,7 @@ package repair
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/journal"
@@ -23,17 +23,14 @@ import (
 	"out_amberflo/plugin/spool"
 )
 
-// Retry calls again for each line of rejected/, the oldest first, leaving out the days before since (2006-01-02). The lines that
-// again returns, meter records as a flush has them, go into new objects of o; with keep, the rejected line stays. It returns the
-// number of objects. A running plugin takes those up within seconds, or else the next start does.
+// Retry calls again for each line of rejected/, the oldest first, leaving out the days before since (2006-01-02). The lines
+// that again returns, meter records as a flush has them, go into new objects of o; with keep, the rejected line stays. It
+// returns the number of objects. A running plugin takes those up within seconds, or else the next start does.
 //
-// It is a seal like that of a segment: a file of rejected/ is the origin, what maps goes into objects, what stays into a new file
-// of the same day, and removing the origin is the commit.
+// It is a seal like that of a segment: a file of rejected/ is the origin, what maps goes into objects, what stays into a new
+// file of the same day, and removing the origin is the commit.
 func Retry(o spool.Options, since string, again func(line []byte) (records []byte, keep bool)) (objects int, err error) {
-	d := o.Disk
-	if d == nil {
-		d = disk.New(o.Dir)
-	}
+	d := cmp.Or(o.Disk, disk.New(o.Dir))
 	if err := asOwner(d); err != nil {
 		return 0, err
 	}
@@ -42,14 +39,10 @@ func Retry(o spool.Options, since string, again func(line []byte) (records []byt
 		return 0, fmt.Errorf("retry rejected records: %w", err)
 	}
 	defer lock.Close()
-	if err := spool.UndoRetries(d); err != nil {
-		return 0, fmt.Errorf("undo a retry that was cut off: %w", err)
-	}
-	if err := spool.PublishRejects(d); err != nil {
-		return 0, err
-	}
-	if err := takeOverDays(d); err != nil {
-		return 0, err
+	for _, step := range []func(*disk.Dir) error{spool.UndoRetries, spool.PublishRejects, takeOverDays} {
+		if err := step(d); err != nil {
+			return 0, fmt.Errorf("bring rejected/ to order: %w", err)
+		}
 	}
 	files, err := rejectsSince(d, since)
 	if err != nil {
@@ -87,38 +80,31 @@ func takeOverDays(d *disk.Dir) error {
 		if notDay != nil || !e.Type().IsRegular() || err != nil {
 			continue
 		}
-		if err = takeOverDay(d, d.Path(disk.Rejected, e.Name()), day); err != nil {
+		if err = takeOverDay(d, disk.Rejected+"/"+e.Name(), day); err != nil {
 			err = fmt.Errorf("take over %s/%s: %w", disk.Rejected, e.Name(), err)
 		}
 	}
 	return err
 }
 
-func takeOverDay(d *disk.Dir, path string, day time.Time) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+func takeOverDay(d *disk.Dir, file string, day time.Time) error {
 	// A plugin of version 2 that still runs appends to the file that has that name, and locks it meanwhile.
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	lock, err := d.LockFor(file, "takes it over")
+	if err != nil {
 		return fmt.Errorf("want it not to be written to: %w", err)
 	}
-	id, err := journal.UUIDAt(day)
+	defer lock.Close()
+	id, err := uuid.NewV7()
 	if err != nil {
 		return err
 	}
-	to := d.Path(disk.Rejected, spool.RejectsFile(id))
-	if err = d.MkdirAll(filepath.Dir(to)); err == nil {
-		err = d.Rename(path, to)
-	}
-	if err != nil {
+	to := d.Path(disk.Rejected, spool.RejectsFile(journal.WithTime(id, day)))
+	if err := d.Move(d.Path(file), to); err != nil {
 		return err
 	}
-	return d.SyncDirs(filepath.Dir(to), d.Path(disk.Rejected))
+	return d.SyncDir(filepath.Dir(to), d.Path(disk.Rejected))
 }
 
-// retry maps one file after the other.
 type retry struct {
 	maker    object.Maker
 	maxBytes int64
@@ -161,7 +147,6 @@ func (r *retry) file(of uuid.UUID) (objects int, err error) {
 	return w.Objects.Made, err
 }
 
-// read maps the lines; changed is false if all of them stay.
 func (r *retry) read(f io.Reader, w *spool.Sealing) (changed bool, err error) {
 	in := bufio.NewReaderSize(f, 1<<20)
 	for {

@@ -19,9 +19,9 @@ import (
 // nothing before them and end at a byte (package object). A block counts if it can be inflated to its end and is made of whole
 // records. Of an object that is not compressed, each line is a block.
 //
-// A block has no checksum of its own. What spoils neither the compression nor the JSON, such as a digit that is another
-// digit, cannot be placed: if all blocks look whole, one of them is not, and nobody can say which; unless gzip's own checksum
-// of all lines says that only its frame is damaged.
+// A block has no checksum of its own. What spoils neither the compression nor the JSON, such as a digit that is another digit,
+// cannot be placed: if all blocks look whole, one of them is not, and nobody can say which; unless gzip's own checksum of all
+// lines says that only its frame is damaged.
 
 // salvaged is what can be read of a damaged object.
 type salvaged struct {
@@ -31,24 +31,24 @@ type salvaged struct {
 	proven  bool      // all records are there, and what they were
 }
 
-// stretch is a part of an object's file.
 type stretch struct{ from, to int64 }
 
 // located tells if it is known which part is damaged.
 func (s *salvaged) located() bool { return len(s.lost) > 0 || s.proven }
 
 func (s *salvaged) problems(path string) (all []Problem) {
+	what := "all %d records can be read, and in at least one of them something is wrong"
 	if s.proven {
-		return []Problem{{path, 0, fmt.Sprintf("all %d records can be read, and are right by gzip's own checksum", s.records)}}
+		what = "all %d records can be read, and are right by gzip's own checksum"
 	}
-	if !s.located() {
-		return []Problem{{path, 0, fmt.Sprintf("all %d records can be read, and in at least one of them something is wrong", s.records)}}
+	if len(s.lost) == 0 {
+		return []Problem{{File: path, What: fmt.Sprintf(what, s.records)}}
 	}
 	for _, l := range s.lost {
 		if l.to == 0 {
-			return []Problem{{path, 0, "want at least one record, got none"}}
+			return []Problem{{File: path, What: "want at least one record, got none"}}
 		}
-		all = append(all, Problem{path, l.from, fmt.Sprintf("%d bytes of the file that hold no whole records", l.to-l.from)})
+		all = append(all, Problem{File: path, Offset: l.from, What: fmt.Sprintf("%d bytes of the file that hold no whole records", l.to-l.from)})
 	}
 	return all
 }
@@ -81,7 +81,6 @@ func (s *salvaged) add(from, to int, lines []byte, ok bool) {
 	}
 }
 
-// salvage reads what it can.
 func salvage(path string) (*salvaged, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -161,20 +160,11 @@ func ofArray(part []byte) (lines []byte, ok bool) {
 
 // array reads an array that is not compressed up to where it is damaged: after that, nobody knows where a record begins.
 func (s *salvaged) array(b []byte) {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	_, err := dec.Token()
-	end := dec.InputOffset()
-	for err == nil && dec.More() {
-		var r json.RawMessage
-		if err = dec.Decode(&r); err == nil {
-			end = dec.InputOffset()
-			s.add(0, 0, append(r, '\n'), true)
-		}
-	}
-	if err == nil {
-		_, err = dec.Token()
-	}
-	if err != nil {
-		s.add(int(end), len(b), nil, false)
+	_, bad, _ := object.Records(bytes.NewReader(b), func(line []byte) error {
+		s.add(0, 0, append(bytes.Clone(line), '\n'), true)
+		return nil
+	})
+	if len(bad) > 0 {
+		s.add(int(bad[0].Offset), len(b), nil, false)
 	}
 }

@@ -336,7 +336,7 @@ func TestEveryRecordArrivesOnceWhereverTheProcessDies(t *testing.T) {
 					died := fb.run(t, fmt.Sprintf("%s:%d", point, nth), nil)
 					reached = reached || died
 					// And there once more, with what that left.
-					fb.run(t, point, nil)
+					fb.run(t, point+":1", nil)
 					if fb.run(t, "", nil) {
 						t.Fatal("killed by somebody else")
 					}

@@ -17,17 +17,14 @@ import (
 	"out_amberflo/plugin/object"
 )
 
-// Open takes a spool over: the directory is made if it is missing, locked, and brought to order after
-// whatever ended its last owner. What was accepted then and is not sealed yet waits for Run.
+// Open takes a spool over: the directory is made if it is missing, locked, and brought to order after whatever ended its last
+// owner. What was accepted then and is not sealed yet waits for Run.
 func Open(o Options) (*Spool, error) {
 	d := cmp.Or(o.Disk, disk.New(o.Dir))
 	s := &Spool{
 		opt: o, dir: d, wake: make(chan struct{}, 1), uploaded: make(chan struct{}, 1),
-		outbox: outbox{taken: make(map[string]Object)},
-		quota:  quota{dir: d, limit: o.Limit, rejectLimit: o.RejectLimit},
-		sealer: sealer{maker: object.Maker{Options: o.Object, Dir: d}},
+		outbox: outbox{taken: make(map[string]Object)}, maker: object.Maker{Options: o.Object, Dir: d},
 	}
-	s.quota.crowd = s.poke
 	if err := d.Private(o.Log); err != nil {
 		return nil, err
 	}
@@ -61,7 +58,7 @@ func (s *Spool) recover() error {
 	}
 	o := journal.Options{
 		Dir: s.dir, MinBlock: s.opt.MinBlock, MaxBytes: s.opt.MaxBytes, MaxRecords: s.opt.Object.MaxRecords,
-		Space: s.quota.space, Wake: s.poke, Log: s.opt.Log,
+		Space: s.space, Wake: s.poke, Log: s.opt.Log,
 	}
 	if s.opt.Object.Blocks() {
 		o.GzipLevel = s.opt.Object.GzipLevel
@@ -70,35 +67,23 @@ func (s *Spool) recover() error {
 	return err
 }
 
-// recoverSealing undoes seals that were under way: the segment is the truth, and will be sealed again. What
-// is whole is published by Run.
+// recoverSealing undoes seals that were under way: the segment is the truth, and will be sealed again. What is whole is
+// published by Run; what meterctl is at, or was, is left to undoCutOff.
 func (s *Spool) recoverSealing() error {
 	entries, err := os.ReadDir(s.dir.Path(disk.Sealing))
+	for _, e := range entries {
+		switch _, ok := ParsePending(e.Name()); {
+		case ok || err != nil:
+		case strings.HasSuffix(e.Name(), ".tmp"):
+			err = s.dir.Remove(s.dir.Path(disk.Sealing, e.Name()))
+		default:
+			s.opt.Log.Warn("not a file of this plugin: left alone", "file", disk.Sealing+"/"+e.Name())
+		}
+	}
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		x, ok := parseSealed(e.Name())
-		switch {
-		case ok && x.from.byHand():
-			continue // see undoCutOff
-		case ok:
-			_, err := os.Stat(x.from.path(s.dir))
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-		case !strings.HasSuffix(e.Name(), ".tmp"):
-			s.opt.Log.Warn("not a file of this plugin: left alone", "file", disk.Sealing+"/"+e.Name())
-			continue
-		}
-		if err := s.dir.Remove(s.dir.Path(disk.Sealing, e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
+	return undo(s.dir, "")
 }
 
 // undoCutOff undoes what meterctl was at when it died. One that is at it now undoes itself what it does not finish; where
@@ -121,18 +106,22 @@ func (s *Spool) undoCutOff() error {
 	return nil
 }
 
-// recoverObjects takes up the objects in outbox/ and sent/.
 func (s *Spool) recoverObjects() error {
 	for _, dir := range []string{disk.Outbox, disk.Sent, disk.Failed, disk.Rejected} {
-		if err := s.dir.RemoveEmptyDirs(dir); err != nil {
+		s.dir.RemoveEmpty(dir)
+	}
+	var strangers []string // links, pipes, and what others have put there
+	for _, dir := range []string{disk.Outbox, disk.Sent, disk.Failed} {
+		if err := disk.Walk(s.dir.Path(dir), func(path string, st fs.FileInfo) {
+			if !st.Mode().IsRegular() {
+				strangers = append(strangers, dir+"/"+path)
+			}
+		}); err != nil {
 			return err
 		}
 	}
-	strangers, err := s.strangers()
-	if err != nil {
-		return err
-	}
 	o := &s.outbox
+	var err error
 	if o.waiting, err = List(s.dir, disk.Outbox); err != nil {
 		return err
 	}
@@ -161,22 +150,10 @@ func (s *Spool) recoverObjects() error {
 	return nil
 }
 
-// strangers are what lies among objects and is no file at all: links, pipes.
-func (s *Spool) strangers() (found []string, err error) {
-	for _, dir := range []string{disk.Outbox, disk.Sent, disk.Failed} {
-		err = errors.Join(err, disk.Walk(s.dir.Path(dir), func(path string, st fs.FileInfo) {
-			if !st.Mode().IsRegular() {
-				found = append(found, dir+"/"+path)
-			}
-		}))
-	}
-	return found, err
-}
-
-// looksSealed tells objects from files that somebody else put into the outbox. What has a digest in its name is compared with it
-// before it goes out; what has none, of an earlier version, has to begin as an object does, and is read to its end then.
+// looksSealed tells objects from files that somebody else put into the outbox. What has a digest in its name is compared with
+// it before it goes out; what has none, of an earlier version, has to begin as an object does, and is read to its end then.
 func (s *Spool) looksSealed(obj Object) bool {
-	if obj.sum != nil {
+	if obj.Sum != nil {
 		return true
 	}
 	f, err := os.Open(s.dir.Path(disk.Outbox, obj.File()))

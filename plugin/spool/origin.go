@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,27 +101,27 @@ func RejectsFile(id uuid.UUID) string {
 	return time.Unix(id.Time().UnixTime()).UTC().Format(time.DateOnly) + "/" + id.String() + ".ndjson"
 }
 
-// sealed is a file in sealing/ that waits for its origin to go, and then for its place:
+// Pending is a file in sealing/ that waits for its origin to go, and then for its place:
 //
 //	<origin>=<file>         an object, for outbox/
 //	<origin>@<dir>=<file>   rejects or damage, for that directory
-type sealed struct {
-	from Origin
-	dir  string
-	file string // below it
+type Pending struct {
+	From Origin
+	Dir  string
+	File string // the path below it
 }
 
-// name is that of the file. The origin leads, so that a start knows whether it counts.
-func (x sealed) name() string {
-	lead := string(x.from)
-	if x.dir != disk.Outbox {
-		lead += "@" + x.dir
+// Name is that of the file. The origin leads, so that a start knows whether it counts.
+func (x Pending) Name() string {
+	lead := string(x.From)
+	if x.Dir != disk.Outbox {
+		lead += "@" + x.Dir
 	}
-	return lead + "=" + url.PathEscape(x.file)
+	return lead + "=" + url.PathEscape(x.File)
 }
 
-// parseSealed reads what name wrote; ok is false for any other file.
-func parseSealed(name string) (x sealed, ok bool) {
+// ParsePending reads what Name wrote; ok is false for any other file.
+func ParsePending(name string) (x Pending, ok bool) {
 	lead, escaped, ok := strings.Cut(name, "=")
 	from, dir, aside := strings.Cut(lead, "@")
 	if !aside {
@@ -128,29 +129,19 @@ func parseSealed(name string) (x sealed, ok bool) {
 	} else if dir != disk.Rejected && dir != disk.Damaged {
 		return x, false
 	}
+	_, id := Origin(from).parse()
 	file, err := url.PathUnescape(escaped)
-	x = sealed{Origin(from), dir, file}
-	_, id := x.from.parse()
-	return x, ok && uuid.Validate(id) == nil && err == nil && filepath.IsLocal(file)
-}
-
-// SealedName is the name in sealing/ of an object's file, which counts when its origin is gone.
-func SealedName(from Origin, file string) string { return sealed{from, disk.Outbox, file}.name() }
-
-// ParseSealed tells where a file of sealing/ will be: in which of the directories, under which path there; "" for one that is
-// being written, or is somebody else's.
-func ParseSealed(name string) (dir, file string) {
-	if x, ok := parseSealed(name); ok {
-		return x.dir, x.file
+	if !ok || err != nil || uuid.Validate(id) != nil || !filepath.IsLocal(file) {
+		return x, false
 	}
-	return "", ""
+	return Pending{Origin(from), dir, file}, true
 }
 
-// allSealed lists the files in sealing/ that wait.
-func allSealed(d *disk.Dir) (all []sealed, err error) {
+// allPending lists the files in sealing/ that wait.
+func allPending(d *disk.Dir) (all []Pending, err error) {
 	entries, err := os.ReadDir(d.Path(disk.Sealing))
 	for _, e := range entries {
-		if x, ok := parseSealed(e.Name()); ok && e.Type().IsRegular() {
+		if x, ok := ParsePending(e.Name()); ok && e.Type().IsRegular() {
 			all = append(all, x)
 		}
 	}
@@ -158,13 +149,13 @@ func allSealed(d *disk.Dir) (all []sealed, err error) {
 }
 
 // whole lists those whose origin is gone, for good.
-func whole(d *disk.Dir, of func(sealed) bool) (found []sealed, err error) {
-	all, err := allSealed(d)
+func whole(d *disk.Dir, of func(Pending) bool) (found []Pending, err error) {
+	all, err := allPending(d)
 	for _, x := range all {
 		if !of(x) {
 			continue
 		}
-		gone, gerr := x.from.gone(d)
+		gone, gerr := x.From.gone(d)
 		if err = errors.Join(err, gerr); gone {
 			found = append(found, x)
 		}
@@ -172,18 +163,32 @@ func whole(d *disk.Dir, of func(sealed) bool) (found []sealed, err error) {
 	return found, err
 }
 
-// unseal removes those that do not count because their origin is there.
-func unseal(d *disk.Dir, from Origin) error {
-	all, err := allSealed(d)
+// unseal removes those that do not count because their origins are there, for good: they would count when those go.
+func unseal(d *disk.Dir, of func(Origin) bool) error {
+	all, err := allPending(d)
 	for _, x := range all {
-		if x.from != from {
-			continue
-		}
-		if rerr := d.Remove(d.Path(disk.Sealing, x.name())); !errors.Is(rerr, fs.ErrNotExist) {
-			err = errors.Join(err, rerr)
+		if of(x.From) {
+			if rerr := d.Remove(d.Path(disk.Sealing, x.Name())); !errors.Is(rerr, fs.ErrNotExist) {
+				err = errors.Join(err, rerr)
+			}
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return d.SyncDir(d.Path(disk.Sealing))
+}
+
+// undo removes what was made of origins of some kinds that are there.
+func undo(d *disk.Dir, kinds ...string) error {
+	return unseal(d, func(o Origin) bool {
+		kind, _ := o.parse()
+		if !slices.Contains(kinds, kind) {
+			return false
+		}
+		_, err := os.Stat(o.path(d))
+		return err == nil
+	})
 }
 
 // Sealing writes what comes of one origin to sealing/: objects, rejects into one file, and damage. After Finish the caller
@@ -197,12 +202,12 @@ type Sealing struct {
 	aside   bool       // some damage is in sealing/, or all rejects
 }
 
-// NewSealing begins one. id is that of the first object, and opened its time, and the day of the rejects if nothing else is set.
-// Both are the same each time that one segment is tried.
+// NewSealing begins one. id is that of the first object, and opened its time, and the day of the rejects if nothing else is
+// set. Both are the same each time that one segment is tried.
 func NewSealing(m *object.Maker, from Origin, id uuid.UUID, opened time.Time) *Sealing {
 	return &Sealing{from: from, Day: opened, Objects: object.Series{
 		Maker: m, ID: id, Opened: opened,
-		Place: func(file string) string { return m.Dir.Path(disk.Sealing, SealedName(from, file)) },
+		Place: func(file string) string { return m.Dir.Path(disk.Sealing, Pending{from, disk.Outbox, file}.Name()) },
 	}}
 }
 
@@ -227,7 +232,7 @@ func (w *Sealing) Damage(file string, b []byte) error {
 	}
 	w.aside = true
 	d := w.Objects.Maker.Dir
-	return d.WriteFile(d.Path(disk.Sealing, sealed{w.from, disk.Damaged, file}.name()), b)
+	return d.WriteFile(d.Path(disk.Sealing, Pending{w.from, disk.Damaged, file}.Name()), b)
 }
 
 // Finish makes all of it whole and durable.
@@ -236,7 +241,7 @@ func (w *Sealing) Finish() error {
 	d := w.Objects.Maker.Dir
 	if err == nil && w.rejects != nil {
 		if err = w.rejects.Close(); err == nil {
-			err = w.rejects.Rename(d.Path(disk.Sealing, sealed{w.from, disk.Rejected, RejectsFile(journal.WithTime(w.Objects.ID, w.Day))}.name()))
+			err = w.rejects.Rename(d.Path(disk.Sealing, Pending{w.from, disk.Rejected, RejectsFile(journal.WithTime(w.Objects.ID, w.Day))}.Name()))
 		}
 		if err == nil {
 			w.rejects, w.aside = nil, true
@@ -260,22 +265,19 @@ func (w *Sealing) Abort() {
 // Undo removes all of it again: the origin is there.
 func (w *Sealing) Undo() error {
 	w.Abort()
-	return unseal(w.Objects.Maker.Dir, w.from)
+	return unseal(w.Objects.Maker.Dir, func(o Origin) bool { return o == w.from })
 }
 
 // publishAside moves rejects or damage from sealing/ to their directory, for good: what somebody takes from there must not be
 // there once more after a power cut. size is 0 if another process was faster.
-func publishAside(d *disk.Dir, x sealed) (size int64, err error) {
-	from, to := d.Path(disk.Sealing, x.name()), d.Path(x.dir, x.file)
+func publishAside(d *disk.Dir, x Pending) (size int64, err error) {
+	from, to := d.Path(disk.Sealing, x.Name()), d.Path(x.Dir, x.File)
 	st, err := os.Stat(from)
-	if err == nil {
-		err = d.MkdirAll(filepath.Dir(to))
-	}
-	if err == nil { // another process may have made the directory, and died before it synced that
-		err = d.SyncDir(d.Path(x.dir))
+	if err == nil { // another process may have made the directory below, and died before it synced that
+		err = d.SyncDir(d.Path(x.Dir))
 	}
 	if err == nil {
-		err = d.Rename(from, to)
+		err = d.Move(from, to)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, gone := os.Stat(from); errors.Is(gone, fs.ErrNotExist) {
@@ -283,15 +285,15 @@ func publishAside(d *disk.Dir, x sealed) (size int64, err error) {
 		}
 	}
 	if err != nil {
-		return 0, fmt.Errorf("publish %s/%s: %w", x.dir, x.file, err)
+		return 0, fmt.Errorf("publish %s/%s: %w", x.Dir, x.File, err)
 	}
 	disk.Crash("aside-published")
-	return st.Size(), d.SyncDirs(filepath.Dir(to), d.Path(disk.Sealing))
+	return st.Size(), d.SyncDir(filepath.Dir(to), d.Path(disk.Sealing))
 }
 
 // PublishRejects moves what retries have left in sealing/ back to rejected/. The caller has rejected/ locked.
 func PublishRejects(d *disk.Dir) error {
-	found, err := whole(d, func(x sealed) bool { return x.dir == disk.Rejected && x.from.byHand() })
+	found, err := whole(d, func(x Pending) bool { return x.Dir == disk.Rejected && x.From.byHand() })
 	for _, x := range found {
 		_, perr := publishAside(d, x)
 		err = errors.Join(err, perr)
@@ -299,27 +301,15 @@ func PublishRejects(d *disk.Dir) error {
 	return err
 }
 
-// UndoRetries removes what retries that were cut off have left: the lines are still in rejected/. The caller has that locked, or
-// nobody can.
+// UndoRetries removes what retries that were cut off have left: the lines are still in rejected/. The caller has that locked,
+// or nobody can.
 func UndoRetries(d *disk.Dir) error {
-	all, err := allSealed(d)
-	for _, x := range all {
-		if kind, _ := x.from.parse(); kind != RemapOf {
-			continue
-		}
-		if _, serr := os.Stat(x.from.path(d)); serr == nil {
-			serr = unseal(d, x.from)
-			err = errors.Join(err, serr)
-		} else if !errors.Is(serr, fs.ErrNotExist) {
-			err = errors.Join(err, serr)
-		}
-	}
+	err := undo(d, RemapOf, formerRetryOf)
 	former, ferr := named(d, disk.Rejected, formerLeft)
 	err = errors.Join(err, ferr)
 	for _, path := range former {
 		if err == nil {
-			from := Origin(formerRetryOf + strings.TrimPrefix(filepath.Base(path), formerLeft))
-			err = undo(d, from, func() error { return d.Remove(path) })
+			err = d.Remove(path)
 		}
 	}
 	return err
@@ -328,38 +318,21 @@ func UndoRetries(d *disk.Dir) error {
 // UndoRepairs removes what was made of objects that are still there, and puts those back. The caller has damaged/ locked, or
 // nobody can.
 func UndoRepairs(d *disk.Dir) error {
+	if err := undo(d, RescueOf, SplitOf); err != nil {
+		return err
+	}
 	for kind, dir := range map[string]string{RescueOf: DamagedObjects, SplitOf: disk.Outbox} {
 		taken, err := named(d, disk.Damaged, "."+kind)
+		for _, path := range taken {
+			x, ok := ParsePending(strings.TrimPrefix(filepath.Base(path), "."))
+			if !ok || err != nil {
+				continue
+			}
+			err = d.Move(path, d.Path(dir, x.File))
+		}
 		if err != nil {
 			return err
 		}
-		for _, path := range taken {
-			x, ok := parseSealed(strings.TrimPrefix(filepath.Base(path), "."))
-			if !ok {
-				continue
-			}
-			to := d.Path(dir, x.file)
-			if err := undo(d, x.from, func() error {
-				if err := d.MkdirAll(filepath.Dir(to)); err != nil {
-					return err
-				}
-				return d.Rename(path, to)
-			}); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
-}
-
-// undo takes an origin out of the way. What was made of it goes first, and for good: it counts when the origin is gone.
-func undo(d *disk.Dir, from Origin, end func() error) error {
-	err := unseal(d, from)
-	if err == nil {
-		err = d.SyncDir(d.Path(disk.Sealing))
-	}
-	if err == nil {
-		err = end()
-	}
-	return err
 }

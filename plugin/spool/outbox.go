@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,18 +21,15 @@ type Object struct {
 	Key   string
 	Size  int64     // bytes as they are stored
 	Since time.Time // when it was sealed; in sent/ and failed/ uploaded
+	Sum   []byte    // MD5 of its bytes as they were sealed; nil if it came without
 
-	sum       []byte
 	notBefore time.Time
 	letsBy    int64 // until so many objects have been sent, others go first
 	failure   int64 // its latest, counted over all objects
 }
 
 // File is the object's path below its directory.
-func (obj Object) File() string { return object.FileOf(obj.Key, obj.sum) }
-
-// Sum is the MD5 of its bytes as they were sealed; nil if it came without.
-func (obj Object) Sum() []byte { return obj.sum }
+func (obj Object) File() string { return object.FileOf(obj.Key, obj.Sum) }
 
 // DamagedObjects is where damaged objects are kept: with their place.
 const DamagedObjects = disk.Damaged + "/" + disk.Outbox
@@ -73,8 +69,8 @@ func (o *outbox) add(obj Object) {
 	}
 }
 
-// Take hands out an object that nobody else holds, the oldest or the newest, and waits for one if there
-// is none. It must be given back with Sent, Failed or Return. The error is that of ctx.
+// Take hands out an object that nobody else holds, the oldest or the newest, and waits for one if there is none. It must be
+// given back with Sent, Failed or Return. The error is that of ctx.
 func (s *Spool) Take(ctx context.Context, newest bool) (Object, error) {
 	o := &s.outbox
 	for {
@@ -106,9 +102,9 @@ func (s *Spool) Take(ctx context.Context, newest bool) (Object, error) {
 	}
 }
 
-// next gives the index of the first object, from either end, whose time has come, or -1 and when the
-// first of them will be due. Those that let others by come last, the one that failed longest ago first of them. After a failure
-// the search begins anywhere: what fails may well lie together, such as a day's directory that is not allowed.
+// next gives the index of the first object, from either end, whose time has come, or -1 and when the first of them will be due.
+// Those that let others by come last, the one that failed longest ago first of them. After a failure the search begins
+// anywhere: what fails may well lie together, such as a day's directory that is not allowed.
 func (o *outbox) next(newest bool) (int, time.Time) {
 	var due time.Time
 	now, last, first := time.Now(), -1, 0
@@ -139,25 +135,29 @@ func (o *outbox) next(newest bool) (int, time.Time) {
 func (s *Spool) Failed(obj Object, notBefore time.Time, others int) {
 	o := &s.outbox
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.failed++
 	o.failing = true
 	obj.failure, obj.letsBy = o.failed, o.sent+int64(others)
-	o.mu.Unlock()
-	s.Return(obj, notBefore)
+	o.giveBack(obj, notBefore)
 }
 
 // Return gives an object back that was not tried; it is not handed out before that time.
 func (s *Spool) Return(obj Object, notBefore time.Time) {
-	obj.notBefore = notBefore
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
-	delete(s.outbox.taken, obj.Key)
-	s.outbox.add(obj)
+	s.outbox.giveBack(obj, notBefore)
 }
 
-// Sent takes an object that is in the bucket out of the outbox: to sent/, if KeepSent says so. Should
-// that be lost in a power cut, the object is sent once more, under the same key and with the same bytes.
-// On an error it is handed out again later, for the same.
+func (o *outbox) giveBack(obj Object, notBefore time.Time) {
+	obj.notBefore = notBefore
+	delete(o.taken, obj.Key)
+	o.add(obj)
+}
+
+// Sent takes an object that is in the bucket out of the outbox: to sent/, if KeepSent says so. Should that be lost in a power
+// cut, the object is sent once more, under the same key and with the same bytes. On an error it is handed out again later, for
+// the same.
 func (s *Spool) Sent(obj Object) error {
 	disk.Crash("uploaded")
 	o := &s.outbox
@@ -167,9 +167,7 @@ func (s *Spool) Sent(obj Object) error {
 	o.failing = false
 	if !o.keepSent || s.keepSent(obj) != nil { // a full disk must get empty
 		if err := s.dir.Remove(s.dir.Path(disk.Outbox, obj.File())); err != nil && !errors.Is(err, fs.ErrNotExist) { // else somebody removed it
-			delete(o.taken, obj.Key)
-			obj.notBefore = time.Now().Add(time.Minute)
-			o.add(obj)
+			o.giveBack(obj, time.Now().Add(time.Minute))
 			return fmt.Errorf("take the delivered object %s out of the outbox: %w", obj.Key, err)
 		}
 	}
@@ -198,15 +196,11 @@ func (s *Spool) SetAside(obj Object) error {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
 	to := s.dir.Path(DamagedObjects, obj.File())
-	_, err := os.Lstat(to)
-	if err == nil {
+	if _, err := os.Lstat(to); err == nil {
 		return fmt.Errorf("keep the damaged %s: another one of that name is in %s already", obj.Key, DamagedObjects)
 	}
-	if err = s.dir.MkdirAll(filepath.Dir(to)); err == nil {
-		// Should a power cut undo it, the object is found damaged once more.
-		err = s.dir.Rename(s.dir.Path(disk.Outbox, obj.File()), to)
-	}
-	if err != nil {
+	// Should a power cut undo it, the object is found damaged once more.
+	if err := s.dir.Move(s.dir.Path(disk.Outbox, obj.File()), to); err != nil {
 		return fmt.Errorf("keep the damaged %s: %w", obj.Key, err)
 	}
 	s.outbox.damaged++
@@ -236,7 +230,7 @@ func (s *Spool) Read(obj Object) (*object.Body, error) {
 	if obj.Size == 0 {
 		return nil, fmt.Errorf("read object %s: %w: it is empty", obj.Key, ErrDamaged)
 	}
-	b, err := object.OpenBody(s.dir.Path(disk.Outbox, obj.File()), obj.sum, object.Pace{Busy: s.journal.Busy})
+	b, err := object.OpenBody(s.dir.Path(disk.Outbox, obj.File()), obj.Sum, object.Pace{Busy: s.journal.Busy})
 	if err != nil {
 		if away := s.dir.Attached(); away != nil {
 			err = away
@@ -247,11 +241,7 @@ func (s *Spool) Read(obj Object) (*object.Body, error) {
 }
 
 // Waiting gives the number of objects in the outbox, those being sent included.
-func (s *Spool) Waiting() int {
-	s.outbox.mu.Lock()
-	defer s.outbox.mu.Unlock()
-	return len(s.outbox.waiting) + len(s.outbox.taken)
-}
+func (s *Spool) Waiting() int { return s.Stats().WaitingObjects }
 
 // Empty waits until no object is left that may be tried before the deadline of ctx; the error is that of ctx.
 func (s *Spool) Empty(ctx context.Context) error {
@@ -272,64 +262,42 @@ func (s *Spool) Empty(ctx context.Context) error {
 	return nil
 }
 
-// publish moves one object from sealing/ to outbox/<file> and lets it be taken. Should a power cut undo
-// that, the next start does it again.
-func (s *Spool) publish(x sealed) error {
-	from, to := s.dir.Path(disk.Sealing, x.name()), s.dir.Path(disk.Outbox, x.file)
-	key, sum := object.ParseFile(x.file)
+// publish moves one object from sealing/ to outbox/<file> and lets it be taken. Should a power cut undo that, the next start
+// does it again.
+func (s *Spool) publish(x Pending) error {
+	from, to := s.dir.Path(disk.Sealing, x.Name()), s.dir.Path(disk.Outbox, x.File)
+	key, sum := object.ParseFile(x.File)
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, err := os.Lstat(to); err == nil || o.has(key) {
-		return fmt.Errorf("publish %s: an object of that key waits already: left in %s/%s", key, disk.Sealing, x.name())
+	_, taken := o.taken[key]
+	waits := taken || slices.ContainsFunc(o.waiting, func(obj Object) bool { return obj.Key == key })
+	if _, err := os.Lstat(to); err == nil || waits {
+		return fmt.Errorf("publish %s: an object of that key waits already: left in %s/%s", key, disk.Sealing, x.Name())
 	}
 	st, err := os.Stat(from)
 	if err == nil {
-		err = s.dir.MkdirAll(filepath.Dir(to))
-	}
-	if err == nil {
-		err = s.dir.Rename(from, to)
+		err = s.dir.Move(from, to)
 	}
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", key, err)
 	}
 	disk.Crash("published")
-	o.add(Object{Key: key, Size: st.Size(), Since: st.ModTime(), sum: sum})
+	o.add(Object{Key: key, Size: st.Size(), Since: st.ModTime(), Sum: sum})
 	o.sealed++
 	o.bytes += st.Size()
 	s.quota.objects.Add(st.Size())
 	return nil
 }
 
-// publishAside is for what is no object.
-func (s *Spool) publishAside(x sealed) error {
+func (s *Spool) publishAside(x Pending) error {
 	s.outbox.mu.Lock() // as for objects: no empty directory is removed meanwhile, and nobody measures
 	defer s.outbox.mu.Unlock()
 	size, err := publishAside(s.dir, x)
-	if size > 0 && x.dir == disk.Rejected {
+	if size > 0 && x.Dir == disk.Rejected {
 		s.quota.rejected.Add(size)
 		s.quota.resendable.Store(true)
 		s.poke()
 	}
 	return err
-}
-
-// has tells if an object of that key is in the queue. The caller holds mu.
-func (o *outbox) has(key string) bool {
-	_, taken := o.taken[key]
-	return taken || slices.ContainsFunc(o.waiting, func(obj Object) bool { return obj.Key == key })
-}
-
-func (o *outbox) stats(st *Stats) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	st.Sealed, st.Damaged, st.WaitingObjects, st.WaitingBytes = o.sealed, o.damaged, len(o.waiting)+len(o.taken), o.bytes
-	if len(o.waiting) > 0 {
-		st.OldestWaiting = o.waiting[0].Since
-	}
-	for _, obj := range o.taken {
-		if st.OldestWaiting.IsZero() || obj.Since.Before(st.OldestWaiting) {
-			st.OldestWaiting = obj.Since
-		}
-	}
 }

@@ -12,11 +12,6 @@ import (
 // quota is how full the directory is, and how full it may get. What is moved is counted where it comes to before it is counted
 // off where it was: for a moment there is more than there is, and never less.
 type quota struct {
-	dir         *disk.Dir
-	limit       int64 // of what is in open/, outbox/, failed/, and stuck in sealing/
-	rejectLimit int64
-	crowd       func() // called when sent/ is to give way
-
 	// Bytes in outbox/, sent/, failed/, those in sealing/ that could not be published, and in rejected/.
 	objects, sent, failed, stuck, rejected atomic.Int64
 
@@ -33,23 +28,24 @@ func (q *quota) used(have journal.Held) int64 {
 
 // space is journal.Options.Space. A part of the disk is left free: sealing needs space beside the segment, and a disk that is
 // full of segments could never be drained.
-func (q *quota) space(n, rejects int64, have journal.Held) error {
+func (s *Spool) space(n, rejects int64, have journal.Held) error {
+	q, limit, rejectLimit := &s.quota, s.opt.Limit, s.opt.RejectLimit
 	used := q.used(have)
-	// What is in sent/ is in the bucket, and takes no space from what is not: it is given up first. A chunk
-	// larger than the limit is let in alone, or it would never be.
-	if q.limit > 0 && used+n > q.limit && (have.Segments > 0 || used > have.Bytes) {
-		return fmt.Errorf("%w: want at most %d bytes (store_dir_limit_size), have %d and %d more", journal.ErrFull, q.limit, used, n)
+	// What is in sent/ is in the bucket, and takes no space from what is not: it is given up first. A chunk larger than the
+	// limit is let in alone, or it would never be.
+	if limit > 0 && used+n > limit && (have.Segments > 0 || used > have.Bytes) {
+		return fmt.Errorf("%w: want at most %d bytes (store_dir_limit_size), have %d and %d more", journal.ErrFull, limit, used, n)
 	}
 	// The object of a segment takes about as much again until the segment is removed.
-	if free := q.dir.Free(); free < have.Bytes+n+reserve {
+	if free := s.dir.Free(); free < have.Bytes+n+reserve {
 		q.noSpace()
-		q.crowd()
+		s.poke() // sent/ is to give way
 		return fmt.Errorf("%w: no space left on the disk: want %d bytes free to write and seal, have %d", journal.ErrFull, have.Bytes+n+reserve, free)
 	}
 	// A chunk with more rejects than their limit is let in alone too.
-	if there := q.rejected.Load() + have.Rejects; rejects > 0 && there > 0 && q.rejectLimit > 0 && there+rejects > q.rejectLimit {
+	if there := q.rejected.Load() + have.Rejects; rejects > 0 && there > 0 && rejectLimit > 0 && there+rejects > rejectLimit {
 		return fmt.Errorf("%w: want at most %d bytes (rejected_limit_size), have %d; fix the mapping and run meterctl retry-rejected",
-			journal.ErrRejectsFull, q.rejectLimit, there)
+			journal.ErrRejectsFull, rejectLimit, there)
 	}
 	return nil
 }
@@ -57,12 +53,12 @@ func (q *quota) space(n, rejects int64, have journal.Held) error {
 // noSpace says that the disk is full: what is in the bucket gives way at the next try.
 func (q *quota) noSpace() { q.crowded.Store(q.sent.Load() > 0) }
 
-// trimSent gives up waiting for the verdict on the oldest objects in sent/ until all of store_dir is
-// within its limit, and on every one if the disk is full. Only Run calls it.
+// trimSent gives up waiting for the verdict on the oldest objects in sent/ until all of store_dir is within its limit, and on
+// every one if the disk is full. Only Run calls it.
 func (s *Spool) trimSent() {
 	q := &s.quota
-	over := q.used(s.journal.Held()) + q.sent.Load() - q.limit
-	if q.limit <= 0 {
+	over := q.used(s.journal.Held()) + q.sent.Load() - s.opt.Limit
+	if s.opt.Limit <= 0 {
 		over = 0
 	}
 	if q.crowded.Swap(false) {
@@ -82,15 +78,15 @@ func (s *Spool) trimSent() {
 		err = s.Forget(objects[n])
 		over -= objects[n].Size
 	}
-	if (n > 0 || err != nil) && time.Since(s.sealer.trimmed) > time.Minute {
-		s.sealer.trimmed = time.Now()
+	if (n > 0 || err != nil) && time.Since(s.trimmed) > time.Minute {
+		s.trimmed = time.Now()
 		s.opt.Log.Warn("no space to keep all that is in the bucket until its verdict: the oldest is given up; should Amberflo not take it, that will not be seen. "+
 			"A larger store_dir_limit_size or a shorter failure_reports_window helps", "objects", n, "err", err)
 	}
 }
 
-// lookAside measures failed/ and rejected/ again, from where meterctl takes files, and notes whether
-// there is anything left that it could send.
+// lookAside measures failed/ and rejected/ again, from where meterctl takes files, and notes whether there is anything left
+// that it could send.
 func (s *Spool) lookAside() {
 	s.outbox.mu.Lock() // no KeepFailed meanwhile, and nothing comes into rejected/
 	defer s.outbox.mu.Unlock()

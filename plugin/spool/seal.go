@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,18 +14,10 @@ import (
 	"out_amberflo/plugin/alarm"
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/journal"
-	"out_amberflo/plugin/object"
 )
 
-// sealer is the state of the one goroutine that seals.
-type sealer struct {
-	maker   object.Maker
-	trimmed time.Time // when it was last said that sent/ had no space
-	looked  time.Time // when failed/ and rejected/ were last measured
-}
-
-// Run seals until ctx ends: segments that are full at once, the current one when its first record is
-// Options.MaxAge old. What fails is tried again, and logged at each doubling of its number. One goroutine runs it.
+// Run seals until ctx ends: segments that are full at once, the current one when its first record is Options.MaxAge old. What
+// fails is tried again, and logged at each doubling of its number. One goroutine runs it.
 func (s *Spool) Run(ctx context.Context) {
 	var trouble alarm.Alarm
 	failures := 0
@@ -61,8 +51,8 @@ func (s *Spool) Run(ctx context.Context) {
 	}
 }
 
-// lookForResent: meterctl puts objects into sealing/ to be sent again; while there is anything that it could send,
-// Run looks there this often.
+// lookForResent: meterctl puts objects into sealing/ to be sent again; while there is anything that it could send, Run looks
+// there this often.
 const lookForResent = 15 * time.Second
 
 // Seal is one round of Run: it seals what is full or old enough, takes up what meterctl has left, and tells when the next round
@@ -74,10 +64,10 @@ func (s *Spool) Seal(ctx context.Context) (next time.Duration, err error) {
 	segments, next, err := s.journal.Due(s.opt.MaxAge)
 	s.trimSent()
 	if s.quota.resendable.Load() {
-		wait := time.Until(s.sealer.looked.Add(lookForResent))
+		wait := time.Until(s.looked.Add(lookForResent))
 		if wait <= 0 {
 			s.lookAside()
-			s.sealer.looked, wait = time.Now(), lookForResent
+			s.looked, wait = time.Now(), lookForResent
 		}
 		if next == 0 || next > wait {
 			next = wait
@@ -120,8 +110,8 @@ func (s *Spool) sealAll(ctx context.Context, segments []*journal.Segment) error 
 	return errors.Join(errs...)
 }
 
-// seal makes of one segment what comes of it, in sealing/, and then removes it. It starts anew after a failure. hurry: more comes
-// in than is sealed.
+// seal makes of one segment what comes of it, in sealing/, and then removes it. It starts anew after a failure. hurry: more
+// comes in than is sealed.
 func (s *Spool) seal(ctx context.Context, seg *journal.Segment, hurry bool) error {
 	r, err := s.journal.Read(seg)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -138,7 +128,7 @@ func (s *Spool) seal(ctx context.Context, seg *journal.Segment, hurry bool) erro
 		return err
 	}
 	defer r.Close()
-	w := NewSealing(&s.sealer.maker, Origin(seg.ID.String()), seg.ID, seg.Opened())
+	w := NewSealing(&s.maker, Origin(seg.ID.String()), seg.ID, seg.Opened())
 	defer w.Abort()
 	if !hurry {
 		w.Objects.Pace.Busy = s.journal.Busy
@@ -170,15 +160,15 @@ func (s *Spool) sealInto(ctx context.Context, w *Sealing, r *journal.Reader, nam
 		return r.Err()
 	}
 	for _, x := range r.Damaged {
-		if err := s.keepDamage(r, x, name); err != nil {
+		if err := s.keepDamage(w, r, x, name); err != nil {
 			return err
 		}
 	}
 	return w.Finish()
 }
 
-// sealRecords puts the records of one frame into objects: the only place where they leave a segment. Those that were added up in
-// the flush (r.Summed) may be added up further here.
+// sealRecords puts the records of one frame into objects: the only place where they leave a segment. Those that were added up
+// in the flush (r.Summed) may be added up further here.
 func (s *Spool) sealRecords(ctx context.Context, w *Sealing, r *journal.Reader) error {
 	if block, sum, records, ok := r.Block(); ok && s.opt.Object.Blocks() {
 		if taken, err := w.Objects.AddBlock(block, sum, records); taken || err != nil {
@@ -194,19 +184,18 @@ func (s *Spool) sealRecords(ctx context.Context, w *Sealing, r *journal.Reader) 
 	return w.Objects.Add(ctx, lines)
 }
 
-// keepDamage copies bytes of a segment that are no frame to damaged/.
-func (s *Spool) keepDamage(r *journal.Reader, x journal.Stretch, of string) error {
-	b, err := r.Bytes(x)
-	if err != nil {
-		return err
-	}
+func (s *Spool) keepDamage(w *Sealing, r *journal.Reader, x journal.Stretch, of string) error {
 	suffix, what := ".bin", "damaged bytes in the spool: kept aside, the whole frames around them are delivered"
 	if x.Torn {
 		suffix, what = ".torn", "a write was cut off by a crash before it was acknowledged: kept aside"
 	}
-	name := fmt.Sprintf("%s-%d%s", strings.TrimSuffix(filepath.Base(of), ".log"), x.Offset, suffix)
-	if err := s.dir.WriteFile(s.dir.Path(disk.Damaged, name), b); err != nil {
-		return fmt.Errorf("keep %d damaged bytes: %w", len(b), err)
+	name := fmt.Sprintf("%s-%d%s", w.from, x.Offset, suffix)
+	b, err := r.Bytes(x)
+	if err == nil {
+		err = w.Damage(name, b)
+	}
+	if err != nil {
+		return fmt.Errorf("keep %d damaged bytes: %w", x.Length, err)
 	}
 	s.opt.Log.Error(what, "file", of, "offset", x.Offset, "bytes", x.Length, "kept", disk.Damaged+"/"+name)
 	return nil
@@ -215,18 +204,18 @@ func (s *Spool) keepDamage(r *journal.Reader, x journal.Stretch, of string) erro
 // publishAll moves what is sealed to its place, if its origin is gone for good: not that of segments that are still to be
 // sealed, or removed.
 func (s *Spool) publishAll(left []*journal.Segment) error {
-	found, err := whole(s.dir, func(x sealed) bool {
-		return !slices.ContainsFunc(left, func(seg *journal.Segment) bool { return string(x.from) == seg.ID.String() })
+	found, err := whole(s.dir, func(x Pending) bool {
+		return !slices.ContainsFunc(left, func(seg *journal.Segment) bool { return string(x.From) == seg.ID.String() })
 	})
 	var stuck int64
 	for _, x := range found {
 		publish := s.publishAside
-		if x.dir == disk.Outbox {
+		if x.Dir == disk.Outbox {
 			publish = s.publish
 		}
 		if perr := publish(x); perr != nil {
 			err = errors.Join(err, perr)
-			if st, err := os.Stat(s.dir.Path(disk.Sealing, x.name())); err == nil {
+			if st, err := os.Stat(s.dir.Path(disk.Sealing, x.Name())); err == nil {
 				stuck += st.Size()
 			}
 		}

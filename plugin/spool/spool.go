@@ -1,6 +1,6 @@
-// Package spool is a store_dir as a state machine: every byte on disk between a flush and Amberflo's verdict. It knows no S3 and
-// no meters: what comes in are lines (package journal), what goes out are files (package object) whose path is their object key
-// and the digest of their bytes.
+// Package spool is a store_dir as a state machine: every byte on disk between a flush and Amberflo's verdict. It knows no S3
+// and no meters: what comes in are lines (package journal), what goes out are files (package object) whose path is their object
+// key and the digest of their bytes.
 //
 //   - Removing a segment is the commit of its seal: before it the segment is the truth, after it what was made of it. Nothing
 //     leaves sealing/ earlier, so nothing that was sealed twice can have been shipped once. Rejected records that are mapped
@@ -31,6 +31,8 @@ package spool
 
 import (
 	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -49,8 +51,8 @@ type Options struct {
 	MaxAge   time.Duration
 	// MinBlock is how many bytes of lines a flush compresses at once; see journal.Options.
 	MinBlock int
-	// Limit bounds the bytes in open/, outbox/ and failed/, and what cannot leave sealing/; at the limit a chunk
-	// is answered with journal.ErrFull. sent/ gives way to them.
+	// Limit bounds the bytes in open/, outbox/ and failed/, and what cannot leave sealing/; at the limit a chunk is answered
+	// with journal.ErrFull. sent/ gives way to them.
 	Limit int64
 	// RejectLimit bounds the bytes of rejects, in open/ and in rejected/; 0 is no bound.
 	RejectLimit int64
@@ -60,8 +62,8 @@ type Options struct {
 	Disk *disk.Dir
 }
 
-// MaxKey is the longest object key in bytes, escaped as by url.PathEscape: so it stands in sealing/,
-// as part of one file name, with its digest and what it is made of.
+// MaxKey is the longest object key in bytes, escaped as by url.PathEscape: so it stands in sealing/, as part of one file name,
+// with its digest and what it is made of.
 const MaxKey = 179
 
 // Spool is safe for concurrent use.
@@ -71,8 +73,12 @@ type Spool struct {
 	journal *journal.Journal
 	outbox  outbox
 	quota   quota
-	sealer  sealer
 	lost    atomic.Int64 // records and rejects in segments that somebody removed
+
+	// Of the one goroutine that seals.
+	maker   object.Maker
+	trimmed time.Time // when it was last said that sent/ had no space
+	looked  time.Time // when failed/ and rejected/ were last measured
 
 	wake     chan struct{} // to Run: something to seal
 	uploaded chan struct{} // see Uploaded
@@ -122,17 +128,20 @@ type Stats struct {
 
 // Stats takes no longer the more is waiting.
 func (s *Spool) Stats() (st Stats) {
-	s.outbox.stats(&st)
-	have := s.journal.Held()
-	if st.OldestWaiting.IsZero() || !have.Oldest.IsZero() && have.Oldest.Before(st.OldestWaiting) {
-		st.OldestWaiting = have.Oldest
+	o, q, have := &s.outbox, &s.quota, s.journal.Held()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	st.Sealed, st.Damaged, st.WaitingObjects, st.WaitingBytes = o.sealed, o.damaged, len(o.waiting)+len(o.taken), o.bytes
+	st.OldestWaiting, st.WaitingRecords, st.LostRecords = have.Oldest, have.Records, s.lost.Load()
+	for _, obj := range slices.AppendSeq(slices.Clone(o.waiting[:min(1, len(o.waiting))]), maps.Values(o.taken)) {
+		if st.OldestWaiting.IsZero() || obj.Since.Before(st.OldestWaiting) {
+			st.OldestWaiting = obj.Since
+		}
 	}
-	st.WaitingRecords, st.LostRecords = have.Records, s.lost.Load()
-	q := &s.quota
-	st.UsedBytes, st.FailedBytes, st.LimitBytes = q.used(have), q.failed.Load(), q.limit
-	if most := st.UsedBytes + max(0, q.dir.Free()+q.sent.Load()-have.Bytes-reserve); q.limit == 0 || most < q.limit {
+	st.UsedBytes, st.FailedBytes, st.LimitBytes = q.used(have), q.failed.Load(), s.opt.Limit
+	if most := st.UsedBytes + max(0, s.dir.Free()+q.sent.Load()-have.Bytes-reserve); s.opt.Limit == 0 || most < s.opt.Limit {
 		st.LimitBytes = most
 	}
-	st.RejectedBytes, st.RejectedLimit = q.rejected.Load()+have.Rejects, q.rejectLimit
+	st.RejectedBytes, st.RejectedLimit = q.rejected.Load()+have.Rejects, s.opt.RejectLimit
 	return st
 }

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,10 +28,8 @@ const (
 
 // TakeOverAuditLog gives the audit log of an earlier version its name of today.
 func TakeOverAuditLog(d *disk.Dir) error {
-	if _, err := os.Lstat(d.Path(AuditLog)); err == nil {
-		return nil
-	}
-	if _, err := os.Lstat(d.Path(formerAuditLog)); err != nil {
+	_, missing := os.Lstat(d.Path(AuditLog))
+	if _, err := os.Lstat(d.Path(formerAuditLog)); err != nil || missing == nil {
 		return nil
 	}
 	return d.Rename(d.Path(formerAuditLog), d.Path(AuditLog))
@@ -51,15 +50,12 @@ func (s *Spool) KeepSent(keep bool) {
 // keepSent moves a delivered object from outbox/ to sent/. The caller holds outbox.mu.
 func (s *Spool) keepSent(obj Object) error {
 	from, to := s.dir.Path(disk.Outbox, obj.File()), s.dir.Path(disk.Sent, obj.File())
-	if err := s.dir.MkdirAll(filepath.Dir(to)); err != nil {
-		return err
-	}
 	now := time.Now() // the verdict's window begins
 	if err := os.Chtimes(from, now, now); err != nil {
 		return err
 	}
 	// Not synced: should a power cut undo it, the object is sent again, as it was.
-	if err := s.dir.Rename(from, to); err != nil {
+	if err := s.dir.Move(from, to); err != nil {
 		return err
 	}
 	s.quota.sent.Add(obj.Size)
@@ -157,36 +153,36 @@ func List(d *disk.Dir, dir string) ([]Object, error) {
 	err := disk.Walk(d.Path(dir), func(file string, st fs.FileInfo) {
 		if !IsNote(dir+"/"+file) && st.Mode().IsRegular() {
 			key, sum := object.ParseFile(file)
-			objects = append(objects, Object{Key: key, Size: st.Size(), Since: st.ModTime(), sum: sum})
+			objects = append(objects, Object{Key: key, Size: st.Size(), Since: st.ModTime(), Sum: sum})
 		}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list %s/: %w", dir, err)
 	}
 	slices.SortFunc(objects, func(a, b Object) int {
-		if c := a.Since.Compare(b.Since); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Key, b.Key)
+		return cmp.Or(a.Since.Compare(b.Since), strings.Compare(a.Key, b.Key))
 	})
 	return objects, nil
 }
 
-// Find gives the object of that key in a directory.
+// Find gives the object of that key in a directory, or says that it wants one. The name of its file will do too.
 func Find(d *disk.Dir, dir, key string) (Object, error) {
-	at, name := path.Split(key)
-	entries, err := os.ReadDir(d.Path(dir, at))
-	if err != nil {
-		return Object{}, err
-	}
-	for _, e := range entries {
-		if of, sum := object.ParseFile(e.Name()); of == name && e.Type().IsRegular() {
-			st, err := e.Info()
-			if err != nil {
-				return Object{}, err
+	err := errors.New("a file that is no object")
+	if filepath.IsLocal(key) && !IsNote(dir+"/"+key) {
+		key, _ = object.ParseFile(key)
+		at, name := path.Split(key)
+		var entries []fs.DirEntry
+		entries, err = os.ReadDir(d.Path(dir, at))
+		for _, e := range entries {
+			of, sum := object.ParseFile(e.Name())
+			if of != name || !e.Type().IsRegular() {
+				continue
 			}
-			return Object{Key: key, Size: st.Size(), Since: st.ModTime(), sum: sum}, nil
+			if st, err := e.Info(); err == nil {
+				return Object{Key: key, Size: st.Size(), Since: st.ModTime(), Sum: sum}, nil
+			}
 		}
+		err = cmp.Or(err, fs.ErrNotExist)
 	}
-	return Object{}, fmt.Errorf("%s/%s: %w", dir, key, fs.ErrNotExist)
+	return Object{}, fmt.Errorf("want the key of an object in %s/, got %q: %w", dir, key, err)
 }
