@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"out_amberflo/plugin/meter"
-	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/repair"
 	"out_amberflo/plugin/tally"
 	"out_amberflo/test/encode"
 	"out_amberflo/test/logbook"
@@ -23,15 +23,15 @@ import (
 // lines are the meter records in dir, one after the other.
 func lines(t *testing.T, dir string) (all []byte) {
 	t.Helper()
-	files, err := spool.Files(dir)
+	files, err := repair.Files(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		if f.Room != "outbox" && f.Room != "sealing" && f.Room != "open" {
+		if f.Dir != "outbox" && f.Dir != "sealing" && f.Dir != "open" {
 			continue
 		}
-		if _, problems, err := spool.Records(dir, f, func(line []byte) error {
+		if _, problems, err := repair.Records(dir, f, func(line []byte) error {
 			all = append(append(all, line...), '\n')
 			return nil
 		}); err != nil || len(problems) > 0 {

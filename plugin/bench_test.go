@@ -12,7 +12,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
-	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/repair"
 	"out_amberflo/test/accesslog"
 )
 
@@ -109,14 +109,14 @@ func BenchmarkLevels(b *testing.B) {
 		}
 	}
 	p.Stop()
-	files, err := spool.Files(dir)
+	files, err := repair.Files(dir)
 	if err != nil {
 		b.Fatal(err)
 	}
 	var text []byte
 	for _, f := range files {
-		if f.Room == "outbox" {
-			if _, _, err := spool.Records(dir, f, func(line []byte) error {
+		if f.Dir == "outbox" {
+			if _, _, err := repair.Records(dir, f, func(line []byte) error {
 				text = append(append(text, line...), '\n')
 				return nil
 			}); err != nil {

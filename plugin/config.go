@@ -16,6 +16,7 @@ import (
 
 	"out_amberflo/plugin/bucket"
 	"out_amberflo/plugin/meter"
+	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/spool"
 )
 
@@ -301,9 +302,10 @@ func (c *Config) describe() string {
 // Spool is what objects are and where they wait; its Log is not set.
 func (c *Config) Spool() spool.Options {
 	return spool.Options{
-		Dir: c.StoreDir, Key: c.Key.key, Hash: c.Key.hashed(), JSONArray: c.JSONArray, GzipLevel: c.GzipLevel,
-		MaxBytes: c.TotalFileSize, MaxRecords: c.MaxRecords, MaxAge: c.UploadTimeout,
-		Limit: c.StoreDirLimit, RejectLimit: c.RejectedLimit,
+		Dir: c.StoreDir, Object: object.Options{
+			Key: c.Key.key, Hash: c.Key.hashed(), JSONArray: c.JSONArray, GzipLevel: c.GzipLevel, MaxRecords: c.MaxRecords,
+		},
+		MaxBytes: c.TotalFileSize, MaxAge: c.UploadTimeout, Limit: c.StoreDirLimit, RejectLimit: c.RejectedLimit,
 	}
 }
 

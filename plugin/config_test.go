@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/object"
 )
 
 // section is a getter of options, as the host has it.
@@ -144,7 +144,7 @@ func TestSizesAndTimesAreReadAsFluentBitReadsThem(t *testing.T) {
 }
 
 func TestAKeyIsMadeOfTheTimeTheUUIDAndTheContent(t *testing.T) {
-	o := spool.Sealed{
+	o := object.Sealed{
 		ID:     uuid.MustParse("0190a6e0-0000-7000-8000-000000000001"),
 		Opened: time.Date(2022, 11, 18, 14, 11, 23, 699000000, time.FixedZone("", 7200)),
 		Sum:    [32]byte{0xc0, 0xd0, 0x10, 0xd5, 0xff},

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/report"
 	"out_amberflo/plugin/ship"
 	"out_amberflo/plugin/spool"
@@ -193,7 +194,7 @@ func (d *delivery) checkPut(ctx context.Context) error {
 func (d *delivery) checkProbe(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	key := d.config.Key.key(spool.Sealed{ID: uuid.New(), Opened: time.Now()})
+	key := d.config.Key.key(object.Sealed{ID: uuid.New(), Opened: time.Now()})
 	if err := d.bucket.Probe(bounded, key); err != nil && ctx.Err() == nil {
 		d.log.Warn("startup_check probe: uploads would fail now; records are accepted and kept until they succeed", "err", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/itchyny/timefmt-go"
 
+	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/spool"
 )
 
@@ -45,7 +46,7 @@ func parseKeyFormat(format string, gzip bool) (keyFormat, error) {
 	if !hasUUID && (!k.hashed() || k.with("", "-", "-") == k.with("-", "-", "-")) {
 		return "", errors.New("$UUID, or both %N and $HASH, so that no object overwrites another")
 	}
-	example := k.key(spool.Sealed{ID: uuid.Nil, Opened: time.Date(2022, 9, 28, 23, 59, 59, 999999999, time.UTC)})
+	example := k.key(object.Sealed{ID: uuid.Nil, Opened: time.Date(2022, 9, 28, 23, 59, 59, 999999999, time.UTC)})
 	most := spool.MaxKey
 	if !hasUUID {
 		most -= len("-") + len(uuid.Nil.String()) // which meterctl resend adds
@@ -69,7 +70,7 @@ func parseKeyFormat(format string, gzip bool) (keyFormat, error) {
 func (k keyFormat) hashed() bool { return strings.Contains(string(k), "$HASH") }
 
 // key is safe for concurrent use.
-func (k keyFormat) key(o spool.Sealed) string {
+func (k keyFormat) key(o object.Sealed) string {
 	return timefmt.Format(o.Opened.UTC(), k.with(fmt.Sprintf("%09d", o.Opened.Nanosecond()), o.ID.String(), hex.EncodeToString(o.Sum[:4])))
 }
 

@@ -24,8 +24,8 @@ import (
 
 	"out_amberflo/plugin/alarm"
 	"out_amberflo/plugin/chunk"
+	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/meter"
-	"out_amberflo/plugin/spool"
 )
 
 // Instance is one started [OUTPUT]. Flush may be called concurrently; Stop once, when no Flush runs.
@@ -161,9 +161,9 @@ func (p *Instance) Flush(tag string, data []byte) error {
 // failed says that a chunk was not accepted, if there is anything new to it.
 func (p *Instance) failed(err error) {
 	cause, level := "", slog.LevelError
-	if errors.Is(err, spool.ErrFull) {
+	if errors.Is(err, journal.ErrFull) {
 		cause = "full"
-	} else if errors.Is(err, spool.ErrClosed) {
+	} else if errors.Is(err, journal.ErrClosed) {
 		level = slog.LevelInfo
 	}
 	if n, tell := p.trouble.Failed(cause); tell {
@@ -179,12 +179,12 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	var former []spool.Source
+	var former []journal.Source
 	if s.Expects() {
 		former = append(former, p.formerSource(salt, tag, data))
 	}
 	tx, err := s.Begin(p.source(salt, tag, data), len(data)*p.rules.MostRecords(), former...) // an event has a byte at least
-	if errors.Is(err, spool.ErrAccepted) {
+	if errors.Is(err, journal.ErrAccepted) {
 		p.counts.redelivered.Add(1)
 		return nil
 	}
@@ -231,11 +231,7 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		w.partials = append(w.partials, lines[before:]...) // after Commit they are the spool's
 	}
 	if _, bucket := p.rules.Aggregate(); bucket > 0 {
-		// TODO: call it when the journal has it. Until then no frame says that its records may be added up at the seal, and
-		// partials go out as they are.
-		if tx, ok := any(tx).(interface{ Summed(time.Duration, int) }); ok {
-			tx.Summed(bucket, records)
-		}
+		tx.Summed(bucket, records)
 	}
 	damage, damaged := w.reader.Err(), ""
 	if damage != nil {
@@ -243,12 +239,12 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		damaged = tx.DamageFile()
 	}
 	err = tx.Commit()
-	full, dropped := err, errors.Is(err, spool.ErrRejectsFull) && p.dropRejects
+	full, dropped := err, errors.Is(err, journal.ErrRejectsFull) && p.dropRejects
 	if dropped {
 		tx.DropRejects()
 		err = tx.Commit()
 	}
-	if errors.Is(err, spool.ErrRejectsFull) {
+	if errors.Is(err, journal.ErrRejectsFull) {
 		err = fmt.Errorf("%w (here %d records, the first with reason %s)", err, len(w.refused), w.refused[0].Reason)
 	}
 	if err != nil {
@@ -297,17 +293,17 @@ func (w *flush) linesOf(rules *meter.Rules, tag string, ev *chunk.Event) []byte 
 
 // source identifies a chunk: the spool, the name of the output that it is for, its tag, its bytes. Outputs may come, go and
 // change places between a crash and the start after it.
-func (p *Instance) source(salt uint64, tag string, data []byte) spool.Source {
+func (p *Instance) source(salt uint64, tag string, data []byte) journal.Source {
 	return sourceOf(xxh3.HashStringSeed(p.name, salt), tag, data)
 }
 
 // formerSource is the identity that earlier versions gave a chunk, by the number of the output.
-func (p *Instance) formerSource(salt uint64, tag string, data []byte) spool.Source {
+func (p *Instance) formerSource(salt uint64, tag string, data []byte) journal.Source {
 	return sourceOf(salt+uint64(p.number), tag, data)
 }
 
-func sourceOf(seed uint64, tag string, data []byte) spool.Source {
-	return spool.Source{Length: uint32(len(data)), Hash: xxh3.HashSeed(data, xxh3.HashStringSeed(tag, seed))}
+func sourceOf(seed uint64, tag string, data []byte) journal.Source {
+	return journal.Source{Length: uint32(len(data)), Hash: xxh3.HashSeed(data, xxh3.HashStringSeed(tag, seed))}
 }
 
 // Reject is one line of a file in rejected/.

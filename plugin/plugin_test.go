@@ -15,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/meter"
+	"out_amberflo/plugin/repair"
 	"out_amberflo/plugin/spool"
 	"out_amberflo/test/encode"
 	"out_amberflo/test/logbook"
@@ -64,15 +66,15 @@ func events(_ *testing.T, records ...any) (chunk []byte) {
 // delivered reads what waits for its upload after a stop, sealed or, on a busy machine, not yet.
 func delivered(t *testing.T, dir string) (records []map[string]any) {
 	t.Helper()
-	files, err := spool.Files(dir)
+	files, err := repair.Files(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		if f.Room != "outbox" && f.Room != "sealing" && f.Room != "open" {
+		if f.Dir != "outbox" && f.Dir != "sealing" && f.Dir != "open" {
 			continue
 		}
-		if _, problems, err := spool.Records(dir, f, func(line []byte) error {
+		if _, problems, err := repair.Records(dir, f, func(line []byte) error {
 			var r map[string]any
 			err := json.Unmarshal(line, &r)
 			records = append(records, r)
@@ -249,7 +251,7 @@ func TestAChunkThatIsOfferedAgainIsCountedOnce(t *testing.T) {
 	large := append(events(t, many...), events(t, map[string]any{"x": 1})...)
 	large = append(large, 0xc1)
 	for range 3 {
-		if err := p.Flush("app", large); !errors.Is(err, spool.ErrFull) {
+		if err := p.Flush("app", large); !errors.Is(err, journal.ErrFull) {
 			t.Fatalf("got %v, want a spool that is full", err)
 		}
 	}
@@ -345,7 +347,7 @@ func TestAChunkIsKnownByItsOutputItsTagAndItsBytes(t *testing.T) {
 	if same != p.source(7, "app", []byte("chunk")) {
 		t.Error("the same chunk has two identities")
 	}
-	for what, source := range map[string]spool.Source{
+	for what, source := range map[string]journal.Source{
 		"another output":  other.source(7, "app", []byte("chunk")),
 		"another tag":     p.source(7, "app2", []byte("chunk")),
 		"other bytes":     p.source(7, "app", []byte("chunj")),
@@ -442,7 +444,7 @@ func TestAnotherCauseIsSaidAtOnce(t *testing.T) {
 	c := &capture{}
 	p := &Instance{log: newLogger(c.host())}
 	for range 1000 {
-		p.failed(spool.ErrFull)
+		p.failed(journal.ErrFull)
 	}
 	before := c.book.Count()
 	p.failed(errors.New("EIO"))

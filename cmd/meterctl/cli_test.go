@@ -196,7 +196,7 @@ func failed(t *testing.T) (dir, key string) {
 		t.Fatal(err)
 	}
 	s.KeepSent(true)
-	if err := errors.Join(s.Sent(obj), s.Refuse(obj, []byte("unknown meter\nmore"))); err != nil {
+	if err := errors.Join(s.Sent(obj), s.KeepFailed(obj, []byte("unknown meter\nmore"))); err != nil {
 		t.Fatal(err)
 	}
 	return dir, obj.Key
@@ -215,7 +215,7 @@ func TestADryRunSaysWhatWouldBeDoneAndChangesNothing(t *testing.T) {
 			t.Errorf("%v: was\n%s\nis\n%s", args, before, after)
 		}
 	}
-	for _, args := range [][]string{{"resend", "nothing"}, {"drop", "nothing", "--why", "x"}, {"resend", "failed/journal.ndjson"}} {
+	for _, args := range [][]string{{"resend", "nothing"}, {"drop", "nothing", "--why", "x"}, {"resend", "failed/audit.ndjson"}} {
 		if out, err := meterctl(t, append(args, "--dry-run", "--store-dir", dir)...); err == nil || !strings.Contains(err.Error(), "want the key of an object in failed/") {
 			t.Errorf("%v: got %v, %s", args, err, out)
 		}

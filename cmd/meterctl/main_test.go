@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"out_amberflo/plugin/journal"
+	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/spool"
 )
 
@@ -21,7 +23,7 @@ func filled(t *testing.T) (string, *spool.Spool) {
 	t.Helper()
 	dir := t.TempDir()
 	o := spool.Options{
-		Dir: dir, Key: func(s spool.Sealed) string { return "ingest/" + s.ID.String() + ".gz" }, GzipLevel: 6,
+		Dir: dir, Object: object.Options{Key: func(s object.Sealed) string { return "ingest/" + s.ID.String() + ".gz" }, GzipLevel: 6},
 		MaxBytes: 1 << 20, MaxAge: time.Hour, Limit: 1 << 30, Log: slog.New(slog.DiscardHandler),
 	}
 	open := func() *spool.Spool {
@@ -46,7 +48,7 @@ func filled(t *testing.T) (string, *spool.Spool) {
 
 func add(t *testing.T, s *spool.Spool, names ...string) {
 	t.Helper()
-	tx, err := s.Begin(spool.Source{}, len(names))
+	tx, err := s.Begin(journal.Source{}, len(names))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +63,7 @@ func add(t *testing.T, s *spool.Spool, names ...string) {
 
 func reject(t *testing.T, s *spool.Spool) {
 	t.Helper()
-	tx, err := s.Begin(spool.Source{}, 1)
+	tx, err := s.Begin(journal.Source{}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +135,7 @@ func TestAReasonIsNoFileOfRecords(t *testing.T) {
 	if err := s.Sent(obj); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Refuse(obj, []byte("unknown meter")); err != nil {
+	if err := s.KeepFailed(obj, []byte("unknown meter")); err != nil {
 		t.Fatal(err)
 	}
 	out, err := meterctl(t, "--store-dir", dir, "ls")

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/repair"
 )
 
 // damagedOutbox gives a closed spool whose one object has a byte that is another.
@@ -19,12 +19,12 @@ func damagedOutbox(t *testing.T) (dir, key string) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	files, err := spool.Files(dir)
+	files, err := repair.Files(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		if f.Room != "outbox" {
+		if f.Dir != "outbox" {
 			continue
 		}
 		path := filepath.Join(dir, f.Path)

@@ -294,11 +294,11 @@ func TestTheReportOfASpool(t *testing.T) {
 
 func TestWhatIsBeingSealedIsAddedUpOnce(t *testing.T) {
 	files := []spoolFile{
-		{Room: openDir, Path: "open/0199f1b2-0000-7000-8000-000000000000.log"},
-		{Room: sealingDir, Path: "sealing/0199f1b2-0000-7000-8000-000000000000=x.gz"},
-		{Room: sealingDir, Path: "sealing/0199f1b2-0000-7000-8000-000000000000@rejected=x.ndjson"},
-		{Room: sealingDir, Path: "sealing/0199f1b2-1111-7000-8000-000000000000=y.gz"},
-		{Room: rejectedDir, Path: "rejected/2026-11-20/x.ndjson"}, {Room: failedDir, Path: "failed/journal.ndjson"},
+		{Dir: openDir, Path: "open/0199f1b2-0000-7000-8000-000000000000.log"},
+		{Dir: sealingDir, Path: "sealing/0199f1b2-0000-7000-8000-000000000000=x.gz"},
+		{Dir: sealingDir, Path: "sealing/0199f1b2-0000-7000-8000-000000000000@rejected=x.ndjson"},
+		{Dir: sealingDir, Path: "sealing/0199f1b2-1111-7000-8000-000000000000=y.gz"},
+		{Dir: rejectedDir, Path: "rejected/2026-11-20/x.ndjson"}, {Dir: failedDir, Path: "failed/audit.ndjson"},
 	}
 	l := &ledger{files: files}
 	var read []string
@@ -326,7 +326,7 @@ func TestWhatMovesMeanwhileIsReadOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var read []string
-	l := &ledger{app: &app{notes: io.Discard}, at: at, files: append(files, spoolFile{Room: openDir, Path: "open/0199f1b2-0000-7000-8000-000000000000.log"})}
+	l := &ledger{app: &app{notes: io.Discard}, at: at, files: append(files, spoolFile{Dir: openDir, Path: "open/0199f1b2-0000-7000-8000-000000000000.log"})}
 	l.end = func(of *source) error { read = append(read, of.Directory); return nil }
 	if err := l.read(); err != nil || !slices.Equal(read, []string{openDir, sentDir}) || l.missed != 1 {
 		t.Errorf("got %v, %q and %d missed, want the log and the object, once, and the log that is gone", err, read, l.missed)

@@ -14,7 +14,8 @@ import (
 
 	"out_amberflo/cmd/meterctl/preflight"
 	"out_amberflo/plugin"
-	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/journal"
+	"out_amberflo/plugin/repair"
 	"out_amberflo/test/encode"
 )
 
@@ -69,15 +70,15 @@ func retriedWith(t *testing.T, storeDir, mapping string, args ...string) (said s
 	file := filepath.Join(write(t, map[string]string{"fluent-bit.conf": conf}), "fluent-bit.conf")
 	var out, notes strings.Builder
 	err = retryRejected(&out, &notes, "", append([]string{"-c", file}, args...))
-	files, ferr := spool.Files(storeDir)
+	files, ferr := repair.Files(storeDir)
 	if ferr != nil {
 		t.Fatal(ferr)
 	}
 	for _, f := range files {
-		if f.Room != "sealing" {
+		if f.Dir != "sealing" {
 			continue
 		}
-		_, problems, rerr := spool.Records(storeDir, f, func(line []byte) error {
+		_, problems, rerr := repair.Records(storeDir, f, func(line []byte) error {
 			records = append(records, string(line))
 			return nil
 		})
@@ -339,7 +340,7 @@ func TestAChunkThatIsNotAcceptedLeavesNoRejects(t *testing.T) {
 	for i := range 100 {
 		fmt.Fprintf(&many, "{\"tenant\":\"%d-%s\"}\n", i, strings.Repeat("x", 100))
 	}
-	if err := p.Flush("app.log", chunkOf(t, many.String()+`{"bad":1}`)); !errors.Is(err, spool.ErrFull) {
+	if err := p.Flush("app.log", chunkOf(t, many.String()+`{"bad":1}`)); !errors.Is(err, journal.ErrFull) {
 		t.Fatalf("got %v, want a spool that is full", err)
 	}
 	p.Stop()

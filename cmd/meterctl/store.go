@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/repair"
 	"out_amberflo/plugin/spool"
 )
 
@@ -30,32 +32,32 @@ const (
 )
 
 // auditLog is what was done by hand, a line of JSON each.
-const auditLog = "failed/journal.ndjson"
+const auditLog = "failed/audit.ndjson"
 
 // inOpenLog ends the path of what a log in open/ holds of rejected records.
 const inOpenLog = ":" + rejectedDir
 
 type (
-	spoolFile    = spool.File
-	spoolProblem = spool.Problem
+	spoolFile    = repair.File
+	spoolProblem = repair.Problem
 )
 
 // directories are those of a spool, in the order in which a record passes through them.
-func directories() []string { return spool.Rooms }
+func directories() []string { return disk.Dirs }
 
 // directoryOf is the one that a file is in.
-func directoryOf(f spoolFile) string { return f.Room }
+func directoryOf(f spoolFile) string { return f.Dir }
 
 // spoolFiles lists what is in a spool.
 func spoolFiles(at *spoolPlace) ([]spoolFile, error) {
-	files, err := spool.Files(at.dir)
+	files, err := repair.Files(at.dir)
 	return files, at.explain(err)
 }
 
 // readRecords calls each with every record of a file, and tells what of it could not be read. gone: it was sealed or sent
 // meanwhile.
 func readRecords(dir string, f spoolFile, each func(line []byte) error) (n int, problems []spoolProblem, gone bool, err error) {
-	n, problems, err = spool.Records(dir, f, each)
+	n, problems, err = repair.Records(dir, f, each)
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil, true, nil
 	}
@@ -75,7 +77,7 @@ func reasonOf(dir string, f spoolFile) string {
 
 // began is when the first record of a file came, as well as it can be known.
 func began(f spoolFile) time.Time {
-	if f.Room == openDir {
+	if f.Dir == openDir {
 		if id, err := uuid.Parse(strings.TrimSuffix(path.Base(f.Path), ".log")); err == nil && id.Version() == 7 {
 			seconds, nanos := id.Time().UnixTime()
 			return time.Unix(seconds, nanos)
@@ -86,7 +88,7 @@ func began(f spoolFile) time.Time {
 
 // countsTwice tells if what is in a file of sealing/ lies in a log as well, which is there still.
 func countsTwice(f spoolFile, files []spoolFile) bool {
-	if f.Room != sealingDir {
+	if f.Dir != sealingDir {
 		return false
 	}
 	origin, _, _ := strings.Cut(path.Base(f.Path), "=")
@@ -127,7 +129,7 @@ func readAuditLog(dir string, most int) (list []audited) {
 
 // failedObjects are the keys of those that Amberflo did not take, the longest there first.
 func failedObjects(at *spoolPlace) (keys []string, err error) {
-	objects, err := spool.Refused(at.dir)
+	objects, err := repair.Failed(at.dir)
 	for _, obj := range objects {
 		keys = append(keys, obj.Key)
 	}
@@ -135,30 +137,30 @@ func failedObjects(at *spoolPlace) (keys []string, err error) {
 }
 
 // sendAgain hands an object of failed/ back for delivery, and gives its fresh key.
-func sendAgain(dir, key string) (fresh string, err error) { return spool.Resend(dir, key) }
+func sendAgain(dir, key string) (fresh string, err error) { return repair.Resend(dir, key) }
 
 // giveUp deletes an object of failed/, and writes down why.
-func giveUp(dir, key, why string) error { return spool.Drop(dir, key, why) }
+func giveUp(dir, key, why string) error { return repair.Drop(dir, key, why) }
 
 // rescueObject sends what can be read of a damaged object.
 func rescueObject(dir, key string, all bool) (records int, err error) {
-	return spool.Rescue(dir, key, all)
+	return repair.Rescue(dir, key, all)
 }
 
 // splitObject makes several objects of one that waits.
 func splitObject(dir, key string, most int64) (objects int, err error) {
-	return spool.Split(dir, key, most)
+	return repair.Split(dir, key, most)
 }
 
 // retryRejects maps what is in rejected/ again.
 func retryRejects(o spool.Options, since string, again func(line []byte) (records []byte, keep bool)) (objects int, err error) {
-	return spool.Retry(o, since, again)
+	return repair.Retry(o, since, again)
 }
 
 // rejectsFrom are the files that retryRejects would take.
 func rejectsFrom(files []spoolFile, since string) (list []spoolFile) {
 	for _, f := range files {
-		if f.Room == rejectedDir && f.HasRecords() && !strings.HasSuffix(f.Path, inOpenLog) && strings.TrimPrefix(f.Path, rejectedDir+"/") >= since {
+		if f.Dir == rejectedDir && f.HasRecords() && !strings.HasSuffix(f.Path, inOpenLog) && strings.TrimPrefix(f.Path, rejectedDir+"/") >= since {
 			list = append(list, f)
 		}
 	}

@@ -174,7 +174,7 @@ func (r *Reporter) refuse(ctx context.Context, obj spool.Object, report string) 
 		}
 		reason = fmt.Appendf(nil, "the report %s is there, but may not be read: %v\n", report, err)
 	}
-	if err := r.opt.Spool.Refuse(obj, reason); err != nil {
+	if err := r.opt.Spool.KeepFailed(obj, reason); err != nil {
 		return err
 	}
 	r.refused.Add(1)
@@ -192,7 +192,7 @@ func (r *Reporter) refuse(ctx context.Context, obj spool.Object, report string) 
 // count says how much money an object is about.
 func (r *Reporter) count(obj spool.Object) (records, customers int) {
 	seen := make(map[string]struct{})
-	records, _, _ = spool.Records(r.opt.Dir, obj.Refused(), func(line []byte) error {
+	records, _ = r.opt.Spool.FailedRecords(obj, func(line []byte) error {
 		var record struct {
 			CustomerID string `json:"customerId"`
 		}

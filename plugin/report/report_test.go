@@ -16,6 +16,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/journal"
+	"out_amberflo/plugin/object"
+	"out_amberflo/plugin/repair"
 	"out_amberflo/plugin/spool"
 	"out_amberflo/test/fault"
 	"out_amberflo/test/logbook"
@@ -56,15 +59,15 @@ func newScene(t *testing.T, mayList bool) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.open(t, b, func(o spool.Sealed) string { return "ingest/amberdata/11-21-2026/" + o.ID.String() + ".gz" })
+	s.open(t, b, func(o object.Sealed) string { return "ingest/amberdata/11-21-2026/" + o.ID.String() + ".gz" })
 	return s
 }
 
-func (s *scene) open(t *testing.T, b *bucket.Bucket, key func(spool.Sealed) string) {
+func (s *scene) open(t *testing.T, b *bucket.Bucket, key func(object.Sealed) string) {
 	t.Helper()
 	log := s.log.Logger()
 	var err error
-	s.spool, err = spool.Open(spool.Options{Dir: s.dir, Key: key, Hash: true, GzipLevel: 6, MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Log: log})
+	s.spool, err = spool.Open(spool.Options{Dir: s.dir, Object: object.Options{Key: key, Hash: true, GzipLevel: 6}, MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +85,7 @@ func (s *scene) sent(t *testing.T, n int) (keys []string) {
 	var run sync.WaitGroup
 	run.Go(func() { s.spool.Run(ctx) })
 	for i := range n {
-		tx, err := s.spool.Begin(spool.Source{Hash: uint64(i)}, 2)
+		tx, err := s.spool.Begin(journal.Source{Hash: uint64(i)}, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +152,7 @@ func TestAReportIsMatchedHoweverItsPathIsSpelled(t *testing.T) {
 	s.put(t, "failed-requests/11-21-2026/"+keys[5], "no report: another ending")
 	s.round(t)
 
-	refused, err := spool.Refused(s.dir)
+	refused, err := repair.Failed(s.dir)
 	if err != nil || len(refused) != 5 {
 		t.Fatalf("got %d refused objects, %v, want 5", len(refused), err)
 	}
@@ -172,12 +175,12 @@ func TestAReportIsMatchedHoweverItsPathIsSpelled(t *testing.T) {
 // file is where the object of a key lies.
 func (s *scene) file(t *testing.T, room, key string) string {
 	t.Helper()
-	files, err := spool.Files(s.dir)
+	files, err := repair.Files(s.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		if f.Room == room && f.Key() == key {
+		if f.Dir == room && f.Key() == key {
 			return filepath.Join(s.dir, f.Path)
 		}
 	}
@@ -230,7 +233,7 @@ func TestAVerdictIsWaitedForAsLongAsTheWindowAndOverARestart(t *testing.T) {
 	if left, _ := s.spool.InBucket(); len(left) != 0 {
 		t.Errorf("got %v still waiting, want none", left)
 	}
-	if refused, _ := spool.Refused(s.dir); len(refused) != 1 || refused[0].Key != keys[1] {
+	if refused, _ := repair.Failed(s.dir); len(refused) != 1 || refused[0].Key != keys[1] {
 		t.Errorf("got %v refused, want the late one", refused)
 	}
 }
@@ -283,7 +286,7 @@ func TestWithoutThePermissionToListOneLineSaysSoAndAtLastNothingIsKept(t *testin
 	key := s.sent(t, 1)[0]
 	s.put(t, "failed-requests/x/"+key+".reason.txt", "unknown meter")
 	eventually("the refusal noticed", func() bool {
-		refused, _ := spool.Refused(s.dir)
+		refused, _ := repair.Failed(s.dir)
 		return len(refused) == 1 && refused[0].Key == key && key != keys[0]
 	})
 	stop()
@@ -299,7 +302,7 @@ func TestARefusedObjectGoesOutAgainUnderAFreshKeyWithTheSameBytes(t *testing.T) 
 	}
 	s.put(t, "failed-requests/x/"+key+".reason.txt", "unknown meter")
 	s.round(t)
-	fresh, err := spool.Resend(s.dir, key)
+	fresh, err := repair.Resend(s.dir, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,10 +319,10 @@ func TestARefusedObjectGoesOutAgainUnderAFreshKeyWithTheSameBytes(t *testing.T) 
 	if err != nil || !bytes.Equal(is, was) {
 		t.Errorf("the bytes changed (%v)", err)
 	}
-	if refused, _ := spool.Refused(s.dir); len(refused) != 0 {
+	if refused, _ := repair.Failed(s.dir); len(refused) != 0 {
 		t.Errorf("got %v still refused, want none", refused)
 	}
-	journal, err := os.ReadFile(filepath.Join(s.dir, "failed", "journal.ndjson"))
+	journal, err := os.ReadFile(filepath.Join(s.dir, "failed", "audit.ndjson"))
 	if err != nil || !strings.Contains(string(journal), fresh) || !strings.Contains(string(journal), "unknown meter") {
 		t.Errorf("the journal says %q, %v", journal, err)
 	}
@@ -339,11 +342,11 @@ func TestALookIsDueLessAndLessOften(t *testing.T) {
 
 // What the options accept as keys may have a name, or a uuid, in common.
 func TestAReportIsOfTheObjectWhoseKeyItEndsWith(t *testing.T) {
-	for name, key := range map[string]func(spool.Sealed) string{
-		"one name in folders of their own": func(o spool.Sealed) string {
+	for name, key := range map[string]func(object.Sealed) string{
+		"one name in folders of their own": func(o object.Sealed) string {
 			return fmt.Sprintf("ingest/%09d-%x/data.ndjson.gz", o.Opened.Nanosecond(), o.Sum[:4])
 		},
-		"a uuid of the application behind": func(o spool.Sealed) string {
+		"a uuid of the application behind": func(o object.Sealed) string {
 			return "ingest/" + o.ID.String() + "/app-11111111-1111-4111-8111-111111111111.gz"
 		},
 	} {
@@ -354,7 +357,7 @@ func TestAReportIsOfTheObjectWhoseKeyItEndsWith(t *testing.T) {
 			keys := s.sent(t, 3)
 			s.put(t, "failed-requests/2026-11-21/"+keys[1]+".reason.txt", "unknown meter")
 			s.round(t)
-			if refused, _ := spool.Refused(s.dir); len(refused) != 1 || refused[0].Key != keys[1] {
+			if refused, _ := repair.Failed(s.dir); len(refused) != 1 || refused[0].Key != keys[1] {
 				t.Errorf("got %v refused, want %s", refused, keys[1])
 			}
 			if left, _ := s.spool.InBucket(); len(left) != 2 {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/spool"
 )
 
@@ -63,7 +64,7 @@ func drain(b *testing.B, objects int, latency time.Duration) {
 	var before runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	sp, err := spool.Open(spool.Options{Dir: dir, Key: func(spool.Sealed) string { return "" }, MaxBytes: 1, MaxAge: time.Hour, Log: log})
+	sp, err := spool.Open(spool.Options{Dir: dir, Object: object.Options{Key: func(object.Sealed) string { return "" }}, MaxBytes: 1, MaxAge: time.Hour, Log: log})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -16,6 +16,9 @@ import (
 
 	"out_amberflo/plugin/bucket"
 	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/journal"
+	"out_amberflo/plugin/object"
+	"out_amberflo/plugin/repair"
 	"out_amberflo/plugin/spool"
 	"out_amberflo/test/fault"
 	"out_amberflo/test/logbook"
@@ -25,8 +28,8 @@ import (
 func openSpool(t *testing.T, dir string, log *slog.Logger) *spool.Spool {
 	t.Helper()
 	s, err := spool.Open(spool.Options{
-		Dir: dir, Key: func(o spool.Sealed) string { return "ingest/" + o.ID.String() + ".gz" },
-		GzipLevel: 1, MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Log: log,
+		Dir: dir, Object: object.Options{Key: func(o object.Sealed) string { return "ingest/" + o.ID.String() + ".gz" }, GzipLevel: 1},
+		MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -281,7 +284,7 @@ func TestAMissingTokenIsNoMissingObject(t *testing.T) {
 func sealed(t *testing.T, dir string, log *slog.Logger) (*spool.Spool, spool.Object) {
 	t.Helper()
 	sp := openSpool(t, dir, log)
-	tx, err := sp.Begin(spool.Source{}, 1)
+	tx, err := sp.Begin(journal.Source{}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,12 +305,12 @@ func sealed(t *testing.T, dir string, log *slog.Logger) (*spool.Spool, spool.Obj
 // fileOf is where the object of a key waits.
 func fileOf(t *testing.T, dir, key string) string {
 	t.Helper()
-	files, err := spool.Files(dir)
+	files, err := repair.Files(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		if f.Room == "outbox" && f.Key() == key {
+		if f.Dir == "outbox" && f.Key() == key {
 			return filepath.Join(dir, f.Path)
 		}
 	}
@@ -437,7 +440,7 @@ func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
 	run.Go(func() { s.Run(ctx, 1) })
 	const objects = 8
 	for i := range objects {
-		tx, err := sp.Begin(spool.Source{Hash: uint64(i)}, 1)
+		tx, err := sp.Begin(journal.Source{Hash: uint64(i)}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

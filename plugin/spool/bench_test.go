@@ -1,4 +1,4 @@
-package spool
+package spool_test
 
 import (
 	"bytes"
@@ -8,6 +8,11 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/disk/disktest"
+	"out_amberflo/plugin/journal"
+	"out_amberflo/plugin/spool"
 )
 
 // benchLines are meter records of some 300 bytes each, as a chunk of 2 MB of access log makes 1.2 MB of.
@@ -20,9 +25,9 @@ func benchLines(size int) (lines []byte, records int) {
 	return lines, records
 }
 
-func benchOpen(b *testing.B, o Options) *Spool {
+func benchOpen(b *testing.B, o spool.Options) *spool.Spool {
 	b.Helper()
-	s, err := Open(o)
+	s, err := spool.Open(o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -54,10 +59,10 @@ func BenchmarkAppend(b *testing.B) {
 	}
 	b.Run("spool", func(b *testing.B) {
 		o := testOptions(b.TempDir())
-		o.MaxBytes, o.Limit, o.GzipLevel = 50<<20, 0, 1
+		o.MaxBytes, o.Limit, o.Object.GzipLevel = 50<<20, 0, 1
 		s := benchOpen(b, o)
 		run(b, func(i int) error {
-			tx, err := s.Begin(Source{1, uint64(i)}, records)
+			tx, err := s.Begin(journal.Source{Length: 1, Hash: uint64(i)}, records)
 			if err != nil {
 				return err
 			}
@@ -91,7 +96,7 @@ func BenchmarkSeal(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		for i := range 40 {
-			tx, err := s.Begin(Source{1, uint64(i)}, records)
+			tx, err := s.Begin(journal.Source{Length: 1, Hash: uint64(i)}, records)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -100,15 +105,9 @@ func BenchmarkSeal(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		s.mu.Lock()
-		logs, err := s.sealable(true)
-		s.mu.Unlock()
-		if err != nil {
-			b.Fatal(err)
-		}
-		s.begun.Store(nil) // nothing to give way to
+		time.Sleep(25 * time.Millisecond) // nothing to give way to
 		b.StartTimer()
-		if err := s.sealAll(b.Context(), logs); err != nil {
+		if err := s.SealNow(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -119,7 +118,7 @@ func BenchmarkSeal(b *testing.B) {
 func BenchmarkOpenWithBacklog(b *testing.B) {
 	o := testOptions(b.TempDir())
 	for day := range 10 {
-		dir := filepath.Join(o.Dir, outboxDir, "ingest", "amberdata", fmt.Sprintf("09-%02d-2026", day+1))
+		dir := filepath.Join(o.Dir, disk.Outbox, "ingest", "amberdata", fmt.Sprintf("09-%02d-2026", day+1))
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			b.Fatal(err)
 		}
@@ -130,7 +129,7 @@ func BenchmarkOpenWithBacklog(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		s, err := Open(o)
+		s, err := spool.Open(o)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -146,13 +145,13 @@ func BenchmarkOpenWithBacklog(b *testing.B) {
 // TestNothingIsAllocatedPerRecord holds for the way of a record through the spool.
 func TestNothingIsAllocatedPerRecord(t *testing.T) {
 	for _, array := range []bool{false, true} {
-		o := testOptions(memoryDir(t))
-		o.MaxBytes, o.JSONArray = 1<<40, array
+		o := testOptions(disktest.MemoryDir(t))
+		o.MaxBytes, o.Object.JSONArray = 1<<40, array
 		s := openUnsynced(t, o)
 		allocs := func(records int) float64 {
 			lines := bytes.Repeat([]byte("{\"uniqueId\":\"u\"}\n"), records)
 			return testing.AllocsPerRun(3, func() {
-				tx, err := s.Begin(Source{}, records)
+				tx, err := s.Begin(journal.Source{}, records)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -160,13 +159,7 @@ func TestNothingIsAllocatedPerRecord(t *testing.T) {
 				if err := tx.Commit(); err != nil {
 					t.Fatal(err)
 				}
-				s.mu.Lock()
-				logs, err := s.sealable(true)
-				s.mu.Unlock()
-				if err == nil {
-					err = s.sealAll(t.Context(), logs)
-				}
-				if err != nil {
+				if err := s.SealNow(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			})

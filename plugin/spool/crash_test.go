@@ -1,4 +1,4 @@
-package spool
+package spool_test
 
 import (
 	"bufio"
@@ -18,6 +18,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/disk/disktest"
+	"out_amberflo/plugin/journal"
+	"out_amberflo/plugin/repair"
+	"out_amberflo/plugin/spool"
 )
 
 func TestMain(m *testing.M) {
@@ -39,8 +45,8 @@ func TestMain(m *testing.M) {
 // numbers it reads, several at once, and says which are acknowledged; at the end of its input it stops.
 func child(dir string) error {
 	o := testOptions(filepath.Join(dir, "spool"))
-	o.MaxBytes, o.MaxRecords, o.MaxAge = 700, 9, 20*time.Millisecond
-	s, err := Open(o)
+	o.MaxBytes, o.Object.MaxRecords, o.MaxAge = 700, 9, 20*time.Millisecond
+	s, err := spool.Open(o)
 	if err != nil {
 		return err
 	}
@@ -87,7 +93,7 @@ func child(dir string) error {
 	close(chunks)
 	offering.Wait()
 	again := func(stays string) error {
-		_, err := Retry(o, "", func(line []byte) ([]byte, bool) {
+		_, err := repair.Retry(o, "", func(line []byte) ([]byte, bool) {
 			if stays != "" && bytes.Contains(line, []byte(stays)) {
 				return nil, true
 			}
@@ -98,14 +104,14 @@ func child(dir string) error {
 	err = again(".1") // of what is sealed so far, and beside that
 	stopSealing()
 	sealed.Wait()
-	err = errors.Join(err, s.Drain(context.Background()), again(""), s.publishAll(), s.Empty(context.Background()))
+	err = errors.Join(err, s.Drain(context.Background()), again(""), s.Publish(), s.Empty(context.Background()))
 	stopShipping()
 	shipped.Wait()
 	sent, serr := s.InBucket()
 	err = errors.Join(err, serr, failed)
 	for i, obj := range sent {
 		if i == 0 {
-			err = errors.Join(err, s.Refuse(obj, []byte("no such meter\n")))
+			err = errors.Join(err, s.KeepFailed(obj, []byte("no such meter\n")))
 		} else {
 			err = errors.Join(err, s.Forget(obj))
 		}
@@ -114,9 +120,9 @@ func child(dir string) error {
 }
 
 // offered flushes a chunk.
-func offered(s *Spool, n uint64) error {
-	tx, err := s.Begin(Source{1, n}, 100)
-	if errors.Is(err, ErrAccepted) {
+func offered(s *spool.Spool, n uint64) error {
+	tx, err := s.Begin(journal.Source{Length: 1, Hash: n}, 100)
+	if errors.Is(err, journal.ErrAccepted) {
 		return nil
 	}
 	if err != nil {
@@ -141,7 +147,7 @@ func rejectsOfChunk(n uint64) (names []string) {
 }
 
 // upload copies an object, as PutObject does: the same key is overwritten, with the same bytes.
-func upload(s *Spool, obj Object, bucket string) error {
+func upload(s *spool.Spool, obj spool.Object, bucket string) error {
 	f, err := s.Read(obj)
 	if err != nil {
 		return err
@@ -193,7 +199,7 @@ func newFluentBit(t *testing.T, chunks int) *fluentBit {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fluentBit{binary: binary, dir: memoryDir(t), acked: make([]bool, chunks)}
+	return &fluentBit{binary: binary, dir: disktest.MemoryDir(t), acked: make([]bool, chunks)}
 }
 
 // run gives a child what is not acknowledged. It dies at a point, or when kill says so, or stops; what it
@@ -274,7 +280,7 @@ func (fb *fluentBit) check(t *testing.T) {
 			delete(got, name)
 		}
 		if n%16 == 5 {
-			kept := filepath.Join(fb.dir, "spool", damagedDir, damageFile(Source{1, uint64(n)}))
+			kept := filepath.Join(fb.dir, "spool", disk.Damaged, journal.Source{Length: 1, Hash: uint64(n)}.DamageFile())
 			if b, err := os.ReadFile(kept); err != nil || string(b) != fmt.Sprint(n) {
 				t.Errorf("got %q, %v in %s", b, err, kept)
 			}
@@ -283,20 +289,20 @@ func (fb *fluentBit) check(t *testing.T) {
 	if len(got) > 0 {
 		t.Errorf("nobody offered %v", got)
 	}
-	files, err := Files(filepath.Join(fb.dir, "spool"))
+	files, err := repair.Files(filepath.Join(fb.dir, "spool"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		n, problems, err := Records(filepath.Join(fb.dir, "spool"), f, nil)
-		if err != nil || len(problems) > 0 || n > 0 && f.Room != failedDir || f.Room == damagedDir && !strings.HasSuffix(f.Path, ".torn") && !strings.HasSuffix(f.Path, ".msgpack") {
+		n, problems, err := repair.Records(filepath.Join(fb.dir, "spool"), f, nil)
+		if err != nil || len(problems) > 0 || n > 0 && f.Dir != disk.Failed || f.Dir == disk.Damaged && !strings.HasSuffix(f.Path, ".torn") && !strings.HasSuffix(f.Path, ".msgpack") {
 			t.Errorf("left: %s, %d records, %v, %v", f.Path, n, problems, err)
 		}
 	}
 }
 
 func TestEveryRecordArrivesOnceWhereverTheProcessDies(t *testing.T) {
-	files, err := filepath.Glob("*.go")
+	files, err := filepath.Glob("../*/*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,13 +315,13 @@ func TestEveryRecordArrivesOnceWhereverTheProcessDies(t *testing.T) {
 		if strings.HasSuffix(f, "_test.go") {
 			continue
 		}
-		for _, m := range regexp.MustCompile(`crash\("([a-z-]+)"\)`).FindAllSubmatch(b, -1) {
+		for _, m := range regexp.MustCompile(`disk\.Crash\("([a-z-]+)"\)`).FindAllSubmatch(b, -1) {
 			points = append(points, string(m[1]))
 		}
 	}
 	slices.Sort(points)
 	if points = slices.Compact(points); len(points) < 10 {
-		t.Fatalf("want the crash points of this package, got %v", points)
+		t.Fatalf("want the crash points of these packages, got %v", points)
 	}
 	for _, point := range points {
 		t.Run(point, func(t *testing.T) {
@@ -330,7 +336,7 @@ func TestEveryRecordArrivesOnceWhereverTheProcessDies(t *testing.T) {
 					died := fb.run(t, fmt.Sprintf("%s:%d", point, nth), nil)
 					reached = reached || died
 					// And there once more, with what that left.
-					fb.run(t, point, nil)
+					fb.run(t, point+":1", nil)
 					if fb.run(t, "", nil) {
 						t.Fatal("killed by somebody else")
 					}

@@ -1,4 +1,4 @@
-package spool
+package spool_test
 
 import (
 	"encoding/binary"
@@ -11,21 +11,28 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/disk/disktest"
+	"out_amberflo/plugin/object"
+	"out_amberflo/plugin/repair"
+	"out_amberflo/plugin/spool"
 )
 
 // sample writes a spool with one log of several frames and leaves it as a crash does. It returns the
 // log's path and the end of each frame of records.
-func sample(t *testing.T, o Options) (path string, ends []int64, names [][]string) {
+func sample(t *testing.T, o spool.Options) (path string, ends []int64, names [][]string) {
 	t.Helper()
 	s := mustOpen(t, o)
 	names = [][]string{{"a", "b"}, {"c"}, {"d", "e", "f"}}
 	for i, n := range names {
 		b := batchOf(uint64(i), n...)
-		b.rejects, b.rejected, b.damage = rejectOf(i), 1, fmt.Append(nil, "damage ", i)
+		b.rejects, b.summed, b.damage = rejectOf(i), 100*i, fmt.Append(nil, "damage ", i)
 		mustAppend(t, s, b)
-		ends = append(ends, s.current.written.Load())
+		var end int64
+		path, end = lastSegment(t, s)
+		ends = append(ends, end)
 	}
-	path = s.logPath(s.current.id)
 	crashed(t, s)
 	return path, ends, names
 }
@@ -33,13 +40,13 @@ func sample(t *testing.T, o Options) (path string, ends []int64, names [][]strin
 func rejectOf(frame int) []byte { return fmt.Appendf(nil, "{\"reject\":%d}\n", frame) }
 
 // recovered opens the spool over a log with that content, and gives what it delivers and keeps aside.
-func recovered(t *testing.T, o Options, name string, content []byte) (records map[string]int, objects map[string]string, aside []string) {
+func recovered(t *testing.T, o spool.Options, name string, content []byte) (records map[string]int, objects map[string]string, aside []string) {
 	t.Helper()
-	o.Dir = memoryDir(t)
-	if err := os.MkdirAll(filepath.Join(o.Dir, openDir), 0o700); err != nil {
+	o.Dir = disktest.MemoryDir(t)
+	if err := os.MkdirAll(filepath.Join(o.Dir, disk.Open), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(o.Dir, openDir, name), content, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(o.Dir, disk.Open, name), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := openUnsynced(t, o)
@@ -48,12 +55,12 @@ func recovered(t *testing.T, o Options, name string, content []byte) (records ma
 	for line := range strings.Lines(rejectedOf(t, o.Dir)) {
 		records[line]++
 	}
-	err := walk(filepath.Join(o.Dir, damagedDir), func(file string, _ fs.FileInfo) {
+	err := disk.Walk(filepath.Join(o.Dir, disk.Damaged), func(file string, _ fs.FileInfo) {
 		if !strings.HasPrefix(file, "chunk-") {
 			aside = append(aside, file)
 			return
 		}
-		b, err := os.ReadFile(filepath.Join(o.Dir, damagedDir, file))
+		b, err := os.ReadFile(filepath.Join(o.Dir, disk.Damaged, file))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,11 +108,11 @@ func checkRecords(t *testing.T, names [][]string, whole func(frame int) bool, go
 }
 
 // asKept runs a test with frames of lines as they are, and with segments.
-func asKept(t *testing.T, test func(t *testing.T, o Options)) {
+func asKept(t *testing.T, test func(t *testing.T, o spool.Options)) {
 	for name, from := range map[string]int{"as it is": 1 << 20, "segments": 1} {
 		t.Run(name, func(t *testing.T) {
 			o := testOptions(t.TempDir())
-			o.segmentFrom = from
+			o.MinBlock = from
 			test(t, o)
 		})
 	}
@@ -113,7 +120,7 @@ func asKept(t *testing.T, test func(t *testing.T, o Options)) {
 
 func TestALogCutOffAtAnyByteGivesEveryWholeFrameBefore(t *testing.T) { asKept(t, cutOff) }
 
-func cutOff(t *testing.T, o Options) {
+func cutOff(t *testing.T, o spool.Options) {
 	path, ends, names := sample(t, o)
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -135,15 +142,28 @@ func cutOff(t *testing.T, o Options) {
 	}
 }
 
-// firstFrame is the end of the frame that every log begins with.
+// As package journal writes them.
+const (
+	fileHeaderSize  = 32
+	frameHeaderSize = 52
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// firstFrame is the end of the frame that every segment begins with.
 func firstFrame(content []byte) int64 {
-	h, _ := parseFrameHeader(content[fileHeaderSize:])
-	return fileHeaderSize + frameHeaderSize + int64(h.length)
+	return fileHeaderSize + frameHeaderSize + int64(binary.LittleEndian.Uint32(content[fileHeaderSize+8:]))
+}
+
+// anotherSum gives a frame another checksum of its lines, under headers that are right.
+func anotherSum(frame []byte) {
+	frame[20]++
+	binary.LittleEndian.PutUint32(frame[48:], crc32.Checksum(frame[:48], castagnoli))
 }
 
 func TestALogWithAnyByteFlippedGivesEveryOtherFrame(t *testing.T) { asKept(t, flipped) }
 
-func flipped(t *testing.T, o Options) {
+func flipped(t *testing.T, o spool.Options) {
 	path, ends, names := sample(t, o)
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -172,75 +192,79 @@ func flipped(t *testing.T, o Options) {
 // A frame whose checksums hold and that still does not say what it should is bytes that cannot be read like others.
 func TestASegmentThatDoesNotInflateIsKeptAsideWhereItHasToBeRead(t *testing.T) {
 	o := testOptions(t.TempDir())
-	o.segmentFrom = 1
+	o.MinBlock = 1
 	s := mustOpen(t, o)
 	var starts []int64
+	path, start := lastSegment(t, s)
 	for i, name := range []string{"a", "b", "c"} {
-		starts = append(starts, s.current.written.Load())
+		starts = append(starts, start)
 		mustAppend(t, s, batchOf(uint64(i), name))
+		_, start = lastSegment(t, s)
 	}
-	path := s.logPath(s.current.id)
 	crashed(t, s)
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	content[starts[0]+frameHeaderSize] ^= 1 // plain damage
-	h, _ := parseFrameHeader(content[starts[1]:])
-	h.text.sum++
-	h.put(content[starts[1] : starts[1]+frameHeaderSize+int64(h.length)])
+	anotherSum(content[starts[1]:])
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n, problems, err := Records(o.Dir, File{Room: openDir, Path: openDir + "/" + filepath.Base(path)}, nil)
+	n, problems, err := repair.Records(o.Dir, repair.File{Dir: disk.Open, Path: disk.Open + "/" + filepath.Base(path)}, nil)
 	if n != 1 || len(problems) != 2 || err != nil {
 		t.Errorf("got %d records, problems %v, %v, want the good one and two problems", n, problems, err)
 	}
-	o.JSONArray = true // so that the sealer has to read it
-	o.Key = func(s Sealed) string { return s.ID.String() }
-	o.GzipLevel = 0
+	o.Object.JSONArray = true // so that the sealer has to read it
+	o.Object.Key = func(s object.Sealed) string { return s.ID.String() }
+	o.Object.GzipLevel = 0
 	s = mustOpen(t, o)
 	for _, text := range drained(t, s) {
 		if !strings.HasPrefix(text, `[{"name":"c"`) || strings.Count(text, "name") != 1 {
 			t.Errorf("got %s, want c", text)
 		}
 	}
-	if aside, _ := filepath.Glob(filepath.Join(o.Dir, damagedDir, "*")); len(aside) != 2 {
+	if aside, _ := filepath.Glob(filepath.Join(o.Dir, disk.Damaged, "*")); len(aside) != 2 {
 		t.Errorf("got %v kept aside, want the two", aside)
 	}
 }
 
 func TestNoObjectIsMadeOfNothing(t *testing.T) {
 	o := testOptions(t.TempDir())
-	o.segmentFrom = 1
+	o.MinBlock = 1
 	s := mustOpen(t, o)
-	start, path := s.current.written.Load(), s.logPath(s.current.id)
+	path, start := lastSegment(t, s)
 	mustAppend(t, s, batchOf(1, "a", "b"))
 	crashed(t, s)
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, _ := parseFrameHeader(content[start:])
-	h.text.sum++
-	h.put(content[start : start+frameHeaderSize+int64(h.length)])
+	anotherSum(content[start:])
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o.MaxRecords = 1 // so that an object is begun, and the segment split
+	o.Object.MaxRecords = 1 // so that an object is begun, and the segment split
 	s = mustOpen(t, o)
 	if objects := drained(t, s); len(objects) > 0 {
 		t.Errorf("got %q, want no object", objects)
 	}
-	if left, _ := filepath.Glob(filepath.Join(o.Dir, sealingDir, "*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(o.Dir, disk.Sealing, "*")); len(left) > 0 {
 		t.Errorf("left in sealing/: %v", left)
 	}
 }
 
 func TestAFileThatIsNoLogHasItsAnswer(t *testing.T) {
 	id := "0190a6e0-0000-7000-8000-000000000001.log"
-	future := newFileHeader([16]byte{1})
-	future[8] = fileVersion + 1
+	s := mustOpen(t, testOptions(t.TempDir()))
+	path, _ := lastSegment(t, s)
+	crashed(t, s)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	future := content[:fileHeaderSize]
+	future[8]++
 	for _, c := range []struct {
 		what, name string
 		content    []byte
@@ -255,10 +279,10 @@ func TestAFileThatIsNoLogHasItsAnswer(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			o := testOptions(t.TempDir())
-			if err := os.MkdirAll(filepath.Join(o.Dir, openDir), 0o700); err != nil {
+			if err := os.MkdirAll(filepath.Join(o.Dir, disk.Open), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join(o.Dir, openDir, c.name)
+			path := filepath.Join(o.Dir, disk.Open, c.name)
 			if err := os.WriteFile(path, c.content, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -267,7 +291,7 @@ func TestAFileThatIsNoLogHasItsAnswer(t *testing.T) {
 			if got := namesIn(t, drained(t, s)); got["a"] != 1 || len(got) != 1 {
 				t.Errorf("got %v, want a once", got)
 			}
-			aside, _ := filepath.Glob(filepath.Join(o.Dir, damagedDir, "*"))
+			aside, _ := filepath.Glob(filepath.Join(o.Dir, disk.Damaged, "*"))
 			if len(aside) != c.aside {
 				t.Errorf("got %v aside, want %d files", aside, c.aside)
 			}

@@ -1,41 +1,23 @@
-package spool
+package spool_test
 
 import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-)
 
-func TestSumsJoinAsTheirTextsDo(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for range 300 {
-		var whole []byte
-		var joined text
-		for range r.IntN(5) {
-			part := make([]byte, r.IntN(1<<r.IntN(17)))
-			for i := range part {
-				part[i] = byte(r.Uint32())
-			}
-			whole = append(whole, part...)
-			var one text
-			one.add(part)
-			joined.join(one)
-		}
-		if want := (text{int64(len(whole)), crc32.ChecksumIEEE(whole)}); joined != want {
-			t.Fatalf("got %+v, want %+v", joined, want)
-		}
-	}
-}
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/disk/disktest"
+	"out_amberflo/plugin/object"
+	"out_amberflo/plugin/spool"
+)
 
 // gunzipped reads an object with the standard library, which did not write it. It must be one member and nothing else.
 func gunzipped(t *testing.T, path string) string {
@@ -65,7 +47,7 @@ func TestAnObjectIsOneGzipMemberWhateverItIsMadeOf(t *testing.T) {
 	for _, most := range []int{0, 7, 100} {
 		t.Run(fmt.Sprintf("max_records %d", most), func(t *testing.T) {
 			o := testOptions(t.TempDir())
-			o.MaxRecords = most
+			o.Object.MaxRecords = most
 			s := mustOpen(t, o)
 			want := map[string]int{}
 			for i := range 40 {
@@ -78,7 +60,7 @@ func TestAnObjectIsOneGzipMemberWhateverItIsMadeOf(t *testing.T) {
 			}
 			drained(t, s)
 			objects := map[string]string{}
-			paths, err := filepath.Glob(filepath.Join(o.Dir, outboxDir, "*", "*", "*.gz"))
+			paths, err := filepath.Glob(filepath.Join(o.Dir, disk.Outbox, "*", "*", "*.gz"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,18 +75,18 @@ func TestAnObjectIsOneGzipMemberWhateverItIsMadeOf(t *testing.T) {
 }
 
 func TestALogOfAnotherConfigurationIsSealedAsThisOneWants(t *testing.T) {
-	shapes := map[string]func(*Options){
-		"gzip":            func(*Options) {},
-		"another level":   func(o *Options) { o.GzipLevel = 1 },
-		"not compressed":  func(o *Options) { o.GzipLevel = 0 },
-		"array":           func(o *Options) { o.JSONArray = true },
-		"array, as it is": func(o *Options) { o.JSONArray, o.GzipLevel = true, 0 },
-		"few records":     func(o *Options) { o.MaxRecords = 2 },
+	shapes := map[string]func(*spool.Options){
+		"gzip":            func(*spool.Options) {},
+		"another level":   func(o *spool.Options) { o.Object.GzipLevel = 1 },
+		"not compressed":  func(o *spool.Options) { o.Object.GzipLevel = 0 },
+		"array":           func(o *spool.Options) { o.Object.JSONArray = true },
+		"array, as it is": func(o *spool.Options) { o.Object.JSONArray, o.Object.GzipLevel = true, 0 },
+		"few records":     func(o *spool.Options) { o.Object.MaxRecords = 2 },
 	}
 	for _, from := range slices.Sorted(maps.Keys(shapes)) {
 		for _, to := range slices.Sorted(maps.Keys(shapes)) {
 			t.Run(from+" to "+to, func(t *testing.T) {
-				o := testOptions(memoryDir(t))
+				o := testOptions(disktest.MemoryDir(t))
 				shapes[from](&o)
 				s := openUnsynced(t, o)
 				mustAppend(t, s, batchOf(1, "a", "b", "c"))
@@ -113,17 +95,17 @@ func TestALogOfAnotherConfigurationIsSealedAsThisOneWants(t *testing.T) {
 				crashed(t, s)
 				o = testOptions(o.Dir)
 				shapes[to](&o)
-				o.Key = func(s Sealed) string { return s.ID.String() }
-				if o.GzipLevel > 0 {
-					o.Key = func(s Sealed) string { return s.ID.String() + ".gz" }
+				o.Object.Key = func(s object.Sealed) string { return s.ID.String() }
+				if o.Object.GzipLevel > 0 {
+					o.Object.Key = func(s object.Sealed) string { return s.ID.String() + ".gz" }
 				}
 				s = openUnsynced(t, o)
 				mustAppend(t, s, batchOf(4, "e"))
 				names, ids := map[string]int{}, map[string]int{}
 				for key, content := range drained(t, s) {
 					content, isArray := strings.CutPrefix(content, "[")
-					if isArray != o.JSONArray {
-						t.Errorf("%s is a JSON array: %v, want %v", key, isArray, o.JSONArray)
+					if isArray != o.Object.JSONArray {
+						t.Errorf("%s is a JSON array: %v, want %v", key, isArray, o.Object.JSONArray)
 					}
 					if isArray {
 						content = strings.ReplaceAll(strings.TrimSuffix(content, "]"), "},", "}\n")
@@ -145,39 +127,11 @@ func TestALogOfAnotherConfigurationIsSealedAsThisOneWants(t *testing.T) {
 	}
 }
 
-func TestASegmentHoldsItsTextOrAnError(t *testing.T) {
-	var e encoder
-	var i inflater
-	b := batchOf(1, "a", "b")
-	h, frame, err := e.frameOf(b, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	segment := frame[frameHeaderSize:]
-	lines, err := i.read(segment, h.text)
-	if err != nil || !bytes.Equal(lines, b.lines) {
-		t.Errorf("got %q, %v, want %q", lines, err, b.lines)
-	}
-	for what, wrong := range map[string]struct {
-		segment []byte
-		text    text
-	}{
-		"cut off":        {segment[:len(segment)/2], h.text},
-		"not deflate":    {bytes.Repeat([]byte{0xff}, 100), h.text},
-		"of another sum": {segment, text{h.text.size, h.text.sum + 1}},
-		"too short":      {segment, text{h.text.size + 1, h.text.sum}},
-	} {
-		if got, err := i.read(wrong.segment, wrong.text); err == nil {
-			t.Errorf("%s: got %q, want an error", what, got)
-		}
-	}
-}
-
 // A record alone in a segment would take many times as much as among others.
 func TestRecordsThatComeOneByOneAreCompressedTogether(t *testing.T) {
 	size := func(batches, records int) (bytes int64) {
-		o := testOptions(memoryDir(t))
-		o.segmentFrom = 0 // the package's own
+		o := testOptions(disktest.MemoryDir(t))
+		o.MinBlock = 0 // the package's own
 		s := openUnsynced(t, o)
 		for i := range batches {
 			var names []string

@@ -1,20 +1,15 @@
-package spool
+package spool_test
 
 import (
-	"bytes"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-)
 
-func logged(o *Options) *bytes.Buffer {
-	text := &bytes.Buffer{}
-	o.Log = slog.New(slog.NewTextHandler(text, nil))
-	return text
-}
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/journal"
+)
 
 func TestALogThatSomebodyRemovesIsSaidAndNoChunkGoesIntoIt(t *testing.T) {
 	for _, goesOn := range []bool{true, false} {
@@ -22,7 +17,7 @@ func TestALogThatSomebodyRemovesIsSaidAndNoChunkGoesIntoIt(t *testing.T) {
 		text := logged(&o)
 		s := mustOpen(t, o)
 		mustAppend(t, s, begun(t, s, 1, "a", "b"))
-		logs, err := filepath.Glob(s.path(openDir, "*.log"))
+		logs, err := filepath.Glob(s.Dir().Path(disk.Open, "*.log"))
 		if err != nil || len(logs) != 1 {
 			t.Fatal(logs, err)
 		}
@@ -36,7 +31,7 @@ func TestALogThatSomebodyRemovesIsSaidAndNoChunkGoesIntoIt(t *testing.T) {
 		if err := s.Drain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if n := strings.Count(text.String(), "a log is gone from open/"); n != 1 || !strings.Contains(text.String(), "records=2") {
+		if n := strings.Count(text.String(), "a segment is gone from open/"); n != 1 || !strings.Contains(text.String(), "records=2") {
 			t.Errorf("goes on %v: want the loss of two records said once:\n%s", goesOn, text)
 		}
 		if n := s.Stats().LostRecords; n != 2 {
@@ -67,7 +62,7 @@ func TestNoChunkIsAcceptedIntoADirectoryThatIsGone(t *testing.T) {
 			if err := other.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Rename(filepath.Join(dir, outboxDir), filepath.Join(dir, sentDir, "x")); err != nil {
+			if err := os.Rename(filepath.Join(dir, disk.Outbox), filepath.Join(dir, disk.Sent, "x")); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -92,11 +87,11 @@ func TestNoChunkIsAcceptedIntoADirectoryThatIsGone(t *testing.T) {
 			}
 			before := listing()
 			const want = "is not the directory that was opened"
-			if _, err := s.Begin(Source{}, 1); err == nil || !strings.Contains(err.Error(), want) {
+			if _, err := s.Begin(journal.Source{}, 1); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, want the chunk refused", err)
 			}
-			s.current.opened = s.current.opened.Add(-o.MaxAge)
-			if _, err := s.sealDue(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			s.SetMaxAge(0)
+			if _, err := s.Seal(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("sealing: got %v", err)
 			}
 			if _, err := s.InBucket(); err == nil {
@@ -104,14 +99,6 @@ func TestNoChunkIsAcceptedIntoADirectoryThatIsGone(t *testing.T) {
 			}
 			if _, err := s.Salt(); err == nil {
 				t.Error("want no id of another")
-			}
-			s.expected[Source{Hash: 5}] = []int64{7}
-			if again, err := redelivered(s, Source{Hash: 5}); again || err == nil || len(s.expected) != 1 {
-				t.Errorf("a chunk that is expected: got %v, %v; want it offered again", again, err)
-			}
-			delete(s.expected, Source{Hash: 5})
-			if err := s.begin(); err == nil {
-				t.Error("want no log begun")
 			}
 			if now := listing(); strings.Join(now, " ") != strings.Join(before, " ") {
 				t.Errorf("it touched what is another's: %v, before %v", now, before)
@@ -142,12 +129,12 @@ func TestAnObjectThatTheDiskLostIsNotUploaded(t *testing.T) {
 	if err := s.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	dir := s.opt.Dir
+	dir := s.Dir().Root
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := walk(filepath.Join(dir, outboxDir), func(path string, _ os.FileInfo) {
-		if err := os.Truncate(filepath.Join(dir, outboxDir, path), 0); err != nil {
+	if err := disk.Walk(filepath.Join(dir, disk.Outbox), func(path string, _ os.FileInfo) {
+		if err := os.Truncate(filepath.Join(dir, disk.Outbox, path), 0); err != nil {
 			t.Error(err)
 		}
 	}); err != nil {
@@ -190,23 +177,23 @@ func TestTheDirectoryIsKnownByItsID(t *testing.T) {
 		t.Errorf("got %x, then %x, %v", salt, again, err)
 	}
 	mustAppend(t, s, begun(t, s, 1, "a"))
-	other := s.path("x")
-	if err := os.CopyFS(other, os.DirFS(s.path(openDir))); err != nil {
+	other := s.Dir().Path("x")
+	if err := os.CopyFS(other, os.DirFS(s.Dir().Path(disk.Open))); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(s.path(openDir)); err != nil {
+	if err := os.RemoveAll(s.Dir().Path(disk.Open)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(other, s.path(openDir)); err != nil {
+	if err := os.Rename(other, s.Dir().Path(disk.Open)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.attached(); err != nil {
+	if err := s.Dir().Attached(); err != nil {
 		t.Error(err)
 	}
-	if err := os.WriteFile(s.path("ID"), []byte("another"), 0o600); err != nil {
+	if err := os.WriteFile(s.Dir().Path("ID"), []byte("another"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.attached(); err == nil {
+	if err := s.Dir().Attached(); err == nil {
 		t.Error("want another spool told")
 	}
 	if again, err := s.Salt(); again != salt || err != nil {
@@ -223,27 +210,24 @@ func TestASealGivesNoRoomAway(t *testing.T) {
 	for i := range uint64(10) {
 		mustAppend(t, s, begun(t, s, i, strings.Repeat("x", 50)))
 	}
-	s.opt.Limit = s.Stats().UsedBytes
-	rename, published := s.rename, 0
-	s.rename = func(from, to string) error {
-		if strings.Contains(to, "/"+outboxDir+"/") {
+	limit := s.Stats().UsedBytes
+	s.SetLimit(limit)
+	rename, published := s.Dir().Rename, 0
+	s.Dir().Rename = func(from, to string) error {
+		if strings.Contains(to, "/"+disk.Outbox+"/") {
 			published++
-			s.mu.Lock()
-			err := s.room(1)
-			s.mu.Unlock()
-			if err == nil {
-				t.Errorf("room for more while %s is published", to)
+			if s.Space(1) == nil {
+				t.Errorf("space for more while %s is published", to)
 			}
 		}
 		return rename(from, to)
 	}
-	s.current.opened = s.current.opened.Add(-s.opt.MaxAge)
-	sealNow(t, s)
+	sealAged(t, s)
 	if published != 1 {
 		t.Errorf("%d objects were published, want 1", published)
 	}
-	if st := s.Stats(); s.stuck != 0 || st.UsedBytes > s.opt.Limit {
-		t.Errorf("%d bytes still count as unpublished, %d of %d used", s.stuck, st.UsedBytes, s.opt.Limit)
+	if st := s.Stats(); s.StuckBytes() != 0 || st.UsedBytes > limit {
+		t.Errorf("%d bytes still count as unpublished, %d of %d used", s.StuckBytes(), st.UsedBytes, limit)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

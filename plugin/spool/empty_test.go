@@ -1,4 +1,4 @@
-package spool
+package spool_test
 
 import (
 	"bytes"
@@ -8,6 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/repair"
+	"out_amberflo/plugin/spool"
 )
 
 // A power cut leaves such on some file systems.
@@ -33,7 +37,7 @@ func TestAnEmptiedObjectIsDamagedLikeAnyOther(t *testing.T) {
 				defer body.Close()
 				_, err = body.Read(make([]byte, 1))
 			}
-			if !errors.Is(err, ErrDamaged) {
+			if !errors.Is(err, spool.ErrDamaged) {
 				t.Fatalf("got %v, want it damaged", err)
 			}
 			if err := s.SetAside(obj); err != nil {
@@ -42,8 +46,8 @@ func TestAnEmptiedObjectIsDamagedLikeAnyOther(t *testing.T) {
 			if s.Waiting() != 0 || s.Stats().Damaged != 1 {
 				t.Errorf("%d wait, %d damaged, want it set aside", s.Waiting(), s.Stats().Damaged)
 			}
-			f := File{Room: damagedDir, Path: strings.TrimPrefix(onlyFile(t, o.Dir, asideDir), o.Dir+"/")}
-			n, problems, err := Records(o.Dir, f, nil)
+			f := repair.File{Dir: disk.Damaged, Path: strings.TrimPrefix(onlyFile(t, o.Dir, spool.DamagedObjects), o.Dir+"/")}
+			n, problems, err := repair.Records(o.Dir, f, nil)
 			if n != 0 || len(problems) == 0 || err != nil {
 				t.Errorf("check says %d records, %v, %v, want what is wrong", n, problems, err)
 			}
@@ -56,7 +60,7 @@ func TestAnEmptyFileOfSomebodyElseIsLeftAloneAndTold(t *testing.T) {
 	log := &bytes.Buffer{}
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
 	_, _ = sealedOnce(t, o, 1)
-	stranger := filepath.Join(o.Dir, outboxDir, "empty.gz")
+	stranger := filepath.Join(o.Dir, disk.Outbox, "empty.gz")
 	if err := os.WriteFile(stranger, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

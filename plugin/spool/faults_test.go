@@ -1,4 +1,4 @@
-package spool
+package spool_test
 
 import (
 	"context"
@@ -16,84 +16,23 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/disk/disktest"
+	"out_amberflo/plugin/journal"
+	"out_amberflo/plugin/spool"
 )
-
-// failing makes the first n operations fail that a seam of s does on a path that contains part; a stroke
-// stands for its end.
-func failing(s *Spool, seam, part string, n int) {
-	fails := func(name, path string) bool {
-		if name == seam && n > 0 && strings.Contains(path+"|", part) {
-			n--
-			return true
-		}
-		return false
-	}
-	write, fsync, rename, remove, truncate := s.write, s.sync, s.rename, s.remove, s.truncate
-	s.write = func(f *os.File, b []byte) (int, error) {
-		if fails("write", f.Name()) {
-			k, _ := write(f, b[:len(b)/2])
-			return k, syscall.ENOSPC
-		}
-		return write(f, b)
-	}
-	s.sync = func(f *os.File) error {
-		if fails("sync", f.Name()) {
-			return syscall.EIO
-		}
-		return fsync(f)
-	}
-	s.rename = func(from, to string) error {
-		if fails("rename", to) {
-			return syscall.ENOSPC
-		}
-		return rename(from, to)
-	}
-	s.truncate = func(f *os.File, size int64) error {
-		if fails("truncate", f.Name()) {
-			return syscall.EIO
-		}
-		return truncate(f, size)
-	}
-	s.remove = func(path string) error {
-		if fails("remove", path) {
-			return syscall.EIO
-		}
-		return remove(path)
-	}
-}
-
-func sealNow(t *testing.T, s *Spool) {
-	t.Helper()
-	if _, err := s.sealDue(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// once checks that each name was delivered once, and nothing else.
-func once(t *testing.T, objects map[string]string, names ...string) {
-	t.Helper()
-	got := namesIn(t, objects)
-	for _, name := range names {
-		if got[name] != 1 {
-			t.Errorf("record %s: delivered %d times", name, got[name])
-		}
-		delete(got, name)
-	}
-	if len(got) > 0 {
-		t.Errorf("not asked for: %v", got)
-	}
-}
 
 func TestALogWhoseSyncFailedIsSealedUpToThereAndLeft(t *testing.T) {
 	s := mustOpen(t, testOptions(t.TempDir()))
 	mustAppend(t, s, batchOf(1, "a"))
-	failing(s, "sync", ".log", 1)
+	disktest.Failing(s.Dir(), "sync", ".log", 1)
 	if err := add(s, batchOf(2, "b")); !errors.Is(err, syscall.EIO) {
 		t.Errorf("got %v, want the failure of the fsync", err)
 	}
 	mustAppend(t, s, batchOf(2, "b"))
 	sealNow(t, s)
-	once(t, outboxOf(t, s.opt.Dir), "a")
+	once(t, outboxOf(t, s.Dir().Root), "a")
 	once(t, drained(t, s), "a", "b")
 }
 
@@ -101,21 +40,21 @@ func TestAShortWriteIsRolledBack(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := mustOpen(t, o)
 	mustAppend(t, s, batchOf(1, "a"))
-	failing(s, "write", ".log", 1)
+	disktest.Failing(s.Dir(), "write", ".log", 1)
 	if err := add(s, batchOf(2, "b")); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want the failure of the write", err)
 	}
 	mustAppend(t, s, batchOf(3, "c"))
 	crashed(t, s)
 	once(t, drained(t, mustOpen(t, o)), "a", "c")
-	if aside, _ := filepath.Glob(filepath.Join(o.Dir, damagedDir, "*")); len(aside) > 0 {
+	if aside, _ := filepath.Glob(filepath.Join(o.Dir, disk.Damaged, "*")); len(aside) > 0 {
 		t.Errorf("left of the write: %v", aside)
 	}
 }
 
 func TestRotationsThatFailDoNotGiveAnIDTwice(t *testing.T) {
 	o := testOptions(t.TempDir())
-	o.MaxRecords = 10
+	o.Object.MaxRecords = 10
 	s := mustOpen(t, o)
 	n := 0
 	names := func(k int) (names []string) {
@@ -127,7 +66,7 @@ func TestRotationsThatFailDoNotGiveAnIDTwice(t *testing.T) {
 	}
 	for i := range 4 {
 		mustAppend(t, s, batchOf(uint64(2*i), names(9)...))
-		failing(s, "sync", "open|", 1) // that of a new log's directory entry
+		disktest.Failing(s.Dir(), "sync", "open|", 1) // that of a new log's directory entry
 		mustAppend(t, s, batchOf(uint64(2*i+1), names(4)...))
 	}
 	mustAppend(t, s, batchOf(9, names(2)...))
@@ -154,19 +93,19 @@ func TestALogThatEndsTwiceEndsAtTheEarlierPlace(t *testing.T) {
 	s := mustOpen(t, o)
 	tx, err := batchOf(1, "a").begin(s)
 	if err == nil {
-		err = tx.write()
+		err = tx.Write()
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	failing(s, "truncate", ".log", 9)
-	failing(s, "write", ".log", 1) // ends the log behind a
+	disktest.Failing(s.Dir(), "truncate", ".log", 9)
+	disktest.Failing(s.Dir(), "write", ".log", 1) // ends the log behind a
 	if err := add(s, batchOf(2, "b")); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want the failure of the write", err)
 	}
-	failing(s, "sync", ".log", 1) // ends it before a
+	disktest.Failing(s.Dir(), "sync", ".log", 1) // ends it before a
 	mustAppend(t, s, batchOf(2, "b"))
-	if err := tx.sync(); !errors.Is(err, syscall.EIO) {
+	if err := tx.Sync(); !errors.Is(err, syscall.EIO) {
 		t.Errorf("got %v, want the failure of the fsync", err)
 	}
 	mustAppend(t, s, batchOf(1, "a"))
@@ -178,17 +117,17 @@ func TestNoLogIsRemovedBeforeAnotherKnowsWhatItKnew(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := mustOpen(t, o)
 	mustAppend(t, s, batchOf(1, "a"))
-	failing(s, "sync", ".log", 1) // ends the log
+	disktest.Failing(s.Dir(), "sync", ".log", 1) // ends the log
 	if err := add(s, batchOf(2, "b")); !errors.Is(err, syscall.EIO) {
 		t.Errorf("got %v, want the failure of the fsync", err)
 	}
-	failing(s, "write", ".log", 1) // and there is no other
-	if _, err := s.sealDue(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+	disktest.Failing(s.Dir(), "write", ".log", 1) // and there is no other
+	if _, err := s.Seal(t.Context()); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want the failure of the write", err)
 	}
 	crashed(t, s)
 	s = mustOpen(t, o)
-	if again, err := redelivered(s, Source{1, 1}); !again || err != nil {
+	if again, err := redelivered(s, journal.Source{Length: 1, Hash: 1}); !again || err != nil {
 		t.Errorf("got %v, %v, want the chunk recognised", again, err)
 	}
 	once(t, drained(t, s), "a")
@@ -196,11 +135,11 @@ func TestNoLogIsRemovedBeforeAnotherKnowsWhatItKnew(t *testing.T) {
 
 func TestNothingIsAcceptedWhileALogMayComeBackThatWasGivenUp(t *testing.T) {
 	o := testOptions(t.TempDir())
-	o.MaxRecords = 2
+	o.Object.MaxRecords = 2
 	s := mustOpen(t, o)
-	failing(s, "sync", "open|", 2)                  // that of the next log's entry, and that of its removal
+	disktest.Failing(s.Dir(), "sync", "open|", 2)   // that of the next log's entry, and that of its removal
 	mustAppend(t, s, batchOf(1, "a", "b", "c"))     // fills this one
-	failing(s, "sync", "open|", 1)                  // another try to make sure that it is gone
+	disktest.Failing(s.Dir(), "sync", "open|", 1)   // another try to make sure that it is gone
 	if err := add(s, batchOf(2, "d")); err == nil { // the lost log would not know of it
 		t.Error("accepted, want the failure of the fsync")
 	}
@@ -216,10 +155,10 @@ func TestAFullSpoolStillKnowsAChunkThatComesAgain(t *testing.T) {
 	crashed(t, s)
 	o.Limit = 1
 	s = mustOpen(t, o)
-	if err := add(s, batchOf(2, "b")); !errors.Is(err, ErrFull) {
-		t.Errorf("got %v, want %v", err, ErrFull)
+	if err := add(s, batchOf(2, "b")); !errors.Is(err, journal.ErrFull) {
+		t.Errorf("got %v, want %v", err, journal.ErrFull)
 	}
-	if again, err := redelivered(s, Source{1, 1}); !again || err != nil {
+	if again, err := redelivered(s, journal.Source{Length: 1, Hash: 1}); !again || err != nil {
 		t.Errorf("got %v, %v, want the chunk recognised", again, err)
 	}
 	once(t, drained(t, s), "a")
@@ -228,11 +167,11 @@ func TestAFullSpoolStillKnowsAChunkThatComesAgain(t *testing.T) {
 // Where objects are not compressed, the ids that a flush puts in are most of what a short record becomes.
 func TestTheLimitCountsWhatRecordsBecome(t *testing.T) {
 	o := testOptions(t.TempDir())
-	o.GzipLevel, o.Limit, o.MaxBytes = 0, 10_500, 1000
+	o.Object.GzipLevel, o.Limit, o.MaxBytes = 0, 10_500, 1000
 	s := mustOpen(t, o)
 	accepted := 0
 	for ; accepted < 1000; accepted++ {
-		if err := add(s, batchOf(uint64(accepted), slices.Repeat([]string{"a"}, 20)...)); errors.Is(err, ErrFull) {
+		if err := add(s, batchOf(uint64(accepted), slices.Repeat([]string{"a"}, 20)...)); errors.Is(err, journal.ErrFull) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
@@ -256,30 +195,30 @@ func TestAChunkIsKnownAfterEachOfSeveralCrashes(t *testing.T) {
 		crashed(t, s)
 		s = mustOpen(t, o)
 		sealNow(t, s)
-		if again, err := redelivered(s, Source{1, 1}); !again || err != nil {
+		if again, err := redelivered(s, journal.Source{Length: 1, Hash: 1}); !again || err != nil {
 			t.Errorf("got %v, %v, want the chunk recognised", again, err)
 		}
 	}
 	once(t, drained(t, s), "a", "b")
 	s = mustOpen(t, o) // the other one has still not come
-	if again, err := redelivered(s, Source{1, 2}); !again || err != nil {
+	if again, err := redelivered(s, journal.Source{Length: 1, Hash: 2}); !again || err != nil {
 		t.Errorf("after a clean stop got %v, %v, want the chunk recognised", again, err)
 	}
-	if again, err := redelivered(s, Source{1, 1}); again || err != nil {
+	if again, err := redelivered(s, journal.Source{Length: 1, Hash: 1}); again || err != nil {
 		t.Errorf("after a clean stop got %v, %v, want a new chunk", again, err)
 	}
 	once(t, drained(t, s), "a", "b")
-	if left, _ := os.ReadDir(s.path(openDir)); len(left) > 0 {
+	if left, _ := os.ReadDir(s.Dir().Path(disk.Open)); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 }
 
 func TestAStopThatCannotSealOneLogKeepsWhatIsKnownOfIt(t *testing.T) {
 	o := testOptions(t.TempDir())
-	o.MaxRecords = 2
+	o.Object.MaxRecords = 2
 	s := mustOpen(t, o)
 	mustAppend(t, s, batchOf(1, "a", "b", "c"))
-	failing(s, "rename", "=", 1)
+	disktest.Failing(s.Dir(), "rename", "=", 1)
 	if err := s.Drain(t.Context()); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want the failure of the rename", err)
 	}
@@ -291,17 +230,15 @@ func TestWhatIsSealedIsPublishedThoughNothingCanBeAccepted(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := mustOpen(t, o)
 	mustAppend(t, s, batchOf(1, "a"))
-	failing(s, "rename", outboxDir, 9)
+	disktest.Failing(s.Dir(), "rename", disk.Outbox, 9)
 	if err := s.Drain(t.Context()); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want the failure of the rename", err)
 	}
 	crashed(t, s)
-	s = newSpool(o)
-	failing(s, "write", ".log", 9)
-	if err := s.open(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.sealDue(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+	o = onDisk(o)
+	disktest.Failing(o.Disk, "write", ".log", 9)
+	s = mustOpen(t, o)
+	if _, err := s.Seal(t.Context()); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want a full disk", err)
 	}
 	once(t, outboxOf(t, o.Dir), "a")
@@ -309,27 +246,28 @@ func TestWhatIsSealedIsPublishedThoughNothingCanBeAccepted(t *testing.T) {
 }
 
 func TestAnObjectStaysUntilTheRemovalOfItsLogIsDurable(t *testing.T) {
-	s := mustOpen(t, testOptions(t.TempDir()))
-	s.opt.MaxBytes = 1
+	o := testOptions(t.TempDir())
+	o.MaxBytes = 1
+	s := mustOpen(t, o)
 	mustAppend(t, s, batchOf(1, "a"))
-	failing(s, "sync", "open|", 2)
+	disktest.Failing(s.Dir(), "sync", "open|", 2)
 	for range 2 {
-		if _, err := s.sealDue(t.Context()); !errors.Is(err, syscall.EIO) {
+		if _, err := s.Seal(t.Context()); !errors.Is(err, syscall.EIO) {
 			t.Errorf("got %v, want the failure of the fsync", err)
 		}
-		once(t, outboxOf(t, s.opt.Dir))
+		once(t, outboxOf(t, s.Dir().Root))
 	}
 	sealNow(t, s)
-	once(t, outboxOf(t, s.opt.Dir), "a")
+	once(t, outboxOf(t, s.Dir().Root), "a")
 	crashed(t, s)
 }
 
 func TestAFolderWhoseSyncFailedIsMadeAnew(t *testing.T) {
 	s := mustOpen(t, testOptions(t.TempDir()))
 	synced := map[string]int{}
-	fsync := s.sync
-	s.sync = func(f *os.File) error {
-		if synced[f.Name()]++; f.Name() == s.path(outboxDir) && synced[f.Name()] == 1 {
+	fsync := s.Dir().Sync
+	s.Dir().Sync = func(f *os.File) error {
+		if synced[f.Name()]++; f.Name() == s.Dir().Path(disk.Outbox) && synced[f.Name()] == 1 {
 			return syscall.EIO
 		}
 		return fsync(f)
@@ -338,10 +276,10 @@ func TestAFolderWhoseSyncFailedIsMadeAnew(t *testing.T) {
 	if err := s.Drain(t.Context()); !errors.Is(err, syscall.EIO) {
 		t.Errorf("got %v, want the failure of the fsync", err)
 	}
-	if err := s.Drain(t.Context()); err != nil || synced[s.path(outboxDir)] != 2 {
-		t.Errorf("outbox/ was synced %d times, want 2 (%v)", synced[s.path(outboxDir)], err)
+	if err := s.Drain(t.Context()); err != nil || synced[s.Dir().Path(disk.Outbox)] != 2 {
+		t.Errorf("outbox/ was synced %d times, want 2 (%v)", synced[s.Dir().Path(disk.Outbox)], err)
 	}
-	once(t, outboxOf(t, s.opt.Dir), "a")
+	once(t, outboxOf(t, s.Dir().Root), "a")
 	crashed(t, s)
 }
 
@@ -349,7 +287,7 @@ func TestAStrayFileInSealingIsLeftAlone(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := mustOpen(t, o)
 	for _, name := range []string{"notes.txt", "no-uuid=key", "0190a6e0-0000-7000-8000-000000000001=..%2F..%2Fkey"} {
-		if err := os.WriteFile(s.path(sealingDir, name), []byte("x"), 0o600); err != nil {
+		if err := os.WriteFile(s.Dir().Path(disk.Sealing, name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -357,7 +295,7 @@ func TestAStrayFileInSealingIsLeftAlone(t *testing.T) {
 	crashed(t, s)
 	s = mustOpen(t, o)
 	once(t, drained(t, s), "a")
-	if left, _ := os.ReadDir(s.path(sealingDir)); len(left) != 3 {
+	if left, _ := os.ReadDir(s.Dir().Path(disk.Sealing)); len(left) != 3 {
 		t.Errorf("left: %v, want the 3 files", left)
 	}
 }
@@ -370,35 +308,35 @@ func TestLogsThatWaitHoldNoFiles(t *testing.T) {
 	cancel()
 	for i := range 100 {
 		mustAppend(t, s, batchOf(uint64(i), "a"))
-		_, _ = s.sealDue(ctx)
+		_, _ = s.Seal(ctx)
 	}
-	if open := openFiles(t, o.Dir); len(open) > 3 {
-		t.Errorf("%d logs are waiting and %d files open", len(s.sealing), len(open))
+	if open := disktest.OpenFiles(t, o.Dir); len(open) > 3 {
+		t.Errorf("%d segments are waiting and %d files open", len(segmentsOf(t, o.Dir)), len(open))
 	}
 	crashed(t, s)
-	if open := openFiles(t, o.Dir); len(open) > 0 {
+	if open := disktest.OpenFiles(t, o.Dir); len(open) > 0 {
 		t.Errorf("closed, with %v open", open)
 	}
 	s = openUnsynced(t, o)
-	if open := openFiles(t, o.Dir); len(open) > 3 {
-		t.Errorf("%d logs are waiting after a start and %d files open", len(s.sealing), len(open))
+	if open := disktest.OpenFiles(t, o.Dir); len(open) > 3 {
+		t.Errorf("%d segments are waiting after a start and %d files open", len(segmentsOf(t, o.Dir)), len(open))
 	}
 	crashed(t, s)
 }
 
 func TestAppendsFailuresAndSealsAtOnce(t *testing.T) {
-	o := testOptions(memoryDir(t))
-	o.MaxBytes, o.MaxRecords, o.MaxAge = 2000, 20, time.Millisecond
+	o := testOptions(disktest.MemoryDir(t))
+	o.MaxBytes, o.Object.MaxRecords, o.MaxAge = 2000, 20, time.Millisecond
 	s := openUnsynced(t, o)
-	write, fsync := s.write, s.sync
-	s.write = func(f *os.File, b []byte) (int, error) {
+	write, fsync := s.Dir().Write, s.Dir().Sync
+	s.Dir().Write = func(f *os.File, b []byte) (int, error) {
 		if rand.IntN(20) == 0 {
 			n, _ := write(f, b[:rand.IntN(len(b))])
 			return n, syscall.ENOSPC
 		}
 		return write(f, b)
 	}
-	s.sync = func(f *os.File) error {
+	s.Dir().Sync = func(f *os.File) error {
 		if rand.IntN(20) == 0 {
 			return syscall.EIO
 		}
@@ -422,7 +360,7 @@ func TestAppendsFailuresAndSealsAtOnce(t *testing.T) {
 	appending.Wait()
 	cancel()
 	running.Wait()
-	s.write, s.sync = write, fsync
+	s.Dir().Write, s.Dir().Sync = write, fsync
 	once(t, drained(t, s), names...)
 }
 
@@ -445,7 +383,7 @@ func TestCloseLeavesNoGoroutineAndNoFile(t *testing.T) {
 	if got := namesIn(t, drained(t, s)); got["a"] != 20 || got["b"] != 20 {
 		t.Errorf("got %v, want a and b 20 times", got)
 	}
-	if open := openFiles(t, o.Dir); len(open) > 0 {
+	if open := disktest.OpenFiles(t, o.Dir); len(open) > 0 {
 		t.Errorf("left open: %v", open)
 	}
 	for i := 0; runtime.NumGoroutine() > before; i++ {
@@ -460,31 +398,32 @@ func TestCloseLeavesNoGoroutineAndNoFile(t *testing.T) {
 func TestARefusedStartLeavesNoFileOpen(t *testing.T) {
 	o := testOptions(t.TempDir())
 	first := mustOpen(t, o)
-	if s, err := Open(o); err == nil || !strings.Contains(err.Error(), "in use") || s != nil {
+	if s, err := spool.Open(o); err == nil || !strings.Contains(err.Error(), "in use") || s != nil {
 		t.Errorf("got %v, want the directory to be in use", err)
 	}
 	crashed(t, first)
-	s := newSpool(o)
-	failing(s, "sync", "sent|", 1)
-	if err := s.open(); !errors.Is(err, syscall.EIO) {
+	o = onDisk(o)
+	disktest.Failing(o.Disk, "sync", "sent|", 1)
+	if _, err := spool.Open(o); !errors.Is(err, syscall.EIO) {
 		t.Errorf("got %v, want the failure of the fsync", err)
 	}
-	if open := openFiles(t, o.Dir); len(open) > 0 {
+	if open := disktest.OpenFiles(t, o.Dir); len(open) > 0 {
 		t.Errorf("left open: %v", open)
 	}
+	o.Disk = nil
 	crashed(t, mustOpen(t, o))
 }
 
 func TestSealingThatFailsIsSaidAtEachDoublingAndWhenItEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // in which only sleeping takes time
-		o := testOptions(memoryDir(t))
+		o := testOptions(disktest.MemoryDir(t))
 		text := logged(&o) // written by Run alone
 		s := openUnsynced(t, o)
 		mustAppend(t, s, batchOf(1, "a"))
 		var full atomic.Bool
 		full.Store(true)
-		write := s.write
-		s.write = func(f *os.File, b []byte) (int, error) {
+		write := s.Dir().Write
+		s.Dir().Write = func(f *os.File, b []byte) (int, error) {
 			if full.Load() && strings.HasSuffix(f.Name(), ".tmp") {
 				return 0, syscall.ENOSPC
 			}

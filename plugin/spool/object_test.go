@@ -1,21 +1,23 @@
-package spool
+package spool_test
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"testing"
+
+	"out_amberflo/plugin/object"
 )
 
 func TestEqualObjectsOfOneLogHaveKeysOfTheirOwnWithoutAUUID(t *testing.T) {
 	o := testOptions(t.TempDir())
-	o.MaxRecords = 2
-	o.Hash = true
-	o.Key = func(s Sealed) string {
+	o.Object.MaxRecords = 2
+	o.Object.Hash = true
+	o.Object.Key = func(s object.Sealed) string {
 		return fmt.Sprintf("%s-%x.gz", s.Opened.Format("15-04-05.000000000"), s.Sum[:4])
 	}
 	s := mustOpen(t, o)
-	b := &content{records: 6}
+	b := &chunkOf{records: 6}
 	b.lines = append(b.lines, bytes.Repeat([]byte("{}\n"), 6)...)
 	if err := errors.Join(add(s, b), s.Drain(t.Context())); err != nil {
 		t.Fatal(err)

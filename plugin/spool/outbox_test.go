@@ -1,26 +1,28 @@
-package spool
+package spool_test
 
 import (
 	"testing"
 	"time"
+
+	"out_amberflo/plugin/spool"
 )
 
 func TestAnObjectThatComesBackKeepsItsPlace(t *testing.T) {
 	o := testOptions(t.TempDir())
-	o.MaxRecords = 1
+	o.Object.MaxRecords = 1
 	s := mustOpen(t, o)
 	for range 3 {
-		b := &content{records: 1}
+		b := &chunkOf{records: 1}
 		b.lines = append(b.lines, "{}\n"...)
 		if err := add(s, b); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Millisecond) // file systems count time in ticks
-		if _, err := s.sealDue(t.Context()); err != nil {
+		if _, err := s.Seal(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	take := func(newest bool) Object {
+	take := func(newest bool) spool.Object {
 		t.Helper()
 		obj, err := s.Take(t.Context(), newest)
 		if err != nil {

@@ -1,4 +1,4 @@
-package spool
+package spool_test
 
 import (
 	"bytes"
@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/spool"
 )
 
 func TestADirectoryThatOthersCanWriteIsRefused(t *testing.T) {
@@ -17,12 +20,12 @@ func TestADirectoryThatOthersCanWriteIsRefused(t *testing.T) {
 		says  string
 	}{
 		{"the directory is another user's", true, func(dir string) error { return os.Chown(dir, 12345, 12345) }, "belongs to user 12345"},
-		{"a folder in it is another user's", true, func(dir string) error { return os.Chown(filepath.Join(dir, outboxDir), 12345, 12345) }, "belongs to user 12345"},
+		{"a folder in it is another user's", true, func(dir string) error { return os.Chown(filepath.Join(dir, disk.Outbox), 12345, 12345) }, "belongs to user 12345"},
 		{"a folder of keys is another user's", true, func(dir string) error {
-			return os.Chown(filepath.Join(dir, outboxDir, "ingest"), 12345, 12345)
+			return os.Chown(filepath.Join(dir, disk.Outbox, "ingest"), 12345, 12345)
 		}, "belongs to user 12345"},
 		{"all may write", false, func(dir string) error { return os.Chmod(dir, 0o777) }, "the mode 0777"},
-		{"all may write in a folder", false, func(dir string) error { return os.Chmod(filepath.Join(dir, outboxDir), 0o707) }, "the mode 0707"},
+		{"all may write in a folder", false, func(dir string) error { return os.Chmod(filepath.Join(dir, disk.Outbox), 0o707) }, "the mode 0707"},
 		{"another group may write", true, func(dir string) error { return firstOf(os.Chown(dir, -1, 12345), os.Chmod(dir, 0o770)) }, "the mode 0770"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -34,7 +37,7 @@ func TestADirectoryThatOthersCanWriteIsRefused(t *testing.T) {
 			if err := tt.spoil(o.Dir); err != nil {
 				t.Fatal(err)
 			}
-			s, err := Open(o)
+			s, err := spool.Open(o)
 			if err == nil {
 				_ = s.Close()
 				t.Fatal("it was opened")
@@ -68,14 +71,14 @@ func TestALinkWhereOthersCanWriteIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{"fluent-bit", "fluent-bit/amberflo"} {
-		if _, err := Open(testOptions(filepath.Join(shared, dir))); err == nil || !strings.Contains(err.Error(), "got the link "+shared+"/fluent-bit") {
+		if _, err := spool.Open(testOptions(filepath.Join(shared, dir))); err == nil || !strings.Contains(err.Error(), "got the link "+shared+"/fluent-bit") {
 			t.Errorf("%s: got %v", dir, err)
 		}
 	}
 	if left, _ := os.ReadDir(theirs); len(left) > 0 {
 		t.Errorf("%d files were made behind the link", len(left))
 	}
-	s, err := Open(testOptions(filepath.Join(shared, "own"))) // a new one there is this user's alone
+	s, err := spool.Open(testOptions(filepath.Join(shared, "own"))) // a new one there is this user's alone
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +92,7 @@ func TestALinkThatNobodyElseCanMoveIsFollowed(t *testing.T) {
 	if err := firstOf(os.Mkdir(filepath.Join(dir, "disk"), 0o750), os.Symlink("disk", filepath.Join(dir, "spool"))); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(testOptions(filepath.Join(dir, "spool")))
+	s, err := spool.Open(testOptions(filepath.Join(dir, "spool")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +173,7 @@ func TestAVolumeThatAllMayWriteIsToldApart(t *testing.T) {
 		}
 		o := testOptions(volume)
 		o.Log = slog.New(slog.DiscardHandler)
-		if _, err := Open(o); err == nil || !strings.Contains(err.Error(), "a folder in it, which is made then: store_dir "+volume+"/amberflo") {
+		if _, err := spool.Open(o); err == nil || !strings.Contains(err.Error(), "a directory in it, which is made then: store_dir "+volume+"/amberflo") {
 			t.Errorf("%s: got %v", mode, err)
 		}
 		o.Dir = filepath.Join(volume, "amberflo")

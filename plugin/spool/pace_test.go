@@ -1,4 +1,4 @@
-package spool
+package spool_test
 
 import (
 	"fmt"
@@ -7,6 +7,16 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"out_amberflo/plugin/disk/disktest"
+	"out_amberflo/plugin/journal"
+)
+
+// As in packages journal and object.
+const (
+	pause     = 300 * time.Microsecond
+	paceBytes = 64 << 10
+	flushing  = 20 * time.Millisecond
 )
 
 // In a bubble of synctest only sleeping takes time.
@@ -26,15 +36,15 @@ func TestBackgroundPausesByTheBytesItHandlesWhileChunksComeIn(t *testing.T) {
 		for _, busy := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, busy %v", what, busy), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					o := testOptions(memoryDir(t))
-					o.MaxBytes, o.Limit, o.GzipLevel, o.segmentFrom = int64(test.most), 0, test.level, 0
+					o := testOptions(disktest.MemoryDir(t))
+					o.MaxBytes, o.Limit, o.Object.GzipLevel, o.MinBlock = int64(test.most), 0, test.level, 0
 					s := openUnsynced(t, o)
 					total := 0
 					for i := range test.chunks {
 						text := make([]byte, test.size/2)
 						_, _ = random.Read(text)
 						b := begun(t, s, uint64(i), fmt.Sprintf("%x", text))
-						total += len(b.lines)
+						total += len(b.Lines())
 						mustAppend(t, s, b)
 					}
 					if busy {
@@ -46,7 +56,7 @@ func TestBackgroundPausesByTheBytesItHandlesWhileChunksComeIn(t *testing.T) {
 								case <-done:
 									return
 								case <-time.After(flushing / 2):
-									_, _ = s.Begin(Source{}, 1)
+									_, _ = s.Begin(journal.Source{}, 1)
 								}
 							}
 						}()
@@ -64,13 +74,7 @@ func TestBackgroundPausesByTheBytesItHandlesWhileChunksComeIn(t *testing.T) {
 							t.Errorf("%s %d bytes of lines took %d pauses, want %d to %d if there are flushes, else none", doing, total, n, atLeast, 2*atLeast)
 						}
 					}
-					s.mu.Lock()
-					logs, err := s.sealable(true)
-					s.mu.Unlock()
-					if err != nil {
-						t.Fatal(err)
-					}
-					check("sealing", test.pauses, func() error { return s.sealAll(t.Context(), logs) })
+					check("sealing", test.pauses, func() error { return s.SealNow(t.Context()) })
 					obj, err := s.Take(t.Context(), false)
 					if err != nil {
 						t.Fatal(err)

@@ -1,11 +1,10 @@
-package spool
+package spool_test
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,32 +15,17 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/disk/disktest"
+	"out_amberflo/plugin/repair"
+	"out_amberflo/plugin/spool"
 )
 
-// rejectedOf is what is in rejected/, all files one after the other.
-func rejectedOf(t *testing.T, dir string) string {
-	t.Helper()
-	var all []byte
-	err := walk(filepath.Join(dir, rejectedDir), func(file string, st fs.FileInfo) {
-		if strings.HasPrefix(st.Name(), ".") {
-			t.Errorf("left behind: %s", file)
-		}
-		b, err := os.ReadFile(filepath.Join(dir, rejectedDir, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, b...)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(all)
-}
-
 // retried gives the records of all objects that a running spool finds in sealing/, an element each.
-func retried(t *testing.T, s *Spool) (objects []string) {
+func retried(t *testing.T, s *spool.Spool) (objects []string) {
 	t.Helper()
-	if err := s.publishAll(); err != nil {
+	if err := s.Publish(); err != nil {
 		t.Fatal(err)
 	}
 	for s.Waiting() > 0 {
@@ -50,8 +34,8 @@ func retried(t *testing.T, s *Spool) (objects []string) {
 			t.Fatal(err)
 		}
 		var text []byte
-		f := obj.in(outboxDir)
-		_, problems, err := Records(s.opt.Dir, f, func(line []byte) error {
+		f := fileIn(disk.Outbox, obj)
+		_, problems, err := repair.Records(s.Dir().Root, f, func(line []byte) error {
 			text = append(append(text, line...), '\n')
 			return nil
 		})
@@ -76,14 +60,14 @@ func upper(line []byte) (records []byte, keep bool) {
 
 func put(t *testing.T, dir, day, lines string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, rejectedDir, day+".ndjson"), []byte(lines), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, disk.Rejected, day+".ndjson"), []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestRetryDeliversWhatMapsAndLeavesTheRestAsItWas(t *testing.T) {
 	for name, test := range map[string]struct {
-		options func(*Options)
+		options func(*spool.Options)
 		since   string
 		days    map[string]string
 		objects []string
@@ -99,12 +83,12 @@ func TestRetryDeliversWhatMapsAndLeavesTheRestAsItWas(t *testing.T) {
 			objects: []string{"\"B\"\n"}, left: "\"a\"\n",
 		},
 		"objects are of the configured form": {
-			options: func(o *Options) { o.GzipLevel, o.JSONArray, o.MaxRecords = 0, true, 2 },
+			options: func(o *spool.Options) { o.Object.GzipLevel, o.Object.JSONArray, o.Object.MaxRecords = 0, true, 2 },
 			days:    map[string]string{"2026-01-01": "\"a\"\n\"b\"\n\"c\"\n"},
 			objects: []string{"\"A\"\n\"B\"\n", "\"C\"\n"},
 		},
 		"objects end at their size": {
-			options: func(o *Options) { o.MaxBytes = 5 },
+			options: func(o *spool.Options) { o.MaxBytes = 5 },
 			days:    map[string]string{"2026-01-01": "\"a\"\n\"b\"\n\"c\"\n"},
 			objects: []string{"\"A\"\n\"B\"\n", "\"C\"\n"},
 		},
@@ -124,7 +108,7 @@ func TestRetryDeliversWhatMapsAndLeavesTheRestAsItWas(t *testing.T) {
 			for day, lines := range test.days {
 				put(t, o.Dir, day, lines)
 			}
-			n, err := Retry(o, test.since, upper)
+			n, err := repair.Retry(o, test.since, upper)
 			if err != nil || n != len(test.objects) {
 				t.Fatalf("got %d objects, %v, want %d", n, err, len(test.objects))
 			}
@@ -141,13 +125,12 @@ func TestRetryDeliversWhatMapsAndLeavesTheRestAsItWas(t *testing.T) {
 }
 
 // sealedRejects flushes rejects and seals them.
-func sealedRejects(t *testing.T, s *Spool, lines string) {
+func sealedRejects(t *testing.T, s *spool.Spool, lines string) {
 	t.Helper()
 	if err := reject(s, []byte(lines)); err != nil {
 		t.Fatal(err)
 	}
-	s.current.opened = time.Now().Add(-s.opt.MaxAge)
-	sealNow(t, s)
+	sealAged(t, s)
 }
 
 func TestOnlyOneProcessRetriesAtOnceAndFlushesGoOn(t *testing.T) {
@@ -155,9 +138,9 @@ func TestOnlyOneProcessRetriesAtOnceAndFlushesGoOn(t *testing.T) {
 	s := mustOpen(t, o)
 	defer s.Close()
 	sealedRejects(t, s, "\"a\"\n")
-	_, err := Retry(o, "", func(line []byte) ([]byte, bool) {
+	_, err := repair.Retry(o, "", func(line []byte) ([]byte, bool) {
 		sealedRejects(t, s, "\"late\"\n")
-		if _, err := Retry(o, "", upper); err == nil || !strings.Contains(err.Error(), "want to be the only one") {
+		if _, err := repair.Retry(o, "", upper); err == nil || !strings.Contains(err.Error(), "want to be the only one") {
 			t.Errorf("a second Retry at once: got %v", err)
 		}
 		return upper(line)
@@ -204,7 +187,7 @@ func TestEachRejectedLineIsDeliveredOnceBesideFlushes(t *testing.T) {
 			}
 		default:
 		}
-		if _, err := Retry(o, "", upper); err != nil {
+		if _, err := repair.Retry(o, "", upper); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -233,20 +216,20 @@ func TestADayThatIsBeingWrittenToIsNotTakenOver(t *testing.T) {
 	s := mustOpen(t, o)
 	defer s.Close()
 	put(t, o.Dir, "2026-01-01", "\"a\"\n")
-	f, err := os.Open(s.path(rejectedDir, "2026-01-01.ndjson"))
+	f, err := os.Open(s.Dir().Path(disk.Rejected, "2026-01-01.ndjson"))
 	if err == nil {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Retry(o, "", upper); err == nil || !strings.Contains(err.Error(), "want it not to be written to") {
+	if _, err := repair.Retry(o, "", upper); err == nil || !strings.Contains(err.Error(), "want it not to be written to") {
 		t.Errorf("got %v", err)
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := Retry(o, "", upper); n != 1 || err != nil {
+	if n, err := repair.Retry(o, "", upper); n != 1 || err != nil {
 		t.Errorf("got %d objects, %v, want 1", n, err)
 	}
 }
@@ -255,11 +238,11 @@ func TestARetryThatFailsLeavesEveryLine(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := mustOpen(t, o)
 	put(t, o.Dir, "2026-01-01", "\"a\"\n")
-	sealing := filepath.Join(o.Dir, sealingDir)
+	sealing := filepath.Join(o.Dir, disk.Sealing)
 	if err := errors.Join(s.Close(), os.RemoveAll(sealing)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Retry(o, "", upper); err == nil {
+	if _, err := repair.Retry(o, "", upper); err == nil {
 		t.Error("want an error without a directory for objects")
 	}
 	if err := os.Mkdir(sealing, 0o700); err != nil {
@@ -271,7 +254,7 @@ func TestARetryThatFailsLeavesEveryLine(t *testing.T) {
 	if got := rejectedOf(t, o.Dir); got != "\"a\"\n" {
 		t.Errorf("left %q, want the line", got)
 	}
-	if _, err := Retry(testOptions(t.TempDir()), "", upper); err == nil || !strings.Contains(err.Error(), "want a store_dir") {
+	if _, err := repair.Retry(testOptions(t.TempDir()), "", upper); err == nil || !strings.Contains(err.Error(), "want a store_dir") {
 		t.Errorf("another directory: got %v", err)
 	}
 }
@@ -281,16 +264,15 @@ func TestARetryThatFailsLeavesEveryLine(t *testing.T) {
 func TestARetryThatDiesAnywhereDeliversEachLineOnce(t *testing.T) {
 	for _, restarts := range []bool{true, false} {
 		for fuse, whole := 0, false; !whole; fuse++ {
-			o := testOptions(memoryDir(t))
-			o.MaxRecords = 2
+			o := testOptions(disktest.MemoryDir(t))
+			o.Object.MaxRecords = 2
 			s := openUnsynced(t, o)
 			put(t, o.Dir, "2026-01-01", "\"a\"\n\"x\"\n\"b\"\n\"c\"\n")
 			put(t, o.Dir, "2026-01-02", "\"d\"\n\"e\"\n")
-			r := offline(o.Dir)
-			r.opt = o
-			r.sync = func(*os.File) error { return nil }
-			left := dying(r, fuse)
-			_, err := r.retry("", upper)
+			r := onDisk(o)
+			r.Disk.Sync = func(*os.File) error { return nil }
+			left := disktest.Dying(r.Disk, fuse)
+			_, err := repair.Retry(r, "", upper)
 			whole = err == nil && *left >= 0
 			if whole && fuse < 10 {
 				t.Fatalf("it took %d operations, want more", fuse)
@@ -302,7 +284,7 @@ func TestARetryThatDiesAnywhereDeliversEachLineOnce(t *testing.T) {
 				s = openUnsynced(t, o)
 			}
 			objects := retried(t, s)
-			if _, err := Retry(o, "", upper); err != nil {
+			if _, err := repair.Retry(o, "", upper); err != nil {
 				t.Fatal(err)
 			}
 			objects = append(objects, retried(t, s)...)
@@ -323,41 +305,4 @@ func TestARetryThatDiesAnywhereDeliversEachLineOnce(t *testing.T) {
 			}
 		}
 	}
-}
-
-// dying makes every operation of s fail from one on, as for a process that died there. It returns how many are left.
-func dying(s *Spool, operations int) *int {
-	left := operations
-	burn := func() error {
-		if left--; left < 0 {
-			return errDied
-		}
-		return nil
-	}
-	write, fsync, rename, remove := s.write, s.sync, s.rename, s.remove
-	s.sync = func(f *os.File) error {
-		if err := burn(); err != nil {
-			return err
-		}
-		return fsync(f)
-	}
-	s.write = func(f *os.File, b []byte) (int, error) {
-		if err := burn(); err != nil {
-			return 0, err
-		}
-		return write(f, b)
-	}
-	s.rename = func(from, to string) error {
-		if err := burn(); err != nil {
-			return err
-		}
-		return rename(from, to)
-	}
-	s.remove = func(path string) error {
-		if err := burn(); err != nil {
-			return err
-		}
-		return remove(path)
-	}
-	return &left
 }

@@ -1,207 +1,18 @@
-package spool
+package spool_test
 
 import (
-	"bytes"
 	"context"
-	"crypto/md5"
-	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/zeebo/xxh3"
+	"out_amberflo/plugin/disk/disktest"
+	"out_amberflo/plugin/journal"
 )
-
-// testOptions are those of a spool of NDJSON under a directory of the test. Batches of three and more of batchOf become
-// segments.
-func testOptions(dir string) Options {
-	return Options{
-		Dir:      dir,
-		Key:      func(o Sealed) string { return "ingest/" + o.Opened.Format("01-02-2006") + "/" + o.ID.String() + ".gz" },
-		MaxBytes: 1 << 20, MaxAge: time.Hour, Limit: 1 << 30, GzipLevel: 6, segmentFrom: 100,
-		Log: slog.New(slog.DiscardHandler),
-	}
-}
-
-func mustOpen(t *testing.T, o Options) *Spool {
-	t.Helper()
-	s, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// openUnsynced is for the many starts of a test in which no power fails.
-func openUnsynced(t *testing.T, o Options) *Spool {
-	t.Helper()
-	s := newSpool(o)
-	s.sync = func(*os.File) error { return nil }
-	if err := s.open(); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// batchOf makes a batch of a line for each record name.
-func batchOf(source uint64, names ...string) *content {
-	b := &content{source: Source{Length: 1, Hash: source}, records: len(names)}
-	b.lines = linesOf(fmt.Sprintf("%d-", source), 0, names)
-	return b
-}
-
-// begun makes one with ids as they are generated.
-func begun(t *testing.T, s *Spool, source uint64, names ...string) *Tx {
-	t.Helper()
-	tx, err := s.Begin(Source{Length: 1, Hash: source}, 2*len(names)+1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	prefix, first := tx.IDs()
-	tx.Append(append(tx.Lines(), linesOf(prefix, first, names)...), len(names))
-	return tx
-}
-
-func linesOf(prefix string, first int, names []string) (lines []byte) {
-	for i, n := range names {
-		lines = fmt.Appendf(lines, "{\"name\":%q,\"uniqueId\":\"%s%d\"}\n", n, prefix, first+i)
-	}
-	return lines
-}
-
-// flushedChunk is what becomes of a chunk, or the transaction of it.
-type flushedChunk interface{ flush(s *Spool) error }
-
-func (tx *Tx) flush(*Spool) error { return tx.Commit() }
-
-func (c *content) flush(s *Spool) error {
-	tx, err := c.begin(s)
-	if err != nil {
-		return err
-	}
-	return tx.Commit()
-}
-
-func (c *content) begin(s *Spool) (*Tx, error) {
-	tx, err := s.Begin(c.source, max(c.records, c.rejected))
-	if err != nil {
-		return nil, err
-	}
-	tx.Append(append(tx.Lines(), c.lines...), c.records)
-	for line := range bytes.Lines(c.rejects) {
-		tx.Reject(line)
-	}
-	tx.Damage(c.damage)
-	return tx, nil
-}
-
-func add(s *Spool, b flushedChunk) error { return b.flush(s) }
-
-// redelivered offers a chunk that may be known.
-func redelivered(s *Spool, src Source) (bool, error) {
-	_, err := s.Begin(src, 0)
-	if errors.Is(err, ErrAccepted) {
-		return true, nil
-	}
-	return false, err
-}
-
-// reject flushes a chunk with nothing but lines that could not be metered.
-func reject(s *Spool, lines []byte) error {
-	return add(s, &content{source: Source{2, xxh3.Hash(lines)}, rejects: lines, rejected: bytes.Count(lines, newline)})
-}
-
-func mustAppend(t *testing.T, s *Spool, b flushedChunk) {
-	t.Helper()
-	if err := add(s, b); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// drained seals all, reads every object of the outbox by key, and closes the spool.
-func drained(t *testing.T, s *Spool) map[string]string {
-	t.Helper()
-	if err := s.Drain(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	objects := outboxOf(t, s.opt.Dir)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return objects
-}
-
-func outboxOf(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	return objectsIn(t, filepath.Join(dir, outboxDir))
-}
-
-func objectsIn(t *testing.T, root string) map[string]string {
-	t.Helper()
-	objects := map[string]string{}
-	err := filepath.WalkDir(root, func(p string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		raw, err := os.ReadFile(p)
-		if err != nil {
-			return err
-		}
-		file, _ := filepath.Rel(root, p)
-		key, sum := parseFile(file)
-		if got := md5.Sum(raw); sum != nil && !bytes.Equal(sum, got[:]) {
-			return fmt.Errorf("%s has the MD5 %x", file, got)
-		}
-		if strings.HasSuffix(key, ".gz") {
-			gz, err := gzip.NewReader(bytes.NewReader(raw))
-			if err != nil {
-				return err
-			}
-			if raw, err = io.ReadAll(gz); err != nil {
-				return err
-			}
-		}
-		objects[key] = string(raw)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return objects
-}
-
-// namesIn counts how often each record name stands in the objects.
-func namesIn(t *testing.T, objects map[string]string) map[string]int {
-	t.Helper()
-	n := map[string]int{}
-	for _, text := range objects {
-		for line := range strings.Lines(text) {
-			name, _, ok := strings.Cut(strings.TrimPrefix(line, `{"name":"`), `"`)
-			if !ok {
-				t.Fatalf("not a line of this test: %q", line)
-			}
-			n[name]++
-		}
-	}
-	return n
-}
-
-// crashed leaves the directory as a killed process does: nothing is sealed, the lock is free.
-func crashed(t *testing.T, s *Spool) {
-	t.Helper()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestAnObjectHoldsItsRecordsUnderTheIDOfItsKey(t *testing.T) {
 	s := mustOpen(t, testOptions(t.TempDir()))
@@ -222,7 +33,7 @@ func TestAnObjectHoldsItsRecordsUnderTheIDOfItsKey(t *testing.T) {
 
 // Some come to nothing, some end in another order than they began.
 func TestNoUniqueIDIsGivenTwice(t *testing.T) {
-	s := openUnsynced(t, testOptions(memoryDir(t)))
+	s := openUnsynced(t, testOptions(disktest.MemoryDir(t)))
 	_ = begun(t, s, 1, "lost")
 	first, second, third := begun(t, s, 2, "a", "b"), begun(t, s, 3, "c"), begun(t, s, 4, "d")
 	mustAppend(t, s, third)
@@ -261,7 +72,7 @@ func TestAChunkThatComesAgainAfterACrashCountsOnce(t *testing.T) {
 	s := mustOpen(t, o)
 	offer := func(source uint64, name string) {
 		t.Helper()
-		again, err := redelivered(s, Source{1, source})
+		again, err := redelivered(s, journal.Source{Length: 1, Hash: source})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +106,7 @@ func TestAChunkIsRecognisedWhenItsLogIsSealedAndGone(t *testing.T) {
 	o.MaxBytes = 1 // each append seals
 	s := mustOpen(t, o)
 	mustAppend(t, s, batchOf(1, "a"))
-	if _, err := s.sealDue(context.Background()); err != nil {
+	if _, err := s.Seal(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if got := namesIn(t, outboxOf(t, o.Dir)); got["a"] != 1 {
@@ -303,7 +114,7 @@ func TestAChunkIsRecognisedWhenItsLogIsSealedAndGone(t *testing.T) {
 	}
 	crashed(t, s)
 	s = mustOpen(t, o)
-	if again, err := redelivered(s, Source{1, 1}); !again || err != nil {
+	if again, err := redelivered(s, journal.Source{Length: 1, Hash: 1}); !again || err != nil {
 		t.Errorf("got %v, %v, want the chunk recognised", again, err)
 	}
 	drained(t, s)
@@ -319,7 +130,7 @@ func TestNoObjectHoldsMoreThanMaxRecords(t *testing.T) {
 	for _, crash := range []bool{false, true} {
 		t.Run(fmt.Sprintf("crash %v", crash), func(t *testing.T) {
 			o := testOptions(t.TempDir())
-			o.MaxRecords = 1000
+			o.Object.MaxRecords = 1000
 			s := mustOpen(t, o)
 			mustAppend(t, s, batchOf(1, names(0, 900)...))
 			mustAppend(t, s, batchOf(2, names(900, 900)...))
@@ -357,38 +168,9 @@ func TestNoObjectHoldsMoreThanMaxRecords(t *testing.T) {
 	}
 }
 
-func TestMaxBytesIsOfLinesAndNotOfWhatTheyTakeOnDisk(t *testing.T) {
-	o := testOptions(memoryDir(t))
-	o.MaxBytes = 100_000
-	s := openUnsynced(t, o)
-	for i := range 3 {
-		b := &content{records: 1, source: Source{1, uint64(i)}}
-		b.lines = append(bytes.Repeat([]byte("x"), 60_000), '\n')
-		mustAppend(t, s, b)
-	}
-	if n := len(s.sealing); n != 1 || s.current.records != 1 {
-		t.Errorf("%d logs are full and %d records in the last one, want 1 and 1", n, s.current.records)
-	}
-	crashed(t, s)
-}
-
-func TestALargeBatchIsNoReasonToKeepAsMuchMemory(t *testing.T) {
-	o := testOptions(memoryDir(t))
-	o.JSONArray = true
-	s := openUnsynced(t, o)
-	b := &content{records: 40}
-	b.lines = bytes.Repeat(append(bytes.Repeat([]byte("x"), 1<<20-1), '\n'), 40)
-	mustAppend(t, s, b)
-	mustAppend(t, s, batchOf(1, "a"))
-	if tx, kept := s.txs.Get().(*Tx); kept && tx.encoder.frame.Cap() > 1<<20 { // a pool may lose it
-		t.Errorf("%d bytes are kept", tx.encoder.frame.Cap())
-	}
-	crashed(t, s)
-}
-
 func TestFlushesAtOnceGiveEachRecordAnIDOfItsOwn(t *testing.T) {
-	o := testOptions(memoryDir(t))
-	o.MaxRecords, o.segmentFrom = 7, 100
+	o := testOptions(disktest.MemoryDir(t))
+	o.Object.MaxRecords, o.MinBlock = 7, 100
 	s := openUnsynced(t, o)
 	const workers, batches = 8, 40
 	var flushes sync.WaitGroup

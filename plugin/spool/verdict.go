@@ -1,28 +1,96 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/object"
 )
 
-// ReasonSuffix ends the name of the file beside a refused object that holds the reason.
+// ReasonSuffix ends the name of the file beside a failed object that holds the reason.
 const ReasonSuffix = ".reason.txt"
 
-// meterctl puts objects into sealing/ to be sent again; while there is anything that it could send,
-// Run looks there this often.
-const lookForResent = 15 * time.Second
+const (
+	// AuditLog is where is written down what is done to failed objects by hand.
+	AuditLog = disk.Failed + "/audit.ndjson"
+	// formerAuditLog is what earlier versions called it.
+	formerAuditLog = disk.Failed + "/journal.ndjson"
+)
+
+// TakeOverAuditLog gives the audit log of an earlier version its name of today.
+func TakeOverAuditLog(d *disk.Dir) error {
+	_, missing := os.Lstat(d.Path(AuditLog))
+	if _, err := os.Lstat(d.Path(formerAuditLog)); err != nil || missing == nil {
+		return nil
+	}
+	return d.Rename(d.Path(formerAuditLog), d.Path(AuditLog))
+}
+
+// IsNote tells what lies among objects and rejects and is none: file is the path below store_dir.
+func IsNote(file string) bool {
+	return file == AuditLog || file == formerAuditLog || strings.HasSuffix(file, ReasonSuffix) || strings.HasPrefix(path.Base(file), formerLeft)
+}
 
 // KeepSent says whether Sent keeps objects in sent/ from now on, for their verdict, or removes them.
 func (s *Spool) KeepSent(keep bool) {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
 	s.outbox.keepSent = keep
+}
+
+// keepSent moves a delivered object from outbox/ to sent/. The caller holds outbox.mu.
+func (s *Spool) keepSent(obj Object) error {
+	from, to := s.dir.Path(disk.Outbox, obj.File()), s.dir.Path(disk.Sent, obj.File())
+	now := time.Now() // the verdict's window begins
+	if err := os.Chtimes(from, now, now); err != nil {
+		return err
+	}
+	// Not synced: should a power cut undo it, the object is sent again, as it was.
+	if err := s.dir.Move(from, to); err != nil {
+		return err
+	}
+	s.quota.sent.Add(obj.Size)
+	s.poke() // perhaps there is too much of it now
+	select {
+	case s.uploaded <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Uploaded receives after objects came into sent/.
+func (s *Spool) Uploaded() <-chan struct{} { return s.uploaded }
+
+// InBucket lists sent/, the longest there first.
+func (s *Spool) InBucket() ([]Object, error) {
+	if err := s.dir.Attached(); err != nil {
+		return nil, err
+	}
+	return List(s.dir, disk.Sent)
+}
+
+// Forget removes an object from sent/: its verdict is not waited for any more.
+func (s *Spool) Forget(obj Object) error {
+	s.outbox.mu.Lock()
+	defer s.outbox.mu.Unlock()
+	err := s.dir.Remove(s.dir.Path(disk.Sent, obj.File()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // given up, for want of space, since it was listed
+	}
+	if err != nil {
+		return fmt.Errorf("forget %s: %w", obj.Key, err)
+	}
+	s.leftSent(obj)
+	return nil
 }
 
 // ForgetAll removes every object from sent/. It logs what it could not remove.
@@ -36,103 +104,85 @@ func (s *Spool) ForgetAll() {
 	}
 }
 
-// Uploaded receives after objects came into sent/.
-func (s *Spool) Uploaded() <-chan struct{} { return s.uploaded }
-
-// InBucket lists sent/, the longest there first.
-func (s *Spool) InBucket() ([]Object, error) {
-	if err := s.attached(); err != nil {
-		return nil, err
-	}
-	return s.listObjects(sentDir)
-}
-
-// Forget removes an object from sent/: its verdict is not waited for any more.
-func (s *Spool) Forget(obj Object) error {
+// KeepFailed moves an object from sent/ to failed/, beside the reason. An error means that it has not.
+func (s *Spool) KeepFailed(obj Object, reason []byte) error {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
-	err := s.remove(s.path(sentDir, obj.file()))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // given up, for want of room, since it was listed
-	}
-	if err != nil {
-		return fmt.Errorf("forget %s: %w", obj.Key, err)
-	}
-	s.removeEmpty(sentDir, obj.Key)
-	s.count(&s.sent, -obj.Size)
-	return nil
-}
-
-// Refuse moves an object from sent/ to failed/, beside the reason. An error means that it has not.
-func (s *Spool) Refuse(obj Object, reason []byte) error {
-	s.outbox.mu.Lock()
-	defer s.outbox.mu.Unlock()
-	to, why := s.path(failedDir, obj.file()), s.path(failedDir, obj.Key)+ReasonSuffix
-	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
-		return fmt.Errorf("keep the refused %s: %w", obj.Key, err)
+	to, why := s.dir.Path(disk.Failed, obj.File()), s.dir.Path(disk.Failed, obj.Key)+ReasonSuffix
+	if err := s.dir.MkdirAll(filepath.Dir(to)); err != nil {
+		return fmt.Errorf("keep the failed %s: %w", obj.Key, err)
 	}
 	// The reason first: an object in failed/ has one.
-	if err := s.writeFile(why, reason); err != nil {
+	if err := s.dir.WriteFile(why, reason); err != nil {
 		return fmt.Errorf("keep the reason for %s: %w", obj.Key, err)
 	}
-	crash("reason-written")
-	if err := s.rename(s.path(sentDir, obj.file()), to); err != nil {
-		return fmt.Errorf("keep the refused %s: %w", obj.Key, errors.Join(err, s.remove(why)))
+	disk.Crash("reason-written")
+	if err := s.dir.Rename(s.dir.Path(disk.Sent, obj.File()), to); err != nil {
+		return fmt.Errorf("keep the failed %s: %w", obj.Key, errors.Join(err, s.dir.Remove(why)))
 	}
-	crash("refused")
-	s.removeEmpty(sentDir, obj.Key)
-	s.count(&s.sent, -obj.Size)
-	s.mu.Lock()
-	s.failed += obj.Size
-	s.resendable = true
-	s.mu.Unlock()
+	disk.Crash("refused")
+	s.leftSent(obj)
+	s.quota.failed.Add(obj.Size)
+	s.quota.resendable.Store(true)
 	s.poke()
 	// Should that fail, and a power cut undo the rename, the report is found again.
-	_ = s.syncDir(filepath.Dir(to))
+	_ = s.dir.SyncDir(filepath.Dir(to))
 	return nil
 }
 
-// keep moves a delivered object from outbox/ to sent/. The caller holds outbox.mu.
-func (s *Spool) keep(obj Object) error {
-	from, to := s.path(outboxDir, obj.file()), s.path(sentDir, obj.file())
-	if err := s.mkdirAll(filepath.Dir(to)); err != nil {
-		return err
-	}
-	now := time.Now() // the verdict's window begins
-	if err := os.Chtimes(from, now, now); err != nil {
-		return err
-	}
-	// Not synced: should a power cut undo it, the object is sent again, as it was.
-	if err := s.rename(from, to); err != nil {
-		return err
-	}
-	s.count(&s.objects, -obj.Size)
-	s.count(&s.sent, obj.Size)
-	s.poke() // perhaps there is too much of it now
-	select {
-	case s.uploaded <- struct{}{}:
-	default:
-	}
-	return nil
+// leftSent notes that an object is not in sent/ any more. The caller holds outbox.mu.
+func (s *Spool) leftSent(obj Object) {
+	s.dir.RemoveEmptyAbove(disk.Sent, obj.Key)
+	s.quota.sent.Add(-obj.Size)
 }
 
-// listObjects gives the objects of a room, the oldest first.
-func (s *Spool) listObjects(room string) ([]Object, error) {
+// FailedRecords calls each with the records of an object in failed/, as object.Records does.
+func (s *Spool) FailedRecords(obj Object, each func(line []byte) error) (records int, err error) {
+	f, err := os.Open(s.dir.Path(disk.Failed, obj.File()))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	records, _, err = object.Records(f, each)
+	return records, err
+}
+
+// List gives the objects of a directory, the oldest first; of rejected/ the files.
+func List(d *disk.Dir, dir string) ([]Object, error) {
 	var objects []Object
-	err := walk(s.path(room), func(file string, st fs.FileInfo) {
-		if !strings.HasSuffix(file, ReasonSuffix) && !strings.HasPrefix(st.Name(), formerLeft) && st.Mode().IsRegular() {
-			key, sum := parseFile(file)
-			objects = append(objects, Object{Key: key, Size: st.Size(), Since: st.ModTime(), sum: sum})
+	err := disk.Walk(d.Path(dir), func(file string, st fs.FileInfo) {
+		if !IsNote(dir+"/"+file) && st.Mode().IsRegular() {
+			key, sum := object.ParseFile(file)
+			objects = append(objects, Object{Key: key, Size: st.Size(), Since: st.ModTime(), Sum: sum})
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list %s/: %w", room, err)
+		return nil, fmt.Errorf("list %s/: %w", dir, err)
 	}
 	slices.SortFunc(objects, func(a, b Object) int {
-		if c := a.Since.Compare(b.Since); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Key, b.Key)
+		return cmp.Or(a.Since.Compare(b.Since), strings.Compare(a.Key, b.Key))
 	})
 	return objects, nil
+}
+
+// Find gives the object of that key in a directory, or says that it wants one. The name of its file will do too.
+func Find(d *disk.Dir, dir, key string) (Object, error) {
+	err := errors.New("a file that is no object")
+	if filepath.IsLocal(key) && !IsNote(dir+"/"+key) {
+		key, _ = object.ParseFile(key)
+		at, name := path.Split(key)
+		var entries []fs.DirEntry
+		entries, err = os.ReadDir(d.Path(dir, at))
+		for _, e := range entries {
+			of, sum := object.ParseFile(e.Name())
+			if of != name || !e.Type().IsRegular() {
+				continue
+			}
+			if st, err := e.Info(); err == nil {
+				return Object{Key: key, Size: st.Size(), Since: st.ModTime(), Sum: sum}, nil
+			}
+		}
+		err = cmp.Or(err, fs.ErrNotExist)
+	}
+	return Object{}, fmt.Errorf("want the key of an object in %s/, got %q: %w", dir, key, err)
 }

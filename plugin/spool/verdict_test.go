@@ -1,4 +1,4 @@
-package spool
+package spool_test
 
 import (
 	"context"
@@ -10,37 +10,11 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// delivered gives a spool with n objects in sent/.
-func delivered(t *testing.T, n int) (*Spool, []Object) {
-	t.Helper()
-	o := testOptions(t.TempDir())
-	o.MaxRecords = 1
-	s := mustOpen(t, o)
-	t.Cleanup(func() { _ = s.Close() })
-	s.KeepSent(true)
-	var names []string
-	for i := range n {
-		names = append(names, string(rune('a'+i)))
-	}
-	mustAppend(t, s, batchOf(1, names...))
-	sealNow(t, s)
-	for range n {
-		obj, err := s.Take(t.Context(), false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Sent(obj); err != nil {
-			t.Fatal(err)
-		}
-	}
-	sent, err := s.InBucket()
-	if err != nil || len(sent) != n {
-		t.Fatalf("got %v, %v in sent/, want %d objects", sent, err, n)
-	}
-	return s, sent
-}
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/repair"
+	"out_amberflo/plugin/spool"
+)
 
 // A round of the reporter lists sent/ long before it has read all reports; meanwhile room may have been made.
 func TestWhatWasGivenUpMeanwhileIsNotCountedTwice(t *testing.T) {
@@ -51,13 +25,13 @@ func TestWhatWasGivenUpMeanwhileIsNotCountedTwice(t *testing.T) {
 	if err := s.Forget(sent[0]); err != nil {
 		t.Errorf("got %v for what is gone already", err)
 	}
-	if err := s.Refuse(sent[1], []byte("no such meter")); !errors.Is(err, fs.ErrNotExist) {
+	if err := s.KeepFailed(sent[1], []byte("no such meter")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want that the object is gone", err)
 	}
-	if s.sent != sent[2].Size {
-		t.Errorf("%d bytes counted in sent/, want the %d of the one that is left", s.sent, sent[2].Size)
+	if s.SentBytes() != sent[2].Size {
+		t.Errorf("%d bytes counted in sent/, want the %d of the one that is left", s.SentBytes(), sent[2].Size)
 	}
-	if got := objectsIn(t, filepath.Join(s.opt.Dir, failedDir)); len(got) > 0 {
+	if got := objectsIn(t, filepath.Join(s.Dir().Root, disk.Failed)); len(got) > 0 {
 		t.Errorf("got %v in failed/, want no reason without its object", got)
 	}
 }
@@ -65,27 +39,27 @@ func TestWhatWasGivenUpMeanwhileIsNotCountedTwice(t *testing.T) {
 func TestOnlyAnObjectIsSentAgainOrDropped(t *testing.T) {
 	s, sent := delivered(t, 2)
 	for _, obj := range sent {
-		if err := s.Refuse(obj, []byte("no such meter")); err != nil {
+		if err := s.KeepFailed(obj, []byte("no such meter")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	dir := s.opt.Dir
-	if _, err := Resend(dir, sent[0].Key); err != nil { // makes a journal
+	dir := s.Dir().Root
+	if _, err := repair.Resend(dir, sent[0].Key); err != nil { // makes a journal
 		t.Fatal(err)
 	}
-	left := strings.TrimPrefix(journal, failedDir+"/")
-	for _, key := range []string{filepath.Dir(sent[1].Key), left, sent[1].Key + ReasonSuffix, "../failed/" + sent[1].Key, "", "none.gz", sent[0].Key} {
-		if _, err := Resend(dir, key); err == nil || !strings.Contains(err.Error(), "want the key of an object in failed/") {
+	left := strings.TrimPrefix(spool.AuditLog, disk.Failed+"/")
+	for _, key := range []string{filepath.Dir(sent[1].Key), left, sent[1].Key + spool.ReasonSuffix, "../failed/" + sent[1].Key, "", "none.gz", sent[0].Key} {
+		if _, err := repair.Resend(dir, key); err == nil || !strings.Contains(err.Error(), "want the key of an object in failed/") {
 			t.Errorf("resend %q: got %v", key, err)
 		}
-		if err := Drop(dir, key, "a test"); err == nil || !strings.Contains(err.Error(), "want the key of an object in failed/") {
+		if err := repair.Drop(dir, key, "a test"); err == nil || !strings.Contains(err.Error(), "want the key of an object in failed/") {
 			t.Errorf("drop %q: got %v", key, err)
 		}
 	}
-	if refused, err := Refused(dir); err != nil || len(refused) != 1 || refused[0].Key != sent[1].Key {
+	if refused, err := repair.Failed(dir); err != nil || len(refused) != 1 || refused[0].Key != sent[1].Key {
 		t.Errorf("got %v, %v in failed/, want the second object", refused, err)
 	}
-	if err := Drop(dir, sent[1].Key, "a test"); err != nil {
+	if err := repair.Drop(dir, sent[1].Key, "a test"); err != nil {
 		t.Error(err)
 	}
 }
@@ -93,16 +67,16 @@ func TestOnlyAnObjectIsSentAgainOrDropped(t *testing.T) {
 // The rename has happened: the caller has to know, since no later round finds the object in sent/.
 func TestARefusalCountsThoughTheLastSyncFails(t *testing.T) {
 	s, sent := delivered(t, 1)
-	s.sync = func(f *os.File) error {
-		if _, err := os.Stat(s.path(failedDir, sent[0].Key)); err == nil {
+	s.Dir().Sync = func(f *os.File) error {
+		if _, err := os.Stat(s.Dir().Path(disk.Failed, sent[0].Key)); err == nil {
 			return errors.New("a test")
 		}
 		return f.Sync()
 	}
-	if err := s.Refuse(sent[0], []byte("no such meter")); err != nil {
+	if err := s.KeepFailed(sent[0], []byte("no such meter")); err != nil {
 		t.Errorf("got %v", err)
 	}
-	if refused, _ := Refused(s.opt.Dir); len(refused) != 1 {
+	if refused, _ := repair.Failed(s.Dir().Root); len(refused) != 1 {
 		t.Errorf("got %v in failed/, want the object", refused)
 	}
 }
@@ -129,27 +103,26 @@ func TestWhatIsBeingRetriedIsCountedOnce(t *testing.T) {
 	if err := reject(s, []byte("{\"id\":\"1\"}\n")); err != nil {
 		t.Fatal(err)
 	}
-	s.current.opened = time.Now().Add(-s.opt.MaxAge)
-	sealNow(t, s)
+	sealAged(t, s)
 	was := s.Stats().RejectedBytes
-	if err := os.WriteFile(s.path(rejectedDir, formerLeft+"x"), make([]byte, 100), 0o600); err != nil {
+	if err := os.WriteFile(s.Dir().Path(disk.Rejected, ".retry-x"), make([]byte, 100), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.lookAside()
+	s.LookAside()
 	if got := s.Stats().RejectedBytes; got != was || was == 0 {
 		t.Errorf("%d bytes counted while a copy of them lies beside, want %d", got, was)
 	}
 	// A look that fails changes nothing.
-	if err := os.Rename(s.path(rejectedDir), s.path("elsewhere")); err != nil {
+	if err := os.Rename(s.Dir().Path(disk.Rejected), s.Dir().Path("elsewhere")); err != nil {
 		t.Fatal(err)
 	}
-	s.lookAside()
-	s.resendable = false // as at a start
-	s.lookAside()
-	if got := s.Stats().RejectedBytes; got != was || !s.resendable {
+	s.LookAside()
+	s.SetResendable(false) // as at a start
+	s.LookAside()
+	if got := s.Stats().RejectedBytes; got != was || !s.Resendable() {
 		t.Errorf("%d bytes counted when rejected/ cannot be read, want %d still, and another look", got, was)
 	}
-	if err := os.Rename(s.path("elsewhere"), s.path(rejectedDir)); err != nil {
+	if err := os.Rename(s.Dir().Path("elsewhere"), s.Dir().Path(disk.Rejected)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -157,16 +130,16 @@ func TestWhatIsBeingRetriedIsCountedOnce(t *testing.T) {
 func TestAnObjectThatIsBeingWrittenIsNoProblem(t *testing.T) {
 	s := mustOpen(t, testOptions(t.TempDir()))
 	t.Cleanup(func() { _ = s.Close() })
-	if err := os.WriteFile(s.path(sealingDir, "123.tmp"), []byte("{\"half\":"), 0o600); err != nil {
+	if err := os.WriteFile(s.Dir().Path(disk.Sealing, "123.tmp"), []byte("{\"half\":"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	files, err := Files(s.opt.Dir)
-	i := slices.IndexFunc(files, func(f File) bool { return f.Room == sealingDir })
+	files, err := repair.Files(s.Dir().Root)
+	i := slices.IndexFunc(files, func(f repair.File) bool { return f.Dir == disk.Sealing })
 	if err != nil || i < 0 {
 		t.Fatalf("got %v, %v", files, err)
 	}
 	for _, each := range []func([]byte) error{nil, func([]byte) error { return nil }} {
-		if n, problems, err := Records(s.opt.Dir, files[i], each); n != 0 || len(problems) > 0 || err != nil {
+		if n, problems, err := repair.Records(s.Dir().Root, files[i], each); n != 0 || len(problems) > 0 || err != nil {
 			t.Errorf("got %d records, %v, %v, want nothing", n, problems, err)
 		}
 	}
@@ -176,15 +149,15 @@ func TestAnObjectThatIsBeingWrittenIsNoProblem(t *testing.T) {
 func TestAPanicInTheSealerLeavesTheSpoolUsable(t *testing.T) {
 	s := mustOpen(t, testOptions(t.TempDir()))
 	mustAppend(t, s, batchOf(1, "a"))
-	write := s.write
-	s.write = func(*os.File, []byte) (int, error) { panic("a test") }
+	write := s.Dir().Write
+	s.Dir().Write = func(*os.File, []byte) (int, error) { panic("a test") }
 	func() {
 		defer func() { _ = recover() }()
-		s.current.opened = time.Now().Add(-24 * time.Hour)
-		_, _ = s.sealDue(context.Background())
+		s.SetMaxAge(0)
+		_, _ = s.Seal(context.Background())
 		t.Error("no panic")
 	}()
-	s.write = write
+	s.Dir().Write = write
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

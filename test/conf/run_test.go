@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/repair"
 	"out_amberflo/test/amberflo"
 	"out_amberflo/test/fluentbit"
 	"out_amberflo/test/s3server"
@@ -163,10 +163,10 @@ func (s *site) viaFluentBit(conf string, lines int, feed func() error) {
 func (s *site) accepted() (records int) { return acceptedIn(s.path("state/amberflo")) }
 
 func acceptedIn(dir string) (records int) {
-	files, _ := spool.Files(dir) // there is none before the start
+	files, _ := repair.Files(dir) // there is none before the start
 	for _, f := range files {
-		if f.Room == "open" {
-			n, _, _ := spool.Records(dir, f, nil) // it may be sealed and gone by now
+		if f.Dir == "open" {
+			n, _, _ := repair.Records(dir, f, nil) // it may be sealed and gone by now
 			records += n
 		}
 	}

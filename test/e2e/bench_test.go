@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/repair"
 	"out_amberflo/test/fault"
 	"out_amberflo/test/fluentbit"
 	"out_amberflo/test/s3server"
@@ -167,7 +167,7 @@ func (b *bench) spool(folder string) map[string]string {
 	b.Helper()
 	found := map[string]string{}
 	for path, content := range b.files(b.path("spool", folder)) {
-		found[spool.File{Room: folder, Path: folder + "/" + path}.Key()] = content
+		found[repair.File{Dir: folder, Path: folder + "/" + path}.Key()] = content
 	}
 	return found
 }
@@ -207,15 +207,15 @@ func (b *bench) wantDelivered() {
 // opened counts the records that lie in open/, as meterctl does. A log may be sealed and gone by now.
 func (b *bench) opened() (records int) {
 	b.Helper()
-	files, err := spool.Files(b.path("spool"))
+	files, err := repair.Files(b.path("spool"))
 	if err != nil {
 		return 0 // no plugin has started yet
 	}
 	for _, f := range files {
-		if f.Room != "open" {
+		if f.Dir != "open" {
 			continue
 		}
-		n, _, err := spool.Records(b.path("spool"), f, nil)
+		n, _, err := repair.Records(b.path("spool"), f, nil)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			b.Fatal(err)
 		}

@@ -5,11 +5,11 @@ import (
 	"os"
 	"testing"
 
-	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/repair"
 )
 
 // changed changes a file of the spool as a disk may do, and as an editor does: the file is another one afterwards.
-func (b *bench) changed(f spool.File, change func([]byte) []byte) {
+func (b *bench) changed(f repair.File, change func([]byte) []byte) {
 	b.Helper()
 	path := b.path("spool", f.Path)
 	content, err := os.ReadFile(path)
@@ -25,14 +25,14 @@ func (b *bench) changed(f spool.File, change func([]byte) []byte) {
 }
 
 // waiting are the files of the objects in the outbox.
-func (b *bench) waiting() (files []spool.File) {
+func (b *bench) waiting() (files []repair.File) {
 	b.Helper()
-	all, err := spool.Files(b.path("spool"))
+	all, err := repair.Files(b.path("spool"))
 	if err != nil {
 		b.Fatal(err)
 	}
 	for _, f := range all {
-		if f.Room == "outbox" {
+		if f.Dir == "outbox" {
 			files = append(files, f)
 		}
 	}
@@ -60,7 +60,7 @@ func TestWhatTheDiskHasChangedIsNotBilledAndTheRestIs(t *testing.T) {
 				p.stop()
 				damaged := b.waiting()[0]
 				for _, f := range b.waiting() {
-					if _, _, err := spool.Records(b.path("spool"), f, func(line []byte) error {
+					if _, _, err := repair.Records(b.path("spool"), f, func(line []byte) error {
 						if bytes.Contains(line, []byte(`"meterValue":7,`)) {
 							damaged = f
 						}

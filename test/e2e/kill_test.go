@@ -122,7 +122,7 @@ func crashPoints(t *testing.T) []string {
 			return err
 		}
 		source, err := os.ReadFile(path)
-		for _, m := range regexp.MustCompile(`\bcrash\("([a-z-]+)"\)`).FindAllSubmatch(source, -1) {
+		for _, m := range regexp.MustCompile(`\bdisk\.Crash\("([a-z-]+)"\)`).FindAllSubmatch(source, -1) {
 			points = append(points, string(m[1]))
 		}
 		return err

@@ -73,7 +73,7 @@ func TestOnAFullDiskNothingIsLostAndItGoesOnWhenThereIsRoom(t *testing.T) {
 		"total_file_size 200K", "upload_timeout 1s", "upload_concurrency 4", "failure_reports off"})...)))
 	script := fmt.Sprintf(`mount -t tmpfs -o size=2560k,mode=0700 none %s && exec %s -e %s -c %s --threads 2 --wait 10m -`, b.path("spool"), hostProgram, pluginFile, conf)
 	p := b.execute("log", bytes.NewReader(in.chunks), "unshare", "-rm", "sh", "-c", script)
-	p.await("[error]", "a chunk cannot be accepted now, Fluent Bit offers it again as often as Retry_Limit allows", "no room left on the disk")
+	p.await("[error]", "a chunk cannot be accepted now, Fluent Bit offers it again as often as Retry_Limit allows", "no space left on the disk")
 
 	// What is on disk now is whole.
 	inside := fmt.Sprintf("/proc/%d/root%s", p.Cmd.Process.Pid, b.path("spool"))
