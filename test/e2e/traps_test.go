@@ -210,7 +210,7 @@ func (b *bench) wantPanic(log, where string) {
 	if n := logbook.Count(log, "[error] [output:amberflo:amberflo.0]", "a mistake in this plugin, please report it: panic in "+where+": provoked at"); n != 1 {
 		b.Errorf("%d lines that tell of the panic, want 1; log:\n%s", n, log)
 	}
-	b.wantLog(log, "[error] [output:amberflo:amberflo.0]", "spool.crash")
+	b.wantLog(log, "[error] [output:amberflo:amberflo.0]", "disk.Crash")
 	if b.program == bundledHost {
 		b.wantLog(log, "[ info] [output:amberflo:amberflo.0] counters", " panics_total=1")
 	}
