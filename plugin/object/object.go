@@ -176,6 +176,7 @@ type Series struct {
 	MaxBytes int64
 	Pace     Pace
 	Made     int // objects that are whole
+	Records  int // lines in them
 
 	obj   *writer // nil: the next record begins one
 	bytes int64   // of the lines that Add put into obj
@@ -262,8 +263,9 @@ func (s *Series) Finish() error {
 	if err := s.obj.finish(s.Place); err != nil {
 		return err
 	}
-	s.obj = nil
 	s.Made++
+	s.Records += s.obj.records
+	s.obj = nil
 	return nil
 }
 

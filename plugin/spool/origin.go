@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/object"
+	"out_amberflo/plugin/tally"
 )
 
 // Origin is what files in sealing/ are made of: a file that has to go before they count. It is the uuid of a segment, or one of
@@ -198,8 +200,10 @@ type Sealing struct {
 	Day     time.Time // of the rejects
 
 	from    Origin
-	rejects *disk.File // nil before the first
-	aside   bool       // some damage is in sealing/, or all rejects
+	merger  *tally.Merger // nil before the first sum
+	events  []byte        // of it, on their way to Objects
+	rejects *disk.File    // nil before the first
+	aside   bool          // some damage is in sealing/, or all rejects
 }
 
 // NewSealing begins one. id is that of the first object, and opened its time, and the day of the rejects if nothing else is
@@ -209,6 +213,42 @@ func NewSealing(m *object.Maker, from Origin, id uuid.UUID, opened time.Time) *S
 		Maker: m, ID: id, Opened: opened,
 		Place: func(file string) string { return m.Dir.Path(disk.Sealing, Pending{from, disk.Outbox, file}.Name()) },
 	}}
+}
+
+// longestEvents is how many bytes of lines go to Objects at once.
+const longestEvents = 64 << 10
+
+// Sum takes whole lines of records that were added up by buckets of that width, and adds those up that have one key. They come
+// out when a Merger lets them go, after what Objects was given meanwhile.
+func (w *Sealing) Sum(ctx context.Context, bucket time.Duration, lines []byte) error {
+	if w.merger == nil {
+		w.merger = tally.NewMerger(w.Objects.ID, func(line []byte, _ int64) error {
+			if w.events = append(w.events, line...); len(w.events) < longestEvents {
+				return nil
+			}
+			return w.addEvents(ctx)
+		})
+	}
+	w.Objects.Pace.Worked(len(lines))
+	return w.merger.Add(bucket, lines)
+}
+
+// addEvents hands what came out of the merger on.
+func (w *Sealing) addEvents(ctx context.Context) error {
+	err := w.Objects.Add(ctx, w.events)
+	w.events = w.events[:0]
+	return err
+}
+
+// endSums lets out what is added up.
+func (w *Sealing) endSums(ctx context.Context) error {
+	if w.merger == nil {
+		return nil
+	}
+	if err := w.merger.End(); err != nil {
+		return err
+	}
+	return w.addEvents(ctx)
 }
 
 // Reject takes whole lines.

@@ -137,7 +137,11 @@ func (s *Spool) seal(ctx context.Context, seg *journal.Segment, hurry bool) erro
 		return errors.Join(err, w.Undo())
 	}
 	disk.Crash("sealed")
-	return s.journal.Remove(seg)
+	if err := s.journal.Remove(seg); err != nil {
+		return err
+	}
+	s.events.Add(int64(w.Objects.Records))
+	return nil
 }
 
 func (s *Spool) sealInto(ctx context.Context, w *Sealing, r *journal.Reader, name string) error {
@@ -164,13 +168,16 @@ func (s *Spool) sealInto(ctx context.Context, w *Sealing, r *journal.Reader, nam
 			return err
 		}
 	}
+	if err := w.endSums(ctx); err != nil {
+		return err
+	}
 	return w.Finish()
 }
 
 // sealRecords puts the records of one frame into objects: the only place where they leave a segment. Those that were added up
-// in the flush (r.Summed) may be added up further here.
+// in the flush are added up further.
 func (s *Spool) sealRecords(ctx context.Context, w *Sealing, r *journal.Reader) error {
-	if block, sum, records, ok := r.Block(); ok && s.opt.Object.Blocks() {
+	if block, sum, records, ok := r.Block(); ok && r.Bucket == 0 && s.opt.Object.Blocks() {
 		if taken, err := w.Objects.AddBlock(block, sum, records); taken || err != nil {
 			return err
 		}
@@ -180,6 +187,9 @@ func (s *Spool) sealRecords(ctx context.Context, w *Sealing, r *journal.Reader) 
 	if err != nil {
 		r.Spoiled()
 		return nil
+	}
+	if r.Bucket > 0 {
+		return w.Sum(ctx, r.Bucket, lines)
 	}
 	return w.Objects.Add(ctx, lines)
 }

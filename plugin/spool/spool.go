@@ -74,6 +74,7 @@ type Spool struct {
 	outbox  outbox
 	quota   quota
 	lost    atomic.Int64 // records and rejects in segments that somebody removed
+	events  atomic.Int64 // lines of sealed objects
 
 	// Of the one goroutine that seals.
 	maker   object.Maker
@@ -114,6 +115,7 @@ func (s *Spool) Close() error {
 type Stats struct {
 	LostRecords    int64     // since the start, and rejects, in segments that somebody removed
 	Sealed         int64     // objects put into the outbox since the start
+	SealedEvents   int64     // lines in objects made of segments since the start
 	Damaged        int64     // objects that were set aside since the start, or lay there then
 	WaitingObjects int       // in the outbox, those being sent included
 	WaitingBytes   int64     // of them, as stored
@@ -133,6 +135,7 @@ func (s *Spool) Stats() (st Stats) {
 	defer o.mu.Unlock()
 	st.Sealed, st.Damaged, st.WaitingObjects, st.WaitingBytes = o.sealed, o.damaged, len(o.waiting)+len(o.taken), o.bytes
 	st.OldestWaiting, st.WaitingRecords, st.LostRecords = have.Oldest, have.Records, s.lost.Load()
+	st.SealedEvents = s.events.Load()
 	for _, obj := range slices.AppendSeq(slices.Clone(o.waiting[:min(1, len(o.waiting))]), maps.Values(o.taken)) {
 		if st.OldestWaiting.IsZero() || obj.Since.Before(st.OldestWaiting) {
 			st.OldestWaiting = obj.Since
