@@ -12,7 +12,7 @@ var mayImport = map[string][]string{
 	"disk":    {},
 	"object":  {"disk"},
 	"journal": {"disk", "object"},
-	"spool":   {"alarm", "disk", "journal", "object"},
+	"spool":   {"alarm", "disk", "journal", "object", "tally"},
 	"repair":  {"disk", "journal", "object", "spool"},
 }
 

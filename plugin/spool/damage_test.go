@@ -118,7 +118,7 @@ func asKept(t *testing.T, test func(t *testing.T, o spool.Options)) {
 	}
 }
 
-func TestALogCutOffAtAnyByteGivesEveryWholeFrameBefore(t *testing.T) { asKept(t, cutOff) }
+func TestASegmentCutOffAtAnyByteGivesEveryWholeFrameBefore(t *testing.T) { asKept(t, cutOff) }
 
 func cutOff(t *testing.T, o spool.Options) {
 	path, ends, names := sample(t, o)
@@ -161,7 +161,7 @@ func anotherSum(frame []byte) {
 	binary.LittleEndian.PutUint32(frame[48:], crc32.Checksum(frame[:48], castagnoli))
 }
 
-func TestALogWithAnyByteFlippedGivesEveryOtherFrame(t *testing.T) { asKept(t, flipped) }
+func TestASegmentWithAnyByteFlippedGivesEveryOtherFrame(t *testing.T) { asKept(t, flipped) }
 
 func flipped(t *testing.T, o spool.Options) {
 	path, ends, names := sample(t, o)
@@ -190,7 +190,7 @@ func flipped(t *testing.T, o spool.Options) {
 }
 
 // A frame whose checksums hold and that still does not say what it should is bytes that cannot be read like others.
-func TestASegmentThatDoesNotInflateIsKeptAsideWhereItHasToBeRead(t *testing.T) {
+func TestABlockThatDoesNotInflateIsKeptAsideWhereItHasToBeRead(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.MinBlock = 1
 	s := mustOpen(t, o)
@@ -254,7 +254,7 @@ func TestNoObjectIsMadeOfNothing(t *testing.T) {
 	}
 }
 
-func TestAFileThatIsNoLogHasItsAnswer(t *testing.T) {
+func TestAFileThatIsNoSegmentHasItsAnswer(t *testing.T) {
 	id := "0190a6e0-0000-7000-8000-000000000001.log"
 	s := mustOpen(t, testOptions(t.TempDir()))
 	path, _ := lastSegment(t, s)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/disk/disktest"
+	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/repair"
 	"out_amberflo/plugin/spool"
 )
@@ -303,6 +305,185 @@ func TestARetryThatDiesAnywhereDeliversEachLineOnce(t *testing.T) {
 			if fuse > 200 {
 				t.Fatal("it never ends")
 			}
+		}
+	}
+}
+
+func TestWholeBlocksOfADamagedObjectAreRescued(t *testing.T) {
+	for name, o := range forms("") {
+		if o.Object.JSONArray && o.Object.GzipLevel > 0 {
+			continue // one segment, up to a megabyte
+		}
+		t.Run(name, func(t *testing.T) {
+			o.Dir = t.TempDir()
+			file, names := sealedOnce(t, o, 4)
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := len(b) * 5 / 8 // in the third
+			for i := range 4 {
+				b[at+i] = 0xff
+			}
+			if err := os.WriteFile(file, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := mustOpen(t, o)
+			defer s.Close()
+			obj := taken(t, s)
+			if err := s.SetAside(obj); err != nil {
+				t.Fatal(err)
+			}
+			n, err := repair.Rescue(o.Dir, obj.Key, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := recordsIn(t, s)
+			for _, name := range got {
+				if !slices.Contains(names, name) {
+					t.Errorf("%q went out, which nobody had written", name)
+				}
+			}
+			if len(got) != n || len(slices.Compact(got)) != n || n < 40 || n >= 80 {
+				t.Errorf("%d of 80 records go out, %d were rescued", len(got), n)
+			}
+			aside := onlyFile(t, o.Dir, disk.Damaged)
+			if is, err := os.ReadFile(aside); err != nil || !bytes.Equal(is, b) || !strings.HasSuffix(aside, spool.RescuedSuffix) {
+				t.Errorf("want the damaged object kept as it was, got %s, %v", aside, err)
+			}
+			if _, err := repair.Rescue(o.Dir, obj.Key, false); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("once more: got %v", err)
+			}
+			if note, err := os.ReadFile(filepath.Join(o.Dir, spool.AuditLog)); err != nil || !strings.Contains(string(note), `"action":"rescue"`) || !strings.Contains(string(note), "are lost") {
+				t.Errorf("the journal says %q, %v", note, err)
+			}
+		})
+	}
+}
+
+func TestWhereOnlyTheFrameIsDamagedAllIsRescued(t *testing.T) {
+	for _, array := range []bool{false, true} {
+		o := testOptions(t.TempDir())
+		o.Object.JSONArray = array
+		file, _ := sealedOnce(t, o, 2)
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[4] ^= 1 // the time in gzip's header
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := mustOpen(t, o)
+		obj := taken(t, s)
+		if err := s.SetAside(obj); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := repair.Rescue(o.Dir, obj.Key, false); n != 40 || err != nil || len(recordsIn(t, s)) != 40 {
+			t.Errorf("array %v: got %d, %v", array, n, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestADigitThatIsAnotherDigitIsRescuedOnTheOperatorsWordOnly(t *testing.T) {
+	o := forms(t.TempDir())["not compressed"]
+	file, _ := sealedOnce(t, o, 1)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, bytes.Replace(b, []byte("record 7"), []byte("record 8"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := mustOpen(t, o)
+	defer s.Close()
+	obj := taken(t, s)
+	if err := s.SetAside(obj); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := repair.Rescue(o.Dir, obj.Key, false); err == nil || !strings.Contains(err.Error(), "nobody can say which") {
+		t.Errorf("got %v", err)
+	}
+	if n, err := repair.Rescue(o.Dir, obj.Key, true); n != 20 || err != nil || len(recordsIn(t, s)) != 20 {
+		t.Errorf("on the operator's word: got %d, %v", n, err)
+	}
+}
+
+func TestAnObjectThatIsTooLargeIsSplit(t *testing.T) {
+	for name, o := range forms("") {
+		t.Run(name, func(t *testing.T) {
+			o.Dir = t.TempDir()
+			file, names := sealedOnce(t, o, 4)
+			key, _ := object.ParseFile(strings.TrimPrefix(file, filepath.Join(o.Dir, disk.Outbox)+"/"))
+			s := mustOpen(t, o)
+			if _, err := repair.Split(o.Dir, key, 0); err == nil || !strings.Contains(err.Error(), "want Fluent Bit to be stopped") {
+				t.Errorf("beside a running plugin: got %v", err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := repair.Split(o.Dir, key, 2000); err != nil || n < 3 {
+				t.Fatalf("got %d objects, %v", n, err)
+			}
+			s = mustOpen(t, o)
+			defer s.Close()
+			got := recordsIn(t, s)
+			slices.Sort(names)
+			if !slices.Equal(got, names) {
+				t.Errorf("got %d records, want %d", len(got), len(names))
+			}
+			if s.Waiting() < 3 || slices.Contains(slices.Collect(maps.Keys(outboxOf(t, o.Dir))), key) {
+				t.Errorf("%d objects wait, want at least 3, and the old one gone", s.Waiting())
+			}
+		})
+	}
+}
+
+func TestOnlyAnObjectIsSentAgainOrDropped(t *testing.T) {
+	s, sent := delivered(t, 2)
+	for _, obj := range sent {
+		if err := s.KeepFailed(obj, []byte("no such meter")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := s.Dir().Root
+	if _, err := repair.Resend(dir, sent[0].Key); err != nil { // makes a journal
+		t.Fatal(err)
+	}
+	left := strings.TrimPrefix(spool.AuditLog, disk.Failed+"/")
+	for _, key := range []string{filepath.Dir(sent[1].Key), left, sent[1].Key + spool.ReasonSuffix, "../failed/" + sent[1].Key, "", "none.gz", sent[0].Key} {
+		if _, err := repair.Resend(dir, key); err == nil || !strings.Contains(err.Error(), "want the key of an object in failed/") {
+			t.Errorf("resend %q: got %v", key, err)
+		}
+		if err := repair.Drop(dir, key, "a test"); err == nil || !strings.Contains(err.Error(), "want the key of an object in failed/") {
+			t.Errorf("drop %q: got %v", key, err)
+		}
+	}
+	if refused, err := repair.Failed(dir); err != nil || len(refused) != 1 || refused[0].Key != sent[1].Key {
+		t.Errorf("got %v, %v in failed/, want the second object", refused, err)
+	}
+	if err := repair.Drop(dir, sent[1].Key, "a test"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnObjectThatIsBeingWrittenIsNoProblem(t *testing.T) {
+	s := mustOpen(t, testOptions(t.TempDir()))
+	t.Cleanup(func() { _ = s.Close() })
+	if err := os.WriteFile(s.Dir().Path(disk.Sealing, "123.tmp"), []byte("{\"half\":"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files, err := repair.Files(s.Dir().Root)
+	i := slices.IndexFunc(files, func(f repair.File) bool { return f.Dir == disk.Sealing })
+	if err != nil || i < 0 {
+		t.Fatalf("got %v, %v", files, err)
+	}
+	for _, each := range []func([]byte) error{nil, func([]byte) error { return nil }} {
+		if n, problems, err := repair.Records(s.Dir().Root, files[i], each); n != 0 || len(problems) > 0 || err != nil {
+			t.Errorf("got %d records, %v, %v, want nothing", n, problems, err)
 		}
 	}
 }

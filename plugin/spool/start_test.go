@@ -2,15 +2,209 @@ package spool_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/disk/disktest"
 	"out_amberflo/plugin/spool"
 )
+
+// Somebody reads "in use by process N", and removes LOCK.
+func TestASpoolHasOneOwnerThoughItsLockWasRemoved(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := mustOpen(t, o)
+	mustAppend(t, s, batchOf(1, "a"))
+	if err := os.Remove(s.Dir().Path("LOCK")); err != nil {
+		t.Fatal(err)
+	}
+	if other, err := spool.Open(o); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+		t.Errorf("a second start: got %v", err)
+		_ = other.Close()
+	}
+	mustAppend(t, s, batchOf(2, "b"))
+	once(t, drained(t, s), "a", "b")
+	s = mustOpen(t, o)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestADirectoryThatIsALinkIsRefused(t *testing.T) {
+	o := testOptions(t.TempDir())
+	if err := os.Symlink(t.TempDir(), filepath.Join(o.Dir, disk.Outbox)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := spool.Open(o); err == nil || !strings.Contains(err.Error(), "got a link") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWhatIsNoObjectIsLeftAloneAndTold(t *testing.T) {
+	o := testOptions(t.TempDir())
+	log := &bytes.Buffer{}
+	o.Log = slog.New(slog.NewTextHandler(log, nil))
+	file, _ := sealedOnce(t, o, 1)
+	outbox := filepath.Join(o.Dir, disk.Outbox)
+	strangers := map[string]func(string) error{
+		"notes.txt": func(p string) error { return os.WriteFile(p, []byte("remember the milk\n"), 0o600) },
+		"link.gz":   func(p string) error { return os.Symlink(file, p) },
+		"fifo.gz":   func(p string) error { return unix.Mkfifo(p, 0o600) },
+		"null.gz":   func(p string) error { return os.Symlink("/dev/zero", p) },
+	}
+	for name, put := range strangers {
+		if err := put(filepath.Join(outbox, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := mustOpen(t, o)
+	defer s.Close()
+	if s.Waiting() != 1 {
+		t.Errorf("%d objects wait, want the one that is", s.Waiting())
+	}
+	if got := log.String(); strings.Count(got, "not a file of this plugin: left alone") != 1 || !strings.Contains(got, "files=4") {
+		t.Errorf("want it told once, got\n%s", got)
+	}
+	for name := range strangers {
+		if _, err := os.Lstat(filepath.Join(outbox, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAnEmptyFileOfSomebodyElseIsLeftAloneAndTold(t *testing.T) {
+	o := testOptions(t.TempDir())
+	log := &bytes.Buffer{}
+	o.Log = slog.New(slog.NewTextHandler(log, nil))
+	_, _ = sealedOnce(t, o, 1)
+	stranger := filepath.Join(o.Dir, disk.Outbox, "empty.gz")
+	if err := os.WriteFile(stranger, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := mustOpen(t, o)
+	defer s.Close()
+	if s.Waiting() != 1 || strings.Count(log.String(), "not a file of this plugin: left alone") != 1 || !strings.Contains(log.String(), "outbox/empty.gz") {
+		t.Errorf("%d objects wait, want the one that is; got\n%s", s.Waiting(), log)
+	}
+	if _, err := os.Stat(stranger); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAStrayFileInSealingIsLeftAlone(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := mustOpen(t, o)
+	for _, name := range []string{"notes.txt", "no-uuid=key", "0190a6e0-0000-7000-8000-000000000001=..%2F..%2Fkey"} {
+		if err := os.WriteFile(s.Dir().Path(disk.Sealing, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustAppend(t, s, batchOf(1, "a"))
+	crashed(t, s)
+	s = mustOpen(t, o)
+	once(t, drained(t, s), "a")
+	if left, _ := os.ReadDir(s.Dir().Path(disk.Sealing)); len(left) != 3 {
+		t.Errorf("left: %v, want the 3 files", left)
+	}
+}
+
+func TestAStartThatFailsLeavesNoFileOpen(t *testing.T) {
+	o := testOptions(t.TempDir())
+	first := mustOpen(t, o)
+	if s, err := spool.Open(o); err == nil || !strings.Contains(err.Error(), "in use") || s != nil {
+		t.Errorf("got %v, want the directory to be in use", err)
+	}
+	crashed(t, first)
+	o = onDisk(o)
+	disktest.Failing(o.Disk, "sync", "sent|", 1)
+	if _, err := spool.Open(o); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want the failure of the fsync", err)
+	}
+	if open := disktest.OpenFiles(t, o.Dir); len(open) > 0 {
+		t.Errorf("left open: %v", open)
+	}
+	o.Disk = nil
+	crashed(t, mustOpen(t, o))
+}
+
+// A folder may get another number though it is the same: then ID tells.
+func TestTheDirectoryIsKnownByItsID(t *testing.T) {
+	s := mustOpen(t, testOptions(t.TempDir()))
+	salt, err := s.Salt()
+	if err != nil || salt == 0 {
+		t.Fatal(salt, err)
+	}
+	if again, err := s.Salt(); again != salt || err != nil {
+		t.Errorf("got %x, then %x, %v", salt, again, err)
+	}
+	mustAppend(t, s, begun(t, s, 1, "a"))
+	other := s.Dir().Path("x")
+	if err := os.CopyFS(other, os.DirFS(s.Dir().Path(disk.Open))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(s.Dir().Path(disk.Open)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(other, s.Dir().Path(disk.Open)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Dir().Attached(); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(s.Dir().Path("ID"), []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Dir().Attached(); err == nil {
+		t.Error("want another spool told")
+	}
+	if again, err := s.Salt(); again != salt || err != nil {
+		t.Errorf("got %x, then %x, %v", salt, again, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCloseLeavesNoGoroutineAndNoFile(t *testing.T) {
+	before := runtime.NumGoroutine()
+	o := testOptions(t.TempDir())
+	o.MaxBytes, o.MaxAge = 200, time.Millisecond
+	s := mustOpen(t, o)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { s.Run(ctx); close(done) }()
+	for i := range 20 {
+		mustAppend(t, s, batchOf(uint64(i), "a", "b"))
+	}
+	if err := reject(s, []byte("{}\n")); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	<-done
+	if got := namesIn(t, drained(t, s)); got["a"] != 20 || got["b"] != 20 {
+		t.Errorf("got %v, want a and b 20 times", got)
+	}
+	if open := disktest.OpenFiles(t, o.Dir); len(open) > 0 {
+		t.Errorf("left open: %v", open)
+	}
+	for i := 0; runtime.NumGoroutine() > before; i++ {
+		if i > 1000 {
+			stacks := make([]byte, 1<<16)
+			t.Fatalf("left running:\n%s", stacks[:runtime.Stack(stacks, true)])
+		}
+		runtime.Gosched()
+	}
+}
 
 func TestADirectoryThatOthersCanWriteIsRefused(t *testing.T) {
 	for _, tt := range []struct {
