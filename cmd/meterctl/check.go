@@ -32,6 +32,13 @@ type foundProblem struct {
 	What   string `json:"what"`
 }
 
+func (p foundProblem) String() string {
+	if p.Offset == 0 {
+		return p.File + ": " + p.What
+	}
+	return spoolProblem(p).String()
+}
+
 func (a *app) checkSpool(where *place, asJSON bool) error {
 	at, err := where.find()
 	if err != nil {

@@ -3,23 +3,27 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+	"github.com/zeebo/xxh3"
 
 	"out_amberflo/plugin/decimal"
 )
 
-// meterRecord is a record as Amberflo gets it. It is valid during a call; its strings stay.
+// meterRecord is a record as Amberflo gets it. It and its slices are valid during a call.
 type meterRecord struct {
-	Customer, Meter string
+	Customer, Meter []byte
 	Value           decimal.Number
 	Millis          int64  // since 1970
 	Records         int64  // that were added up to this one, 1 where nothing says so
@@ -57,11 +61,29 @@ func (s sums[K]) add(key K, r *meterRecord) {
 	of.add(r)
 }
 
-// valueText is a number as JSON writes it.
+// valueText is a number as JSON writes it, without an exponent, whatever it takes.
 func valueText(n decimal.Number) string {
-	text, ok := n.Append(nil)
-	if !ok {
-		return "more than 100 digits"
+	if text, ok := n.Append(nil); ok {
+		return string(text)
+	}
+	text, one := []byte(nil), int64(1)
+	if n.Sign() < 0 {
+		text, one = append(text, '-'), -1
+	}
+	// More than package decimal writes: digit by digit, from the first on.
+	at := 0
+	for n.Mul(one, 0).Cmp(decimal.Of(1, at+1)) >= 0 {
+		at++
+	}
+	for ; at >= 0 || n.Sign() != 0; at-- {
+		if at == -1 {
+			text = append(text, '.')
+		}
+		digit, less := byte('0'), decimal.Of(-one, at)
+		for ; n.Mul(one, 0).Cmp(decimal.Of(1, at)) >= 0; digit++ {
+			n = n.Add(less)
+		}
+		text = append(text, digit)
 	}
 	return string(text)
 }
@@ -71,8 +93,9 @@ type source struct {
 	Name, Key, Directory string // Directory is "" of a user's file
 	Bytes                int64
 	Since                time.Time
-	Events, Records      int64 // so far
-	Unusable             int64 // lines that are no meter record, so far
+	Events, Records      int64  // so far
+	Unusable             int64  // lines that are no meter record, so far
+	Unlike               string // what the first of them lacks
 	Reason               string
 	Problems             []foundProblem
 }
@@ -81,30 +104,66 @@ type source struct {
 type ledger struct {
 	app   *app
 	at    *spoolPlace
-	files []spoolFile // of the spool
-	paths []string    // of the user's files, instead; - is standard input
-	what  string      // for progress
+	paths []string // of the user's files, or directories of them, instead; - is standard input
+	what  string   // for progress
 
-	// record is called for each meter record, end after the last of each source. Both may be nil.
+	// begin is called before the first record, again where the reading begins anew. record is called for each meter record, end
+	// after the last of each source. Any of them may be nil.
+	begin  func()
 	record func(of *source, r *meterRecord) error
 	end    func(of *source) error
 
-	// missed are logs that were sealed between the listing and the reading: nobody can say what has become of them.
+	// missed are files of which nobody can say what has become of them since the listing, in the last of some readings.
 	missed int
 
-	reader recordReader
+	files    []spoolFile // of the spool
+	contents map[xxh3.Uint128]string
+	reader   recordReader
 }
 
-// read calls record and end for all that there is. What lies in a log still, and in what is being made of it, comes once.
-func (l *ledger) read() error {
-	if len(l.paths) > 0 {
-		for _, path := range l.paths {
-			if err := l.readPath(path); err != nil {
-				return err
-			}
-		}
-		return nil
+// tries are how often a spool is read in which files move from where they were listed.
+const tries = 5
+
+// ledgerOf is that of files, or of the spool that is meant.
+func (a *app) ledgerOf(where *place, paths []string, what string) (*ledger, error) {
+	l := &ledger{app: a, paths: paths, what: what}
+	if len(paths) == 0 {
+		var err error
+		l.at, err = where.find()
+		return l, err
 	}
+	if where.storeDir != "" || where.conf != "" || where.output != "" {
+		return nil, errors.New("want files, or a spool by --store-dir or -c, got both")
+	}
+	return l, nil
+}
+
+// read calls record and end for all that there is. What lies in a log still, and in what is being made of it, comes once, and so
+// does what moves meanwhile.
+func (l *ledger) read() (err error) {
+	if len(l.paths) > 0 {
+		return l.readPaths()
+	}
+	for try := 1; ; try++ {
+		if l.files, err = spoolFiles(l.at); err != nil {
+			return err
+		}
+		l.start()
+		if err := l.readSpool(try < tries); err != nil || l.missed == 0 || try == tries {
+			return err
+		}
+	}
+}
+
+func (l *ledger) start() {
+	l.missed = 0
+	if l.begin != nil {
+		l.begin()
+	}
+}
+
+// readSpool reads all files. With anew, it ends where one is missed: open logs, which move most, are read first.
+func (l *ledger) readSpool(anew bool) error {
 	var total int64
 	for _, f := range l.files {
 		if l.isRead(f) {
@@ -124,11 +183,18 @@ func (l *ledger) read() error {
 		if !gone {
 			continue
 		}
-		if directoryOf(f) == openDir {
-			l.missed++
-		} else if now, found := l.moved(f); found {
+		now, found := spoolFile{}, false
+		if directoryOf(f) != openDir {
+			now, found = l.moved(f)
+		}
+		switch {
+		case found:
 			if _, err := l.readFile(now, p); err != nil {
 				return err
+			}
+		case directoryOf(f) == openDir || directoryOf(f) == failedDir: // sealed, or sent again: under a name that is not known
+			if l.missed++; anew {
+				return nil
 			}
 		}
 	}
@@ -184,9 +250,11 @@ func (l *ledger) isRead(f spoolFile) bool {
 }
 
 func (l *ledger) line(of *source, line []byte) error {
-	r, ok := l.reader.parse(line)
-	if !ok {
-		of.Unusable++
+	r, unlike := l.reader.parse(line)
+	if unlike != "" {
+		if of.Unusable++; of.Unlike == "" {
+			of.Unlike = unlike
+		}
 		return nil
 	}
 	of.Events++
@@ -195,6 +263,29 @@ func (l *ledger) line(of *source, line []byte) error {
 		return nil
 	}
 	return l.record(of, r)
+}
+
+// readPaths reads the user's files, and those in directories.
+func (l *ledger) readPaths() error {
+	l.start()
+	l.contents = map[xxh3.Uint128]string{}
+	for _, path := range l.paths {
+		if st, err := os.Stat(path); err != nil || !st.IsDir() {
+			if err := l.readPath(path); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			return l.readPath(path)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readPath reads a file of the user's.
@@ -214,16 +305,30 @@ func (l *ledger) readPath(path string) error {
 	}
 	p := l.app.progress(l.what, of.Bytes)
 	defer p.end()
-	if err := eachLine(&counted{in, p}, func(line []byte) error {
+	content := xxh3.New()
+	var own error // that of record
+	err := eachLine(&counted{in, p}, func(line []byte) error {
 		p.tick()
+		_, _ = content.Write(line)
+		_, _ = content.Write([]byte{'\n'})
 		if !json.Valid(line) {
 			of.Unusable++
+			of.Unlike = cmp.Or(of.Unlike, "want a meter record in JSON, got something else")
 			return nil
 		}
-		return l.line(of, line)
-	}); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		own = l.line(of, line)
+		return own
+	})
+	if own != nil {
+		return own
 	}
+	if err != nil {
+		of.Problems = append(of.Problems, foundProblem{File: path, What: "want a file of meter records that can be read to its end: " + err.Error()})
+	}
+	if before, again := l.contents[content.Sum128()]; again && of.Events > 0 {
+		of.Problems = append(of.Problems, foundProblem{File: path, What: "want each object once, got the records of " + before + " again: they count twice"})
+	}
+	l.contents[content.Sum128()] = path
 	if l.end != nil {
 		return l.end(of)
 	}
@@ -264,8 +369,13 @@ func eachLine(in io.Reader, do func(line []byte) error) error {
 				return err
 			}
 		}
-		_, err := dec.Token()
-		return err
+		if _, err := dec.Token(); err != nil {
+			return err
+		}
+		if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+			return errors.New("want nothing behind the array, got more")
+		}
+		return nil
 	}
 	for {
 		line, err := text.ReadBytes('\n')
@@ -283,26 +393,30 @@ func eachLine(in io.Reader, do func(line []byte) error) error {
 	}
 }
 
-// recordReader reads records; it keeps each name once.
+// recordReader reads records.
 type recordReader struct {
-	names map[string]string
-	r     meterRecord
+	r       meterRecord
+	unquote []byte // what names with escapes are written to
 }
 
-// parse reads a line of valid JSON. It is false if that is no meter record; the result is valid until the next call.
-func (d *recordReader) parse(line []byte) (*meterRecord, bool) {
+// parse reads a line of valid JSON. If that is no meter record, unlike says why; the record is valid until the next call.
+func (d *recordReader) parse(line []byte) (r *meterRecord, unlike string) {
 	d.r = meterRecord{Line: line, Records: 1}
+	d.unquote = d.unquote[:0]
 	var value []byte
-	ok := members(line, func(key, v []byte) {
+	hasTime := false
+	if !members(line, func(key, v []byte) {
 		switch string(key) {
 		case `"customerId"`:
-			d.r.Customer = d.name(v)
+			d.r.Customer = d.text(v)
 		case `"meterApiName"`:
-			d.r.Meter = d.name(v)
+			d.r.Meter = d.text(v)
 		case `"meterValue"`:
 			value = v
 		case `"meterTimeInMillis"`:
-			d.r.Millis, _ = strconv.ParseInt(string(v), 10, 64)
+			var err error
+			d.r.Millis, err = strconv.ParseInt(string(v), 10, 64)
+			hasTime = err == nil
 		case `"records"`:
 			if n, err := strconv.ParseInt(string(v), 10, 64); err == nil && n > 0 {
 				d.r.Records = n
@@ -310,28 +424,41 @@ func (d *recordReader) parse(line []byte) (*meterRecord, bool) {
 		case `"dimensions"`:
 			d.r.Dimensions = v
 		}
-	})
-	if !ok || d.r.Customer == "" || d.r.Meter == "" {
-		return nil, false
+	}) {
+		return nil, "want an object in JSON, got another value"
 	}
+	var ok bool
 	d.r.Value, ok = decimal.Parse(value)
-	return &d.r, ok
+	switch {
+	case len(d.r.Customer) == 0:
+		return nil, "want a text in customerId, got none"
+	case len(d.r.Meter) == 0:
+		return nil, "want a text in meterApiName, got none"
+	case !hasTime:
+		return nil, "want whole milliseconds since 1970 in meterTimeInMillis, got none"
+	case len(value) == 0:
+		return nil, "want a number in meterValue, got none"
+	case !ok:
+		return nil, fmt.Sprintf("want a number of at most %d digits in meterValue, got %.60s", decimal.MaxDigits, value)
+	}
+	return &d.r, ""
 }
 
-// name gives the value of a JSON string, "" of anything else.
-func (d *recordReader) name(quoted []byte) string {
-	if name, seen := d.names[string(quoted)]; seen {
-		return name
+// text gives the value of a JSON string, nil of anything else. It is valid until the next call of parse.
+func (d *recordReader) text(quoted []byte) []byte {
+	if len(quoted) < 2 || quoted[0] != '"' {
+		return nil
 	}
-	var name string
-	if json.Unmarshal(quoted, &name) != nil {
-		return ""
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
 	}
-	if d.names == nil {
-		d.names = map[string]string{}
+	var text string
+	if json.Unmarshal(quoted, &text) != nil {
+		return nil
 	}
-	d.names[string(quoted)] = name
-	return name
+	from := len(d.unquote)
+	d.unquote = append(d.unquote, text...)
+	return d.unquote[from:]
 }
 
 // members calls each with the members of an object, in a line of valid JSON. It is false if the line is another value.

@@ -110,7 +110,7 @@ metered, and looks at configurations before they go live. All of it works beside
 	root.AddGroup(&cobra.Group{ID: looks, Title: "Look into a spool:"}, &cobra.Group{ID: acts, Title: "Act on it:"},
 		&cobra.Group{ID: configs, Title: "Before it goes live:"}, &cobra.Group{ID: others, Title: "Also:"})
 	root.AddCommand(
-		a.status(), a.ls(), a.check(), a.cat(), a.report(),
+		a.status(), a.ls(), a.check(), a.cat(), a.bill(), a.report(),
 		a.retryRejected(), a.resend(), a.drop(), a.rescue(), a.split(),
 		a.checkConfig(), a.mapVerb(),
 		a.install(), a.completion(), a.man(), a.version(),

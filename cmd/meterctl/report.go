@@ -83,17 +83,24 @@ func timeText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 U
 
 // gather reads all that the page says.
 func (a *app) gather(where *place, paths []string, top int) (*page, error) {
-	p := &page{Version: plugin.Version, Written: timeText(time.Now()), usage: newUsage()}
-	l := &ledger{app: a, paths: paths, what: "report"}
-	counts := map[string]*shownCount{}
-	unusable := int64(0)
+	l, err := a.ledgerOf(where, paths, "report")
+	if err != nil {
+		return nil, err
+	}
+	var p *page
+	var counts map[string]*shownCount
+	var unusable int64
+	var objects, failed []*source
+	l.begin = func() {
+		p = &page{Version: plugin.Version, Written: timeText(time.Now()), usage: newUsage()}
+		counts, unusable, objects, failed = map[string]*shownCount{}, 0, nil, nil
+	}
 	l.record = func(of *source, r *meterRecord) error {
 		if of.Directory != failedDir { // what is there is on no bill
 			p.usage.add(r)
 		}
 		return nil
 	}
-	var objects, failed []*source
 	l.end = func(of *source) error {
 		if counts[of.Directory] == nil {
 			counts[of.Directory] = &shownCount{}
@@ -113,21 +120,11 @@ func (a *app) gather(where *place, paths []string, top int) (*page, error) {
 		}
 		return nil
 	}
-	var at *spoolPlace
-	if len(paths) == 0 {
-		var err error
-		if at, err = where.find(); err != nil {
-			return nil, err
-		}
-		if l.files, err = spoolFiles(at); err != nil {
-			return nil, err
-		}
-		l.at, p.Spool, p.Of = at, true, short(at.dir)
-	} else {
-		p.Of = number(len(paths), "file")
-	}
 	if err := l.read(); err != nil {
 		return nil, err
+	}
+	if p.Of = number(len(paths), "file"); l.at != nil {
+		p.Spool, p.Of = true, short(l.at.dir)
 	}
 	p.Missed = l.missed
 	if unusable > 0 {
@@ -140,7 +137,7 @@ func (a *app) gather(where *place, paths []string, top int) (*page, error) {
 		p.Unfailed = counts[failedDir].objects - len(p.Failed)
 	}
 	if p.Spool {
-		return p, a.showSpool(p, at, l.files, counts)
+		return p, a.showSpool(p, l.at, counts)
 	}
 	return p, nil
 }
@@ -203,7 +200,7 @@ var way = []struct{ directory, what string }{
 	{failedDir, "not taken by Amberflo; not in the usage on this page"},
 }
 
-func (a *app) showSpool(p *page, at *spoolPlace, files []spoolFile, counts map[string]*shownCount) error {
+func (a *app) showSpool(p *page, at *spoolPlace, counts map[string]*shownCount) error {
 	for _, w := range way {
 		c := cmp.Or(counts[w.directory], &shownCount{})
 		since := "–"

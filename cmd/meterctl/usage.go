@@ -45,9 +45,10 @@ func newUsage() *usage {
 	return &usage{places: map[string]int32{}, accounts: sums[account]{}, cells: sums[cell]{}, spans: map[int64]bool{}}
 }
 
-func (u *usage) place(name string) int32 {
-	at, seen := u.places[name]
+func (u *usage) place(text []byte) int32 {
+	at, seen := u.places[string(text)]
 	if !seen {
+		name := string(text)
 		at = int32(len(u.names))
 		u.places[name] = at
 		u.names = append(u.names, name)
