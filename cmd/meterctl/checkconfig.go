@@ -146,6 +146,6 @@ func tryOn(out io.Writer, p *pipeline.Pipeline, section *pipeline.Section, input
 	if err := r.lines(f, &mapFlags{at: time.Now()}); err != nil {
 		return nil, err
 	}
-	failed := r.tellDoubts(section)
-	return r, errors.Join(r.sum(), r.verdict(failed))
+	failed, err := r.end(section)
+	return r, errors.Join(err, r.sum(), r.verdict(failed))
 }

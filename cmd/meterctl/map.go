@@ -39,7 +39,7 @@ func (a *app) mapVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "map [flags] -c CONF [FILE]", Short: "the meter records that a configuration makes of the lines of a log", GroupID: configs, DisableFlagsInUseLine: true,
 		Long: `map prints the meter records that CONF makes of the lines of a log, from FILE or standard input; what check-config says of the
-output goes to standard error. Lines go through the parser of the input; where that is json, or there is none, a line is a
+output goes to standard error. With aggregate it adds them up, as one object would have them. Lines go through the parser of the input; where that is json, or there is none, a line is a
 record in JSON. Filters are applied by --through-fluent-bit only, which runs the pipeline of CONF in the fluent-bit of the
 PATH or of $FLUENT_BIT.`,
 		Example:     "  tail -n 100 app.log | meterctl map -c fluent-bit.conf\n  meterctl map -c fluent-bit.conf --json app.log | jq .summary",
@@ -118,6 +118,9 @@ func (a *app) mapSamples(flags *mapFlags) error {
 	}
 	r := newMapRun(config.Rules, s, out, notes)
 	r.mapper.StartClock(flags.at)
+	if r.adding != nil {
+		r.adding.mapper.StartClock(flags.at)
+	}
 	if flags.through {
 		err = r.through(p, section, flags, in)
 	} else {
@@ -127,7 +130,10 @@ func (a *app) mapSamples(flags *mapFlags) error {
 	if err != nil {
 		return err
 	}
-	failed := r.tellDoubts(section)
+	failed, err := r.end(section)
+	if err != nil {
+		return err
+	}
 	verdict := errors.Join(r.sum(), r.verdict(failed || preflight.Failed(findings)))
 	if flags.asJSON {
 		sum := r.inJSON(section)
@@ -147,6 +153,8 @@ type mapSummary struct {
 	Output       string          `json:"output"`
 	Samples      int             `json:"samples"`
 	MeterRecords int             `json:"meter_records"`
+	Events       *int            `json:"events,omitempty"`       // that they are added up to, with aggregate
+	NotAddedUp   map[string]int  `json:"not_added_up,omitempty"` // records of meters that aggregate names, by reason
 	Ignored      int             `json:"ignored"`
 	Rejected     map[string]int  `json:"rejected"` // by reason
 	Unreadable   int             `json:"unreadable"`
@@ -156,7 +164,11 @@ type mapSummary struct {
 }
 
 func (r *mapRun) inJSON(section *pipeline.Section) *mapSummary {
-	return &mapSummary{Output: section.ID, Samples: r.samples, MeterRecords: r.records, Ignored: r.ignored, Rejected: r.rejected, Unreadable: r.unreadable, Unparsed: r.sampler.failed}
+	sum := &mapSummary{Output: section.ID, Samples: r.samples, MeterRecords: r.records, Ignored: r.ignored, Rejected: r.rejected, Unreadable: r.unreadable, Unparsed: r.sampler.failed}
+	if r.adding != nil {
+		sum.Events, sum.NotAddedUp = &r.adding.events, r.adding.passed()
+	}
+	return sum
 }
 
 // mapNotes keeps what would go to standard error.
@@ -195,6 +207,7 @@ type mapRun struct {
 	*mapping
 	sampler             *sampler
 	survey              *meter.Survey
+	adding              *adding // nil: each record is an event
 	out, notes          io.Writer
 	samples, unreadable int
 	records             int
@@ -202,7 +215,7 @@ type mapRun struct {
 }
 
 func newMapRun(rules *meter.Rules, s *sampler, out, notes io.Writer) *mapRun {
-	r := &mapRun{mapping: newMapping(rules), sampler: s, survey: rules.NewSurvey(), out: out, notes: notes}
+	r := &mapRun{mapping: newMapping(rules), sampler: s, survey: rules.NewSurvey(), adding: newAdding(rules, out), out: out, notes: notes}
 	r.mapper.StartIDs("<uuid>-", 0)
 	r.mapper.StartClock(time.Now())
 	return r
@@ -273,8 +286,21 @@ func (r *mapRun) write(name, tag string, reject *meter.Refusal) error {
 		}
 	}
 	r.records += bytes.Count(r.mapping.lines, []byte{'\n'})
+	if r.adding != nil {
+		return r.adding.add(tag, r.reader.Event())
+	}
 	_, err := r.out.Write(r.mapping.lines)
 	return err
+}
+
+// end adds up what is left to add up, and says what tellDoubts and adding do.
+func (r *mapRun) end(section *pipeline.Section) (failed bool, err error) {
+	failed = r.tellDoubts(section)
+	if r.adding != nil {
+		err = r.adding.end()
+		r.adding.tell(r.notes, section)
+	}
+	return failed, err
 }
 
 // tellDoubts says what of the mapping may not be meant, and what of the records. It is true if all of them are billed to a
@@ -306,7 +332,11 @@ func (r *mapRun) tellDoubts(section *pipeline.Section) (failed bool) {
 
 // sum is the last line.
 func (r *mapRun) sum() error {
-	text := fmt.Sprintf("%s: %s%s", number(r.samples, "sample"), number(r.records, "meter record"), r.summary())
+	made := number(r.records, "meter record")
+	if r.adding != nil {
+		made += ", added up to " + number(r.adding.events, "event")
+	}
+	text := fmt.Sprintf("%s: %s%s", number(r.samples, "sample"), made, r.summary())
 	if r.unreadable > 0 {
 		text += fmt.Sprintf("; %s not be read", number(r.unreadable, "line", " could", " could"))
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -157,5 +158,57 @@ func TestMapRefusesWhatItCannotRead(t *testing.T) {
 		if _, _, err := mapped(t, "", "", test.args...); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%v: got %v, want %q in it", test.args, err, test.want)
 		}
+	}
+}
+
+func TestMapAddsUpAsTheSealDoes(t *testing.T) {
+	const mapping = "customer_id $t\nmeters Calls=1, Bytes=$b\ndimensions region\nunique_id $id, generate\naggregate *\naggregate_bucket 1h\n"
+	samples := `{"t":"a","b":0.1,"region":"eu"}
+{"t":"a","b":0.2,"region":"eu"}
+{"t":"a","b":0.7,"region":"eu"}
+{"t":"b","b":5,"region":"eu"}
+{"t":"a","b":9,"region":"eu","id":"own"}
+{"t":"a","b":"x","region":"eu"}
+`
+	out, notes, err := mapped(t, mapping, samples)
+	const head = `"dimensions":{"region":"eu"},"meterValue":`
+	const at = `,"meterTimeInMillis":1795168800000,"uniqueId":"`
+	const sum = `,"records":3,"firstMillis":1795168800000,"lastMillis":1795168800000}` + "\n"
+	want := `{"customerId":"a","meterApiName":"Calls",` + head + `1` + at + `own"}
+{"customerId":"a","meterApiName":"Bytes",` + head + `9` + at + `own"}
+{"customerId":"a","meterApiName":"Calls",` + head + `3` + at + `<uuid>-2"` + sum + `{"customerId":"a","meterApiName":"Bytes",` + head + `1` + at + `<uuid>-3"` + sum +
+		`{"customerId":"b","meterApiName":"Calls",` + head + `1` + at + `<uuid>-4"}
+{"customerId":"b","meterApiName":"Bytes",` + head + `5` + at + `<uuid>-5"}
+`
+	if !errors.Is(err, errProblems) || out != want {
+		t.Errorf("got %v\n%swant\n%s", err, out, want)
+	}
+	for _, want := range []string{"6 samples: 10 meter records, added up to 6 events, 1 rejected (bad_value 1)\n", "2 records have an id of its own and are not added up: own_id\n"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("want %q in\n%s", want, notes)
+		}
+	}
+	if strings.Contains(notes, "adding up does little") {
+		t.Errorf("so few say nothing:\n%s", notes)
+	}
+	out, _, err = mapped(t, mapping, samples, "--json")
+	if !errors.Is(err, errProblems) || !strings.Contains(out, `"meter_records": 10,`) || !strings.Contains(out, `"events": 6,`) || !strings.Contains(out, `"own_id": 2`) {
+		t.Errorf("got %v\n%s", err, out)
+	}
+	// Where a dimension keeps records apart, it is named; more than one chunk's are added up too.
+	var many, few strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&many, `{"t":"a","b":1,"region":"r%d"}`+"\n", i)
+	}
+	for range 2*flushEvery + 1 {
+		few.WriteString(`{"t":"a","b":0.1,"region":"eu"}` + "\n")
+	}
+	_, notes, err = mapped(t, mapping, many.String())
+	if err != nil || !strings.Contains(notes, "fluent-bit.conf:9: warning: aggregate: want records that have much in common, got 400 events of 400 records") || !strings.Contains(notes, "the dimension region has most values, 200:") {
+		t.Errorf("got %v\n%s", err, notes)
+	}
+	out, notes, err = mapped(t, mapping, few.String())
+	if err != nil || strings.Count(out, "\n") != 2 || !strings.Contains(out, `"meterValue":2000.1,`) || !strings.Contains(out, `"records":20001,`) || strings.Contains(notes, "does little") {
+		t.Errorf("got %v\n%s%s", err, out, notes)
 	}
 }
