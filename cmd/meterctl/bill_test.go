@@ -67,23 +67,16 @@ func (b *shownBill) lines() (list []string) {
 // metered is a spool whose every directory has records.
 func metered(t *testing.T) (string, *spool.Spool) {
 	t.Helper()
-	dir, s := t.TempDir(), (*spool.Spool)(nil)
-	open := func() {
-		var err error
-		if s, err = spool.Open(spool.Options{Dir: dir, Key: func(s spool.Sealed) string { return "ingest/" + s.ID.String() + ".gz" }, GzipLevel: 6,
-			MaxBytes: 1 << 20, MaxAge: time.Hour, Limit: 1 << 30, Log: slog.New(slog.DiscardHandler)}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := t.TempDir()
+	s := spoolIn(t, dir)
 	seal := func(lines ...string) {
 		addLines(t, s, lines...)
 		if err := errors.Join(s.Drain(t.Context()), s.Close()); err != nil {
 			t.Fatal(err)
 		}
-		open()
+		s = spoolIn(t, dir)
 		s.KeepSent(true)
 	}
-	open()
 	seal(lineOf("acme", "Calls", "0.1", noon, 1), lineOf("acme", "Calls", "1000", noon, 50))
 	obj, err := s.Take(t.Context(), false)
 	if err := errors.Join(err, s.Sent(obj), s.Refuse(obj, []byte("unknown meter"))); err != nil {
@@ -99,6 +92,16 @@ func metered(t *testing.T) (string, *spool.Spool) {
 	reject(t, s)
 	t.Cleanup(func() { _ = s.Close() })
 	return dir, s
+}
+
+func spoolIn(t *testing.T, dir string) *spool.Spool {
+	t.Helper()
+	s, err := spool.Open(spool.Options{Dir: dir, Key: func(s spool.Sealed) string { return "ingest/" + s.ID.String() + ".gz" }, GzipLevel: 6,
+		MaxBytes: 1 << 20, MaxAge: time.Hour, Limit: 1 << 30, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func addLines(t *testing.T, s *spool.Spool, lines ...string) {

@@ -14,8 +14,9 @@ func (a *app) check() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "check [flags]", Short: "read everything, and name each problem by file and offset", GroupID: looks, DisableFlagsInUseLine: true,
-		Long:              "check reads every file of a spool to its end, and names what is damaged by file and offset.",
-		Annotations:       looked("something cannot be read, or lies in damaged/"),
+		Long: `check reads every file of a spool to its end, and names what is damaged by file and offset. Of events that stand for several
+records it compares how many these are, and their times.`,
+		Annotations:       looked("something cannot be read, does not fit, or lies in damaged/"),
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(*cobra.Command, []string) error { return a.checkSpool(&at, asJSON) },
@@ -53,7 +54,8 @@ func (a *app) checkSpool(where *place, asJSON bool) error {
 	total := 0
 	found := []foundProblem{}
 	for _, f := range files {
-		n, problems, gone, err := readRecords(at.dir, f, nil)
+		c := &coherence{}
+		n, problems, gone, err := readRecords(at.dir, f, c.each(f))
 		if p.add(f.Bytes); gone {
 			continue
 		}
@@ -61,6 +63,7 @@ func (a *app) checkSpool(where *place, asJSON bool) error {
 			problems = append(problems, problemIn(f, err.Error()))
 		}
 		total += n
+		problems = append(problems, c.problems(f)...)
 		if directoryOf(f) == damagedDir && len(problems) == 0 && !strings.HasSuffix(f.Path, ".torn") && !isRescued(f) {
 			problems = append(problems, problemIn(f, fmt.Sprintf("%d bytes that could not be read were kept here", f.Bytes)))
 		}
@@ -82,4 +85,38 @@ func (a *app) checkSpool(where *place, asJSON bool) error {
 		return errors.Join(err, errProblems)
 	}
 	return err
+}
+
+// coherence looks at the events of a file that stand for several records.
+type coherence struct {
+	reader  recordReader
+	records int
+	wrong   int
+	first   string
+}
+
+// each is called for each record of a file; nil where none can be such an event.
+func (c *coherence) each(f spoolFile) func(line []byte) error {
+	if directoryOf(f) == rejectedDir {
+		return nil
+	}
+	return func(line []byte) error {
+		c.records++
+		if what := c.reader.incoherent(line); what != "" {
+			if c.wrong++; c.wrong == 1 {
+				c.first = fmt.Sprintf("record %d: %s", c.records, what)
+			}
+		}
+		return nil
+	}
+}
+
+func (c *coherence) problems(f spoolFile) []spoolProblem {
+	switch c.wrong {
+	case 0:
+		return nil
+	case 1:
+		return []spoolProblem{problemIn(f, c.first)}
+	}
+	return []spoolProblem{problemIn(f, fmt.Sprintf("%s; %d such records in all", c.first, c.wrong))}
 }

@@ -444,6 +444,49 @@ func (d *recordReader) parse(line []byte) (r *meterRecord, unlike string) {
 	return &d.r, ""
 }
 
+// Members that say which records an event stands for.
+var ofEvents = []string{"records", "firstMillis", "lastMillis"}
+
+// incoherent says what is wrong with an event that stands for several records, "" of a line that is right or says nothing of
+// them.
+func (d *recordReader) incoherent(line []byte) string {
+	if !slices.ContainsFunc(ofEvents, func(name string) bool { return bytes.Contains(line, []byte(`"`+name+`"`)) }) {
+		return ""
+	}
+	r, unlike := d.parse(line)
+	if unlike != "" {
+		return "" // records of the user's own, which may have such fields
+	}
+	var of [3]int64
+	there, whole := 0, 0
+	members(line, func(key, v []byte) {
+		for i, name := range ofEvents {
+			if string(d.text(key)) == name {
+				there++
+				if n, err := strconv.ParseInt(string(v), 10, 64); err == nil {
+					of[i] = n
+					whole++
+				}
+			}
+		}
+	})
+	records, first, last := of[0], of[1], of[2]
+	hour := time.Hour.Milliseconds()
+	switch {
+	case there == 0: // the names stand in a text
+		return ""
+	case whole != len(of):
+		return fmt.Sprintf("want whole numbers in records, firstMillis and lastMillis, got %d such", whole)
+	case records < 1:
+		return fmt.Sprintf("want records of at least 1, got %d", records)
+	case first > r.Millis || r.Millis > last:
+		return fmt.Sprintf("want meterTimeInMillis from firstMillis to lastMillis, got %d, and %d to %d", r.Millis, first, last)
+	case first/hour != last/hour:
+		return fmt.Sprintf("want firstMillis and lastMillis in one hour, got %d and %d", first, last)
+	}
+	return ""
+}
+
 // text gives the value of a JSON string, nil of anything else. It is valid until the next call of parse.
 func (d *recordReader) text(quoted []byte) []byte {
 	if len(quoted) < 2 || quoted[0] != '"' {

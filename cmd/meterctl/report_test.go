@@ -28,7 +28,7 @@ var hostile = []string{
 func lineOf(customer, meter, value string, millis int64, records int) string {
 	line := fmt.Sprintf(`{"customerId":%s,"meterApiName":%s,"meterValue":%s,"meterTimeInMillis":%d`, quoted(customer), quoted(meter), value, millis)
 	if records > 1 {
-		line += fmt.Sprintf(`,"records":%d`, records)
+		line += fmt.Sprintf(`,"records":%d,"firstMillis":%d,"lastMillis":%d`, records, millis, millis)
 	}
 	return line + "}\n"
 }
