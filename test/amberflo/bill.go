@@ -20,7 +20,7 @@ type Bill struct {
 	Billed         int    `json:"billed"`
 	Refused        int    `json:"refused"`
 	RefusedObjects int    `json:"refused_objects"`
-	Duplicates     int    `json:"duplicates"` // equal to an earlier one in every attribute: discarded
+	Duplicates     int    `json:"duplicates"` // equal to an earlier one in every attribute: discarded; see Rule
 	Conflicts      int    `json:"conflicts"`  // a uniqueId seen before, other attributes: billed again
 	WithoutID      int    `json:"without_id"` // records without a uniqueId: billed
 }
@@ -34,11 +34,24 @@ type Line struct {
 	Usage      string            `json:"usage"` // exact, in the one shortest decimal spelling
 }
 
+// Rule says which records are one. Amberflo's documents have two wordings, of which the second has two readings.
+type Rule int
+
+const (
+	// EqualInAll discards a record that is equal to an earlier one in every attribute.
+	EqualInAll Rule = iota
+	// LastValue has a record replace an earlier one that is equal in every attribute but its values.
+	LastValue
+	// LastEvent has a record replace an earlier one with its customer, meters, time and dimensions, whatever their ids and values.
+	LastEvent
+)
+
 type (
 	digest [16]byte // half a SHA-256: no two records collide by accident
 	ledger struct {
+		rule       Rule
 		dimensions []string
-		seen       map[digest]struct{}
+		seen       map[digest]Record   // with EqualInAll no more than that they are there
 		ids        map[digest]struct{} // uniqueIds
 		accounts   map[string]*account
 
@@ -50,24 +63,37 @@ type (
 	}
 )
 
-func newLedger(dimensions []string) ledger {
+func newLedger(dimensions []string, rule Rule) ledger {
 	return ledger{
+		rule:       rule,
 		dimensions: slices.Sorted(slices.Values(dimensions)),
-		seen:       map[digest]struct{}{},
+		seen:       map[digest]Record{},
 		ids:        map[digest]struct{}{},
 		accounts:   map[string]*account{},
 	}
 }
 
-// enter adds a record to the bill unless an equal one is there.
+// enter adds a record to the bill. One that it is a duplicate of stays as it is, or is replaced, as the rule says.
 func (l *ledger) enter(r Record) (duplicate bool) {
 	l.records++
-	d := r.digest()
-	if _, ok := l.seen[d]; ok {
+	d := r.digest(l.rule)
+	before, ok := l.seen[d]
+	if l.rule == EqualInAll {
+		l.seen[d] = Record{}
+	} else {
+		l.seen[d] = r
+	}
+	if ok {
 		l.duplicates++
+		if l.rule != EqualInAll {
+			for i, q := range r.Usage {
+				a := l.account(r, q.Meter)
+				a.sum.Add(&a.sum, q.Value)
+				a.sum.Sub(&a.sum, before.Usage[i].Value)
+			}
+		}
 		return true
 	}
-	l.seen[d] = struct{}{}
 	if r.UniqueID == "" {
 		l.withoutID++
 	} else {
@@ -79,19 +105,22 @@ func (l *ledger) enter(r Record) (duplicate bool) {
 		}
 	}
 	for _, q := range r.Usage {
-		l.add(r, q)
+		a := l.account(r, q.Meter)
+		a.line.Events++
+		a.sum.Add(&a.sum, q.Value)
 	}
 	return false
 }
 
-func (l *ledger) add(r Record, q Quantity) {
-	key := appendString(appendString(nil, r.Customer), q.Meter)
+// account is the line of a bill that a record counts to.
+func (l *ledger) account(r Record, meter string) *account {
+	key := appendString(appendString(nil, r.Customer), meter)
 	for _, name := range l.dimensions {
 		key = appendString(key, r.Dimensions[name])
 	}
 	a := l.accounts[string(key)]
 	if a == nil {
-		a = &account{line: Line{Customer: r.Customer, Meter: q.Meter}}
+		a = &account{line: Line{Customer: r.Customer, Meter: meter}}
 		for _, name := range l.dimensions {
 			if v, ok := r.Dimensions[name]; ok {
 				if a.line.Dimensions == nil {
@@ -102,8 +131,7 @@ func (l *ledger) add(r Record, q Quantity) {
 		}
 		l.accounts[string(key)] = a
 	}
-	a.line.Events++
-	a.sum.Add(&a.sum, q.Value)
+	return a
 }
 
 func (l *ledger) bill() Bill {
@@ -178,16 +206,20 @@ func compareLines(a, b Line) int {
 		strings.Compare(a.dimensions(), b.dimensions()))
 }
 
-// digest covers every attribute that Amberflo keeps; 1 and 1.0 are the same value.
-func (r Record) digest() digest {
+// digest covers what of a record a rule compares, at most every attribute that Amberflo keeps; 1 and 1.0 are the same value.
+func (r Record) digest(rule Rule) digest {
 	b := make([]byte, 0, 256)
 	b = appendString(b, r.Customer)
-	b = appendString(b, r.UniqueID)
+	if rule != LastEvent {
+		b = appendString(b, r.UniqueID)
+	}
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Time))
 	b = binary.BigEndian.AppendUint64(b, uint64(len(r.Usage)))
 	for _, q := range r.Usage {
 		b = appendString(b, q.Meter)
-		b = appendString(b, q.Value.RatString())
+		if rule == EqualInAll {
+			b = appendString(b, q.Value.RatString())
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Dimensions)) {
 		b = appendString(b, name)

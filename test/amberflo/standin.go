@@ -33,6 +33,7 @@ type Options struct {
 	Prefix     string   // only keys that begin with it are read
 	Meters     []string // the meters that are defined; nil allows any
 	Dimensions []string // the bill is split by these as well
+	Rule       Rule     // which records are one
 
 	// RefuseWhole lets one bad record refuse its object; otherwise the good ones count.
 	RefuseWhole bool
@@ -114,7 +115,7 @@ func New(opt Options) *Standin {
 			UsePathStyle: true,
 		}),
 		taken:  map[string]string{},
-		ledger: newLedger(opt.Dimensions),
+		ledger: newLedger(opt.Dimensions, opt.Rule),
 	}
 	if opt.Meters != nil {
 		s.meters = map[string]bool{}

@@ -108,6 +108,31 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
+func TestWhichRecordsAreOne(t *testing.T) {
+	first := record("acme", "A", "1", "u")
+	for name, test := range map[string]struct {
+		again string
+		want  [3]string // by rule: the usage, and how many are duplicates
+	}{
+		"an equal one":      {first, [3]string{"1 1", "1 1", "1 1"}},
+		"another value":     {record("acme", "A", "2.5", "u"), [3]string{"3.5 0", "2.5 1", "2.5 1"}},
+		"another id":        {record("acme", "A", "2.5", "v"), [3]string{"3.5 0", "3.5 0", "2.5 1"}},
+		"another time":      {strings.Replace(first, "288000", "288001", 1), [3]string{"2 0", "2 0", "2 0"}},
+		"another dimension": {strings.Replace(first, "GET", "PUT", 1), [3]string{"2 0", "2 0", "2 0"}},
+	} {
+		for rule, want := range test.want {
+			b, opt := newBucket(t)
+			opt.Rule = Rule(rule)
+			s := New(opt)
+			b.put(day+"1", first+test.again)
+			round(t, s)
+			if bill := s.Bill(); fmt.Sprint(bill.Lines[0].Usage, " ", bill.Duplicates) != want || bill.Lines[0].Events != bill.Billed {
+				t.Errorf("%s by rule %d: got %+v, want %s", name, rule, bill, want)
+			}
+		}
+	}
+}
+
 func TestAnObjectStoredAgainIsTakenOnlyIfItChanged(t *testing.T) {
 	b, opt := newBucket(t)
 	s := New(opt)

@@ -70,6 +70,10 @@ func run(ctx context.Context) error {
 		return err
 	}
 
+	again, err := addUpAgain(ctx, p, got, log)
+	if err != nil {
+		return err
+	}
 	known, unknown, err := failAndResend(ctx, p)
 	if err != nil {
 		return err
@@ -88,6 +92,11 @@ func run(ctx context.Context) error {
 		return err
 	}
 
+	page := filepath.Join(filepath.Dir(d.meterctl), "demo-report.html")
+	if err := p.run(ctx, "report", "-o", page); err != nil {
+		return err
+	}
+
 	showLargest(billed)
 	fmt.Println()
 	show("in", "%v lines: an access log of %v, then one of %v for two outputs that share a spool", first.Lines+second.Lines, first.Lines, second.Lines)
@@ -95,10 +104,15 @@ func run(ctx context.Context) error {
 	show("rejected", "%v lines that cannot be metered, kept with their reason: %v", len(rejected), reasons(rejected))
 	show("failed", "%v object with %v records, half of them of a meter that Amberflo did not know, "+newMeter, all.failed, known.Metered+unknown.Metered)
 	show("resent", "that object, by one command: %v records are billed, and Amberflo discarded the other %v by their ids", unknown.Metered, known.Metered)
+	show("added up", "the first log again with aggregate: %v records in %v events, %v bytes instead of %v; both bills are equal, and equal to the log",
+		again.records, again.events, again.added.bytes, again.each.bytes)
+	show("dedup", "if Amberflo told events apart by customer, meter, time and dimensions alone, %v records would be lost, and %v of the events added up",
+		again.each.byRule[1].Duplicates, again.added.byRule[1].Duplicates)
 	show("bill", "what the logs say, to the last unit: %v customers, %v meters, %v records", len(addUp(billed.Lines, customer)), len(addUp(billed.Lines, meter)), billed.Billed)
+	show("page", "%v shows it in a browser: usage, rejects, objects on their way", page)
 	if *keep {
 		fmt.Printf("\nThe spool is kept in %s. Try\n", p.spool)
-		for _, args := range []string{"ls", "check", "cat " + got.objects[0].Key + " | head -3"} {
+		for _, args := range []string{"bill", "check", "cat " + got.objects[0].Key + " | head -3"} {
 			fmt.Printf("    %s --store-dir %s %s\n", d.meterctl, p.spool, args)
 		}
 	}
@@ -146,13 +160,7 @@ func failAndResend(ctx context.Context, p *place) (known, unknown accesslog.Trut
 
 // check wants a bill and rejected records that are what the logs say.
 func check(bill amberflo.Bill, bad int, rejected []reject, logs ...accesslog.Truth) error {
-	var want []amberflo.Line
-	for _, log := range logs {
-		for _, l := range log.Bill {
-			want = append(want, amberflo.Line{Customer: l.Customer, Meter: l.Meter, Events: l.Events, Usage: l.Usage})
-		}
-	}
-	diff := amberflo.Diff(addUp(want, func(l amberflo.Line) amberflo.Line { return l }), bill.Lines)
+	diff := amberflo.Diff(addUp(linesOf(logs...), func(l amberflo.Line) amberflo.Line { return l }), bill.Lines)
 	if len(rejected) != bad {
 		diff = append(diff, fmt.Sprintf("rejected: want %d records, got %d", bad, len(rejected)))
 	}

@@ -76,12 +76,17 @@ type place struct {
 	*demo
 	name, dir, spool string
 	standin          *amberflo.Standin
+	byRule           [2]*amberflo.Standin // those of the rules after the first
 }
 
 // place makes a place whose keys begin with its name; ingest is where the plugin delivers by default. No meter is defined.
 func (d *demo) place(name string) *place {
 	dir := filepath.Join(d.dir, name)
-	return &place{demo: d, name: name, dir: dir, spool: filepath.Join(dir, "spool"), standin: d.server.Standin(amberflo.Options{Prefix: name + "/", Meters: []string{}})}
+	p := &place{demo: d, name: name, dir: dir, spool: filepath.Join(dir, "spool"), standin: d.server.Standin(amberflo.Options{Prefix: name + "/", Meters: []string{}})}
+	for i, rule := range []amberflo.Rule{amberflo.LastValue, amberflo.LastEvent} {
+		p.byRule[i] = d.server.Standin(amberflo.Options{Prefix: name + "/", Rule: rule})
+	}
+	return p
 }
 
 // section is what a user writes, and more lines.
@@ -150,6 +155,7 @@ func (p *place) meter(ctx context.Context, name string, opt accesslog.Options, s
 // result is what is in a place's part of the bucket, read as its owner.
 type result struct {
 	bill    amberflo.Bill
+	byRule  [2]amberflo.Bill // with other rules of which records are one, see amberflo.Rule
 	objects []amberflo.Object
 	bytes   int // of all objects, as they are stored
 	failed  int // objects that Amberflo did not take, or not all of
@@ -159,6 +165,11 @@ type result struct {
 func (p *place) read(ctx context.Context) (r result, err error) {
 	err = step("reading the bucket as Amberflo does", func() error {
 		_, err := p.standin.Round(ctx)
+		for i, s := range p.byRule {
+			_, readErr := s.Read(ctx)
+			err = errors.Join(err, readErr)
+			r.byRule[i] = s.Bill()
+		}
 		return err
 	})
 	r.objects, r.bill = p.standin.Objects(), p.standin.Bill()
@@ -178,14 +189,47 @@ func (p *place) read(ctx context.Context) (r result, err error) {
 	return r, err
 }
 
-// run runs meterctl on the spool.
-func (p *place) run(ctx context.Context, args ...string) error {
-	out, err := exec.CommandContext(ctx, p.meterctl, append([]string{"--store-dir", p.spool}, args...)...).CombinedOutput()
+// meterctlOn runs meterctl on the spool, and gives what it prints.
+func (p *place) meterctlOn(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, p.meterctl, append([]string{"--store-dir", p.spool}, args...)...)
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("meterctl %s: %w\n%s", strings.Join(args, " "), err, out)
+		return nil, fmt.Errorf("meterctl %s: %w\n%s%s", strings.Join(args, " "), err, out, said.String())
 	}
-	detail("meterctl %s\n%s", strings.Join(args, " "), out)
-	return nil
+	return out, nil
+}
+
+// run runs meterctl on the spool, and shows what it prints.
+func (p *place) run(ctx context.Context, args ...string) error {
+	out, err := p.meterctlOn(ctx, args...)
+	if err == nil {
+		detail("meterctl %s\n%s", strings.Join(args, " "), out)
+	}
+	return err
+}
+
+// bill is that of meterctl: the lines have the records that events stand for.
+func (p *place) bill(ctx context.Context) (lines []amberflo.Line, events int, err error) {
+	out, err := p.meterctlOn(ctx, "bill", "--json")
+	if err != nil {
+		return nil, 0, err
+	}
+	var bill struct {
+		Rows []struct {
+			Customer, Meter, Usage string
+			Events, Records        int
+		}
+	}
+	if err := json.Unmarshal(out, &bill); err != nil {
+		return nil, 0, fmt.Errorf("meterctl bill --json: %w", err)
+	}
+	for _, r := range bill.Rows {
+		lines = append(lines, amberflo.Line{Customer: r.Customer, Meter: r.Meter, Events: r.Records, Usage: r.Usage})
+		events += r.Events
+	}
+	return lines, events, p.run(ctx, "bill", "--by", "meter")
 }
 
 // reject is a line of rejected/.
