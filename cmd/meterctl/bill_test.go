@@ -17,6 +17,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"out_amberflo/plugin/journal"
+	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/spool"
 )
 
@@ -79,7 +81,7 @@ func metered(t *testing.T) (string, *spool.Spool) {
 	}
 	seal(lineOf("acme", "Calls", "0.1", noon, 1), lineOf("acme", "Calls", "1000", noon, 50))
 	obj, err := s.Take(t.Context(), false)
-	if err := errors.Join(err, s.Sent(obj), s.Refuse(obj, []byte("unknown meter"))); err != nil {
+	if err := errors.Join(err, s.Sent(obj), s.KeepFailed(obj, []byte("unknown meter"))); err != nil {
 		t.Fatal(err)
 	}
 	seal(lineOf("acme", "Calls", "0.2", noon, 1))
@@ -96,7 +98,7 @@ func metered(t *testing.T) (string, *spool.Spool) {
 
 func spoolIn(t *testing.T, dir string) *spool.Spool {
 	t.Helper()
-	s, err := spool.Open(spool.Options{Dir: dir, Key: func(s spool.Sealed) string { return "ingest/" + s.ID.String() + ".gz" }, GzipLevel: 6,
+	s, err := spool.Open(spool.Options{Dir: dir, Object: object.Options{Key: func(s object.Sealed) string { return "ingest/" + s.ID.String() + ".gz" }, GzipLevel: 6},
 		MaxBytes: 1 << 20, MaxAge: time.Hour, Limit: 1 << 30, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +108,7 @@ func spoolIn(t *testing.T, dir string) *spool.Spool {
 
 func addLines(t *testing.T, s *spool.Spool, lines ...string) {
 	t.Helper()
-	tx, err := s.Begin(spool.Source{}, len(lines))
+	tx, err := s.Begin(journal.Source{}, len(lines))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ func (a *app) check() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check [flags]", Short: "read everything, and name each problem by file and offset", GroupID: looks, DisableFlagsInUseLine: true,
 		Long: `check reads every file of a spool to its end, and names what is damaged by file and offset. Of events that stand for several
-records it compares how many these are, and their times.`,
+records it compares how many these are, with what the flushes accepted as long as that is known, and their times.`,
 		Annotations:       looked("something cannot be read, does not fit, or lies in damaged/"),
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -59,11 +59,16 @@ func (a *app) checkSpool(where *place, asJSON bool) error {
 		if p.add(f.Bytes); gone {
 			continue
 		}
+		total += n
+		problems = append(problems, c.problems(f)...)
+		if directoryOf(f) == openDir && err == nil {
+			var of []spoolProblem
+			of, err = compareFrames(at.dir, f)
+			problems = append(problems, of...)
+		}
 		if err != nil {
 			problems = append(problems, problemIn(f, err.Error()))
 		}
-		total += n
-		problems = append(problems, c.problems(f)...)
 		if directoryOf(f) == damagedDir && len(problems) == 0 && !strings.HasSuffix(f.Path, ".torn") && !isRescued(f) {
 			problems = append(problems, problemIn(f, fmt.Sprintf("%d bytes that could not be read were kept here", f.Bytes)))
 		}

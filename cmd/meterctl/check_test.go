@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"out_amberflo/plugin/journal"
 )
 
 func TestCheckComparesWhatAnEventStandsFor(t *testing.T) {
@@ -41,5 +44,28 @@ func TestCheckComparesWhatAnEventStandsFor(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a flush accepted is known as long as its records lie in a log.
+func TestCheckComparesWhatAFlushAccepted(t *testing.T) {
+	for records, want := range map[int]string{8: "", 9: "want lines that stand for the 9 records of a flush, got 8", 7: "want lines that stand for the 7 records"} {
+		dir := t.TempDir()
+		s := spoolIn(t, dir)
+		defer s.Close()
+		addLines(t, s, lineOf("a", "M", "1", noon, 2)) // of an output that adds nothing up
+		tx, err := s.Begin(journal.Source{}, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx.Append(append(tx.Lines(), lineOf("a", "M", "1", noon, 5)+lineOf("a", "M", "1", noon, 1)+lineOf("b", "M", "1", noon, 2)...), 3)
+		tx.Summed(15*time.Minute, records)
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		out, err := meterctl(t, "--store-dir", dir, "check")
+		if want == "" && err != nil || want != "" && (!errors.Is(err, errProblems) || !strings.Contains(out, want)) {
+			t.Errorf("%d records: got %v, want %q\n%s", records, err, want, out)
+		}
 	}
 }

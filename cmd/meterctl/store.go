@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path"
 	"path/filepath"
@@ -14,8 +16,10 @@ import (
 	"github.com/google/uuid"
 
 	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/repair"
 	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/tally"
 )
 
 // What this program asks of a spool; nothing else of it does, but for the tests.
@@ -62,6 +66,36 @@ func readRecords(dir string, f spoolFile, each func(line []byte) error) (n int, 
 		return 0, nil, true, nil
 	}
 	return n, problems, false, err
+}
+
+// compareFrames compares how many records each flush accepted into a log of open/ with what its lines stand for.
+func compareFrames(dir string, f spoolFile) (problems []spoolProblem, err error) {
+	id, err := uuid.Parse(strings.TrimSuffix(path.Base(f.Path), ".log"))
+	if err != nil {
+		return nil, nil // which reading it says
+	}
+	r, err := journal.ReadFile(disk.New(dir), id)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, journal.ErrVersion) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for r.Next() {
+		lines, err := r.Lines()
+		if r.Bucket == 0 || err != nil {
+			continue
+		}
+		records := int64(0)
+		for line := range bytes.Lines(lines) {
+			records += tally.Records(line)
+		}
+		if records != int64(r.Summed) {
+			problems = append(problems, spoolProblem{File: f.Path, Offset: r.Offset, What: fmt.Sprintf("want lines that stand for the %d records of a flush, got %d", r.Summed, records)})
+		}
+	}
+	return problems, r.Err()
 }
 
 func problemIn(f spoolFile, what string) spoolProblem { return spoolProblem{File: f.Path, What: what} }

@@ -25,9 +25,10 @@ var (
 	keep    = flag.Bool("keep", false, "keep the spool, and say what to try on it")
 )
 
-// The logs of the demo: of the first, one line in 100 cannot be metered and one is odd, of the second none.
+// The logs of the demo: of the first, one line in 100 cannot be metered and one is odd, of the second none. The first begins with
+// an hour, so that its records lie in as many buckets whenever the demo runs.
 var (
-	first  = accesslog.Options{Lines: 6000, Seed: 7, Bad: 0.01, Odd: 0.01, Start: time.Now().Add(-time.Hour).UTC()}
+	first  = accesslog.Options{Lines: 6000, Seed: 7, Bad: 0.01, Odd: 0.01, Start: time.Now().Add(-time.Hour).Truncate(time.Hour).UTC()}
 	second = accesslog.Options{Lines: 300, Seed: 8, Start: time.Now().Add(-time.Minute).UTC()}
 )
 
