@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"out_amberflo/cmd/meterctl/pipeline"
+	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/meter"
 	"out_amberflo/plugin/tally"
@@ -90,7 +91,7 @@ func (s *adding) look(line []byte) {
 	customer, _, dimensions, _, _ := tally.Key(line)
 	s.value("the customer", customer)
 	for name, value := range tally.Dimensions(dimensions) {
-		s.value("the dimension "+plain(strings.Trim(string(name), `"`)), value)
+		s.value("the dimension "+show.Plain(strings.Trim(string(name), `"`)), value)
 	}
 }
 
@@ -129,13 +130,13 @@ func (s *adding) tell(notes io.Writer, section *pipeline.Section) {
 	passed := s.passed()
 	for _, reason := range meter.PassReasons {
 		if n := passed[reason]; n > 0 {
-			fmt.Fprintf(notes, "%s not added up: %s\n", number(n, "record", " has "+passedBecause[reason]+" and is", " have "+passedBecause[reason]+" and are"), reason)
+			fmt.Fprintf(notes, "%s not added up: %s\n", show.Number(n, "record", " has "+passedBecause[reason]+" and is", " have "+passedBecause[reason]+" and are"), reason)
 		}
 	}
 	if s.records < leastSample || 2*s.events <= s.records {
 		return
 	}
-	text := fmt.Sprintf("want records that have much in common, got %s of %s: adding up does little here, and without aggregate it costs less", number(s.events, "event"), number(s.records, "record"))
+	text := fmt.Sprintf("want records that have much in common, got %s of %s: adding up does little here, and without aggregate it costs less", show.Number(s.events, "event"), show.Number(s.records, "record"))
 	if most := s.most(); most != nil && len(most.seen) > 1 {
 		text += fmt.Sprintf("; %s has most values, %d: leave out a dimension that keeps records apart, or make aggregate_bucket wider", most.name, len(most.seen))
 	}

@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	"out_amberflo/cmd/meterctl/show"
 )
 
 // bill adds up what was metered.
@@ -156,7 +158,7 @@ func (b *bill) end(of *source) error {
 	b.found = append(b.found, of.Problems...)
 	if of.Unusable > 0 {
 		b.others += of.Unusable
-		b.found = append(b.found, foundProblem{File: of.Name, What: fmt.Sprintf("%s no meter record and not in the bill: %s", number(int(of.Unusable), "line", " is", " are"), of.Unlike)})
+		b.found = append(b.found, foundProblem{File: of.Name, What: fmt.Sprintf("%s no meter record and not in the bill: %s", show.Number(int(of.Unusable), "line", " is", " are"), of.Unlike)})
 	}
 	return nil
 }
@@ -227,7 +229,7 @@ func (a *app) addUp(where *place, paths []string, b *bill, asJSON bool) error {
 		b.damaged = len(slices.DeleteFunc(inDirectory(l.files, damagedDir), isRescued))
 	}
 	for _, p := range b.found {
-		fmt.Fprintf(a.notes, "meterctl: %s\n", plain(p.String()))
+		fmt.Fprintf(a.notes, "meterctl: %s\n", show.Plain(p.String()))
 	}
 	if asJSON {
 		err = b.inJSON(a.out, l.at, beside)
@@ -246,16 +248,16 @@ func (b *bill) table(w io.Writer) error {
 	names := len(b.columns)
 	head := []string{}
 	for _, c := range b.columns {
-		head = append(head, strings.ToUpper(plain(c.name))+map[bool]string{true: " (UTC)"}[c.layout != ""])
+		head = append(head, strings.ToUpper(show.Plain(c.name))+map[bool]string{true: " (UTC)"}[c.layout != ""])
 	}
 	head = append(head, "EVENTS", "RECORDS", "USAGE")
 	if anyFailed {
 		head = append(head, "FAILED RECORDS", "FAILED USAGE")
 	}
 	numbers := func(r *row) []string {
-		cells := []string{countText(int(r.billed.Events)), countText(int(r.billed.Records)), thousands(valueText(r.billed.Value))}
+		cells := []string{show.Count(int(r.billed.Events)), show.Count(int(r.billed.Records)), show.Thousands(valueText(r.billed.Value))}
 		if anyFailed {
-			cells = append(cells, countText(int(r.failed.Records)), thousands(valueText(r.failed.Value)))
+			cells = append(cells, show.Count(int(r.failed.Records)), show.Thousands(valueText(r.failed.Value)))
 		}
 		return cells
 	}
@@ -277,7 +279,7 @@ func (b *bill) table(w io.Writer) error {
 				case c.layout == timeColumns["hour"]:
 					cells = append(cells, (*part)[:10]+" "+(*part)[11:16])
 				default:
-					cells = append(cells, short(*part))
+					cells = append(cells, show.Short(*part))
 				}
 			}
 			return do(append(cells, numbers(r)...))
@@ -288,7 +290,7 @@ func (b *bill) table(w io.Writer) error {
 			cells := make([]string, names, len(head))
 			cells[0] = "total"
 			i := slices.Index(b.columns, column{name: "meter"})
-			cells[i] = strings.TrimSpace(cells[i] + " " + short(name))
+			cells[i] = strings.TrimSpace(cells[i] + " " + show.Short(name))
 			if err := do(append(cells, numbers(b.meters[name])...)); err != nil {
 				return err
 			}
@@ -328,31 +330,31 @@ func (b *bill) beside(w io.Writer, rejected []*rejectsOf) error {
 	var of []string
 	for _, name := range append([]string{""}, directories()...) {
 		if s := b.from[name]; s != nil && name != failedDir {
-			of = append(of, strings.TrimSpace(fmt.Sprintf("%s %s records in %s", name, countText(int(s.Records)), number(b.objects[name], "file"))))
+			of = append(of, strings.TrimSpace(fmt.Sprintf("%s %s records in %s", name, show.Count(int(s.Records)), show.Number(b.objects[name], "file"))))
 		}
 	}
 	text := "\nin the bill: " + cmp.Or(strings.Join(of, ", "), "no record") + "\n"
 	var not []string
 	if s := b.from[failedDir]; s != nil {
-		not = append(not, fmt.Sprintf("%s that Amberflo did not take (failed/)", number(int(s.Records), "record")))
+		not = append(not, fmt.Sprintf("%s that Amberflo did not take (failed/)", show.Number(int(s.Records), "record")))
 	}
 	if len(rejected) > 0 {
 		n := 0
 		var reasons []string
 		for _, r := range rejected {
 			n += r.Records
-			reasons = append(reasons, fmt.Sprintf("%s %d", shown(r.Reason, 40), r.Records))
+			reasons = append(reasons, fmt.Sprintf("%s %d", show.Cut(r.Reason, 40), r.Records))
 		}
-		not = append(not, fmt.Sprintf("%s of the log that could not be metered, of any time (rejected/: %s)", number(n, "record"), strings.Join(reasons, ", ")))
+		not = append(not, fmt.Sprintf("%s of the log that could not be metered, of any time (rejected/: %s)", show.Number(n, "record"), strings.Join(reasons, ", ")))
 	}
 	if b.damaged > 0 {
-		not = append(not, number(b.damaged, "file")+" that the disk has damaged, or Fluent Bit (damaged/)")
+		not = append(not, show.Number(b.damaged, "file")+" that the disk has damaged, or Fluent Bit (damaged/)")
 	}
 	if b.outside > 0 {
-		not = append(not, number(int(b.outside), "record")+" of other days")
+		not = append(not, show.Number(int(b.outside), "record")+" of other days")
 	}
 	if b.others > 0 {
-		not = append(not, number(int(b.others), "line", " that is no meter record", " that are no meter records"))
+		not = append(not, show.Number(int(b.others), "line", " that is no meter record", " that are no meter records"))
 	}
 	if len(not) > 0 {
 		text += "not in it:   " + strings.Join(not, ", ") + "\n"
@@ -396,7 +398,7 @@ func (b *bill) inJSON(w io.Writer, at *spoolPlace, rejected []*rejectsOf) error 
 	if _, err := io.WriteString(w, "{\"rows\": ["); err != nil {
 		return err
 	}
-	array := &jsonArray{w: w}
+	array := &show.Array{W: w}
 	if err := b.rows.each(func(key string, r *row) error {
 		line := newBilledRow(r)
 		for _, c := range b.columns {

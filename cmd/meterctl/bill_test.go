@@ -270,7 +270,7 @@ func TestManyRowsTakeNoMoreMemory(t *testing.T) {
 			t.Fatalf("%d rows in memory", len(few.byKey))
 		}
 	}
-	shown := func(of *rows) (text string) {
+	all := func(of *rows) (text string) {
 		last := ""
 		if err := of.each(func(key string, r *row) error {
 			part, rest := cutPart(key)
@@ -285,10 +285,10 @@ func TestManyRowsTakeNoMoreMemory(t *testing.T) {
 		}
 		return text
 	}
-	if a, b := shown(few), shown(many); a != b || len(few.runs) < 10 || len(a) < 100_000 {
+	if a, b := all(few), all(many); a != b || len(few.runs) < 10 || len(a) < 100_000 {
 		t.Errorf("%d files; in memory it is\n%.500s\nelse\n%.500s", len(few.runs), b, a)
 	}
-	if shown(few) != shown(many) {
+	if all(few) != all(many) {
 		t.Error("the rows can be read once only")
 	}
 }

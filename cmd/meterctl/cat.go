@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"out_amberflo/cmd/meterctl/show"
 )
 
 // cat prints the records of files.
@@ -50,15 +52,15 @@ func (a *app) printRecords(where *place, names []string, asJSON bool) error {
 		}
 		chosen = append(chosen, f)
 	}
-	p := &progress{}
+	p := &show.Progress{}
 	if !a.seen { // where the records are seen, they are progress enough
 		p = a.progress("cat", sizeOf(chosen))
-		defer p.end()
+		defer p.End()
 	}
 	bad := 0
 	for _, f := range chosen {
 		_, problems, gone, err := readRecords(at.dir, f, func(line []byte) error {
-			p.tick()
+			p.Tick()
 			if asJSON {
 				var err error
 				if line, err = json.Marshal(map[string]any{"file": f.Path, "record": json.RawMessage(line)}); err != nil {
@@ -68,16 +70,16 @@ func (a *app) printRecords(where *place, names []string, asJSON bool) error {
 			_, err := fmt.Fprintf(a.out, "%s\n", line)
 			return err
 		})
-		p.add(f.Bytes)
+		p.Add(f.Bytes)
 		if err == nil && gone {
 			err = fmt.Errorf("%s is not there any more: it was sealed or sent meanwhile", f.Path)
 		}
 		if err != nil {
 			return err
 		}
-		p.hide()
+		p.Hide()
 		for _, problem := range problems {
-			fmt.Fprintln(a.notes, "meterctl:", plain(problem.String()))
+			fmt.Fprintln(a.notes, "meterctl:", show.Plain(problem.String()))
 			bad++
 		}
 	}

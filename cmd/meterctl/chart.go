@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"out_amberflo/cmd/meterctl/show"
 )
 
 // chart is a drawing of bars, one for each span, and the table of the same numbers.
@@ -49,7 +51,7 @@ func (u *usage) draw(meter, id string, names []string, others int, s series) *ch
 		return nil
 	}
 	c := &chart{ID: id, Width: chartWidth, Height: chartHeight, Title: meter + " over time",
-		Text: fmt.Sprintf("%s in each %s, from %s on; the same numbers are in the table below", meter, u.widthText(), timeText(u.spanStart(s.spans[0])))}
+		Text: fmt.Sprintf("%s in each %s, from %s on; the same numbers are in the table below", meter, u.widthText(), show.Time(u.spanStart(s.spans[0])))}
 	rows := slices.Clone(names)
 	if others > 0 {
 		rows = append(rows, othersText(others))
@@ -79,7 +81,7 @@ func (u *usage) draw(meter, id string, names []string, others int, s series) *ch
 		cells := []string{u.spanStart(span).Format("2006-01-02 15:04")}
 		for row, name := range rows {
 			v := s.values[row][column]
-			text := thousands(valueText(v))
+			text := show.Thousands(valueText(v))
 			cells = append(cells, text)
 			if h := max(0, approximate(v)); h > 0 && highest > 0 {
 				h *= plot / highest

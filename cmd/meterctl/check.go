@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"out_amberflo/cmd/meterctl/show"
 )
 
 // check reads every file to its end.
@@ -50,13 +52,13 @@ func (a *app) checkSpool(where *place, asJSON bool) error {
 		return err
 	}
 	p := a.progress("check", sizeOf(files))
-	defer p.end()
+	defer p.End()
 	total := 0
 	found := []foundProblem{}
 	for _, f := range files {
 		c := &coherence{}
 		n, problems, gone, err := readRecords(at.dir, f, c.each(f))
-		if p.add(f.Bytes); gone {
+		if p.Add(f.Bytes); gone {
 			continue
 		}
 		total += n
@@ -75,14 +77,14 @@ func (a *app) checkSpool(where *place, asJSON bool) error {
 		for _, problem := range problems {
 			found = append(found, foundProblem(problem))
 			if !asJSON {
-				p.hide()
-				fmt.Fprintln(a.out, plain(problem.String()))
+				p.Hide()
+				fmt.Fprintln(a.out, show.Plain(problem.String()))
 			}
 		}
 	}
-	p.end()
+	p.End()
 	if asJSON {
-		err = writeJSON(a.out, map[string]any{"store_dir": at.dir, "files": len(files), "records": total, "problems": found})
+		err = show.JSON(a.out, map[string]any{"store_dir": at.dir, "files": len(files), "records": total, "problems": found})
 	} else {
 		fmt.Fprintf(a.out, "%d files, %d records, %d problems\n", len(files), total, len(found))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"out_amberflo/cmd/meterctl/pipeline"
 	"out_amberflo/cmd/meterctl/preflight"
+	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/plugin"
 )
 
@@ -77,7 +78,7 @@ func (a *app) checkPipeline(file, sample, input string, asJSON bool) error {
 	said := checkedConfig{Findings: []foundInConfig{}}
 	if file != "" && err != nil { // what Fluent Bit does not read either
 		if said.Unread, said.Errors = err.Error(), 1; asJSON {
-			return errors.Join(writeJSON(a.out, said), errProblems)
+			return errors.Join(show.JSON(a.out, said), errProblems)
 		}
 		fmt.Fprintf(a.out, "%v\n1 error, 0 warnings: Fluent Bit does not start with this\n", err)
 		return errProblems
@@ -101,7 +102,7 @@ func (a *app) checkPipeline(file, sample, input string, asJSON bool) error {
 	for _, f := range findings {
 		fmt.Fprintln(out, f)
 	}
-	fmt.Fprintf(out, "%s: %s, %s\n", number(said.Outputs, "output"), number(said.Errors, "error"), number(said.Warnings, "warning"))
+	fmt.Fprintf(out, "%s: %s, %s\n", show.Number(said.Outputs, "output"), show.Number(said.Errors, "error"), show.Number(said.Warnings, "warning"))
 	failed := said.Errors > 0
 	if sample != "" {
 		for _, section := range p.Mine() {
@@ -116,7 +117,7 @@ func (a *app) checkPipeline(file, sample, input string, asJSON bool) error {
 		}
 	}
 	if asJSON {
-		err = writeJSON(a.out, said)
+		err = show.JSON(a.out, said)
 	}
 	if failed {
 		return errors.Join(err, errProblems)

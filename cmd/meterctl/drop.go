@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"out_amberflo/cmd/meterctl/show"
 )
 
 // drop deletes one failed object for good.
@@ -40,7 +42,7 @@ how many records it had.`,
 			if err := giveUp(found.dir, key, why); err != nil {
 				return found.explain(err)
 			}
-			fmt.Fprintf(a.out, "%s is deleted; %s says why\n", plain(key), auditLog)
+			fmt.Fprintf(a.out, "%s is deleted; %s says why\n", show.Plain(key), auditLog)
 			return nil
 		},
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/zeebo/xxh3"
 
+	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/plugin/decimal"
 )
 
@@ -171,13 +172,13 @@ func (l *ledger) readSpool(anew bool) error {
 		}
 	}
 	p := l.app.progress(l.what, total)
-	defer p.end()
+	defer p.End()
 	for _, f := range l.files {
 		if !l.isRead(f) {
 			continue
 		}
 		gone, err := l.readFile(f, p)
-		if p.add(f.Bytes); err != nil {
+		if p.Add(f.Bytes); err != nil {
 			return err
 		}
 		if !gone {
@@ -202,10 +203,10 @@ func (l *ledger) readSpool(anew bool) error {
 }
 
 // readFile reads a file of the spool. gone: it is not there any more, and nothing of it was counted.
-func (l *ledger) readFile(f spoolFile, p *progress) (gone bool, err error) {
+func (l *ledger) readFile(f spoolFile, p *show.Progress) (gone bool, err error) {
 	of := &source{Name: f.Path, Key: f.Key(), Directory: directoryOf(f), Bytes: f.Bytes, Since: began(f)}
 	_, problems, gone, err := readRecords(l.at.dir, f, func(line []byte) error {
-		p.tick()
+		p.Tick()
 		return l.line(of, line)
 	})
 	if gone || err != nil {
@@ -304,11 +305,11 @@ func (l *ledger) readPath(path string) error {
 		in = f
 	}
 	p := l.app.progress(l.what, of.Bytes)
-	defer p.end()
+	defer p.End()
 	content := xxh3.New()
 	var own error // that of record
 	err := eachLine(&counted{in, p}, func(line []byte) error {
-		p.tick()
+		p.Tick()
 		_, _ = content.Write(line)
 		_, _ = content.Write([]byte{'\n'})
 		if !json.Valid(line) {
@@ -338,13 +339,13 @@ func (l *ledger) readPath(path string) error {
 // counted tells how much of a file was read.
 type counted struct {
 	io.Reader
-	*progress
+	*show.Progress
 }
 
 // Read implements [io.Reader].
 func (c *counted) Read(b []byte) (int, error) {
 	n, err := c.Reader.Read(b)
-	c.add(int64(n))
+	c.Add(int64(n))
 	return n, err
 }
 

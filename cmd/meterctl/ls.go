@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"out_amberflo/cmd/meterctl/show"
 )
 
 // ls tells what a spool has: a line for each directory of it, or for each file.
@@ -64,7 +66,7 @@ func (a *app) list(where *place, long, quick, asJSON bool) error {
 		}
 	}
 	p := a.progress("count", sizeOf(files))
-	defer p.end()
+	defer p.End()
 	for _, f := range files {
 		row := &listed{Path: f.Path, Key: f.Key(), Directory: directoryOf(f), Bytes: f.Bytes, Since: optionalTime(f.Modified)}
 		sum := totals[row.Directory]
@@ -73,7 +75,7 @@ func (a *app) list(where *place, long, quick, asJSON bool) error {
 			if err != nil {
 				return err
 			}
-			if p.add(f.Bytes); gone {
+			if p.Add(f.Bytes); gone {
 				continue
 			}
 			bad += len(problems)
@@ -91,13 +93,13 @@ func (a *app) list(where *place, long, quick, asJSON bool) error {
 			sum.Since = row.Since
 		}
 	}
-	p.end()
+	p.End()
 	if asJSON {
 		kind := "directories"
 		if long {
 			kind = "files"
 		}
-		err = writeJSON(a.out, map[string]any{"store_dir": at.dir, kind: append([]*listed{}, rows...), "problems": bad})
+		err = show.JSON(a.out, map[string]any{"store_dir": at.dir, kind: append([]*listed{}, rows...), "problems": bad})
 	} else {
 		err = a.showListed(rows, long, bad)
 	}
@@ -108,7 +110,7 @@ func (a *app) list(where *place, long, quick, asJSON bool) error {
 }
 
 func (a *app) showListed(rows []*listed, long bool, bad int) error {
-	t := newTable(a.out)
+	t := show.Table(a.out)
 	if long {
 		fmt.Fprintln(t, "FILE\tSIZE\tRECORDS\tCHANGED")
 	} else {
@@ -120,16 +122,16 @@ func (a *app) showListed(rows []*listed, long bool, bad int) error {
 			records = fmt.Sprint(*row.Records)
 		}
 		if row.Since != nil {
-			since = ago(*row.Since)
+			since = show.Ago(*row.Since)
 		}
 		if long {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", plain(row.Path), bytesText(row.Bytes), records, since)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", show.Plain(row.Path), show.Bytes(row.Bytes), records, since)
 		} else {
-			fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", row.Directory, *row.Files, bytesText(row.Bytes), records, since)
+			fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", row.Directory, *row.Files, show.Bytes(row.Bytes), records, since)
 		}
 	}
 	if bad > 0 {
-		fmt.Fprintf(t, "%s; meterctl check names them\n", number(bad, "problem"))
+		fmt.Fprintf(t, "%s; meterctl check names them\n", show.Number(bad, "problem"))
 	}
 	return t.Flush()
 }
@@ -140,4 +142,13 @@ func noArguments(_ *cobra.Command, args []string) error {
 		return fmt.Errorf("want flags only, got %q", args[0])
 	}
 	return nil
+}
+
+// optionalTime is nil for no time, for JSON.
+func optionalTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
 }

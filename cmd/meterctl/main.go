@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/plugin"
 )
 
@@ -57,7 +58,7 @@ type app struct {
 
 // run carries out a command line.
 func run(args []string, in io.Reader, out, notes io.Writer) error {
-	a := &app{in: in, out: bufio.NewWriter(out), seen: isTerminal(out), notes: notes}
+	a := &app{in: in, out: bufio.NewWriter(out), seen: show.IsTerminal(out), notes: notes}
 	root := a.root()
 	root.SetArgs(verbFirst(root, args))
 	root.SetOut(a.out)
@@ -67,6 +68,16 @@ func run(args []string, in io.Reader, out, notes io.Writer) error {
 		err = fmt.Errorf("%s: %w", cmd.Name(), err)
 	}
 	return errors.Join(err, a.out.Flush())
+}
+
+// progress begins to tell of what may take long. The caller ends it.
+func (a *app) progress(what string, total int64) *show.Progress {
+	return show.NewProgress(a.notes, what, total)
+}
+
+// jsonFlag adds --json.
+func jsonFlag(cmd *cobra.Command, to *bool) {
+	cmd.Flags().BoolVar(to, "json", false, "write JSON, for programs: sizes in bytes, times in RFC 3339")
 }
 
 // The groups in which help lists the verbs.

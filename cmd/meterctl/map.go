@@ -17,6 +17,7 @@ import (
 	"out_amberflo/cmd/meterctl/parser"
 	"out_amberflo/cmd/meterctl/pipeline"
 	"out_amberflo/cmd/meterctl/preflight"
+	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/plugin"
 	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/meter"
@@ -114,7 +115,7 @@ func (a *app) mapSamples(flags *mapFlags) error {
 	out := io.Writer(a.out)
 	if flags.asJSON {
 		fmt.Fprint(a.out, "{\"records\": [")
-		out = &jsonArray{w: a.out}
+		out = &show.Array{W: a.out}
 	}
 	r := newMapRun(config.Rules, s, out, notes)
 	r.mapper.StartClock(flags.at)
@@ -142,7 +143,7 @@ func (a *app) mapSamples(flags *mapFlags) error {
 			sum.Findings = append(sum.Findings, inJSON(f))
 		}
 		fmt.Fprint(a.out, "],\n\"summary\": ")
-		verdict = errors.Join(writeJSON(a.out, sum), verdict)
+		verdict = errors.Join(show.JSON(a.out, sum), verdict)
 		fmt.Fprintln(a.out, "}")
 	}
 	return verdict
@@ -179,27 +180,6 @@ func (n *mapNotes) lines() (list []string) {
 		list = append(list, strings.TrimSuffix(line, "\n"))
 	}
 	return list
-}
-
-// jsonArray writes lines of JSON as the items of an array.
-type jsonArray struct {
-	w    io.Writer
-	some bool
-}
-
-// Write implements [io.Writer], for whole lines.
-func (j *jsonArray) Write(lines []byte) (int, error) {
-	for line := range bytes.Lines(lines) {
-		before := ",\n"
-		if !j.some {
-			before = "\n"
-		}
-		j.some = true
-		if _, err := fmt.Fprintf(j.w, "%s%s", before, bytes.TrimSuffix(line, []byte{'\n'})); err != nil {
-			return 0, err
-		}
-	}
-	return len(lines), nil
 }
 
 // mapRun is one call of map.
@@ -322,26 +302,26 @@ func (r *mapRun) tellDoubts(section *pipeline.Section) (failed bool) {
 	}
 	if s := r.sampler; s.parser != nil && s.parser.BadTimes > 0 {
 		fmt.Fprintln(r.notes, pipeline.Finding{Place: s.of.PlaceOf("time_format"), Key: "time_format",
-			Text: fmt.Sprintf("want what the times of the log look like, got %q, which %s not fit: such a line has no time but that of its reading", s.of.Get("time_format"), number(s.parser.BadTimes, "line", " does", " do"))})
+			Text: fmt.Sprintf("want what the times of the log look like, got %q, which %s not fit: such a line has no time but that of its reading", s.of.Get("time_format"), show.Number(s.parser.BadTimes, "line", " does", " do"))})
 	}
 	for _, d := range r.mapper.TakeDoubts() {
-		fmt.Fprintf(r.notes, "%s metered, but doubtful: %s (%s): %s\n", number(d.Records, "record"), d.Kind, strings.TrimSpace(d.Option+" "+d.Source), plugin.Advice(d.Kind))
+		fmt.Fprintf(r.notes, "%s metered, but doubtful: %s (%s): %s\n", show.Number(d.Records, "record"), d.Kind, strings.TrimSpace(d.Option+" "+d.Source), plugin.Advice(d.Kind))
 	}
 	return failed
 }
 
 // sum is the last line.
 func (r *mapRun) sum() error {
-	made := number(r.records, "meter record")
+	made := show.Number(r.records, "meter record")
 	if r.adding != nil {
-		made += ", added up to " + number(r.adding.events, "event")
+		made += ", added up to " + show.Number(r.adding.events, "event")
 	}
-	text := fmt.Sprintf("%s: %s%s", number(r.samples, "sample"), made, r.summary())
+	text := fmt.Sprintf("%s: %s%s", show.Number(r.samples, "sample"), made, r.summary())
 	if r.unreadable > 0 {
-		text += fmt.Sprintf("; %s not be read", number(r.unreadable, "line", " could", " could"))
+		text += fmt.Sprintf("; %s not be read", show.Number(r.unreadable, "line", " could", " could"))
 	}
 	if r.sampler.failed > 0 {
-		text += fmt.Sprintf("; %s not match the parser %s", number(r.sampler.failed, "line", " does", " do"), r.sampler.parser.Name)
+		text += fmt.Sprintf("; %s not match the parser %s", show.Number(r.sampler.failed, "line", " does", " do"), r.sampler.parser.Name)
 	}
 	_, err := fmt.Fprintln(r.notes, text)
 	return err
@@ -364,18 +344,6 @@ func (r *mapRun) verdict(failed bool) error {
 		return errProblems
 	}
 	return nil
-}
-
-// number is n of what is counted, with an ending for one and for more.
-func number(n int, of string, endings ...string) string {
-	one, more := "", ""
-	if len(endings) > 0 {
-		one, more = endings[0], endings[1]
-	}
-	if n == 1 {
-		return "1 " + of + one
-	}
-	return fmt.Sprintf("%d %ss%s", n, of, more)
 }
 
 // mapping is what a flush does with one chunk.

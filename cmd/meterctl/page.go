@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// page is what the template shows. All names in it are for people: see short.
+// page is what the template shows. All names in it are for people: see show.Short.
 type page struct {
 	Style    template.CSS
 	Policy   string // for the Content-Security-Policy

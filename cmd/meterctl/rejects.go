@@ -25,7 +25,7 @@ const mostKeys = 24
 func (a *app) readRejects(at *spoolPlace, files []spoolFile) (list []*rejectsOf, records int, bytes int64, err error) {
 	files = inDirectory(files, rejectedDir)
 	p := a.progress("read rejects", sizeOf(files))
-	defer p.end()
+	defer p.End()
 	by := map[string]*rejectsOf{}
 	outputs := map[*rejectsOf]map[string]bool{}
 	for _, f := range files {
@@ -34,7 +34,7 @@ func (a *app) readRejects(at *spoolPlace, files []spoolFile) (list []*rejectsOf,
 			continue
 		}
 		_, _, _, err := readRecords(at.dir, f, func(line []byte) error {
-			p.tick()
+			p.Tick()
 			var r plugin.Reject
 			if json.Unmarshal(line, &r) != nil {
 				return nil
@@ -52,7 +52,7 @@ func (a *app) readRejects(at *spoolPlace, files []spoolFile) (list []*rejectsOf,
 			records++
 			return nil
 		})
-		if p.add(f.Bytes); err != nil {
+		if p.Add(f.Bytes); err != nil {
 			return nil, 0, 0, err
 		}
 	}

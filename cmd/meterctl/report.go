@@ -2,8 +2,6 @@ package main
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/plugin"
 	"out_amberflo/plugin/decimal"
 )
@@ -48,7 +47,7 @@ who may not see them. It is readable by its owner only.`,
 			if err := writeFile(to, page); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s: %s of %s in %s\n", to, number(int(page.usage.total.Records), "record"), number(page.usage.customers(), "customer"), number(len(page.Meters)+len(page.More), "meter"))
+			fmt.Fprintf(a.out, "%s: %s of %s in %s\n", to, show.Number(int(page.usage.total.Records), "record"), show.Number(page.usage.customers(), "customer"), show.Number(len(page.Meters)+len(page.More), "meter"))
 			return nil
 		},
 	}
@@ -62,24 +61,13 @@ who may not see them. It is readable by its owner only.`,
 const (
 	mostMeters = 12 // with a chart
 	mostMore   = 200
-	apart      = 5  // customers with a colour of their own
-	longest    = 64 // runes of a name
+	apart      = 5 // customers with a colour of their own
+
 )
 
-// short is a name of which no two are the same: a long one has the beginning of its digest.
-func short(name string) string {
-	if text := plain(name); len([]rune(text)) <= longest {
-		return text
-	}
-	digest := sha256.Sum256([]byte(name))
-	return shown(name, longest-10) + " #" + hex.EncodeToString(digest[:4])
-}
-
 func showSum(s *sum) shownSum {
-	return shownSum{thousands(valueText(s.Value)), countText(int(s.Events)), countText(int(s.Records))}
+	return shownSum{show.Thousands(valueText(s.Value)), show.Count(int(s.Events)), show.Count(int(s.Records))}
 }
-
-func timeText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
 // gather reads all that the page says.
 func (a *app) gather(where *place, paths []string, top int) (*page, error) {
@@ -92,7 +80,7 @@ func (a *app) gather(where *place, paths []string, top int) (*page, error) {
 	var unusable int64
 	var objects, failed []*source
 	l.begin = func() {
-		p = &page{Version: plugin.Version, Written: timeText(time.Now()), usage: newUsage()}
+		p = &page{Version: plugin.Version, Written: show.Time(time.Now()), usage: newUsage()}
 		counts, unusable, objects, failed = map[string]*shownCount{}, 0, nil, nil
 	}
 	l.record = func(of *source, r *meterRecord) error {
@@ -123,12 +111,12 @@ func (a *app) gather(where *place, paths []string, top int) (*page, error) {
 	if err := l.read(); err != nil {
 		return nil, err
 	}
-	if p.Of = number(len(paths), "file"); l.at != nil {
-		p.Spool, p.Of = true, short(l.at.dir)
+	if p.Of = show.Number(len(paths), "file"); l.at != nil {
+		p.Spool, p.Of = true, show.Short(l.at.dir)
 	}
 	p.Missed = l.missed
 	if unusable > 0 {
-		p.Unusable = countText(int(unusable))
+		p.Unusable = show.Count(int(unusable))
 	}
 	p.showUsage(top)
 	p.Objects, p.Unlisted = showObjects(objects, top, total(counts, failedDir))
@@ -157,7 +145,7 @@ func (p *page) problem(of foundProblem) {
 		p.Unnamed++
 		return
 	}
-	p.Problems = append(p.Problems, foundProblem{short(of.File), of.Offset, shown(of.What, 300)})
+	p.Problems = append(p.Problems, foundProblem{show.Short(of.File), of.Offset, show.Cut(of.What, 300)})
 }
 
 // shownCount is what is in a directory.
@@ -185,8 +173,8 @@ func newestFirst(list []*source) {
 func showObjects(list []*source, top, all int) (rows []shownObject, left int) {
 	newestFirst(list)
 	for _, of := range list[:min(len(list), top)] {
-		rows = append(rows, shownObject{short(cmp.Or(of.Key, of.Name)), cmp.Or(of.Directory, "file"), countText(int(of.Events)), countText(int(of.Records)),
-			bytesText(of.Bytes), timeText(of.Since), shown(cmp.Or(of.Reason, "not known"), 400)})
+		rows = append(rows, shownObject{show.Short(cmp.Or(of.Key, of.Name)), cmp.Or(of.Directory, "file"), show.Count(int(of.Events)), show.Count(int(of.Records)),
+			show.Bytes(of.Bytes), show.Time(of.Since), show.Cut(cmp.Or(of.Reason, "not known"), 400)})
 	}
 	return rows, max(all-len(rows), 0)
 }
@@ -205,9 +193,9 @@ func (a *app) showSpool(p *page, at *spoolPlace, counts map[string]*shownCount) 
 		c := cmp.Or(counts[w.directory], &shownCount{})
 		since := "–"
 		if !c.since.IsZero() {
-			since = timeText(c.since)
+			since = show.Time(c.since)
 		}
-		p.Way = append(p.Way, shownStage{w.directory, w.what, countText(c.objects), countText(int(c.events)), countText(int(c.records)), bytesText(c.bytes), since})
+		p.Way = append(p.Way, shownStage{w.directory, w.what, show.Count(c.objects), show.Count(int(c.events)), show.Count(int(c.records)), show.Bytes(c.bytes), since})
 	}
 	looked, err := (&looker{app: a, at: at, quick: true, counted: map[string]int{}}).look()
 	if err != nil {
@@ -217,25 +205,25 @@ func (a *app) showSpool(p *page, at *spoolPlace, counts map[string]*shownCount) 
 	rejected := 0
 	for _, r := range looked.Rejects {
 		rejected += r.Records
-		shownRejects := &rejectsOf{Reason: short(r.Reason), Records: r.Records, Tag: short(r.Tag)}
+		shownRejects := &rejectsOf{Reason: show.Short(r.Reason), Records: r.Records, Tag: show.Short(r.Tag)}
 		for _, name := range r.Outputs[:min(len(r.Outputs), 5)] {
-			shownRejects.Outputs = append(shownRejects.Outputs, short(name))
+			shownRejects.Outputs = append(shownRejects.Outputs, show.Short(name))
 		}
 		for _, key := range r.Example {
-			shownRejects.Example = append(shownRejects.Example, short(key))
+			shownRejects.Example = append(shownRejects.Example, show.Short(key))
 		}
 		if len(p.Rejects) < 50 {
 			p.Rejects = append(p.Rejects, shownRejects)
 		}
 	}
-	p.Rejected = countText(rejected)
+	p.Rejected = show.Count(rejected)
 	for _, of := range []struct {
 		name string
 		is   fill
 	}{{"spool", looked.Spool}, {"rejected/", looked.Rejected}} {
 		if of.is.Limit != nil {
 			percent := strconv.FormatFloat(*of.is.Percent, 'f', 1, 64)
-			p.Fills = append(p.Fills, shownFill{of.name, fmt.Sprintf("%s of %s, %s %%", bytesText(of.is.Bytes), bytesText(*of.is.Limit), percent), percent})
+			p.Fills = append(p.Fills, shownFill{of.name, fmt.Sprintf("%s of %s, %s %%", show.Bytes(of.is.Bytes), show.Bytes(*of.is.Limit), percent), percent})
 		}
 	}
 	return nil
@@ -244,18 +232,18 @@ func (a *app) showSpool(p *page, at *spoolPlace, counts map[string]*shownCount) 
 // showUsage chooses what of the usage is shown.
 func (p *page) showUsage(top int) {
 	u := p.usage
-	p.Total, p.Customers = showSum(&u.total), countText(u.customers())
+	p.Total, p.Customers = showSum(&u.total), show.Count(u.customers())
 	if u.total.Events > 0 {
-		p.From, p.To = timeText(time.UnixMilli(u.first)), timeText(time.UnixMilli(u.last))
+		p.From, p.To = show.Time(time.UnixMilli(u.first)), show.Time(time.UnixMilli(u.last))
 	}
 	meters := u.meters()
-	p.MeterSum = countText(len(meters))
+	p.MeterSum = show.Count(len(meters))
 	charted := meters[:min(len(meters), mostMeters)]
 	series := u.seriesOf(charted, apart)
 	for i, m := range charted {
 		s := &shownMeter{shownMeterSum: showMeter(m), ID: "meter-" + strconv.Itoa(i+1)}
 		for j, c := range m.customers[:min(len(m.customers), top)] {
-			s.Top = append(s.Top, shownCustomer{short(c.name), share(c.sum.Value, m.sum.Value), min(j, apart), showSum(c.sum)})
+			s.Top = append(s.Top, shownCustomer{show.Short(c.name), share(c.sum.Value, m.sum.Value), min(j, apart), showSum(c.sum)})
 		}
 		if rest := m.customers[len(s.Top):]; len(rest) > 0 {
 			var of sum
@@ -266,7 +254,7 @@ func (p *page) showUsage(top int) {
 		}
 		var names []string
 		for _, c := range m.customers[:min(len(m.customers), apart)] {
-			names = append(names, short(c.name))
+			names = append(names, show.Short(c.name))
 		}
 		s.Chart = u.draw(s.Name, s.ID, names, len(m.customers)-len(names), series[i])
 		p.Meters = append(p.Meters, s)
@@ -279,14 +267,14 @@ func (p *page) showUsage(top int) {
 }
 
 func showMeter(m *meterUse) shownMeterSum {
-	return shownMeterSum{short(m.name), countText(len(m.customers)), showSum(&m.sum)}
+	return shownMeterSum{show.Short(m.name), show.Count(len(m.customers)), showSum(&m.sum)}
 }
 
 func othersText(n int) string {
 	if n == 1 {
 		return "1 other"
 	}
-	return countText(n) + " others"
+	return show.Count(n) + " others"
 }
 
 // approximate is a number for a drawing, and for percents.

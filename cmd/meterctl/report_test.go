@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+
+	"out_amberflo/cmd/meterctl/show"
 )
 
 // hostile are names that an application might log.
@@ -38,7 +40,7 @@ func quoted(text string) string {
 		return `"` + text + `"`
 	}
 	var b bytes.Buffer
-	if err := writeJSON(&b, text); err != nil {
+	if err := show.JSON(&b, text); err != nil {
 		panic(err)
 	}
 	return strings.TrimSpace(b.String())

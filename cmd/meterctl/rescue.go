@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"out_amberflo/cmd/meterctl/show"
 )
 
 // rescue delivers what can be read of damaged objects.
@@ -32,7 +34,7 @@ object stays, as <file>.rescued, and ` + auditLog + ` says what is lost.`,
 				if err != nil {
 					return found.explain(err)
 				}
-				fmt.Fprintf(a.out, "%s: %s sent; %s says what is lost\n", plain(key), number(records, "record", " is", " are"), auditLog)
+				fmt.Fprintf(a.out, "%s: %s sent; %s says what is lost\n", show.Plain(key), show.Number(records, "record", " is", " are"), auditLog)
 			}
 			fmt.Fprintln(a.out, takenUp)
 			return nil

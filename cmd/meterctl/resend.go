@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"out_amberflo/cmd/meterctl/show"
 )
 
 const takenUp = "a running plugin takes them up within 15 seconds, otherwise the next start does"
@@ -58,9 +60,9 @@ func (a *app) resendKeys(at *spoolPlace, keys []string, dryRun bool) error {
 		if err != nil {
 			return at.explain(err)
 		}
-		fmt.Fprintf(a.out, "%s is sent again as %s\n", plain(key), plain(fresh))
+		fmt.Fprintf(a.out, "%s is sent again as %s\n", show.Plain(key), show.Plain(fresh))
 	}
-	fmt.Fprintf(a.out, "%s; %s\n", number(len(keys), "object"), takenUp)
+	fmt.Fprintf(a.out, "%s; %s\n", show.Number(len(keys), "object"), takenUp)
 	return nil
 }
 
@@ -88,12 +90,12 @@ func (a *app) wouldTake(at *spoolPlace, keys []string, what string) error {
 		if reason == "" {
 			reason = "not known"
 		}
-		fmt.Fprintf(a.out, "%s %s: %s, %s; Amberflo's reason: %s\n", plain(f.Key()), what, number(n, "record"), bytesText(f.Bytes), shown(reason, 200))
+		fmt.Fprintf(a.out, "%s %s: %s, %s; Amberflo's reason: %s\n", show.Plain(f.Key()), what, show.Number(n, "record"), show.Bytes(f.Bytes), show.Cut(reason, 200))
 		for _, problem := range problems {
-			fmt.Fprintln(a.out, " ", plain(problem.String()))
+			fmt.Fprintln(a.out, " ", show.Plain(problem.String()))
 		}
 	}
-	fmt.Fprintf(a.out, "dry run: nothing was changed; %s, %s\n", number(len(keys), "object"), number(total, "record"))
+	fmt.Fprintf(a.out, "dry run: nothing was changed; %s, %s\n", show.Number(len(keys), "object"), show.Number(total, "record"))
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"out_amberflo/cmd/meterctl/preflight"
+	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/plugin"
 )
 
@@ -85,7 +86,7 @@ func (a *app) retry(where *place, o *retryFlags) error {
 	}
 	files = rejectsFrom(files, o.since)
 	r.progress = a.progress("retry", sizeOf(files))
-	defer r.progress.end()
+	defer r.progress.End()
 	var objects int
 	are := "are on their way"
 	if o.dryRun {
@@ -94,7 +95,7 @@ func (a *app) retry(where *place, o *retryFlags) error {
 	} else {
 		objects, err = retryRejects(config.Spool(), o.since, r.again)
 	}
-	r.progress.end()
+	r.progress.End()
 	fmt.Fprintf(a.out, "%d rejected records: %d meter records in %d objects %s%s%s\n", r.lines, r.records, objects, are, r.summary(), r.left())
 	if o.dryRun {
 		fmt.Fprintln(a.out, "dry run: nothing was changed")
@@ -158,7 +159,7 @@ type retry struct {
 	match      string
 	matchRegex *regexp.Regexp // may be nil
 	from       string         // if set, the output whose rejects are taken, whatever their tag
-	progress   *progress
+	progress   *show.Progress
 	done       map[string]bool // ids of earlier versions that map now
 	others     map[string]int  // rejects by the outputs that they are of
 
@@ -167,7 +168,7 @@ type retry struct {
 
 // again maps one line of rejected/.
 func (r *retry) again(line []byte) (records []byte, keep bool) {
-	r.progress.add(int64(len(line)) + 1)
+	r.progress.Add(int64(len(line)) + 1)
 	var what plugin.Reject
 	if err := json.Unmarshal(line, &what); err != nil || what.ID == "" || what.Output == "" {
 		r.unreadable++

@@ -15,6 +15,7 @@ import (
 	"out_amberflo/cmd/meterctl/parser"
 	"out_amberflo/cmd/meterctl/pipeline"
 	"out_amberflo/cmd/meterctl/preflight"
+	"out_amberflo/cmd/meterctl/show"
 )
 
 // groupStart is the time of the event that opens an OpenTelemetry group (flb_log_event.h).
@@ -182,7 +183,7 @@ func (s *sampler) overwritten(out *pipeline.Section) (list []pipeline.Finding) {
 		for _, f := range preflight.Fields(out.Get) {
 			if key := s.input.Get(option); f.Root == "record" && f.Key == key {
 				list = append(list, pipeline.Finding{Place: s.input.PlaceOf(option), Error: true, Section: s.input, Key: option,
-					Text: fmt.Sprintf("want a name that no field of the line has, got %q, which %s names, and which %s: the input writes over it", key, f.Option, number(s.covered[option], "line", " has", " have"))})
+					Text: fmt.Sprintf("want a name that no field of the line has, got %q, which %s names, and which %s: the input writes over it", key, f.Option, show.Number(s.covered[option], "line", " has", " have"))})
 				break
 			}
 		}

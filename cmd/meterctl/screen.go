@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"out_amberflo/cmd/meterctl/show"
 )
 
 // show writes a screen for people.
 func (s *statusOf) show(w io.Writer) error {
-	fmt.Fprintf(w, "%s at %s\n\n", plain(s.StoreDir), s.Time.Format("2006-01-02 15:04:05 UTC"))
-	t := newTable(w)
+	fmt.Fprintf(w, "%s at %s\n\n", show.Plain(s.StoreDir), s.Time.Format("2006-01-02 15:04:05 UTC"))
+	t := show.Table(w)
 	row := func(label, text string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", label, fmt.Sprintf(text, args...)) }
 	of := func(name string) string {
 		st := s.by[name]
@@ -19,16 +21,16 @@ func (s *statusOf) show(w io.Writer) error {
 		}
 		records := "records not counted"
 		if st.Records != nil {
-			records = countText(*st.Records) + " records"
+			records = show.Count(*st.Records) + " records"
 			if *st.Records == 1 {
 				records = "1 record"
 			}
 		}
-		return fmt.Sprintf("%s in %s, %s", records, number(st.Files, "file"), bytesText(st.Bytes))
+		return fmt.Sprintf("%s in %s, %s", records, show.Number(st.Files, "file"), show.Bytes(st.Bytes))
 	}
 	since := func(name string) string {
 		if at := s.by[name].Oldest; at != nil {
-			return ", since " + ago(*at)
+			return ", since " + show.Ago(*at)
 		}
 		return ""
 	}
@@ -39,7 +41,7 @@ func (s *statusOf) show(w io.Writer) error {
 	row("waiting", "%s%s", of(outboxDir), since(outboxDir))
 	switch {
 	case s.LastUpload != nil:
-		row("last upload", "%s; in sent/, waiting for Amberflo's verdict: %s", ago(*s.LastUpload), of(sentDir))
+		row("last upload", "%s; in sent/, waiting for Amberflo's verdict: %s", show.Ago(*s.LastUpload), of(sentDir))
 	case s.by[outboxDir].Files == 0:
 		row("last upload", "nothing waits, and sent/ keeps nothing: the verdicts are over, or failure_reports is off")
 	default:
@@ -48,35 +50,35 @@ func (s *statusOf) show(w io.Writer) error {
 	row("failed", "%s%s", of(failedDir), since(failedDir))
 	row("rejected", "%s%s", of(rejectedDir), since(rejectedDir))
 	if s.by[damagedDir].Files > 0 {
-		row("damaged", "%s in %s", bytesText(s.by[damagedDir].Bytes), number(s.by[damagedDir].Files, "file"))
+		row("damaged", "%s in %s", show.Bytes(s.by[damagedDir].Bytes), show.Number(s.by[damagedDir].Files, "file"))
 	}
 	full := func(f fill, option string) string {
 		if f.Limit == nil {
-			return bytesText(f.Bytes) + "; -c CONF tells the limit"
+			return show.Bytes(f.Bytes) + "; -c CONF tells the limit"
 		}
-		return fmt.Sprintf("%.1f %% of %s (%s)", *f.Percent, bytesText(*f.Limit), option)
+		return fmt.Sprintf("%.1f %% of %s (%s)", *f.Percent, show.Bytes(*f.Limit), option)
 	}
 	row("spool full", "%s", full(s.Spool, "store_dir_limit_size"))
 	row("rejected full", "%s", full(s.Rejected, "rejected_limit_size"))
 	if s.Rates != nil {
-		row("rates", "%.1f records/s come in, %.1f records/s go out (%.2f objects/s, %s/s)", s.Rates.AcceptedRecords, s.Rates.UploadedRecords, s.Rates.UploadedObjects, bytesText(int64(s.Rates.UploadedBytes)))
+		row("rates", "%.1f records/s come in, %.1f records/s go out (%.2f objects/s, %s/s)", s.Rates.AcceptedRecords, s.Rates.UploadedRecords, s.Rates.UploadedObjects, show.Bytes(int64(s.Rates.UploadedBytes)))
 	}
 	if s.LastDone != nil {
-		row("by hand", "%s of %s, %s", plain(s.LastDone.Action), shown(s.LastDone.Key, 80), ago(s.LastDone.Time))
+		row("by hand", "%s of %s, %s", show.Plain(s.LastDone.Action), show.Cut(s.LastDone.Key, 80), show.Ago(s.LastDone.Time))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	if len(s.Rejects) > 0 {
 		fmt.Fprintln(w, "\nrejected, by reason")
-		t := newTable(w)
+		t := show.Table(w)
 		for _, r := range s.Rejects {
 			var keys []string
 			for _, key := range r.Example {
-				keys = append(keys, shown(key, 40))
+				keys = append(keys, show.Cut(key, 40))
 			}
-			fmt.Fprintf(t, "  %s\t%s\tby %s, tag %s\tone has the keys %s\n", shown(r.Reason, 40), countText(r.Records), cmp.Or(shown(strings.Join(r.Outputs, ", "), 60), "(not known)"),
-				cmp.Or(shown(r.Tag, 40), "(not known)"), cmp.Or(strings.Join(keys, " "), "(not known)"))
+			fmt.Fprintf(t, "  %s\t%s\tby %s, tag %s\tone has the keys %s\n", show.Cut(r.Reason, 40), show.Count(r.Records), cmp.Or(show.Cut(strings.Join(r.Outputs, ", "), 60), "(not known)"),
+				cmp.Or(show.Cut(r.Tag, 40), "(not known)"), cmp.Or(strings.Join(keys, " "), "(not known)"))
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -85,7 +87,7 @@ func (s *statusOf) show(w io.Writer) error {
 	if len(s.Failed) > 0 {
 		fmt.Fprintln(w, "\nfailed, the longest there first")
 		for _, f := range s.Failed {
-			fmt.Fprintf(w, "  %s, %s: %s\n", shown(f.Key, 120), ago(*f.Since), shown(cmp.Or(f.Reason, "no reason is known"), 160))
+			fmt.Fprintf(w, "  %s, %s: %s\n", show.Cut(f.Key, 120), show.Ago(*f.Since), show.Cut(cmp.Or(f.Reason, "no reason is known"), 160))
 		}
 	}
 	if len(s.Attention) == 0 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/plugin"
 )
 
@@ -31,7 +32,7 @@ func (a *app) split() *cobra.Command {
 			if err != nil {
 				return found.explain(err)
 			}
-			fmt.Fprintf(a.out, "%s is %d objects now; the next start sends them\n", plain(args[0]), n)
+			fmt.Fprintf(a.out, "%s is %d objects now; the next start sends them\n", show.Plain(args[0]), n)
 			return nil
 		},
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"out_amberflo/cmd/meterctl/show"
 )
 
 // status tells on one screen how a spool is.
@@ -54,7 +56,7 @@ fluentbit_amberflo_upload_failures_total; how many records were skipped, in flue
 					return err
 				}
 				if asJSON {
-					err = writeJSON(a.out, s)
+					err = show.JSON(a.out, s)
 				} else {
 					if watch && a.seen {
 						fmt.Fprint(a.out, "\x1b[H\x1b[2J") // to the top of an empty screen
@@ -219,7 +221,7 @@ func (c *looker) look() (*statusOf, error) {
 		s.Stages = append(s.Stages, s.by[name])
 	}
 	p := c.app.progress("count", sizeOf(files))
-	defer p.end()
+	defer p.End()
 	now := &glance{at: time.Now(), waiting: map[string]spoolFile{}}
 	for _, f := range files {
 		directory := directoryOf(f)
@@ -232,7 +234,7 @@ func (c *looker) look() (*statusOf, error) {
 				return nil, err
 			}
 		}
-		p.add(f.Bytes)
+		p.Add(f.Bytes)
 		s.by[directory].add(f, n)
 		switch directory {
 		case outboxDir:
@@ -249,7 +251,7 @@ func (c *looker) look() (*statusOf, error) {
 			s.Failed = append(s.Failed, object)
 		}
 	}
-	p.end()
+	p.End()
 	slices.SortFunc(s.Failed, func(a, b failedObject) int { return a.Since.Compare(*b.Since) })
 	s.Failed = s.Failed[:min(len(s.Failed), mostFailed)]
 	s.LastUpload = s.by[sentDir].Newest
@@ -313,20 +315,20 @@ func (c *looker) rates(now *glance, files []spoolFile) *rates {
 func (s *statusOf) look() {
 	note := func(format string, args ...any) { s.Attention = append(s.Attention, fmt.Sprintf(format, args...)) }
 	if oldest := s.by[outboxDir].Oldest; oldest != nil && time.Since(*oldest) > s.late {
-		note("uploads fail or lag: the oldest object waits since %s; Fluent Bit's log has the line upload failed, with the cause", ago(*oldest))
+		note("uploads fail or lag: the oldest object waits since %s; Fluent Bit's log has the line upload failed, with the cause", show.Ago(*oldest))
 	}
 	if n := s.by[failedDir].Files; n > 0 {
-		note("Amberflo did not take %s: fix the cause, then meterctl resend --all", number(n, "object"))
+		note("Amberflo did not take %s: fix the cause, then meterctl resend --all", show.Number(n, "object"))
 	}
 	if n := s.by[damagedDir].Files; n > 0 {
-		note("%s in damaged/: meterctl check says what can be read", number(n, "file", " is", " are"))
+		note("%s in damaged/: meterctl check says what can be read", show.Number(n, "file", " is", " are"))
 	}
 	if len(s.Rejects) > 0 {
 		total := 0
 		for _, r := range s.Rejects {
 			total += r.Records
 		}
-		note("%s could not be metered and wait: fix the application or the mapping, then meterctl retry-rejected -c CONF", number(total, "record"))
+		note("%s could not be metered and wait: fix the application or the mapping, then meterctl retry-rejected -c CONF", show.Number(total, "record"))
 	}
 	for _, of := range []struct {
 		name, option string

@@ -200,3 +200,11 @@ func rejectsFrom(files []spoolFile, since string) (list []spoolFile) {
 	}
 	return list
 }
+
+// sizeOf adds up files.
+func sizeOf(files []spoolFile) (bytes int64) {
+	for _, f := range files {
+		bytes += f.Bytes
+	}
+	return bytes
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/plugin"
 )
 
@@ -21,7 +22,7 @@ func (a *app) version() *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
 			if asJSON {
-				return writeJSON(a.out, map[string]string{"version": plugin.Version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
+				return show.JSON(a.out, map[string]string{"version": plugin.Version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
 			}
 			_, err := a.out.WriteString(versionText())
 			return err

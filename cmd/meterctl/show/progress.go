@@ -1,4 +1,4 @@
-package main
+package show
 
 import (
 	"fmt"
@@ -13,8 +13,8 @@ const (
 	progressLineEach = 5 * time.Second
 )
 
-// progress tells on the way that a long command lives. The zero value tells nothing; it is not safe for concurrent use.
-type progress struct {
+// Progress tells on the way that a long command lives. The zero value tells nothing; it is not safe for concurrent use.
+type Progress struct {
 	w           io.Writer
 	terminal    bool
 	what        string
@@ -24,25 +24,25 @@ type progress struct {
 	shown       bool
 }
 
-// progress begins to count. The caller ends it.
-func (a *app) progress(what string, total int64) *progress {
-	return &progress{w: a.notes, terminal: isTerminal(a.notes), what: what, total: total, began: time.Now()}
+// NewProgress begins to count to a total of bytes, and tells w of it. The caller ends it.
+func NewProgress(w io.Writer, what string, total int64) *Progress {
+	return &Progress{w: w, terminal: IsTerminal(w), what: what, total: total, began: time.Now()}
 }
 
-// add counts bytes that were read.
-func (p *progress) add(bytes int64) {
+// Add counts bytes that were read.
+func (p *Progress) Add(bytes int64) {
 	p.done += bytes
 	p.show()
 }
 
-// tick is called for each record.
-func (p *progress) tick() {
+// Tick is called for each record.
+func (p *Progress) Tick() {
 	if p.calls++; p.calls%1024 == 0 {
 		p.show()
 	}
 }
 
-func (p *progress) show() {
+func (p *Progress) show() {
 	if p.w == nil || p.total == 0 {
 		return
 	}
@@ -55,10 +55,10 @@ func (p *progress) show() {
 		return
 	}
 	p.last, p.shown = now, true
-	text := fmt.Sprintf("%s: %s of %s (%d %%)", p.what, bytesText(p.done), bytesText(p.total), 100*min(p.done, p.total)/p.total)
+	text := fmt.Sprintf("%s: %s of %s (%d %%)", p.what, Bytes(p.done), Bytes(p.total), 100*min(p.done, p.total)/p.total)
 	if p.done > 0 && p.done < p.total {
 		left := time.Duration(float64(now.Sub(p.began)) * float64(p.total-p.done) / float64(p.done))
-		text += ", " + durationText(left) + " left"
+		text += ", " + Duration(left) + " left"
 	}
 	if p.terminal {
 		fmt.Fprintf(p.w, "\r\x1b[K%s", text)
@@ -67,24 +67,16 @@ func (p *progress) show() {
 	}
 }
 
-// hide takes the line on the terminal away, before another is written.
-func (p *progress) hide() {
+// Hide takes the line on the terminal away, before another is written.
+func (p *Progress) Hide() {
 	if p.shown && p.terminal {
 		fmt.Fprint(p.w, "\r\x1b[K")
 		p.shown = false
 	}
 }
 
-// end hides it for good.
-func (p *progress) end() {
-	p.hide()
+// End hides it for good.
+func (p *Progress) End() {
+	p.Hide()
 	p.w = nil
-}
-
-// sizeOf adds up files.
-func sizeOf(files []spoolFile) (bytes int64) {
-	for _, f := range files {
-		bytes += f.Bytes
-	}
-	return bytes
 }
