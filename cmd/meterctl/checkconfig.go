@@ -11,6 +11,7 @@ import (
 
 	"out_amberflo/cmd/meterctl/pipeline"
 	"out_amberflo/cmd/meterctl/preflight"
+	"out_amberflo/cmd/meterctl/sample"
 	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/plugin"
 )
@@ -60,12 +61,12 @@ func inJSON(f pipeline.Finding) foundInConfig {
 
 // checkedConfig is what check-config finds, in JSON.
 type checkedConfig struct {
-	Outputs  int             `json:"outputs"`
-	Errors   int             `json:"errors"`
-	Warnings int             `json:"warnings"`
-	Findings []foundInConfig `json:"findings"`
-	Unread   string          `json:"unread,omitempty"` // why Fluent Bit does not read the file
-	Samples  []*mapSummary   `json:"samples,omitempty"`
+	Outputs  int              `json:"outputs"`
+	Errors   int              `json:"errors"`
+	Warnings int              `json:"warnings"`
+	Findings []foundInConfig  `json:"findings"`
+	Unread   string           `json:"unread,omitempty"` // why Fluent Bit does not read the file
+	Samples  []*sample.Became `json:"samples,omitempty"`
 }
 
 func (a *app) checkPipeline(file, sample, input string, asJSON bool) error {
@@ -112,7 +113,7 @@ func (a *app) checkPipeline(file, sample, input string, asJSON bool) error {
 			}
 			failed = failed || err != nil
 			if r != nil {
-				said.Samples = append(said.Samples, r.inJSON(section))
+				said.Samples = append(said.Samples, r.Became(section))
 			}
 		}
 	}
@@ -126,27 +127,31 @@ func (a *app) checkPipeline(file, sample, input string, asJSON bool) error {
 }
 
 // tryOn maps a sample as an output would, and says all but the meter records.
-func tryOn(out io.Writer, p *pipeline.Pipeline, section *pipeline.Section, input, sample string) (*mapRun, error) {
+func tryOn(out io.Writer, p *pipeline.Pipeline, section *pipeline.Section, input, name string) (*sample.Run, error) {
 	config, _ := plugin.Check(section.Get)
 	if config.Rules == nil {
 		return nil, errProblems // which is said already
 	}
-	f, err := os.Open(sample)
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("want a file of samples: %w", err)
 	}
 	defer f.Close()
-	s, err := newSampler(p, section, input)
+	s, err := sample.NewReader(p, section, input)
 	if err != nil {
 		return nil, err
 	}
-	s.setName(sample)
-	fmt.Fprintf(out, "%s on %s:\n", section.ID, sample)
-	r := newMapRun(config.Rules, s, io.Discard, out)
-	r.tellWhatIsNotApplied(p, section)
-	if err := r.lines(f, &mapFlags{at: time.Now()}); err != nil {
+	s.SetName(name)
+	fmt.Fprintf(out, "%s on %s:\n", section.ID, name)
+	r := sample.New(config.Rules, s, io.Discard, out)
+	r.TellWhatIsNotApplied(p, section)
+	if err := r.Read(f, sample.Options{At: time.Now()}); err != nil {
 		return nil, err
 	}
-	failed, err := r.end(section)
-	return r, errors.Join(err, r.sum(), r.verdict(failed))
+	failed, err := r.End(section)
+	err = errors.Join(err, r.Sum())
+	if r.Verdict(failed) {
+		err = errors.Join(err, errProblems)
+	}
+	return r, err
 }

@@ -200,7 +200,7 @@ func TestMapAddsUpAsTheSealDoes(t *testing.T) {
 	for i := range 200 {
 		fmt.Fprintf(&many, `{"t":"a","b":1,"region":"r%d"}`+"\n", i)
 	}
-	for range 2*flushEvery + 1 {
+	for range 20_001 {
 		few.WriteString(`{"t":"a","b":0.1,"region":"eu"}` + "\n")
 	}
 	_, notes, err = mapped(t, mapping, many.String())

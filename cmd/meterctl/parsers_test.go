@@ -12,6 +12,8 @@ import (
 
 	"out_amberflo/cmd/meterctl/pipeline"
 	"out_amberflo/cmd/meterctl/preflight"
+	"out_amberflo/cmd/meterctl/replay"
+	"out_amberflo/cmd/meterctl/sample"
 	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/meter"
 )
@@ -19,7 +21,7 @@ import (
 // fluentBit skips a test where Fluent Bit is not to be found.
 func fluentBit(t *testing.T) {
 	t.Helper()
-	if _, err := exec.LookPath(program()); err != nil {
+	if _, err := exec.LookPath(replay.Program()); err != nil {
 		t.Skip("no fluent-bit on PATH or in FLUENT_BIT")
 	}
 }
@@ -150,27 +152,27 @@ func TestLinesAreParsedAsFluentBitParsesThem(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, out := readConf(t, map[string]string{"main.conf": tailConf, "parsers.conf": "[PARSER]\n    Name p\n" + test.parser})
-			s, err := newSampler(p, out, "")
+			s, err := sample.NewReader(p, out, "")
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.raw = true
+			s.Raw = true
 			var got []string
 			for _, line := range test.lines {
-				record, at, _, err := s.read([]byte(line + "\n"))
+				record, at, _, err := s.Read([]byte(line + "\n"))
 				if err != nil {
 					t.Fatal(err)
 				}
 				if at.IsZero() {
 					at = time.Now()
 				}
-				b, err := appendSample(nil, at, nil, nil, record)
+				b, err := sample.AppendEvent(nil, at, nil, nil, record)
 				if err != nil {
 					t.Fatal(err)
 				}
 				got = append(got, events(t, b)...)
 			}
-			chunks, err := replay(p, pipeline.Replay{Input: s.input, Output: out}, []byte(strings.Join(test.lines, "\n")), io.Discard)
+			chunks, err := replay.Chunks(p, pipeline.Replay{Input: s.Input, Output: out}, []byte(strings.Join(test.lines, "\n")), io.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}

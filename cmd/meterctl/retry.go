@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"out_amberflo/cmd/meterctl/preflight"
+	"out_amberflo/cmd/meterctl/sample"
 	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/plugin"
 )
@@ -69,7 +70,7 @@ func (a *app) retry(where *place, o *retryFlags) error {
 	if err != nil {
 		return err
 	}
-	r := &retry{mapping: newMapping(config.Rules), done: map[string]bool{}, others: map[string]int{}, from: o.from,
+	r := &retry{Mapping: sample.NewMapping(config.Rules), done: map[string]bool{}, others: map[string]int{}, from: o.from,
 		name: cmp.Or(s.Get("alias"), s.ID), match: s.Get("match")}
 	if pattern := s.Get("match_regex"); pattern != "" {
 		if r.matchRegex, err = preflight.TagRegex(pattern); err != nil {
@@ -96,14 +97,14 @@ func (a *app) retry(where *place, o *retryFlags) error {
 		objects, err = retryRejects(config.Spool(), o.since, r.again)
 	}
 	r.progress.End()
-	fmt.Fprintf(a.out, "%d rejected records: %d meter records in %d objects %s%s%s\n", r.lines, r.records, objects, are, r.summary(), r.left())
+	fmt.Fprintf(a.out, "%d rejected records: %d meter records in %d objects %s%s%s\n", r.lines, r.records, objects, are, r.Summary(), r.left())
 	if o.dryRun {
 		fmt.Fprintln(a.out, "dry run: nothing was changed")
 	}
 	if err != nil {
 		return fmt.Errorf("%w; what is on its way has ids of its own, so that the same command may be given again", err)
 	}
-	if len(r.rejected)+r.unreadable > 0 {
+	if len(r.Rejected)+r.unreadable > 0 {
 		return errProblems
 	}
 	return nil
@@ -154,7 +155,7 @@ func (r *retry) tryAll(at *spoolPlace, files []spoolFile) (objects int, err erro
 }
 
 type retry struct {
-	*mapping
+	*sample.Mapping
 	name       string // of the output, as it calls itself
 	match      string
 	matchRegex *regexp.Regexp // may be nil
@@ -195,9 +196,9 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 	}
 	r.lines++
 	// The ids are the same whenever the line is mapped, so that no crash makes Amberflo count twice.
-	r.mapper.StartIDs(what.ID+"-", 0)
-	r.mapper.StartClock(time.Now())
-	reject, err := r.run(tag, what.Chunk)
+	r.Mapper.StartIDs(what.ID+"-", 0)
+	r.Mapper.StartClock(time.Now())
+	reject, err := r.Run(tag, what.Chunk)
 	if err != nil {
 		r.lines--
 		r.unreadable++
@@ -206,15 +207,15 @@ func (r *retry) again(line []byte) (records []byte, keep bool) {
 	if reject != nil {
 		return nil, true
 	}
-	if len(r.mapping.lines) == 0 { // unmatched ignore skips it: that bills nothing, and is no reason to delete it
+	if len(r.Lines) == 0 { // unmatched ignore skips it: that bills nothing, and is no reason to delete it
 		r.ignored++
 		return nil, true
 	}
 	if former {
 		r.done[what.ID] = true
 	}
-	r.records += bytes.Count(r.mapping.lines, []byte{'\n'})
-	return r.mapping.lines, false
+	r.records += bytes.Count(r.Lines, []byte{'\n'})
+	return r.Lines, false
 }
 
 // matches tells if a tag matches a pattern as Fluent Bit has it (flb_router.c): * stands for any string, also an empty one.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"out_amberflo/cmd/meterctl/pipeline"
+	"out_amberflo/cmd/meterctl/replay"
 )
 
 // CASES B11: where Fluent Bit does not start, check-config says so; where it starts although nothing of what was meant is in
@@ -92,7 +93,7 @@ func TestWhereFluentBitRefusesToStartItIsSaid(t *testing.T) {
 			if !strings.Contains(out, test.want) || (err == nil) != strings.Contains(out, " 0 errors") {
 				t.Errorf("got %v and\n%swant %q in it", err, out, test.want)
 			}
-			log, err := exec.Command(program(), "-e", plugin, "-c", filepath.Join(dir, file), "--dry-run").CombinedOutput()
+			log, err := exec.Command(replay.Program(), "-e", plugin, "-c", filepath.Join(dir, file), "--dry-run").CombinedOutput()
 			if starts := !strings.Contains(out, said) && !strings.Contains(out, said511) && !strings.Contains(out, "parsers_file"); starts != (err == nil) {
 				t.Errorf("check-config says\n%sand Fluent Bit %v:\n%s", out, err, log)
 			}
@@ -159,7 +160,7 @@ func TestWhatIsSaidOfFluentBitIsSo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			chunks, err := replay(p, pipeline.Replay{Input: p.Inputs[0], Output: p.Mine()[0]}, []byte(test.sample), io.Discard)
+			chunks, err := replay.Chunks(p, pipeline.Replay{Input: p.Inputs[0], Output: p.Mine()[0]}, []byte(test.sample), io.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -184,7 +185,7 @@ func TestWithoutThisFluentBitDoesNotStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(write(t, map[string]string{"main.conf": test}), "main.conf")
-			err := runFluentBit(program(), file, t.TempDir(), 0)
+			err := replay.Run(replay.Program(), file, t.TempDir(), 0)
 			if err == nil || !strings.Contains(err.Error(), "got its end (exit status") {
 				t.Errorf("got %v, want it not to start", err)
 			}

@@ -1,15 +1,18 @@
-package main
+package sample
 
 import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"out_amberflo/cmd/meterctl/parser"
 	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/meter"
 )
+
+var sampleTime = time.Date(2026, 11, 20, 10, 0, 0, 123e6, time.UTC)
 
 // Whatever is a sample becomes a chunk of one event that says the same.
 func FuzzSample(f *testing.F) {
@@ -21,7 +24,7 @@ func FuzzSample(f *testing.F) {
 		if err != nil || !finite(record) || !utf8.Valid(text) { // a byte that is no UTF-8 stays in a record, and JSON cannot say it
 			return
 		}
-		b, err := appendSample(nil, sampleTime, nil, parser.Map{"resource", parser.Map{}}, record)
+		b, err := AppendEvent(nil, sampleTime, nil, parser.Map{"resource", parser.Map{}}, record)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +40,7 @@ func FuzzSample(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q became %q: %v", text, said, err)
 		}
-		if b2, err := appendSample(nil, sampleTime, nil, parser.Map{"resource", parser.Map{}}, again); err != nil || string(b2) != string(b) {
+		if b2, err := AppendEvent(nil, sampleTime, nil, parser.Map{"resource", parser.Map{}}, again); err != nil || string(b2) != string(b) {
 			t.Errorf("%q became %q, which is another record (%v)", text, said, err)
 		}
 		if r.Next() {

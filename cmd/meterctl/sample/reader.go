@@ -1,4 +1,6 @@
-package main
+// Package sample makes meter records of the lines of a log as an input, an output and what lies between them would: to see them
+// before they are billed.
+package sample
 
 import (
 	"encoding/binary"
@@ -18,13 +20,13 @@ import (
 	"out_amberflo/cmd/meterctl/show"
 )
 
-// groupStart is the time of the event that opens an OpenTelemetry group (flb_log_event.h).
-const groupStart = 0xFFFFFFFF
+// GroupStart is the time of the event that opens an OpenTelemetry group (flb_log_event.h).
+const GroupStart = 0xFFFFFFFF
 
 var msgpackHandle = &codec.MsgpackHandle{WriteExt: true}
 
-// appendEvent appends an event as Fluent Bit hands it to an output: [[time, metadata], record].
-func appendEvent(dst []byte, seconds, nanos uint32, metadata, record parser.Map) ([]byte, error) {
+// appendOne appends an event as Fluent Bit hands it to an output: [[time, metadata], record].
+func appendOne(dst []byte, seconds, nanos uint32, metadata, record parser.Map) ([]byte, error) {
 	dst = append(dst, 0x92, 0x92, 0xd7, 0x00) // two arrays of two; eight bytes of extension type 0
 	dst = binary.BigEndian.AppendUint32(dst, seconds)
 	dst = binary.BigEndian.AppendUint32(dst, nanos)
@@ -38,52 +40,52 @@ func appendEvent(dst []byte, seconds, nanos uint32, metadata, record parser.Map)
 	return dst, nil
 }
 
-// appendSample appends a chunk of one event, after the start of its group if it has one.
-func appendSample(dst []byte, at time.Time, metadata, group, record parser.Map) ([]byte, error) {
+// AppendEvent appends a chunk of one event, after the start of its group if it has one.
+func AppendEvent(dst []byte, at time.Time, metadata, group, record parser.Map) ([]byte, error) {
 	var err error
 	if group != nil {
-		if dst, err = appendEvent(dst, groupStart, 0, parser.Map{}, group); err != nil {
+		if dst, err = appendOne(dst, GroupStart, 0, parser.Map{}, group); err != nil {
 			return dst, err
 		}
 	}
 	if metadata == nil {
 		metadata = parser.Map{}
 	}
-	return appendEvent(dst, uint32(at.Unix()), uint32(at.Nanosecond()), metadata, record)
+	return appendOne(dst, uint32(at.Unix()), uint32(at.Nanosecond()), metadata, record)
 }
 
-// sampler turns the lines of a sample into records, as the input that reads them would.
-type sampler struct {
-	input          *pipeline.Section // nil: none is known, and samples are records
+// Reader turns the lines of a sample into records, as the input that reads them would.
+type Reader struct {
+	Input          *pipeline.Section // nil: none is known, and samples are records
 	parser         *parser.Parser    // nil: none
 	of             *pipeline.Section // of the parser
 	name           string            // of the sample, for Path_Key
-	raw, records   bool              // what the user says of the lines
+	Raw, Records   bool              // what the user says of the lines
 	offset         int
 	parsed, failed int            // lines that the parser matched, and not
 	covered        map[string]int // lines over whose own field an option of the input writes, by option
 }
 
-// newSampler chooses the input, by its number, name or alias if choice is not empty.
-func newSampler(p *pipeline.Pipeline, out *pipeline.Section, choice string) (*sampler, error) {
-	s := &sampler{covered: map[string]int{}}
+// NewReader chooses the input, by its number, name or alias if choice is not empty.
+func NewReader(p *pipeline.Pipeline, out *pipeline.Section, choice string) (*Reader, error) {
+	s := &Reader{covered: map[string]int{}}
 	inputs := preflight.Inputs(p, out)
-	s.input = pipeline.Pick(inputs, choice)
+	s.Input = pipeline.Pick(inputs, choice)
 	switch {
-	case choice != "" && s.input == nil:
+	case choice != "" && s.Input == nil:
 		return nil, fmt.Errorf("--input: want one of %s, got %q", pipeline.Names(inputs), choice)
 	case choice == "" && len(inputs) > 0:
-		s.input = inputs[0]
+		s.Input = inputs[0]
 		for _, in := range inputs[1:] {
-			if in.Name != s.input.Name || in.Get("parser") != s.input.Get("parser") {
+			if in.Name != s.Input.Name || in.Get("parser") != s.Input.Get("parser") {
 				return nil, fmt.Errorf("want --input with one of %s, since their lines are read differently, got none", pipeline.Names(inputs))
 			}
 		}
 	}
-	if s.input == nil || s.input.Get("parser") == "" {
+	if s.Input == nil || s.Input.Get("parser") == "" {
 		return s, nil
 	}
-	section := p.ParserNamed(s.input.Get("parser"))
+	section := p.ParserNamed(s.Input.Get("parser"))
 	if section == nil {
 		return s, nil // a finding says so
 	}
@@ -94,30 +96,30 @@ func newSampler(p *pipeline.Pipeline, out *pipeline.Section, choice string) (*sa
 }
 
 // tag is the input's, if it can be known.
-func (s *sampler) tag() string {
-	if s.input == nil {
+func (s *Reader) tag() string {
+	if s.Input == nil {
 		return "sample"
 	}
-	tag := s.input.Get("tag")
+	tag := s.Input.Get("tag")
 	switch {
 	case tag == "":
-		return s.input.ID
+		return s.Input.ID
 	case strings.Contains(tag, "*"):
 		return strings.ReplaceAll(tag, "*", "sample")
 	}
 	return tag
 }
 
-// read makes a record of a line. The time is zero where the line has none. The error says that it is no sample, the note how
+// Read makes a record of a line. The time is zero where the line has none. The error says that it is no sample, the note how
 // Fluent Bit would take it.
-func (s *sampler) read(line []byte) (record parser.Map, at time.Time, note string, err error) {
+func (s *Reader) Read(line []byte) (record parser.Map, at time.Time, note string, err error) {
 	text := strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r")
 	offset := s.offset
 	s.offset += len(line)
-	tail := s.input != nil && s.input.Name == "tail"
+	tail := s.Input != nil && s.Input.Name == "tail"
 	switch {
-	case s.records || !s.raw && s.parser == nil:
-		if record, err = parser.Object(line); err == nil || s.records || !tail {
+	case s.Records || !s.Raw && s.parser == nil:
+		if record, err = parser.Object(line); err == nil || s.Records || !tail {
 			return record, at, "", err
 		}
 		record, err = s.asLog(text), nil
@@ -143,26 +145,26 @@ func (s *sampler) read(line []byte) (record parser.Map, at time.Time, note strin
 	return s.withPlace(record, offset), at, note, nil
 }
 
-func (s *sampler) asLog(text string) parser.Map { return parser.Map{s.logKey(), text} }
+func (s *Reader) asLog(text string) parser.Map { return parser.Map{s.logKey(), text} }
 
 // logKey is where the tail input puts a line that no parser reads.
-func (s *sampler) logKey() string {
-	if s.input != nil && s.input.Get("key") != "" {
-		return s.input.Get("key")
+func (s *Reader) logKey() string {
+	if s.Input != nil && s.Input.Get("key") != "" {
+		return s.Input.Get("key")
 	}
 	return "log"
 }
 
 // withPlace adds what Path_Key and Offset_Key of the input ask for.
-func (s *sampler) withPlace(record parser.Map, offset int) parser.Map {
-	if s.input == nil {
+func (s *Reader) withPlace(record parser.Map, offset int) parser.Map {
+	if s.Input == nil {
 		return record
 	}
 	for _, add := range []struct {
 		option string
 		value  any
 	}{{"path_key", s.name}, {"offset_key", uint64(offset)}} {
-		key := s.input.Get(add.option)
+		key := s.Input.Get(add.option)
 		if key == "" {
 			continue
 		}
@@ -178,11 +180,11 @@ func (s *sampler) withPlace(record parser.Map, offset int) parser.Map {
 }
 
 // overwritten names the options of the input that write over a field of the lines which the mapping names.
-func (s *sampler) overwritten(out *pipeline.Section) (list []pipeline.Finding) {
+func (s *Reader) overwritten(out *pipeline.Section) (list []pipeline.Finding) {
 	for _, option := range slices.Sorted(maps.Keys(s.covered)) {
 		for _, f := range preflight.Fields(out.Get) {
-			if key := s.input.Get(option); f.Root == "record" && f.Key == key {
-				list = append(list, pipeline.Finding{Place: s.input.PlaceOf(option), Error: true, Section: s.input, Key: option,
+			if key := s.Input.Get(option); f.Root == "record" && f.Key == key {
+				list = append(list, pipeline.Finding{Place: s.Input.PlaceOf(option), Error: true, Section: s.Input, Key: option,
 					Text: fmt.Sprintf("want a name that no field of the line has, got %q, which %s names, and which %s: the input writes over it", key, f.Option, show.Number(s.covered[option], "line", " has", " have"))})
 				break
 			}
@@ -191,8 +193,8 @@ func (s *sampler) overwritten(out *pipeline.Section) (list []pipeline.Finding) {
 	return list
 }
 
-// setName is how Path_Key names the sample.
-func (s *sampler) setName(file string) {
+// SetName is how Path_Key names the sample.
+func (s *Reader) SetName(file string) {
 	if s.name = "(standard input)"; file != "" && file != "-" {
 		s.name = file
 		if abs, err := filepath.Abs(file); err == nil {

@@ -1,4 +1,5 @@
-package main
+// Package replay has Fluent Bit itself read a sample, filters and all.
+package replay
 
 import (
 	"bytes"
@@ -8,18 +9,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"out_amberflo/cmd/meterctl/pipeline"
-	"out_amberflo/plugin/meter"
 )
 
 // How long Fluent Bit may take to start, how long no record comes before it has read all, and how long it may take in all.
@@ -31,36 +29,12 @@ const (
 	endWithin   = 2 * time.Minute
 )
 
-// through runs the sample through the pipeline in Fluent Bit itself, and maps what the output would have got.
-func (r *mapRun) through(p *pipeline.Pipeline, section *pipeline.Section, flags *mapFlags, in io.Reader) error {
-	if r.sampler.input == nil {
-		return errors.New("--through-fluent-bit: want an input whose records reach the output, got none")
-	}
-	sample, err := io.ReadAll(in)
-	if err != nil || len(bytes.TrimSpace(sample)) == 0 {
-		return err
-	}
-	chunks, err := replay(p, pipeline.Replay{Input: r.sampler.input, Output: section, Tag: flags.tag}, sample, r.notes)
-	if err != nil {
-		return err
-	}
-	for _, tag := range slices.Sorted(maps.Keys(chunks)) {
-		_, err := r.each(tag, chunks[tag], func(n int, reject *meter.Refusal) error {
-			return r.write(fmt.Sprintf("%s, record %d", tag, n), tag, reject)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// Program is the Fluent Bit to run, by its name or path.
+func Program() string { return cmp.Or(os.Getenv("FLUENT_BIT"), "fluent-bit") }
 
-// program is the Fluent Bit to run, by its name or path.
-func program() string { return cmp.Or(os.Getenv("FLUENT_BIT"), "fluent-bit") }
-
-// replay gives the chunks that the output would get of a sample, by tag.
-func replay(p *pipeline.Pipeline, how pipeline.Replay, sample []byte, notes io.Writer) (chunks map[string][]byte, err error) {
-	path, err := exec.LookPath(program())
+// Chunks gives the chunks that the output would get of a sample, by tag.
+func Chunks(p *pipeline.Pipeline, how pipeline.Replay, sample []byte, notes io.Writer) (chunks map[string][]byte, err error) {
+	path, err := exec.LookPath(Program())
 	if err != nil {
 		return nil, fmt.Errorf("--through-fluent-bit: want a program fluent-bit on the PATH or in FLUENT_BIT, got none: %w", err)
 	}
@@ -91,7 +65,7 @@ func replay(p *pipeline.Pipeline, how pipeline.Replay, sample []byte, notes io.W
 		quiet = quietLong
 	}
 	out := filepath.Join(how.Dir, "out")
-	if err := runFluentBit(path, file, out, quiet); err != nil {
+	if err := Run(path, file, out, quiet); err != nil {
 		return nil, err
 	}
 	return readChunks(out)
@@ -116,8 +90,8 @@ func readChunks(dir string) (map[string][]byte, error) {
 	return chunks, err
 }
 
-// runFluentBit runs a configuration until nothing has come into dir for a while, and stops it.
-func runFluentBit(path, conf, dir string, quiet time.Duration) error {
+// Run runs a configuration until nothing has come into dir for a while, and stops it.
+func Run(path, conf, dir string, quiet time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), endWithin)
 	defer cancel()
 	log := &lockedBuffer{}
