@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +17,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"out_amberflo/cmd/meterctl/ledger"
+	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/spool"
@@ -35,7 +37,7 @@ type shownBill struct {
 
 	Rejected map[string]int
 	Outside  int `json:"records_of_other_days"`
-	Problems []foundProblem
+	Problems []store.Found
 }
 
 func billOf(t *testing.T, args ...string) (b shownBill, err error) {
@@ -231,9 +233,9 @@ func TestABillNamesWhatIsNotInIt(t *testing.T) {
 // A log that is sealed between the listing and the reading makes the reading begin anew.
 func TestABillBeginsAnewWhereFilesMove(t *testing.T) {
 	dir, s := metered(t)
-	l := &ledger{app: &app{notes: new(strings.Builder)}, at: &spoolPlace{dir: dir}}
-	sum, readings := sum{}, 0
-	l.begin = func() {
+	l := &ledger.Ledger{Dir: dir, List: (&spoolPlace{dir: dir}).files, Notes: io.Discard}
+	sum, readings := ledger.Sum{}, 0
+	l.Begin = func() {
 		sum.Records = 0
 		if readings++; readings == 1 {
 			if err := s.Drain(t.Context()); err != nil {
@@ -241,54 +243,8 @@ func TestABillBeginsAnewWhereFilesMove(t *testing.T) {
 			}
 		}
 	}
-	l.record = func(_ *source, r *meterRecord) error { sum.add(r); return nil }
-	if err := l.read(); err != nil || readings != 2 || sum.Records != 57 || l.missed != 0 {
-		t.Errorf("got %v, %d records in %d readings, %d missed", err, sum.Records, readings, l.missed)
-	}
-}
-
-func TestManyRowsTakeNoMoreMemory(t *testing.T) {
-	few, many := newRows(), newRows()
-	few.most = 50
-	defer few.close()
-	random := rand.New(rand.NewPCG(1, 2))
-	d := &recordReader{}
-	for range 20_000 {
-		customer := fmt.Sprint("c", random.IntN(3000), []string{"", "\x00", "\x00\x01", " "}[random.IntN(4)])
-		r, unlike := d.parse([]byte(lineOf(customer, "M", []string{"0.1", "3", "-1e99", "1e-99"}[random.IntN(4)], noon, 2)))
-		if unlike != "" {
-			t.Fatal(unlike)
-		}
-		for _, to := range []*rows{few, many} {
-			of, err := to.of(appendPart(nil, r.Customer))
-			if err != nil {
-				t.Fatal(err)
-			}
-			of.billed.add(r)
-		}
-		if len(few.byKey) > 2*few.most { // some have too many digits to leave
-			t.Fatalf("%d rows in memory", len(few.byKey))
-		}
-	}
-	all := func(of *rows) (text string) {
-		last := ""
-		if err := of.each(func(key string, r *row) error {
-			part, rest := cutPart(key)
-			if *part <= last || rest != "" {
-				t.Errorf("%q follows %q, with %q", *part, last, rest)
-			}
-			last = *part
-			text += fmt.Sprintf("%q %s %d\n", *part, valueText(r.billed.Value), r.billed.Records)
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		return text
-	}
-	if a, b := all(few), all(many); a != b || len(few.runs) < 10 || len(a) < 100_000 {
-		t.Errorf("%d files; in memory it is\n%.500s\nelse\n%.500s", len(few.runs), b, a)
-	}
-	if all(few) != all(many) {
-		t.Error("the rows can be read once only")
+	l.Record = func(_ *ledger.Source, r *ledger.Record) error { sum.Add(r); return nil }
+	if err := l.Read(); err != nil || readings != 2 || sum.Records != 57 || l.Missed != 0 {
+		t.Errorf("got %v, %d records in %d readings, %d missed", err, sum.Records, readings, l.Missed)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"out_amberflo/cmd/meterctl/show"
+	"out_amberflo/cmd/meterctl/store"
 )
 
 // cat prints the records of files.
@@ -21,7 +22,7 @@ func (a *app) cat() *cobra.Command {
 With --json each line is an object with the file and the record. Where a file is damaged, it prints what can be read.`,
 		Example:           "  meterctl cat KEY | jq .customerId",
 		Annotations:       looked("something of a file cannot be read, and was named on standard error"),
-		ValidArgsFunction: completeFiles(&at, directories()...),
+		ValidArgsFunction: completeFiles(&at, store.Directories()...),
 		RunE:              func(_ *cobra.Command, names []string) error { return a.printRecords(&at, names, asJSON) },
 	}
 	at.flags(cmd)
@@ -37,11 +38,11 @@ func (a *app) printRecords(where *place, names []string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	files, err := spoolFiles(at)
+	files, err := at.files()
 	if err != nil {
 		return err
 	}
-	var chosen []spoolFile
+	var chosen []store.File
 	for _, name := range names {
 		f, ok := findFile(files, at.dir, name)
 		if !ok {
@@ -54,12 +55,12 @@ func (a *app) printRecords(where *place, names []string, asJSON bool) error {
 	}
 	p := &show.Progress{}
 	if !a.seen { // where the records are seen, they are progress enough
-		p = a.progress("cat", sizeOf(chosen))
+		p = a.progress("cat", store.SizeOf(chosen))
 		defer p.End()
 	}
 	bad := 0
 	for _, f := range chosen {
-		_, problems, gone, err := readRecords(at.dir, f, func(line []byte) error {
+		_, problems, gone, err := store.Records(at.dir, f, func(line []byte) error {
 			p.Tick()
 			if asJSON {
 				var err error
@@ -90,14 +91,14 @@ func (a *app) printRecords(where *place, names []string, asJSON bool) error {
 }
 
 // findFile takes a path below dir, a path that leads into dir, or an object key.
-func findFile(files []spoolFile, dir, name string) (spoolFile, bool) {
+func findFile(files []store.File, dir, name string) (store.File, bool) {
 	within, err := filepath.Rel(dir, name)
 	for _, f := range files {
-		if f.Path == name || f.Key() == name || directoryOf(f)+"/"+f.Key() == name || err == nil && f.Path == within {
+		if f.Path == name || f.Key() == name || f.Dir+"/"+f.Key() == name || err == nil && f.Path == within {
 			return f, true
 		}
 	}
-	return spoolFile{}, false
+	return store.File{}, false
 }
 
 // completeFiles offers the files of directories, in the spool that the command line names so far.
@@ -107,10 +108,10 @@ func completeFiles(where *place, of ...string) cobra.CompletionFunc {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
-		files, _ := spoolFiles(at)
+		files, _ := at.files()
 		for _, f := range files {
 			for _, directory := range of {
-				if directoryOf(f) == directory && f.HasRecords() {
+				if f.Dir == directory && f.HasRecords() {
 					names = append(names, f.Path)
 				}
 			}

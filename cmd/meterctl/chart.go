@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"out_amberflo/cmd/meterctl/ledger"
 	"out_amberflo/cmd/meterctl/show"
 )
 
@@ -81,7 +82,7 @@ func (u *usage) draw(meter, id string, names []string, others int, s series) *ch
 		cells := []string{u.spanStart(span).Format("2006-01-02 15:04")}
 		for row, name := range rows {
 			v := s.values[row][column]
-			text := show.Thousands(valueText(v))
+			text := show.Thousands(ledger.ValueText(v))
 			cells = append(cells, text)
 			if h := max(0, approximate(v)); h > 0 && highest > 0 {
 				h *= plot / highest

@@ -7,7 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"out_amberflo/cmd/meterctl/ledger"
 	"out_amberflo/cmd/meterctl/show"
+	"out_amberflo/cmd/meterctl/store"
 )
 
 // check reads every file to its end.
@@ -28,54 +30,40 @@ records it compares how many these are, with what the flushes accepted as long a
 	return cmd
 }
 
-// foundProblem is a problem, in JSON.
-type foundProblem struct {
-	File   string `json:"file"`
-	Offset int64  `json:"offset"`
-	What   string `json:"what"`
-}
-
-func (p foundProblem) String() string {
-	if p.Offset == 0 {
-		return p.File + ": " + p.What
-	}
-	return spoolProblem(p).String()
-}
-
 func (a *app) checkSpool(where *place, asJSON bool) error {
 	at, err := where.find()
 	if err != nil {
 		return err
 	}
-	files, err := spoolFiles(at)
+	files, err := at.files()
 	if err != nil {
 		return err
 	}
-	p := a.progress("check", sizeOf(files))
+	p := a.progress("check", store.SizeOf(files))
 	defer p.End()
 	total := 0
-	found := []foundProblem{}
+	found := []store.Found{}
 	for _, f := range files {
 		c := &coherence{}
-		n, problems, gone, err := readRecords(at.dir, f, c.each(f))
+		n, problems, gone, err := store.Records(at.dir, f, c.each(f))
 		if p.Add(f.Bytes); gone {
 			continue
 		}
 		total += n
 		problems = append(problems, c.problems(f)...)
-		if directoryOf(f) == openDir && err == nil {
-			var of []spoolProblem
-			of, err = compareFrames(at.dir, f)
+		if f.Dir == store.Open && err == nil {
+			var of []store.Problem
+			of, err = store.CompareFrames(at.dir, f)
 			problems = append(problems, of...)
 		}
 		if err != nil {
-			problems = append(problems, problemIn(f, err.Error()))
+			problems = append(problems, store.ProblemIn(f, err.Error()))
 		}
-		if directoryOf(f) == damagedDir && len(problems) == 0 && !strings.HasSuffix(f.Path, ".torn") && !isRescued(f) {
-			problems = append(problems, problemIn(f, fmt.Sprintf("%d bytes that could not be read were kept here", f.Bytes)))
+		if f.Dir == store.Damaged && len(problems) == 0 && !strings.HasSuffix(f.Path, ".torn") && !store.IsRescued(f) {
+			problems = append(problems, store.ProblemIn(f, fmt.Sprintf("%d bytes that could not be read were kept here", f.Bytes)))
 		}
 		for _, problem := range problems {
-			found = append(found, foundProblem(problem))
+			found = append(found, store.Found(problem))
 			if !asJSON {
 				p.Hide()
 				fmt.Fprintln(a.out, show.Plain(problem.String()))
@@ -96,20 +84,20 @@ func (a *app) checkSpool(where *place, asJSON bool) error {
 
 // coherence looks at the events of a file that stand for several records.
 type coherence struct {
-	reader  recordReader
+	reader  ledger.Reader
 	records int
 	wrong   int
 	first   string
 }
 
 // each is called for each record of a file; nil where none can be such an event.
-func (c *coherence) each(f spoolFile) func(line []byte) error {
-	if directoryOf(f) == rejectedDir {
+func (c *coherence) each(f store.File) func(line []byte) error {
+	if f.Dir == store.Rejected {
 		return nil
 	}
 	return func(line []byte) error {
 		c.records++
-		if what := c.reader.incoherent(line); what != "" {
+		if what := c.reader.Incoherent(line); what != "" {
 			if c.wrong++; c.wrong == 1 {
 				c.first = fmt.Sprintf("record %d: %s", c.records, what)
 			}
@@ -118,12 +106,12 @@ func (c *coherence) each(f spoolFile) func(line []byte) error {
 	}
 }
 
-func (c *coherence) problems(f spoolFile) []spoolProblem {
+func (c *coherence) problems(f store.File) []store.Problem {
 	switch c.wrong {
 	case 0:
 		return nil
 	case 1:
-		return []spoolProblem{problemIn(f, c.first)}
+		return []store.Problem{store.ProblemIn(f, c.first)}
 	}
-	return []spoolProblem{problemIn(f, fmt.Sprintf("%s; %d such records in all", c.first, c.wrong))}
+	return []store.Problem{store.ProblemIn(f, fmt.Sprintf("%s; %d such records in all", c.first, c.wrong))}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"out_amberflo/cmd/meterctl/show"
+	"out_amberflo/cmd/meterctl/store"
 )
 
 // drop deletes one failed object for good.
@@ -17,11 +18,11 @@ func (a *app) drop() *cobra.Command {
 	var dryRun bool
 	cmd := &cobra.Command{
 		Use: "drop [flags] KEY --why TEXT", Short: "delete an object that Amberflo did not take, for good", GroupID: acts, DisableFlagsInUseLine: true,
-		Long: `drop gives up an object of failed/: what is in it is never billed. The audit log, ` + auditLog + `, keeps who it was, why, and
+		Long: `drop gives up an object of failed/: what is in it is never billed. The audit log, ` + store.AuditLog + `, keeps who it was, why, and
 how many records it had.`,
 		Example:           "  meterctl drop KEY --why 'test records, ticket 812'",
 		Annotations:       done(),
-		ValidArgsFunction: completeFiles(&at, failedDir),
+		ValidArgsFunction: completeFiles(&at, store.Failed),
 		RunE: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0:
@@ -38,11 +39,11 @@ how many records it had.`,
 			if dryRun {
 				return a.wouldTake(found, args, "would be deleted for good")
 			}
-			key := strings.TrimPrefix(args[0], failedDir+"/")
-			if err := giveUp(found.dir, key, why); err != nil {
+			key := strings.TrimPrefix(args[0], store.Failed+"/")
+			if err := store.Drop(found.dir, key, why); err != nil {
 				return found.explain(err)
 			}
-			fmt.Fprintf(a.out, "%s is deleted; %s says why\n", show.Plain(key), auditLog)
+			fmt.Fprintf(a.out, "%s is deleted; %s says why\n", show.Plain(key), store.AuditLog)
 			return nil
 		},
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"out_amberflo/cmd/meterctl/show"
+	"out_amberflo/cmd/meterctl/store"
 )
 
 // ls tells what a spool has: a line for each directory of it, or for each file.
@@ -49,14 +50,14 @@ func (a *app) list(where *place, long, quick, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	files, err := spoolFiles(at)
+	files, err := at.files()
 	if err != nil {
 		return err
 	}
 	bad := 0
 	var rows []*listed
 	totals := map[string]*listed{}
-	for _, name := range directories() {
+	for _, name := range store.Directories() {
 		totals[name] = &listed{Directory: name, Files: new(int), Records: new(int)}
 		if !long {
 			rows = append(rows, totals[name])
@@ -65,13 +66,13 @@ func (a *app) list(where *place, long, quick, asJSON bool) error {
 			totals[name].Records = nil
 		}
 	}
-	p := a.progress("count", sizeOf(files))
+	p := a.progress("count", store.SizeOf(files))
 	defer p.End()
 	for _, f := range files {
-		row := &listed{Path: f.Path, Key: f.Key(), Directory: directoryOf(f), Bytes: f.Bytes, Since: optionalTime(f.Modified)}
+		row := &listed{Path: f.Path, Key: f.Key(), Directory: f.Dir, Bytes: f.Bytes, Since: optionalTime(f.Modified)}
 		sum := totals[row.Directory]
 		if !quick {
-			n, problems, gone, err := readRecords(at.dir, f, nil)
+			n, problems, gone, err := store.Records(at.dir, f, nil)
 			if err != nil {
 				return err
 			}

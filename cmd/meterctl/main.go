@@ -2,8 +2,8 @@
 // what to do with what Amberflo did not take. It works beside a running Fluent Bit. Before that, it looks at a pipeline, and
 // shows what bills a configuration makes of the lines of a log.
 //
-// Each verb is a file with a constructor, and a row in (*app).root. What they ask of the spool goes through store.go; meter
-// records are read and added up in ledger.go.
+// Each verb is a file with a constructor, and a row in (*app).root. What they ask of the spool goes through package store; meter
+// records are read and added up in package ledger.
 package main
 
 import (

@@ -10,7 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
+
+	"out_amberflo/cmd/meterctl/store"
 )
 
 // page is what the template shows. All names in it are for people: see show.Short.
@@ -35,9 +36,9 @@ type page struct {
 	Unlisted  int
 	Failed    []shownObject
 	Unfailed  int
-	Rejects   []*rejectsOf
+	Rejects   []shownRejects
 	Rejected  string
-	Problems  []foundProblem
+	Problems  []store.Found
 	Unnamed   int
 	Unusable  string
 	Missed    int
@@ -72,6 +73,13 @@ type shownStage struct{ Name, What, Objects, Events, Records, Size, Since string
 
 type shownObject struct{ Key, Where, Events, Records, Size, Since, Reason string }
 
+// shownRejects are those of one reason, with the names of the outputs and of the fields of an example.
+type shownRejects struct {
+	Reason          string
+	Records         int
+	From, Tag, Keys string
+}
+
 type shownFill struct{ Name, Text, Percent string }
 
 var (
@@ -103,9 +111,3 @@ func writeFile(to string, p *page) error {
 	}
 	return os.Rename(f.Name(), to)
 }
-
-// Keys names the fields of the example, for the template.
-func (r *rejectsOf) Keys() string { return strings.Join(r.Example, ", ") }
-
-// From names the outputs, for the template.
-func (r *rejectsOf) From() string { return strings.Join(r.Outputs, ", ") }

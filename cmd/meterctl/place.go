@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"out_amberflo/cmd/meterctl/pipeline"
+	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin"
 )
 
@@ -112,4 +113,16 @@ func (p *spoolPlace) explain(err error) error {
 		return fmt.Errorf("%w; nobody named the spool: set --store-dir DIR, -c CONF or $%s", err, storeDirVariable)
 	}
 	return err
+}
+
+// files lists what is in the spool.
+func (p *spoolPlace) files() ([]store.File, error) {
+	files, err := store.Files(p.dir)
+	return files, p.explain(err)
+}
+
+// failed are the keys of the objects that Amberflo did not take, the longest there first.
+func (p *spoolPlace) failed() ([]string, error) {
+	keys, err := store.FailedObjects(p.dir)
+	return keys, p.explain(err)
 }

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"out_amberflo/cmd/meterctl/ledger"
 	"out_amberflo/cmd/meterctl/show"
+	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin"
 	"out_amberflo/plugin/decimal"
 )
@@ -65,31 +68,31 @@ const (
 
 )
 
-func showSum(s *sum) shownSum {
-	return shownSum{show.Thousands(valueText(s.Value)), show.Count(int(s.Events)), show.Count(int(s.Records))}
+func showSum(s *ledger.Sum) shownSum {
+	return shownSum{show.Thousands(ledger.ValueText(s.Value)), show.Count(int(s.Events)), show.Count(int(s.Records))}
 }
 
 // gather reads all that the page says.
 func (a *app) gather(where *place, paths []string, top int) (*page, error) {
-	l, err := a.ledgerOf(where, paths, "report")
+	l, at, err := a.ledgerOf(where, paths, "report")
 	if err != nil {
 		return nil, err
 	}
 	var p *page
 	var counts map[string]*shownCount
 	var unusable int64
-	var objects, failed []*source
-	l.begin = func() {
+	var objects, failed []*ledger.Source
+	l.Begin = func() {
 		p = &page{Version: plugin.Version, Written: show.Time(time.Now()), usage: newUsage()}
 		counts, unusable, objects, failed = map[string]*shownCount{}, 0, nil, nil
 	}
-	l.record = func(of *source, r *meterRecord) error {
-		if of.Directory != failedDir { // what is there is on no bill
+	l.Record = func(of *ledger.Source, r *ledger.Record) error {
+		if of.Directory != store.Failed { // what is there is on no bill
 			p.usage.add(r)
 		}
 		return nil
 	}
-	l.end = func(of *source) error {
+	l.End = func(of *ledger.Source) error {
 		if counts[of.Directory] == nil {
 			counts[of.Directory] = &shownCount{}
 		}
@@ -99,7 +102,7 @@ func (a *app) gather(where *place, paths []string, top int) (*page, error) {
 			p.problem(problem)
 		}
 		list := &objects
-		if of.Directory == failedDir {
+		if of.Directory == store.Failed {
 			list = &failed
 		}
 		if *list = append(*list, of); len(*list) > 16*top { // the newest of many
@@ -108,24 +111,24 @@ func (a *app) gather(where *place, paths []string, top int) (*page, error) {
 		}
 		return nil
 	}
-	if err := l.read(); err != nil {
+	if err := l.Read(); err != nil {
 		return nil, err
 	}
-	if p.Of = show.Number(len(paths), "file"); l.at != nil {
-		p.Spool, p.Of = true, show.Short(l.at.dir)
+	if p.Of = show.Number(len(paths), "file"); at != nil {
+		p.Spool, p.Of = true, show.Short(l.Dir)
 	}
-	p.Missed = l.missed
+	p.Missed = l.Missed
 	if unusable > 0 {
 		p.Unusable = show.Count(int(unusable))
 	}
 	p.showUsage(top)
-	p.Objects, p.Unlisted = showObjects(objects, top, total(counts, failedDir))
+	p.Objects, p.Unlisted = showObjects(objects, top, total(counts, store.Failed))
 	p.Failed, p.Unfailed = showObjects(failed, top, 0)
-	if counts[failedDir] != nil {
-		p.Unfailed = counts[failedDir].objects - len(p.Failed)
+	if counts[store.Failed] != nil {
+		p.Unfailed = counts[store.Failed].objects - len(p.Failed)
 	}
 	if p.Spool {
-		return p, a.showSpool(p, l.at, counts)
+		return p, a.showSpool(p, at, counts)
 	}
 	return p, nil
 }
@@ -140,12 +143,12 @@ func total(counts map[string]*shownCount, but string) (n int) {
 	return n
 }
 
-func (p *page) problem(of foundProblem) {
+func (p *page) problem(of store.Found) {
 	if len(p.Problems) >= 50 {
 		p.Unnamed++
 		return
 	}
-	p.Problems = append(p.Problems, foundProblem{show.Short(of.File), of.Offset, show.Cut(of.What, 300)})
+	p.Problems = append(p.Problems, store.Found{File: show.Short(of.File), Offset: of.Offset, What: show.Cut(of.What, 300)})
 }
 
 // shownCount is what is in a directory.
@@ -156,7 +159,7 @@ type shownCount struct {
 	since           time.Time
 }
 
-func (c *shownCount) add(of *source) {
+func (c *shownCount) add(of *ledger.Source) {
 	c.objects++
 	c.events += of.Events
 	c.records += of.Records
@@ -166,11 +169,11 @@ func (c *shownCount) add(of *source) {
 	}
 }
 
-func newestFirst(list []*source) {
-	slices.SortFunc(list, func(a, b *source) int { return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Name, b.Name)) })
+func newestFirst(list []*ledger.Source) {
+	slices.SortFunc(list, func(a, b *ledger.Source) int { return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Name, b.Name)) })
 }
 
-func showObjects(list []*source, top, all int) (rows []shownObject, left int) {
+func showObjects(list []*ledger.Source, top, all int) (rows []shownObject, left int) {
 	newestFirst(list)
 	for _, of := range list[:min(len(list), top)] {
 		rows = append(rows, shownObject{show.Short(cmp.Or(of.Key, of.Name)), cmp.Or(of.Directory, "file"), show.Count(int(of.Events)), show.Count(int(of.Records)),
@@ -181,11 +184,11 @@ func showObjects(list []*source, top, all int) (rows []shownObject, left int) {
 
 // way says what each directory is, for who does not know them.
 var way = []struct{ directory, what string }{
-	{openDir, "accepted, and collected for the next object"},
-	{sealingDir, "being made into an object"},
-	{outboxDir, "waits for its upload"},
-	{sentDir, "uploaded, and Amberflo may still say no"},
-	{failedDir, "not taken by Amberflo; not in the usage on this page"},
+	{store.Open, "accepted, and collected for the next object"},
+	{store.Sealing, "being made into an object"},
+	{store.Outbox, "waits for its upload"},
+	{store.Sent, "uploaded, and Amberflo may still say no"},
+	{store.Failed, "not taken by Amberflo; not in the usage on this page"},
 }
 
 func (a *app) showSpool(p *page, at *spoolPlace, counts map[string]*shownCount) error {
@@ -205,15 +208,8 @@ func (a *app) showSpool(p *page, at *spoolPlace, counts map[string]*shownCount) 
 	rejected := 0
 	for _, r := range looked.Rejects {
 		rejected += r.Records
-		shownRejects := &rejectsOf{Reason: show.Short(r.Reason), Records: r.Records, Tag: show.Short(r.Tag)}
-		for _, name := range r.Outputs[:min(len(r.Outputs), 5)] {
-			shownRejects.Outputs = append(shownRejects.Outputs, show.Short(name))
-		}
-		for _, key := range r.Example {
-			shownRejects.Example = append(shownRejects.Example, show.Short(key))
-		}
 		if len(p.Rejects) < 50 {
-			p.Rejects = append(p.Rejects, shownRejects)
+			p.Rejects = append(p.Rejects, shownRejects{show.Short(r.Reason), r.Records, shortNames(r.Outputs[:min(len(r.Outputs), 5)]), show.Short(r.Tag), shortNames(r.Example)})
 		}
 	}
 	p.Rejected = show.Count(rejected)
@@ -227,6 +223,14 @@ func (a *app) showSpool(p *page, at *spoolPlace, counts map[string]*shownCount) 
 		}
 	}
 	return nil
+}
+
+func shortNames(names []string) string {
+	var list []string
+	for _, name := range names {
+		list = append(list, show.Short(name))
+	}
+	return strings.Join(list, ", ")
 }
 
 // showUsage chooses what of the usage is shown.
@@ -246,9 +250,9 @@ func (p *page) showUsage(top int) {
 			s.Top = append(s.Top, shownCustomer{show.Short(c.name), share(c.sum.Value, m.sum.Value), min(j, apart), showSum(c.sum)})
 		}
 		if rest := m.customers[len(s.Top):]; len(rest) > 0 {
-			var of sum
+			var of ledger.Sum
 			for _, c := range rest {
-				of.addSum(c.sum)
+				of.AddSum(c.sum)
 			}
 			s.Others = &shownCustomer{othersText(len(rest)), share(of.Value, m.sum.Value), apart, showSum(&of)}
 		}
@@ -279,7 +283,7 @@ func othersText(n int) string {
 
 // approximate is a number for a drawing, and for percents.
 func approximate(n decimal.Number) float64 {
-	f, _ := strconv.ParseFloat(valueText(n), 64)
+	f, _ := strconv.ParseFloat(ledger.ValueText(n), 64)
 	return f
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"out_amberflo/cmd/meterctl/ledger"
 	"out_amberflo/cmd/meterctl/show"
 )
 
@@ -294,47 +295,6 @@ func TestTheReportOfASpool(t *testing.T) {
 	}
 }
 
-func TestWhatIsBeingSealedIsAddedUpOnce(t *testing.T) {
-	files := []spoolFile{
-		{Dir: openDir, Path: "open/0199f1b2-0000-7000-8000-000000000000.log"},
-		{Dir: sealingDir, Path: "sealing/0199f1b2-0000-7000-8000-000000000000=x.gz"},
-		{Dir: sealingDir, Path: "sealing/0199f1b2-0000-7000-8000-000000000000@rejected=x.ndjson"},
-		{Dir: sealingDir, Path: "sealing/0199f1b2-1111-7000-8000-000000000000=y.gz"},
-		{Dir: rejectedDir, Path: "rejected/2026-11-20/x.ndjson"}, {Dir: failedDir, Path: "failed/audit.ndjson"},
-	}
-	l := &ledger{files: files}
-	var read []string
-	for _, f := range files {
-		if l.isRead(f) {
-			read = append(read, f.Path)
-		}
-	}
-	if want := []string{files[0].Path, files[3].Path}; !slices.Equal(read, want) {
-		t.Errorf("got %q, want %q", read, want)
-	}
-}
-
-// Beside a running plugin, objects move on between the listing and the reading.
-func TestWhatMovesMeanwhileIsReadOnce(t *testing.T) {
-	dir, s := filled(t)
-	at := &spoolPlace{dir: dir}
-	files, err := spoolFiles(at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.KeepSent(true)
-	obj, err := s.Take(t.Context(), false)
-	if err := errors.Join(err, s.Sent(obj)); err != nil {
-		t.Fatal(err)
-	}
-	var read []string
-	l := &ledger{app: &app{notes: io.Discard}, at: at, files: append(files, spoolFile{Dir: openDir, Path: "open/0199f1b2-0000-7000-8000-000000000000.log"})}
-	l.end = func(of *source) error { read = append(read, of.Directory); return nil }
-	if err := l.readSpool(false); err != nil || !slices.Equal(read, []string{openDir, sentDir}) || l.missed != 1 {
-		t.Errorf("got %v, %q and %d missed, want the log and the object, once, and the log that is gone", err, read, l.missed)
-	}
-}
-
 func TestTheReportOfManyCustomersIsSmall(t *testing.T) {
 	var lines strings.Builder
 	for i := range 200_000 {
@@ -356,43 +316,30 @@ func TestTheReportOfManyCustomersIsSmall(t *testing.T) {
 
 func TestUsageWidensItsSpansAndLosesNothing(t *testing.T) {
 	u := newUsage()
-	d := &recordReader{}
+	d := &ledger.Reader{}
 	for i := range 3000 {
-		r, unlike := d.parse([]byte(lineOf(fmt.Sprint("c", i%7), "M", "0.1", -5_000_000+int64(i)*3_333_333, 2)))
+		r, unlike := d.Parse([]byte(lineOf(fmt.Sprint("c", i%7), "M", "0.1", -5_000_000+int64(i)*3_333_333, 2)))
 		if unlike != "" {
 			t.Fatal(unlike)
 		}
 		u.add(r)
 	}
-	all := sum{}
+	all := ledger.Sum{}
 	for _, s := range u.cells {
-		all.addSum(s)
+		all.AddSum(s)
 	}
-	if valueText(all.Value) != "300" || all.Records != 6000 || len(u.spans) > mostSpans || u.widthText() != "7 days" {
-		t.Errorf("got %s of %d records in %d spans of %s", valueText(all.Value), all.Records, len(u.spans), u.widthText())
+	if ledger.ValueText(all.Value) != "300" || all.Records != 6000 || len(u.spans) > mostSpans || u.widthText() != "7 days" {
+		t.Errorf("got %s of %d records in %d spans of %s", ledger.ValueText(all.Value), all.Records, len(u.spans), u.widthText())
 	}
 	s := u.seriesOf(u.meters(), 3)[0]
-	of := sum{}.Value
+	of := ledger.Sum{}.Value
 	for _, row := range s.values {
 		for _, v := range row {
 			of = of.Add(v)
 		}
 	}
-	if valueText(of) != "300" || len(s.values) != 4 {
-		t.Errorf("the chart has %s in %d rows", valueText(of), len(s.values))
-	}
-}
-
-func TestRecordsAreReadWhateverTheirOrder(t *testing.T) {
-	d := &recordReader{}
-	r, unlike := d.parse([]byte(` { "dimensions" : {"a":"}\"{","b":[1,{"c":"]"}]} , "records":12,"meterValue": -1.50e2 , "uniqueId":"u","meterApiName":"M\u00e9","customerId":"c\\\"x" , "meterTimeInMillis":5 } `))
-	if unlike != "" || string(r.Customer) != `c\"x` || string(r.Meter) != "Mé" || valueText(r.Value) != "-150" || r.Records != 12 || r.Millis != 5 || string(r.Dimensions) != `{"a":"}\"{","b":[1,{"c":"]"}]}` {
-		t.Errorf("got %+v, %v", r, unlike)
-	}
-	for _, line := range []string{`{}`, `[]`, `5`, `{"customerId":5,"meterApiName":"m","meterValue":1}`, `{"customerId":"c","meterApiName":"m","meterValue":"1"}`, `{"customerId":"c","meterValue":1}`, `{"customerId":"c","meterApiName":"m"}`, `{"customerId":"c","meterApiName":"m","meterValue":1}`, `{"customerId":"c","meterApiName":"m","meterValue":1e999,"meterTimeInMillis":1}`} {
-		if r, unlike := d.parse([]byte(line)); unlike == "" {
-			t.Errorf("%s: got %+v", line, r)
-		}
+	if ledger.ValueText(of) != "300" || len(s.values) != 4 {
+		t.Errorf("the chart has %s in %d rows", ledger.ValueText(of), len(s.values))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"out_amberflo/cmd/meterctl/show"
+	"out_amberflo/cmd/meterctl/store"
 )
 
 const takenUp = "a running plugin takes them up within 15 seconds, otherwise the next start does"
@@ -27,7 +28,7 @@ func (a *app) resend() *cobra.Command {
 them already is not billed twice. Fix the cause first, such as a meter that is not defined at Amberflo.`,
 		Example:           "  meterctl resend --all --dry-run\n  meterctl resend KEY",
 		Annotations:       done(),
-		ValidArgsFunction: completeFiles(&at, failedDir),
+		ValidArgsFunction: completeFiles(&at, store.Failed),
 		RunE: func(_ *cobra.Command, keys []string) error {
 			found, err := at.find()
 			switch {
@@ -36,7 +37,7 @@ them already is not billed twice. Fix the cause first, such as a meter that is n
 			case all && len(keys) > 0:
 				return errors.New("want keys or --all, got both")
 			case all:
-				if keys, err = failedObjects(found); err != nil {
+				if keys, err = found.failed(); err != nil {
 					return err
 				}
 			case len(keys) == 0:
@@ -56,7 +57,7 @@ func (a *app) resendKeys(at *spoolPlace, keys []string, dryRun bool) error {
 		return a.wouldTake(at, keys, "would be sent again under a fresh key")
 	}
 	for _, key := range keys {
-		fresh, err := sendAgain(at.dir, strings.TrimPrefix(key, failedDir+"/"))
+		fresh, err := store.Resend(at.dir, strings.TrimPrefix(key, store.Failed+"/"))
 		if err != nil {
 			return at.explain(err)
 		}
@@ -68,17 +69,17 @@ func (a *app) resendKeys(at *spoolPlace, keys []string, dryRun bool) error {
 
 // wouldTake says of objects of failed/ what would be done with them.
 func (a *app) wouldTake(at *spoolPlace, keys []string, what string) error {
-	files, err := spoolFiles(at)
+	files, err := at.files()
 	if err != nil {
 		return err
 	}
 	total := 0
 	for _, key := range keys {
-		f, ok := findFile(inDirectory(files, failedDir), at.dir, key)
+		f, ok := findFile(store.In(files, store.Failed), at.dir, key)
 		if !ok || !f.HasRecords() {
-			return fmt.Errorf("want the key of an object in %s/, got %q; meterctl ls --long lists them", failedDir, key)
+			return fmt.Errorf("want the key of an object in %s/, got %q; meterctl ls --long lists them", store.Failed, key)
 		}
-		n, problems, gone, err := readRecords(at.dir, f, nil)
+		n, problems, gone, err := store.Records(at.dir, f, nil)
 		if err == nil && gone {
 			err = fmt.Errorf("%s is not there any more", key)
 		}
@@ -86,7 +87,7 @@ func (a *app) wouldTake(at *spoolPlace, keys []string, what string) error {
 			return err
 		}
 		total += n
-		reason, _, _ := strings.Cut(reasonOf(at.dir, f), "\n")
+		reason, _, _ := strings.Cut(store.ReasonOf(at.dir, f), "\n")
 		if reason == "" {
 			reason = "not known"
 		}
@@ -97,14 +98,4 @@ func (a *app) wouldTake(at *spoolPlace, keys []string, what string) error {
 	}
 	fmt.Fprintf(a.out, "dry run: nothing was changed; %s, %s\n", show.Number(len(keys), "object"), show.Number(total, "record"))
 	return nil
-}
-
-// inDirectory are the files of one directory.
-func inDirectory(files []spoolFile, name string) (list []spoolFile) {
-	for _, f := range files {
-		if directoryOf(f) == name {
-			list = append(list, f)
-		}
-	}
-	return list
 }

@@ -17,6 +17,7 @@ import (
 	"out_amberflo/cmd/meterctl/preflight"
 	"out_amberflo/cmd/meterctl/sample"
 	"out_amberflo/cmd/meterctl/show"
+	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin"
 )
 
@@ -81,12 +82,12 @@ func (a *app) retry(where *place, o *retryFlags) error {
 	}
 	config.StoreDir = cmp.Or(where.storeDir, config.StoreDir)
 	at := &spoolPlace{dir: config.StoreDir, config: config, section: s}
-	files, err := spoolFiles(at)
+	files, err := at.files()
 	if err != nil {
 		return err
 	}
-	files = rejectsFrom(files, o.since)
-	r.progress = a.progress("retry", sizeOf(files))
+	files = store.RejectsFrom(files, o.since)
+	r.progress = a.progress("retry", store.SizeOf(files))
 	defer r.progress.End()
 	var objects int
 	are := "are on their way"
@@ -94,7 +95,7 @@ func (a *app) retry(where *place, o *retryFlags) error {
 		objects, err = r.tryAll(at, files)
 		are = "would be sent"
 	} else {
-		objects, err = retryRejects(config.Spool(), o.since, r.again)
+		objects, err = store.Retry(config.Spool(), o.since, r.again)
 	}
 	r.progress.End()
 	fmt.Fprintf(a.out, "%d rejected records: %d meter records in %d objects %s%s%s\n", r.lines, r.records, objects, are, r.Summary(), r.left())
@@ -128,12 +129,12 @@ func (r *retry) left() (kept string) {
 }
 
 // tryAll maps as a retry does, and throws the records away. It returns the number of objects that they would be.
-func (r *retry) tryAll(at *spoolPlace, files []spoolFile) (objects int, err error) {
+func (r *retry) tryAll(at *spoolPlace, files []store.File) (objects int, err error) {
 	c := at.config
 	for _, f := range files {
 		var size int64
 		records := 0 // in the object at hand; 0: none is begun
-		_, problems, _, err := readRecords(at.dir, f, func(line []byte) error {
+		_, problems, _, err := store.Records(at.dir, f, func(line []byte) error {
 			lines, _ := r.again(line)
 			first := true
 			for record := range bytes.Lines(lines) { // what one line gives is parted by max_records only

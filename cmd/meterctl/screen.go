@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"out_amberflo/cmd/meterctl/show"
+	"out_amberflo/cmd/meterctl/store"
 )
 
 // show writes a screen for people.
@@ -34,23 +35,23 @@ func (s *statusOf) show(w io.Writer) error {
 		}
 		return ""
 	}
-	row("open", "%s%s", of(openDir), since(openDir))
-	if s.by[sealingDir].Files > 0 {
-		row("sealing", "%s%s", of(sealingDir), since(sealingDir))
+	row("open", "%s%s", of(store.Open), since(store.Open))
+	if s.by[store.Sealing].Files > 0 {
+		row("sealing", "%s%s", of(store.Sealing), since(store.Sealing))
 	}
-	row("waiting", "%s%s", of(outboxDir), since(outboxDir))
+	row("waiting", "%s%s", of(store.Outbox), since(store.Outbox))
 	switch {
 	case s.LastUpload != nil:
-		row("last upload", "%s; in sent/, waiting for Amberflo's verdict: %s", show.Ago(*s.LastUpload), of(sentDir))
-	case s.by[outboxDir].Files == 0:
+		row("last upload", "%s; in sent/, waiting for Amberflo's verdict: %s", show.Ago(*s.LastUpload), of(store.Sent))
+	case s.by[store.Outbox].Files == 0:
 		row("last upload", "nothing waits, and sent/ keeps nothing: the verdicts are over, or failure_reports is off")
 	default:
 		row("last upload", "not known: sent/ is empty")
 	}
-	row("failed", "%s%s", of(failedDir), since(failedDir))
-	row("rejected", "%s%s", of(rejectedDir), since(rejectedDir))
-	if s.by[damagedDir].Files > 0 {
-		row("damaged", "%s in %s", show.Bytes(s.by[damagedDir].Bytes), show.Number(s.by[damagedDir].Files, "file"))
+	row("failed", "%s%s", of(store.Failed), since(store.Failed))
+	row("rejected", "%s%s", of(store.Rejected), since(store.Rejected))
+	if s.by[store.Damaged].Files > 0 {
+		row("damaged", "%s in %s", show.Bytes(s.by[store.Damaged].Bytes), show.Number(s.by[store.Damaged].Files, "file"))
 	}
 	full := func(f fill, option string) string {
 		if f.Limit == nil {

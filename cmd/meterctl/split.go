@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"out_amberflo/cmd/meterctl/show"
+	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin"
 )
 
@@ -19,7 +20,7 @@ func (a *app) split() *cobra.Command {
 		Use: "split [flags] KEY", Short: "divide an object that is too large for the server; Fluent Bit has to be stopped", GroupID: acts, DisableFlagsInUseLine: true,
 		Long:              "split divides an object of outbox/ that is too large for the server, in halves or in objects of --size. The next start sends them.",
 		Annotations:       exits("0  done\n2  the command was not carried out"),
-		ValidArgsFunction: completeFiles(&at, outboxDir),
+		ValidArgsFunction: completeFiles(&at, store.Outbox),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("want one key, got %q; meterctl ls --long lists outbox/", args)
@@ -28,7 +29,7 @@ func (a *app) split() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n, err := splitObject(found.dir, strings.TrimPrefix(args[0], outboxDir+"/"), most)
+			n, err := store.Split(found.dir, strings.TrimPrefix(args[0], store.Outbox+"/"), most)
 			if err != nil {
 				return found.explain(err)
 			}

@@ -13,7 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"out_amberflo/cmd/meterctl/ledger"
 	"out_amberflo/cmd/meterctl/show"
+	"out_amberflo/cmd/meterctl/store"
 )
 
 // status tells on one screen how a spool is.
@@ -98,13 +100,13 @@ type stage struct {
 	Newest    *time.Time `json:"newest"`
 }
 
-func (s *stage) add(f spoolFile, records int) {
+func (s *stage) add(f store.File, records int) {
 	s.Files++
 	s.Bytes += f.Bytes
 	if s.Records != nil {
 		*s.Records += records
 	}
-	if at := began(f); s.Oldest == nil || at.Before(*s.Oldest) {
+	if at := store.Began(f); s.Oldest == nil || at.Before(*s.Oldest) {
 		s.Oldest = optionalTime(at)
 	}
 	if s.Newest == nil || f.Modified.After(*s.Newest) {
@@ -150,18 +152,18 @@ const mostFailed = 5
 
 // statusOf is how a spool is at one time.
 type statusOf struct {
-	StoreDir   string         `json:"store_dir"`
-	Time       time.Time      `json:"time"`
-	Stages     []*stage       `json:"directories"`
-	LastUpload *time.Time     `json:"last_upload"` // null: nothing is in sent/
-	Spool      fill           `json:"spool"`
-	Rejected   fill           `json:"rejected"`
-	Rejects    []*rejectsOf   `json:"rejects"`
-	Failed     []failedObject `json:"failed"` // the longest there first; some of them
-	Skipped    *int           `json:"skipped_records"`
-	LastDone   *audited       `json:"last_done_by_hand"`
-	Rates      *rates         `json:"rates"`
-	Attention  []string       `json:"attention"`
+	StoreDir   string            `json:"store_dir"`
+	Time       time.Time         `json:"time"`
+	Stages     []*stage          `json:"directories"`
+	LastUpload *time.Time        `json:"last_upload"` // null: nothing is in sent/
+	Spool      fill              `json:"spool"`
+	Rejected   fill              `json:"rejected"`
+	Rejects    []*ledger.Rejects `json:"rejects"`
+	Failed     []failedObject    `json:"failed"` // the longest there first; some of them
+	Skipped    *int              `json:"skipped_records"`
+	LastDone   *store.Audited    `json:"last_done_by_hand"`
+	Rates      *rates            `json:"rates"`
+	Attention  []string          `json:"attention"`
 
 	by    map[string]*stage
 	known bool // the limits are
@@ -187,20 +189,20 @@ type looker struct {
 // glance is what a look leaves for the next one.
 type glance struct {
 	at      time.Time
-	waiting map[string]spoolFile // outbox/, by key
-	records int                  // in open/, sealing/ and outbox/
+	waiting map[string]store.File // outbox/, by key
+	records int                   // in open/, sealing/ and outbox/
 }
 
-func (c *looker) count(f spoolFile) (int, error) {
+func (c *looker) count(f store.File) (int, error) {
 	if c.quick {
 		return 0, nil
 	}
 	// An object keeps its records wherever it goes; what a log holds of rejects grows with the log, which has another path.
 	id := fmt.Sprintf("%s %d", f.Key(), f.Bytes)
-	if n, seen := c.counted[id]; seen && directoryOf(f) != rejectedDir {
+	if n, seen := c.counted[id]; seen && f.Dir != store.Rejected {
 		return n, nil
 	}
-	n, _, gone, err := readRecords(c.at.dir, f, nil)
+	n, _, gone, err := store.Records(c.at.dir, f, nil)
 	if !gone {
 		c.counted[id] = n
 	}
@@ -208,28 +210,28 @@ func (c *looker) count(f spoolFile) (int, error) {
 }
 
 func (c *looker) look() (*statusOf, error) {
-	files, err := spoolFiles(c.at)
+	files, err := c.at.files()
 	if err != nil {
 		return nil, err
 	}
 	s := &statusOf{StoreDir: c.at.dir, Time: time.Now().UTC(), by: map[string]*stage{}, Failed: []failedObject{}, Attention: []string{}, late: 10 * time.Minute}
-	for _, name := range directories() {
+	for _, name := range store.Directories() {
 		s.by[name] = &stage{Directory: name}
 		if !c.quick {
 			s.by[name].Records = new(int)
 		}
 		s.Stages = append(s.Stages, s.by[name])
 	}
-	p := c.app.progress("count", sizeOf(files))
+	p := c.app.progress("count", store.SizeOf(files))
 	defer p.End()
-	now := &glance{at: time.Now(), waiting: map[string]spoolFile{}}
+	now := &glance{at: time.Now(), waiting: map[string]store.File{}}
 	for _, f := range files {
-		directory := directoryOf(f)
-		if !f.HasRecords() || directory == damagedDir && isRescued(f) || countsTwice(f, files) {
+		directory := f.Dir
+		if !f.HasRecords() || directory == store.Damaged && store.IsRescued(f) || store.CountsTwice(f, files) {
 			continue
 		}
 		n := 0
-		if directory != rejectedDir { // those are read below
+		if directory != store.Rejected { // those are read below
 			if n, err = c.count(f); err != nil {
 				return nil, err
 			}
@@ -237,13 +239,13 @@ func (c *looker) look() (*statusOf, error) {
 		p.Add(f.Bytes)
 		s.by[directory].add(f, n)
 		switch directory {
-		case outboxDir:
+		case store.Outbox:
 			now.waiting[f.Key()] = f
 			fallthrough
-		case openDir, sealingDir:
+		case store.Open, store.Sealing:
 			now.records += n
-		case failedDir:
-			reason, _, _ := strings.Cut(reasonOf(c.at.dir, f), "\n")
+		case store.Failed:
+			reason, _, _ := strings.Cut(store.ReasonOf(c.at.dir, f), "\n")
 			object := failedObject{Key: f.Key(), Since: optionalTime(f.Modified), Reason: reason}
 			if !c.quick {
 				object.Records = &n
@@ -254,17 +256,17 @@ func (c *looker) look() (*statusOf, error) {
 	p.End()
 	slices.SortFunc(s.Failed, func(a, b failedObject) int { return a.Since.Compare(*b.Since) })
 	s.Failed = s.Failed[:min(len(s.Failed), mostFailed)]
-	s.LastUpload = s.by[sentDir].Newest
+	s.LastUpload = s.by[store.Sent].Newest
 	var rejectedBytes int64
 	var rejects int
-	if s.Rejects, rejects, rejectedBytes, err = c.app.readRejects(c.at, files); err != nil {
+	if s.Rejects, rejects, rejectedBytes, err = ledger.ReadRejects(c.at.dir, files, c.app.notes); err != nil {
 		return nil, err
 	}
-	s.Rejects = append([]*rejectsOf{}, s.Rejects...)
-	if s.by[rejectedDir].Records != nil {
-		*s.by[rejectedDir].Records = rejects
+	s.Rejects = append([]*ledger.Rejects{}, s.Rejects...)
+	if s.by[store.Rejected].Records != nil {
+		*s.by[store.Rejected].Records = rejects
 	}
-	if list := readAuditLog(c.at.dir, 1); len(list) > 0 {
+	if list := store.ReadAuditLog(c.at.dir, 1); len(list) > 0 {
 		s.LastDone = &list[0]
 	}
 	var limit, rejectLimit int64
@@ -272,7 +274,7 @@ func (c *looker) look() (*statusOf, error) {
 		limit, rejectLimit, s.known = c.at.config.StoreDirLimit, c.at.config.RejectedLimit, true
 		s.late = max(s.late, 3*c.at.config.UploadTimeout)
 	}
-	s.Spool = filledTo(s.by[openDir].Bytes+s.by[sealingDir].Bytes+s.by[outboxDir].Bytes+s.by[failedDir].Bytes, limit)
+	s.Spool = filledTo(s.by[store.Open].Bytes+s.by[store.Sealing].Bytes+s.by[store.Outbox].Bytes+s.by[store.Failed].Bytes, limit)
 	s.Rejected = filledTo(rejectedBytes, rejectLimit)
 	s.Rates = c.rates(now, files)
 	c.before = now
@@ -281,23 +283,23 @@ func (c *looker) look() (*statusOf, error) {
 }
 
 // rates compares two looks. What was sealed and uploaded between them is not seen where nothing is kept in sent/.
-func (c *looker) rates(now *glance, files []spoolFile) *rates {
+func (c *looker) rates(now *glance, files []store.File) *rates {
 	if c.before == nil || c.quick {
 		return nil
 	}
 	seconds := now.at.Sub(c.before.at).Seconds()
 	r := &rates{Seconds: seconds}
 	var objects, records, bytes float64
-	uploaded := func(f spoolFile) {
+	uploaded := func(f store.File) {
 		n, _ := c.count(f)
 		objects, records, bytes = objects+1, records+float64(n), bytes+float64(f.Bytes)
 	}
 	seen := map[string]bool{}
 	for _, f := range files {
-		if d := directoryOf(f); d == sentDir && f.HasRecords() && f.Modified.After(c.before.at) {
+		if d := f.Dir; d == store.Sent && f.HasRecords() && f.Modified.After(c.before.at) {
 			seen[f.Key()] = true
 			uploaded(f)
-		} else if d == failedDir || d == damagedDir {
+		} else if d == store.Failed || d == store.Damaged {
 			seen[f.Key()] = true
 		}
 	}
@@ -314,13 +316,13 @@ func (c *looker) rates(now *glance, files []spoolFile) *rates {
 // look notes what needs somebody.
 func (s *statusOf) look() {
 	note := func(format string, args ...any) { s.Attention = append(s.Attention, fmt.Sprintf(format, args...)) }
-	if oldest := s.by[outboxDir].Oldest; oldest != nil && time.Since(*oldest) > s.late {
+	if oldest := s.by[store.Outbox].Oldest; oldest != nil && time.Since(*oldest) > s.late {
 		note("uploads fail or lag: the oldest object waits since %s; Fluent Bit's log has the line upload failed, with the cause", show.Ago(*oldest))
 	}
-	if n := s.by[failedDir].Files; n > 0 {
+	if n := s.by[store.Failed].Files; n > 0 {
 		note("Amberflo did not take %s: fix the cause, then meterctl resend --all", show.Number(n, "object"))
 	}
-	if n := s.by[damagedDir].Files; n > 0 {
+	if n := s.by[store.Damaged].Files; n > 0 {
 		note("%s in damaged/: meterctl check says what can be read", show.Number(n, "file", " is", " are"))
 	}
 	if len(s.Rejects) > 0 {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"out_amberflo/cmd/meterctl/ledger"
 	"out_amberflo/plugin/decimal"
 )
 
@@ -24,9 +25,9 @@ type usage struct {
 	names  []string
 	places map[string]int32
 
-	total    sum
-	accounts sums[account]
-	cells    sums[cell]
+	total    ledger.Sum
+	accounts ledger.Sums[account]
+	cells    ledger.Sums[cell]
 	spans    map[int64]bool
 	width    int // in widths
 	first    int64
@@ -42,7 +43,7 @@ const (
 )
 
 func newUsage() *usage {
-	return &usage{places: map[string]int32{}, accounts: sums[account]{}, cells: sums[cell]{}, spans: map[int64]bool{}}
+	return &usage{places: map[string]int32{}, accounts: ledger.Sums[account]{}, cells: ledger.Sums[cell]{}, spans: map[int64]bool{}}
 }
 
 func (u *usage) place(text []byte) int32 {
@@ -56,17 +57,17 @@ func (u *usage) place(text []byte) int32 {
 	return at
 }
 
-func (u *usage) add(r *meterRecord) {
+func (u *usage) add(r *ledger.Record) {
 	of := account{u.place(r.Customer), u.place(r.Meter)}
-	u.total.add(r)
-	u.accounts.add(of, r)
+	u.total.Add(r)
+	u.accounts.Add(of, r)
 	if u.total.Events == 1 || r.Millis < u.first {
 		u.first = r.Millis
 	}
 	u.last = max(u.last, r.Millis)
 	span := floor(r.Millis, widths[u.width].Milliseconds())
 	u.spans[span] = true
-	u.cells.add(cell{of, span}, r)
+	u.cells.Add(cell{of, span}, r)
 	for u.width < len(widths)-1 && (len(u.spans) > mostSpans || len(u.cells) > mostCells+len(u.accounts)) {
 		u.widen()
 	}
@@ -76,15 +77,15 @@ func (u *usage) add(r *meterRecord) {
 func (u *usage) widen() {
 	before := widths[u.width].Milliseconds()
 	u.width++
-	cells := make(sums[cell], len(u.cells)/2)
+	cells := make(ledger.Sums[cell], len(u.cells)/2)
 	u.spans = map[int64]bool{}
 	for at, of := range u.cells {
 		at.span = floor(at.span*before, widths[u.width].Milliseconds())
 		u.spans[at.span] = true
 		if cells[at] == nil {
-			cells[at] = &sum{}
+			cells[at] = &ledger.Sum{}
 		}
-		cells[at].addSum(of)
+		cells[at].AddSum(of)
 	}
 	u.cells = cells
 }
@@ -109,14 +110,14 @@ func (u *usage) customers() int {
 type meterUse struct {
 	name      string
 	place     int32
-	sum       sum
+	sum       ledger.Sum
 	customers []customerUse // the largest values first
 }
 
 type customerUse struct {
 	name  string
 	place int32
-	sum   *sum
+	sum   *ledger.Sum
 }
 
 // meters are those with most records first.
@@ -129,7 +130,7 @@ func (u *usage) meters() (list []*meterUse) {
 			by[of.meter] = m
 			list = append(list, m)
 		}
-		m.sum.addSum(s)
+		m.sum.AddSum(s)
 		m.customers = append(m.customers, customerUse{u.names[of.customer], of.customer, s})
 	}
 	slices.SortFunc(list, func(a, b *meterUse) int {

@@ -1,16 +1,19 @@
-package main
+package ledger
 
 import (
 	"cmp"
 	"encoding/json"
+	"io"
 	"maps"
 	"slices"
 
+	"out_amberflo/cmd/meterctl/show"
+	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin"
 )
 
-// rejectsOf is what was rejected for one reason.
-type rejectsOf struct {
+// Rejects is what was rejected for one reason.
+type Rejects struct {
 	Reason  string   `json:"reason"`
 	Records int      `json:"records"`
 	Outputs []string `json:"outputs"`
@@ -21,19 +24,19 @@ type rejectsOf struct {
 // mostKeys bounds an example.
 const mostKeys = 24
 
-// readRejects counts the records of rejected/ by reason, the most frequent first, and those in logs. bytes is what they take.
-func (a *app) readRejects(at *spoolPlace, files []spoolFile) (list []*rejectsOf, records int, bytes int64, err error) {
-	files = inDirectory(files, rejectedDir)
-	p := a.progress("read rejects", sizeOf(files))
+// ReadRejects counts the records of rejected/ by reason, the most frequent first, and those in logs. bytes is what they take.
+func ReadRejects(dir string, files []store.File, notes io.Writer) (list []*Rejects, records int, bytes int64, err error) {
+	files = store.In(files, store.Rejected)
+	p := show.NewProgress(notes, "read rejects", store.SizeOf(files))
 	defer p.End()
-	by := map[string]*rejectsOf{}
-	outputs := map[*rejectsOf]map[string]bool{}
+	by := map[string]*Rejects{}
+	outputs := map[*Rejects]map[string]bool{}
 	for _, f := range files {
 		bytes += f.Bytes
 		if !f.HasRecords() {
 			continue
 		}
-		_, _, _, err := readRecords(at.dir, f, func(line []byte) error {
+		_, _, _, err := store.Records(dir, f, func(line []byte) error {
 			p.Tick()
 			var r plugin.Reject
 			if json.Unmarshal(line, &r) != nil {
@@ -41,7 +44,7 @@ func (a *app) readRejects(at *spoolPlace, files []spoolFile) (list []*rejectsOf,
 			}
 			of := by[r.Reason]
 			if of == nil {
-				of = &rejectsOf{Reason: r.Reason, Example: []string{}}
+				of = &Rejects{Reason: r.Reason, Example: []string{}}
 				by[r.Reason], outputs[of] = of, map[string]bool{}
 			}
 			if len(of.Example) == 0 {
@@ -60,7 +63,7 @@ func (a *app) readRejects(at *spoolPlace, files []spoolFile) (list []*rejectsOf,
 		of.Outputs = slices.Sorted(maps.Keys(names))
 		list = append(list, of)
 	}
-	slices.SortFunc(list, func(a, b *rejectsOf) int { return cmp.Or(b.Records-a.Records, cmp.Compare(a.Reason, b.Reason)) })
+	slices.SortFunc(list, func(a, b *Rejects) int { return cmp.Or(b.Records-a.Records, cmp.Compare(a.Reason, b.Reason)) })
 	return list, records, bytes, nil
 }
 
@@ -68,7 +71,7 @@ func (a *app) readRejects(at *spoolPlace, files []spoolFile) (list []*rejectsOf,
 func keysOf(record []byte) (keys []string) {
 	var walk func(before string, object []byte)
 	walk = func(before string, object []byte) {
-		members(object, func(quoted, value []byte) {
+		Members(object, func(quoted, value []byte) {
 			var key string
 			if len(keys) >= mostKeys || json.Unmarshal(quoted, &key) != nil {
 				return

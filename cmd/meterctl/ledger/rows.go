@@ -1,4 +1,4 @@
-package main
+package ledger
 
 import (
 	"bufio"
@@ -14,32 +14,32 @@ import (
 	"out_amberflo/plugin/decimal"
 )
 
-// row is what the records of one key come to: what is billed, and what lies in failed objects.
-type row struct{ billed, failed sum }
+// Row is what the records of one key come to: what is billed, and what lies in failed objects.
+type Row struct{ Billed, Failed Sum }
 
-// rows adds records up by any key. Of more than most keys it keeps the others in files, in order, which have no name: its memory
+// Rows adds records up by any key. Of more than most keys it keeps the others in files, in order, which have no name: its memory
 // does not grow with them. The caller closes it.
-type rows struct {
+type Rows struct {
 	most  int
 	stuck int // of those in memory, have too many digits for a file
-	byKey map[string]*row
+	byKey map[string]*Row
 	runs  []*os.File
 }
 
 // mostRows are those in memory, of some 200 bytes each.
 const mostRows = 100_000
 
-func newRows() *rows { return &rows{most: mostRows, byKey: map[string]*row{}} }
+func NewRows() *Rows { return &Rows{most: mostRows, byKey: map[string]*Row{}} }
 
-func (t *rows) close() {
+func (t *Rows) Close() {
 	for _, run := range t.runs {
 		_ = run.Close()
 	}
-	*t = *newRows()
+	*t = *NewRows()
 }
 
-// of gives the row to which a record with a key is added. It is valid until the next call.
-func (t *rows) of(key []byte) (*row, error) {
+// Of gives the row to which a record with a key is added. It is valid until the next call.
+func (t *Rows) Of(key []byte) (*Row, error) {
 	if r := t.byKey[string(key)]; r != nil {
 		return r, nil
 	}
@@ -48,13 +48,13 @@ func (t *rows) of(key []byte) (*row, error) {
 			return nil, fmt.Errorf("want space in %s for the rows of a large bill, or fewer columns in --by: %w", os.TempDir(), err)
 		}
 	}
-	r := &row{}
+	r := &Row{}
 	t.byKey[string(key)] = r
 	return r, nil
 }
 
 // spill writes what is in memory to a file.
-func (t *rows) spill() error {
+func (t *Rows) spill() error {
 	f, err := os.CreateTemp("", "meterctl-bill-")
 	if err != nil {
 		return err
@@ -77,8 +77,8 @@ func (t *rows) spill() error {
 }
 
 // append appends the row, or returns ok false where a sum has more digits than can be read again.
-func (r *row) append(dst []byte) (out []byte, ok bool) {
-	for _, s := range []*sum{&r.billed, &r.failed} {
+func (r *Row) append(dst []byte) (out []byte, ok bool) {
+	for _, s := range []*Sum{&r.Billed, &r.Failed} {
 		text, ok := s.Value.Append(nil)
 		if !ok {
 			return dst, false
@@ -96,11 +96,11 @@ func appendField(dst, field []byte) []byte {
 // cursor walks through the rows of a file, or of memory, in order.
 type cursor struct {
 	in     *bufio.Reader // nil: of memory
-	memory map[string]*row
+	memory map[string]*Row
 	keys   []string // in memory, still to come
 
 	key string
-	row *row // nil after the last
+	row *Row // nil after the last
 }
 
 func (c *cursor) next() error {
@@ -115,8 +115,8 @@ func (c *cursor) next() error {
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	r := &row{}
-	for _, s := range []*sum{&r.billed, &r.failed} {
+	r := &Row{}
+	for _, s := range []*Sum{&r.Billed, &r.Failed} {
 		var text []byte
 		if err == nil {
 			text, err = c.field()
@@ -142,8 +142,8 @@ func (c *cursor) field() ([]byte, error) {
 	return field, err
 }
 
-// each calls do for all keys in order. It may be called again.
-func (t *rows) each(do func(key string, r *row) error) error {
+// Each calls do for all keys in order. It may be called again.
+func (t *Rows) Each(do func(key string, r *Row) error) error {
 	cursors := []*cursor{{memory: t.byKey, keys: slices.Sorted(maps.Keys(t.byKey))}}
 	for _, run := range t.runs {
 		cursors = append(cursors, &cursor{in: bufio.NewReaderSize(io.NewSectionReader(run, 0, 1<<62), 1<<16)})
@@ -159,13 +159,13 @@ func (t *rows) each(do func(key string, r *row) error) error {
 			return nil
 		}
 		key := slices.MinFunc(cursors, func(a, b *cursor) int { return cmp.Compare(a.key, b.key) }).key
-		var r row
+		var r Row
 		for _, c := range cursors {
 			if c.key != key {
 				continue
 			}
-			r.billed.addSum(&c.row.billed)
-			r.failed.addSum(&c.row.failed)
+			r.Billed.AddSum(&c.row.Billed)
+			r.Failed.AddSum(&c.row.Failed)
 			if err := c.next(); err != nil {
 				return err
 			}

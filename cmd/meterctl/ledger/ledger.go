@@ -1,4 +1,5 @@
-package main
+// Package ledger reads meter records, of a spool or of files, and adds them up exactly.
+package ledger
 
 import (
 	"bufio"
@@ -19,11 +20,12 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"out_amberflo/cmd/meterctl/show"
+	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin/decimal"
 )
 
-// meterRecord is a record as Amberflo gets it. It and its slices are valid during a call.
-type meterRecord struct {
+// Record is a record as Amberflo gets it. It and its slices are valid during a call.
+type Record struct {
 	Customer, Meter []byte
 	Value           decimal.Number
 	Millis          int64  // since 1970
@@ -32,38 +34,38 @@ type meterRecord struct {
 	Line            []byte
 }
 
-// sum is what some records come to.
-type sum struct {
+// Sum is what some records come to.
+type Sum struct {
 	Value           decimal.Number
 	Events, Records int64 // lines, and records that they stand for
 }
 
-func (s *sum) add(r *meterRecord) {
+func (s *Sum) Add(r *Record) {
 	s.Value = s.Value.Add(r.Value)
 	s.Events++
 	s.Records += r.Records
 }
 
-func (s *sum) addSum(of *sum) {
+func (s *Sum) AddSum(of *Sum) {
 	s.Value = s.Value.Add(of.Value)
 	s.Events += of.Events
 	s.Records += of.Records
 }
 
-// sums adds records up exactly, by any key.
-type sums[K comparable] map[K]*sum
+// Sums adds records up exactly, by any key.
+type Sums[K comparable] map[K]*Sum
 
-func (s sums[K]) add(key K, r *meterRecord) {
+func (s Sums[K]) Add(key K, r *Record) {
 	of := s[key]
 	if of == nil {
-		of = &sum{}
+		of = &Sum{}
 		s[key] = of
 	}
-	of.add(r)
+	of.Add(r)
 }
 
-// valueText is a number as JSON writes it, without an exponent, whatever it takes.
-func valueText(n decimal.Number) string {
+// ValueText is a number as JSON writes it, without an exponent, whatever it takes.
+func ValueText(n decimal.Number) string {
 	if text, ok := n.Append(nil); ok {
 		return string(text)
 	}
@@ -89,8 +91,8 @@ func valueText(n decimal.Number) string {
 	return string(text)
 }
 
-// source is what a record was read from: a file of a spool, or one of the user's.
-type source struct {
+// Source is what a record was read from: a file of a spool, or one of the user's.
+type Source struct {
 	Name, Key, Directory string // Directory is "" of a user's file
 	Bytes                int64
 	Since                time.Time
@@ -98,82 +100,72 @@ type source struct {
 	Unusable             int64  // lines that are no meter record, so far
 	Unlike               string // what the first of them lacks
 	Reason               string
-	Problems             []foundProblem
+	Problems             []store.Found
 }
 
-// ledger reads the meter records of a spool, or of files: compressed or not, lines or a JSON array.
-type ledger struct {
-	app   *app
-	at    *spoolPlace
-	paths []string // of the user's files, or directories of them, instead; - is standard input
-	what  string   // for progress
+// Ledger reads the meter records of a spool, or of files: compressed or not, lines or a JSON array.
+type Ledger struct {
+	// Dir is that of a spool, whose files List lists, also again while it is read.
+	Dir  string
+	List func() ([]store.File, error)
+	// Paths are the user's files, or directories of them, instead; - is In.
+	Paths []string
+	In    io.Reader
+	Notes io.Writer // for progress
+	What  string    // likewise
 
-	// begin is called before the first record, again where the reading begins anew. record is called for each meter record, end
+	// Begin is called before the first record, again where the reading begins anew. Record is called for each meter record, End
 	// after the last of each source. Any of them may be nil.
-	begin  func()
-	record func(of *source, r *meterRecord) error
-	end    func(of *source) error
+	Begin  func()
+	Record func(of *Source, r *Record) error
+	End    func(of *Source) error
 
-	// missed are files of which nobody can say what has become of them since the listing, in the last of some readings.
-	missed int
+	// Missed are files of which nobody can say what has become of them since the listing, in the last of some readings.
+	Missed int
+	Files  []store.File // of the spool, as they were listed last
 
-	files    []spoolFile // of the spool
 	contents map[xxh3.Uint128]string
-	reader   recordReader
+	reader   Reader
 }
 
 // tries are how often a spool is read in which files move from where they were listed.
 const tries = 5
 
-// ledgerOf is that of files, or of the spool that is meant.
-func (a *app) ledgerOf(where *place, paths []string, what string) (*ledger, error) {
-	l := &ledger{app: a, paths: paths, what: what}
-	if len(paths) == 0 {
-		var err error
-		l.at, err = where.find()
-		return l, err
-	}
-	if where.storeDir != "" || where.conf != "" || where.output != "" {
-		return nil, errors.New("want files, or a spool by --store-dir or -c, got both")
-	}
-	return l, nil
-}
-
-// read calls record and end for all that there is. What lies in a log still, and in what is being made of it, comes once, and so
+// Read calls record and end for all that there is. What lies in a log still, and in what is being made of it, comes once, and so
 // does what moves meanwhile.
-func (l *ledger) read() (err error) {
-	if len(l.paths) > 0 {
+func (l *Ledger) Read() (err error) {
+	if len(l.Paths) > 0 {
 		return l.readPaths()
 	}
 	for try := 1; ; try++ {
-		if l.files, err = spoolFiles(l.at); err != nil {
+		if l.Files, err = l.List(); err != nil {
 			return err
 		}
 		l.start()
-		if err := l.readSpool(try < tries); err != nil || l.missed == 0 || try == tries {
+		if err := l.readSpool(try < tries); err != nil || l.Missed == 0 || try == tries {
 			return err
 		}
 	}
 }
 
-func (l *ledger) start() {
-	l.missed = 0
-	if l.begin != nil {
-		l.begin()
+func (l *Ledger) start() {
+	l.Missed = 0
+	if l.Begin != nil {
+		l.Begin()
 	}
 }
 
 // readSpool reads all files. With anew, it ends where one is missed: open logs, which move most, are read first.
-func (l *ledger) readSpool(anew bool) error {
+func (l *Ledger) readSpool(anew bool) error {
 	var total int64
-	for _, f := range l.files {
+	for _, f := range l.Files {
 		if l.isRead(f) {
 			total += f.Bytes
 		}
 	}
-	p := l.app.progress(l.what, total)
+	p := show.NewProgress(l.Notes, l.What, total)
 	defer p.End()
-	for _, f := range l.files {
+	for _, f := range l.Files {
 		if !l.isRead(f) {
 			continue
 		}
@@ -184,8 +176,8 @@ func (l *ledger) readSpool(anew bool) error {
 		if !gone {
 			continue
 		}
-		now, found := spoolFile{}, false
-		if directoryOf(f) != openDir {
+		now, found := store.File{}, false
+		if f.Dir != store.Open {
 			now, found = l.moved(f)
 		}
 		switch {
@@ -193,8 +185,8 @@ func (l *ledger) readSpool(anew bool) error {
 			if _, err := l.readFile(now, p); err != nil {
 				return err
 			}
-		case directoryOf(f) == openDir || directoryOf(f) == failedDir: // sealed, or sent again: under a name that is not known
-			if l.missed++; anew {
+		case f.Dir == store.Open || f.Dir == store.Failed: // sealed, or sent again: under a name that is not known
+			if l.Missed++; anew {
 				return nil
 			}
 		}
@@ -203,9 +195,9 @@ func (l *ledger) readSpool(anew bool) error {
 }
 
 // readFile reads a file of the spool. gone: it is not there any more, and nothing of it was counted.
-func (l *ledger) readFile(f spoolFile, p *show.Progress) (gone bool, err error) {
-	of := &source{Name: f.Path, Key: f.Key(), Directory: directoryOf(f), Bytes: f.Bytes, Since: began(f)}
-	_, problems, gone, err := readRecords(l.at.dir, f, func(line []byte) error {
+func (l *Ledger) readFile(f store.File, p *show.Progress) (gone bool, err error) {
+	of := &Source{Name: f.Path, Key: f.Key(), Directory: f.Dir, Bytes: f.Bytes, Since: store.Began(f)}
+	_, problems, gone, err := store.Records(l.Dir, f, func(line []byte) error {
 		p.Tick()
 		return l.line(of, line)
 	})
@@ -213,45 +205,45 @@ func (l *ledger) readFile(f spoolFile, p *show.Progress) (gone bool, err error) 
 		return gone, err
 	}
 	for _, problem := range problems {
-		of.Problems = append(of.Problems, foundProblem(problem))
+		of.Problems = append(of.Problems, store.Found(problem))
 	}
-	if of.Directory == failedDir {
-		of.Reason = reasonOf(l.at.dir, f)
+	if of.Directory == store.Failed {
+		of.Reason = store.ReasonOf(l.Dir, f)
 	}
-	if l.end == nil {
+	if l.End == nil {
 		return false, nil
 	}
-	return false, l.end(of)
+	return false, l.End(of)
 }
 
 // moved finds an object in the directory to which it has gone since the spool was listed. One that is nowhere was taken for good.
-func (l *ledger) moved(f spoolFile) (spoolFile, bool) {
-	files, err := spoolFiles(l.at)
+func (l *Ledger) moved(f store.File) (store.File, bool) {
+	files, err := l.List()
 	if err != nil {
-		return spoolFile{}, false
+		return store.File{}, false
 	}
 	for _, now := range files {
-		listed := func(of spoolFile) bool { return of.Path == now.Path }
-		if now.Key() == f.Key() && now.Path != f.Path && l.isRead(now) && !slices.ContainsFunc(l.files, listed) {
+		listed := func(of store.File) bool { return of.Path == now.Path }
+		if now.Key() == f.Key() && now.Path != f.Path && l.isRead(now) && !slices.ContainsFunc(l.Files, listed) {
 			return now, true
 		}
 	}
-	return spoolFile{}, false
+	return store.File{}, false
 }
 
 // isRead tells files of meter records from others.
-func (l *ledger) isRead(f spoolFile) bool {
-	switch directoryOf(f) {
-	case openDir, outboxDir, sentDir, failedDir:
+func (l *Ledger) isRead(f store.File) bool {
+	switch f.Dir {
+	case store.Open, store.Outbox, store.Sent, store.Failed:
 		return f.HasRecords()
-	case sealingDir:
-		return f.HasRecords() && !countsTwice(f, l.files)
+	case store.Sealing:
+		return f.HasRecords() && !store.CountsTwice(f, l.Files)
 	}
 	return false
 }
 
-func (l *ledger) line(of *source, line []byte) error {
-	r, unlike := l.reader.parse(line)
+func (l *Ledger) line(of *Source, line []byte) error {
+	r, unlike := l.reader.Parse(line)
 	if unlike != "" {
 		if of.Unusable++; of.Unlike == "" {
 			of.Unlike = unlike
@@ -260,17 +252,17 @@ func (l *ledger) line(of *source, line []byte) error {
 	}
 	of.Events++
 	of.Records += r.Records
-	if l.record == nil {
+	if l.Record == nil {
 		return nil
 	}
-	return l.record(of, r)
+	return l.Record(of, r)
 }
 
 // readPaths reads the user's files, and those in directories.
-func (l *ledger) readPaths() error {
+func (l *Ledger) readPaths() error {
 	l.start()
 	l.contents = map[xxh3.Uint128]string{}
-	for _, path := range l.paths {
+	for _, path := range l.Paths {
 		if st, err := os.Stat(path); err != nil || !st.IsDir() {
 			if err := l.readPath(path); err != nil {
 				return err
@@ -290,9 +282,9 @@ func (l *ledger) readPaths() error {
 }
 
 // readPath reads a file of the user's.
-func (l *ledger) readPath(path string) error {
-	of := &source{Name: path}
-	in := l.app.in
+func (l *Ledger) readPath(path string) error {
+	of := &Source{Name: path}
+	in := l.In
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
@@ -304,7 +296,7 @@ func (l *ledger) readPath(path string) error {
 		}
 		in = f
 	}
-	p := l.app.progress(l.what, of.Bytes)
+	p := show.NewProgress(l.Notes, l.What, of.Bytes)
 	defer p.End()
 	content := xxh3.New()
 	var own error // that of record
@@ -324,14 +316,14 @@ func (l *ledger) readPath(path string) error {
 		return own
 	}
 	if err != nil {
-		of.Problems = append(of.Problems, foundProblem{File: path, What: "want a file of meter records that can be read to its end: " + err.Error()})
+		of.Problems = append(of.Problems, store.Found{File: path, What: "want a file of meter records that can be read to its end: " + err.Error()})
 	}
 	if before, again := l.contents[content.Sum128()]; again && of.Events > 0 {
-		of.Problems = append(of.Problems, foundProblem{File: path, What: "want each object once, got the records of " + before + " again: they count twice"})
+		of.Problems = append(of.Problems, store.Found{File: path, What: "want each object once, got the records of " + before + " again: they count twice"})
 	}
 	l.contents[content.Sum128()] = path
-	if l.end != nil {
-		return l.end(of)
+	if l.End != nil {
+		return l.End(of)
 	}
 	return nil
 }
@@ -394,19 +386,19 @@ func eachLine(in io.Reader, do func(line []byte) error) error {
 	}
 }
 
-// recordReader reads records.
-type recordReader struct {
-	r       meterRecord
+// Reader reads records.
+type Reader struct {
+	r       Record
 	unquote []byte // what names with escapes are written to
 }
 
-// parse reads a line of valid JSON. If that is no meter record, unlike says why; the record is valid until the next call.
-func (d *recordReader) parse(line []byte) (r *meterRecord, unlike string) {
-	d.r = meterRecord{Line: line, Records: 1}
+// Parse reads a line of valid JSON. If that is no meter record, unlike says why; the record is valid until the next call.
+func (d *Reader) Parse(line []byte) (r *Record, unlike string) {
+	d.r = Record{Line: line, Records: 1}
 	d.unquote = d.unquote[:0]
 	var value []byte
 	hasTime := false
-	if !members(line, func(key, v []byte) {
+	if !Members(line, func(key, v []byte) {
 		switch string(key) {
 		case `"customerId"`:
 			d.r.Customer = d.text(v)
@@ -448,19 +440,19 @@ func (d *recordReader) parse(line []byte) (r *meterRecord, unlike string) {
 // Members that say which records an event stands for.
 var ofEvents = []string{"records", "firstMillis", "lastMillis"}
 
-// incoherent says what is wrong with an event that stands for several records, "" of a line that is right or says nothing of
+// Incoherent says what is wrong with an event that stands for several records, "" of a line that is right or says nothing of
 // them.
-func (d *recordReader) incoherent(line []byte) string {
+func (d *Reader) Incoherent(line []byte) string {
 	if !slices.ContainsFunc(ofEvents, func(name string) bool { return bytes.Contains(line, []byte(`"`+name+`"`)) }) {
 		return ""
 	}
-	r, unlike := d.parse(line)
+	r, unlike := d.Parse(line)
 	if unlike != "" {
 		return "" // records of the user's own, which may have such fields
 	}
 	var of [3]int64
 	there, whole := 0, 0
-	members(line, func(key, v []byte) {
+	Members(line, func(key, v []byte) {
 		for i, name := range ofEvents {
 			if string(d.text(key)) == name {
 				there++
@@ -489,7 +481,7 @@ func (d *recordReader) incoherent(line []byte) string {
 }
 
 // text gives the value of a JSON string, nil of anything else. It is valid until the next call of parse.
-func (d *recordReader) text(quoted []byte) []byte {
+func (d *Reader) text(quoted []byte) []byte {
 	if len(quoted) < 2 || quoted[0] != '"' {
 		return nil
 	}
@@ -505,8 +497,8 @@ func (d *recordReader) text(quoted []byte) []byte {
 	return d.unquote[from:]
 }
 
-// members calls each with the members of an object, in a line of valid JSON. It is false if the line is another value.
-func members(line []byte, each func(key, value []byte)) bool {
+// Members calls each with the members of an object, in a line of valid JSON. It is false if the line is another value.
+func Members(line []byte, each func(key, value []byte)) bool {
 	i := space(line, 0)
 	if i >= len(line) || line[i] != '{' {
 		return false

@@ -1,0 +1,227 @@
+// Package store is what meterctl asks of a spool: the only part of it that does.
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/journal"
+	"out_amberflo/plugin/repair"
+	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/tally"
+)
+
+// The directories of a spool.
+const (
+	Open     = "open"
+	Sealing  = "sealing"
+	Outbox   = "outbox"
+	Sent     = "sent"
+	Failed   = "failed"
+	Rejected = "rejected"
+	Damaged  = "damaged"
+)
+
+// AuditLog is what was done by hand, a line of JSON each.
+const AuditLog = "failed/audit.ndjson"
+
+// InOpenLog ends the path of what a log in open/ holds of rejected records.
+const InOpenLog = ":" + Rejected
+
+type (
+	File    = repair.File
+	Problem = repair.Problem
+)
+
+// Directories are those of a spool, in the order in which a record passes through them.
+func Directories() []string { return disk.Dirs }
+
+// Files lists what is in a spool.
+func Files(dir string) ([]File, error) { return repair.Files(dir) }
+
+// Records calls each with every record of a file, and tells what of it could not be read. gone: it was sealed or sent
+// meanwhile.
+func Records(dir string, f File, each func(line []byte) error) (n int, problems []Problem, gone bool, err error) {
+	n, problems, err = repair.Records(dir, f, each)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil, true, nil
+	}
+	return n, problems, false, err
+}
+
+// CompareFrames compares how many records each flush accepted into a log of open/ with what its lines stand for.
+func CompareFrames(dir string, f File) (problems []Problem, err error) {
+	id, err := uuid.Parse(strings.TrimSuffix(path.Base(f.Path), ".log"))
+	if err != nil {
+		return nil, nil // which reading it says
+	}
+	r, err := journal.ReadFile(disk.New(dir), id)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, journal.ErrVersion) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for r.Next() {
+		lines, err := r.Lines()
+		if r.Bucket == 0 || err != nil {
+			continue
+		}
+		records := int64(0)
+		for line := range bytes.Lines(lines) {
+			records += tally.Records(line)
+		}
+		if records != int64(r.Summed) {
+			problems = append(problems, Problem{File: f.Path, Offset: r.Offset, What: fmt.Sprintf("want lines that stand for the %d records of a flush, got %d", r.Summed, records)})
+		}
+	}
+	return problems, r.Err()
+}
+
+func ProblemIn(f File, what string) Problem { return Problem{File: f.Path, What: what} }
+
+// IsRescued tells damaged objects of which was sent what can be read.
+func IsRescued(f File) bool { return strings.HasSuffix(f.Path, spool.RescuedSuffix) }
+
+// ReasonOf is what Amberflo said of an object in failed/, "" if nothing is there.
+func ReasonOf(dir string, f File) string {
+	b, _ := os.ReadFile(filepath.Join(dir, Failed, f.Key()) + spool.ReasonSuffix)
+	return strings.TrimSpace(string(b))
+}
+
+// Began is when the first record of a file came, as well as it can be known.
+func Began(f File) time.Time {
+	if f.Dir == Open {
+		if id, err := uuid.Parse(strings.TrimSuffix(path.Base(f.Path), ".log")); err == nil && id.Version() == 7 {
+			seconds, nanos := id.Time().UnixTime()
+			return time.Unix(seconds, nanos)
+		}
+	}
+	return f.Modified
+}
+
+// CountsTwice tells if what is in a file of sealing/ lies in a log as well, which is there still.
+func CountsTwice(f File, files []File) bool {
+	if f.Dir != Sealing {
+		return false
+	}
+	origin, _, _ := strings.Cut(path.Base(f.Path), "=")
+	origin, _, _ = strings.Cut(origin, "@")
+	return slices.ContainsFunc(files, func(of File) bool { return of.Path == Open+"/"+origin+".log" })
+}
+
+// Audited is a line of the audit log.
+type Audited struct {
+	Time    time.Time `json:"time"`
+	Action  string    `json:"action"`
+	Key     string    `json:"key"`
+	NewKey  string    `json:"new_key,omitempty"`
+	Why     string    `json:"why,omitempty"`
+	Records int       `json:"records,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+}
+
+// ReadAuditLog gives its last lines.
+func ReadAuditLog(dir string, most int) (list []Audited) {
+	f, err := os.Open(filepath.Join(dir, AuditLog))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var a Audited
+		if json.Unmarshal(lines.Bytes(), &a) == nil {
+			if list = append(list, a); len(list) > 4*most {
+				list = slices.Clone(list[len(list)-most:])
+			}
+		}
+	}
+	return list[max(0, len(list)-most):]
+}
+
+// FailedObjects are the keys of those that Amberflo did not take, the longest there first.
+func FailedObjects(dir string) (keys []string, err error) {
+	objects, err := repair.Failed(dir)
+	for _, obj := range objects {
+		keys = append(keys, obj.Key)
+	}
+	return keys, err
+}
+
+// Resend hands an object of failed/ back for delivery, and gives its fresh key.
+func Resend(dir, key string) (fresh string, err error) { return repair.Resend(dir, key) }
+
+// Drop deletes an object of failed/, and writes down why.
+func Drop(dir, key, why string) error { return repair.Drop(dir, key, why) }
+
+// Rescue sends what can be read of a damaged object.
+func Rescue(dir, key string, all bool) (records int, err error) {
+	return repair.Rescue(dir, key, all)
+}
+
+// Split makes several objects of one that waits.
+func Split(dir, key string, most int64) (objects int, err error) {
+	return repair.Split(dir, key, most)
+}
+
+// Retry maps what is in rejected/ again.
+func Retry(o spool.Options, since string, again func(line []byte) (records []byte, keep bool)) (objects int, err error) {
+	return repair.Retry(o, since, again)
+}
+
+// RejectsFrom are the files that retryRejects would take.
+func RejectsFrom(files []File, since string) (list []File) {
+	for _, f := range files {
+		if f.Dir == Rejected && f.HasRecords() && !strings.HasSuffix(f.Path, InOpenLog) && strings.TrimPrefix(f.Path, Rejected+"/") >= since {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// SizeOf adds up files.
+func SizeOf(files []File) (bytes int64) {
+	for _, f := range files {
+		bytes += f.Bytes
+	}
+	return bytes
+}
+
+// In are the files of one directory.
+func In(files []File, name string) (list []File) {
+	for _, f := range files {
+		if f.Dir == name {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// Found is a problem, in JSON.
+type Found struct {
+	File   string `json:"file"`
+	Offset int64  `json:"offset"`
+	What   string `json:"what"`
+}
+
+func (p Found) String() string {
+	if p.Offset == 0 {
+		return p.File + ": " + p.What
+	}
+	return Problem(p).String()
+}
