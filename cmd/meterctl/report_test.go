@@ -17,7 +17,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
-	"out_amberflo/cmd/meterctl/ledger"
 	"out_amberflo/cmd/meterctl/show"
 )
 
@@ -311,35 +310,6 @@ func TestTheReportOfManyCustomersIsSmall(t *testing.T) {
 	text := strings.Join(texts(list, "th"), "\n")
 	if !strings.Contains(text, "199,980 others") || !strings.Contains(strings.Join(texts(list, "caption"), "\n"), "789 more have no row") {
 		t.Errorf("want the others named, got\n%s", strings.Join(texts(list, "caption"), "\n"))
-	}
-}
-
-func TestUsageWidensItsSpansAndLosesNothing(t *testing.T) {
-	u := newUsage()
-	d := &ledger.Reader{}
-	for i := range 3000 {
-		r, unlike := d.Parse([]byte(lineOf(fmt.Sprint("c", i%7), "M", "0.1", -5_000_000+int64(i)*3_333_333, 2)))
-		if unlike != "" {
-			t.Fatal(unlike)
-		}
-		u.add(r)
-	}
-	all := ledger.Sum{}
-	for _, s := range u.cells {
-		all.AddSum(s)
-	}
-	if ledger.ValueText(all.Value) != "300" || all.Records != 6000 || len(u.spans) > mostSpans || u.widthText() != "7 days" {
-		t.Errorf("got %s of %d records in %d spans of %s", ledger.ValueText(all.Value), all.Records, len(u.spans), u.widthText())
-	}
-	s := u.seriesOf(u.meters(), 3)[0]
-	of := ledger.Sum{}.Value
-	for _, row := range s.values {
-		for _, v := range row {
-			of = of.Add(v)
-		}
-	}
-	if ledger.ValueText(of) != "300" || len(s.values) != 4 {
-		t.Errorf("the chart has %s in %d rows", ledger.ValueText(of), len(s.values))
 	}
 }
 

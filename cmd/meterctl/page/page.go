@@ -1,4 +1,5 @@
-package main
+// Package page is one page of HTML: what a spool has used, and how it is.
+package page
 
 import (
 	"crypto/sha256"
@@ -14,8 +15,8 @@ import (
 	"out_amberflo/cmd/meterctl/store"
 )
 
-// page is what the template shows. All names in it are for people: see show.Short.
-type page struct {
+// Page is what the template shows. All names in it are for people: see show.Short.
+type Page struct {
 	Style    template.CSS
 	Policy   string // for the Content-Security-Policy
 	Version  string
@@ -43,7 +44,7 @@ type page struct {
 	Unusable  string
 	Missed    int
 	Attention []string
-	Fills     []shownFill
+	Fills     []Fill
 
 	usage *usage
 }
@@ -80,7 +81,8 @@ type shownRejects struct {
 	From, Tag, Keys string
 }
 
-type shownFill struct{ Name, Text, Percent string }
+// Fill says how full something is.
+type Fill struct{ Name, Text, Percent string }
 
 var (
 	//go:embed report.html
@@ -91,22 +93,22 @@ var (
 	pageTemplate = template.Must(template.New("report").Parse(pageText))
 )
 
-// writePage writes the page. Its policy allows that one style sheet, and nothing else.
-func writePage(w io.Writer, p *page) error {
+// Write writes the page. Its policy allows that one style sheet, and nothing else.
+func Write(w io.Writer, p *Page) error {
 	digest := sha256.Sum256([]byte(pageStyle))
 	p.Style = template.CSS(pageStyle)
 	p.Policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'; base-uri 'none'; form-action 'none'"
 	return pageTemplate.Execute(w, p)
 }
 
-// writeFile writes the page whole, or leaves what was there. Only its owner may read it.
-func writeFile(to string, p *page) error {
+// WriteFile writes the page whole, or leaves what was there. Only its owner may read it.
+func WriteFile(to string, p *Page) error {
 	f, err := os.CreateTemp(filepath.Dir(to), ".report-")
 	if err != nil {
 		return fmt.Errorf("want -o with a file that can be written: %w", err)
 	}
 	defer os.Remove(f.Name())
-	if err := errors.Join(writePage(f, p), f.Close()); err != nil {
+	if err := errors.Join(Write(f, p), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), to)
