@@ -69,7 +69,7 @@ func (a *app) list(where *place, long, quick, asJSON bool) error {
 	p := a.progress("count", store.SizeOf(files))
 	defer p.End()
 	for _, f := range files {
-		row := &listed{Path: f.Path, Key: f.Key(), Directory: f.Dir, Bytes: f.Bytes, Since: optionalTime(f.Modified)}
+		row := &listed{Path: f.Path, Key: f.Key(), Directory: f.Dir, Bytes: f.Bytes, Since: show.OptionalTime(f.Modified)}
 		sum := totals[row.Directory]
 		if !quick {
 			n, problems, gone, err := store.Records(at.dir, f, nil)
@@ -143,13 +143,4 @@ func noArguments(_ *cobra.Command, args []string) error {
 		return fmt.Errorf("want flags only, got %q", args[0])
 	}
 	return nil
-}
-
-// optionalTime is nil for no time, for JSON.
-func optionalTime(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
 }

@@ -34,9 +34,9 @@ func (a *app) mapVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "map [flags] -c CONF [FILE]", Short: "the meter records that a configuration makes of the lines of a log", GroupID: configs, DisableFlagsInUseLine: true,
 		Long: `map prints the meter records that CONF makes of the lines of a log, from FILE or standard input; what check-config says of the
-output goes to standard error. With aggregate it adds them up, as one object would have them. Lines go through the parser of the input; where that is json, or there is none, a line is a
-record in JSON. Filters are applied by --through-fluent-bit only, which runs the pipeline of CONF in the fluent-bit of the
-PATH or of $FLUENT_BIT.`,
+output goes to standard error. With aggregate it prints the events that one object of them would have. Lines go through the
+parser of the input; where that is json, or there is none, a line is a record in JSON. Filters are applied by
+--through-fluent-bit only, which runs the pipeline of CONF in the fluent-bit of the PATH or of $FLUENT_BIT.`,
 		Example:     "  tail -n 100 app.log | meterctl map -c fluent-bit.conf\n  meterctl map -c fluent-bit.conf --json app.log | jq .summary",
 		Annotations: looked("CONF has an error, a line cannot be metered, or there is none"),
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"out_amberflo/cmd/meterctl/look"
 	"out_amberflo/cmd/meterctl/page"
 	"out_amberflo/cmd/meterctl/show"
 )
@@ -63,14 +64,14 @@ func (a *app) pageOf(where *place, files []string, top int) (*page.Page, error) 
 	if err != nil || at == nil {
 		return p, err
 	}
-	looked, err := (&looker{app: a, at: at, quick: true, counted: map[string]int{}}).look()
+	looked, err := a.looker(at, true).Look()
 	if err != nil {
 		return nil, err
 	}
 	var fills []page.Fill
 	for _, of := range []struct {
 		name string
-		is   fill
+		is   look.Fill
 	}{{"spool", looked.Spool}, {"rejected/", looked.Rejected}} {
 		if of.is.Limit != nil {
 			percent := strconv.FormatFloat(*of.is.Percent, 'f', 1, 64)

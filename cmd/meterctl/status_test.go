@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"out_amberflo/cmd/meterctl/look"
 )
 
-func statusIn(t *testing.T, args ...string) (s statusOf, err error) {
+func statusIn(t *testing.T, args ...string) (s look.Status, err error) {
 	t.Helper()
 	out, err := meterctl(t, append([]string{"status", "--json"}, args...)...)
 	if jerr := json.Unmarshal([]byte(out), &s); jerr != nil {
@@ -70,8 +72,8 @@ func TestWatchTellsRates(t *testing.T) {
 	dir, s := filled(t)
 	s.KeepSent(true)
 	a := &app{notes: new(strings.Builder)}
-	c := &looker{app: a, at: &spoolPlace{dir: dir}, counted: map[string]int{}}
-	first, err := c.look()
+	c := a.looker(&spoolPlace{dir: dir}, false)
+	first, err := c.Look()
 	if err != nil || first.Rates != nil {
 		t.Fatalf("got %v, %+v", err, first.Rates)
 	}
@@ -83,8 +85,8 @@ func TestWatchTellsRates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.before.at = time.Now().Add(-2 * time.Second)
-	second, err := c.look()
+	c.Now = func() time.Time { return time.Now().Add(2 * time.Second) }
+	second, err := c.Look()
 	if err != nil || second.Rates == nil {
 		t.Fatalf("got %v, %+v", err, second.Rates)
 	}

@@ -480,7 +480,7 @@ func (d *Reader) Incoherent(line []byte) string {
 	return ""
 }
 
-// text gives the value of a JSON string, nil of anything else. It is valid until the next call of parse.
+// text gives the value of a JSON string, nil of anything else. It is valid until the next call of Parse.
 func (d *Reader) text(quoted []byte) []byte {
 	if len(quoted) < 2 || quoted[0] != '"' {
 		return nil

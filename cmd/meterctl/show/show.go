@@ -169,3 +169,12 @@ func Short(name string) string {
 }
 
 func Time(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// OptionalTime is nil for no time, for JSON.
+func OptionalTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"cmp"
@@ -10,8 +10,8 @@ import (
 	"out_amberflo/cmd/meterctl/store"
 )
 
-// show writes a screen for people.
-func (s *statusOf) show(w io.Writer) error {
+// Screen writes a screen for people.
+func (s *Status) Screen(w io.Writer) error {
 	fmt.Fprintf(w, "%s at %s\n\n", show.Plain(s.StoreDir), s.Time.Format("2006-01-02 15:04:05 UTC"))
 	t := show.Table(w)
 	row := func(label, text string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", label, fmt.Sprintf(text, args...)) }
@@ -53,7 +53,7 @@ func (s *statusOf) show(w io.Writer) error {
 	if s.by[store.Damaged].Files > 0 {
 		row("damaged", "%s in %s", show.Bytes(s.by[store.Damaged].Bytes), show.Number(s.by[store.Damaged].Files, "file"))
 	}
-	full := func(f fill, option string) string {
+	full := func(f Fill, option string) string {
 		if f.Limit == nil {
 			return show.Bytes(f.Bytes) + "; -c CONF tells the limit"
 		}
