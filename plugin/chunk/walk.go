@@ -196,7 +196,14 @@ func cause(b []byte, start, at int) string {
 }
 
 // Skip returns the offset behind the one value that b begins with, negative when it is damaged. Depth costs nothing.
-func Skip(b []byte) int { return skip(b, 0, 1) }
+func Skip(b []byte) int {
+	if len(b) > 0 {
+		if size := int(sizes[b[0]]); size != 0 && size <= len(b) { // as most are
+			return size
+		}
+	}
+	return skip(b, 0, 1)
+}
 
 func isMap(b []byte, p int) bool {
 	return p < len(b) && (b[p]&0xf0 == 0x80 || b[p] == 0xde || b[p] == 0xdf)

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
+
+	"out_amberflo/plugin/meter/internal/packed"
 )
 
 // absence is what stands in a log where there is no value, beside null and blank texts: "-" of most servers.
@@ -90,7 +92,7 @@ func mayHaveBlanks(first, last byte) bool {
 }
 
 func (a *absence) hasAny(v []byte) bool {
-	text, size := readText(v)
+	text, size := packed.ReadString(v)
 	if size == 0 {
 		return len(a.numbers) > 0 && a.hasNumber(v)
 	}

@@ -4,9 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tinylib/msgp/msgp"
-
-	"out_amberflo/plugin/chunk"
+	"out_amberflo/plugin/meter/internal/packed"
 )
 
 // accessor names one value of an event. The grammar is Fluent Bit's own (src/record_accessor/ra.l and ra.y):
@@ -258,7 +256,7 @@ func (m *Mapper) find(a *accessor) []byte {
 }
 
 // saysNothing tells if v, which is one whole value, is null or says that there is no value.
-func (m *Mapper) saysNothing(v []byte) bool { return v[0] == msgpackNil || m.rules.absent.has(v) }
+func (m *Mapper) saysNothing(v []byte) bool { return v[0] == packed.Nil || m.rules.absent.has(v) }
 
 // look returns the msgpack value that a names, empty when the event has none or it is null.
 func (m *Mapper) look(a *accessor) []byte {
@@ -276,92 +274,19 @@ func (m *Mapper) look(a *accessor) []byte {
 	for i := range a.steps {
 		switch st := &a.steps[i]; st.kind {
 		case byKey:
-			v = member(v, st.key)
+			v = packed.Member(v, st.key)
 		case byIndex:
-			v = element(v, st.index)
+			v = packed.Item(v, st.index)
 		case byField:
-			name, size := readText(m.event.Field(st.index))
+			name, size := packed.ReadString(m.event.Field(st.index))
 			if size == 0 {
 				return nil
 			}
-			v = member(v, string(name))
+			v = packed.Member(v, string(name))
 		}
 	}
-	if len(v) == 0 || v[0] == msgpackNil {
+	if len(v) == 0 || v[0] == packed.Nil {
 		return nil
 	}
 	return v
-}
-
-const msgpackNil = 0xc0
-
-// member returns the last value of key in the map v, nil when there is none or v is no map.
-func member(v []byte, key string) (found []byte) {
-	if len(v) == 0 || msgp.NextType(v) != msgp.MapType {
-		return nil
-	}
-	n, b, err := msgp.ReadMapHeaderBytes(v)
-	for ; err == nil && n > 0; n-- {
-		name, size := readText(b)
-		if size == 0 {
-			if size = chunk.Skip(b); size < 0 {
-				return nil
-			}
-		}
-		b = b[size:]
-		if size = chunk.Skip(b); size < 0 {
-			return nil
-		}
-		if string(name) == key && name != nil {
-			found = b[:size]
-		}
-		b = b[size:]
-	}
-	return found
-}
-
-// element returns the i-th element of the list v, nil when there is none or v is no list.
-func element(v []byte, i int) []byte {
-	if len(v) == 0 || msgp.NextType(v) != msgp.ArrayType {
-		return nil
-	}
-	n, b, err := msgp.ReadArrayHeaderBytes(v)
-	if err != nil || i >= int(n) {
-		return nil
-	}
-	for {
-		size := chunk.Skip(b)
-		if size < 0 {
-			return nil
-		}
-		if i == 0 {
-			return b[:size]
-		}
-		b = b[size:]
-		i--
-	}
-}
-
-// readText returns the text (or bytes) that b begins with and its size in msgpack, 0 when b begins with something else.
-func readText(b []byte) (text []byte, size int) {
-	if len(b) == 0 {
-		return nil, 0
-	}
-	if n := int(b[0]^0xa0) + 1; n <= 0x20 && n <= len(b) { // fixstr, as most are
-		return b[1:n], n
-	}
-	var rest []byte
-	var err error
-	switch msgp.NextType(b) {
-	case msgp.StrType:
-		text, rest, err = msgp.ReadStringZC(b)
-	case msgp.BinType:
-		text, rest, err = msgp.ReadBytesZC(b)
-	default:
-		return nil, 0
-	}
-	if err != nil {
-		return nil, 0
-	}
-	return text, len(b) - len(rest)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"out_amberflo/plugin/meter/internal/packed"
 	"out_amberflo/plugin/tally"
 )
 
@@ -410,7 +411,7 @@ func (m *Mapper) appendFoundSpan(key []byte, list []*accessor) []byte {
 // appendSpan appends a value in msgpack, which says itself where it ends; one that is absent as the null that no value is.
 func appendSpan(key, v []byte) []byte {
 	if len(v) == 0 {
-		return append(key, msgpackNil)
+		return append(key, packed.Nil)
 	}
 	return append(key, v...)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"out_amberflo/plugin/decimal"
+	"out_amberflo/plugin/meter/internal/packed"
 )
 
 // condition is one of those that only_if joins by and.
@@ -141,7 +142,7 @@ func (s *scanner) comparand() (o operandOf, err *syntaxError) {
 	if err != nil {
 		return o, err
 	}
-	o.number, o.isNumber = parseNumber([]byte(o.text))
+	o.number, o.isNumber = packed.ParseNumber([]byte(o.text))
 	s.blanks()
 	return o, nil
 }
@@ -176,7 +177,7 @@ func (c *condition) holds(v []byte) (holds bool, want string) {
 	if len(v) == 0 {
 		return false, ""
 	}
-	number, is := readNumber(v)
+	number, is := packed.ReadNumber(v)
 	if !is {
 		return false, "a number to compare"
 	}
@@ -198,22 +199,13 @@ func (c *condition) equals(v []byte) (equal bool, want string) {
 		return false, ""
 	}
 	var digits [64]byte
-	text, size := readText(v)
-	switch {
-	case size > 0:
-	case v[0] == msgpackTrue:
-		text = []byte("true")
-	case v[0] == msgpackFalse:
-		text = []byte("false")
-	default:
-		var ok bool
-		if text, ok = appendNumber(digits[:0], v); !ok {
-			return false, "a text, a number or a boolean to compare"
-		}
+	text, ok := packed.Scalar(digits[:0], v)
+	if !ok {
+		return false, "a text, a number or a boolean to compare"
 	}
 	if slices.ContainsFunc(c.with, func(o operandOf) bool { return o.text == string(text) }) {
 		return true, ""
 	}
-	number, is := parseNumber(text)
+	number, is := packed.ParseNumber(text)
 	return is && slices.ContainsFunc(c.with, func(o operandOf) bool { return o.isNumber && o.number.Cmp(number) == 0 }), ""
 }

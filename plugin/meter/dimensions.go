@@ -5,12 +5,7 @@ import (
 
 	"github.com/tinylib/msgp/msgp"
 
-	"out_amberflo/plugin/chunk"
-)
-
-const (
-	msgpackFalse = 0xc2
-	msgpackTrue  = 0xc3
+	"out_amberflo/plugin/meter/internal/packed"
 )
 
 // appendDimensions appends the dimensions, or nothing if none has a value.
@@ -55,7 +50,7 @@ func (m *Mapper) appendDimension(dst, v []byte, from *accessor) (out []byte, has
 	if len(v) == 0 {
 		return dst, false, nil
 	}
-	if text, size := readText(v); size != 0 {
+	if text, size := packed.ReadString(v); size != 0 {
 		text = m.legible(v, text)
 		if len(text) > longestDimension && utf8.RuneCount(text) > longestDimension {
 			if !m.rules.cutDimensions {
@@ -64,7 +59,7 @@ func (m *Mapper) appendDimension(dst, v []byte, from *accessor) (out []byte, has
 			text = cutText(text)
 			m.doubts.add(CutDimension, "dimensions", from)
 		}
-		dst, ok := appendString(dst, text)
+		dst, ok := packed.AppendString(dst, text)
 		if !ok {
 			return dst, false, refuse(BadUTF8, "dimensions", "UTF-8", from, v)
 		}
@@ -74,13 +69,13 @@ func (m *Mapper) appendDimension(dst, v []byte, from *accessor) (out []byte, has
 		return dst, true, nil
 	}
 	switch v[0] {
-	case msgpackTrue:
+	case packed.True:
 		return append(dst, `"true"`...), true, nil
-	case msgpackFalse:
+	case packed.False:
 		return append(dst, `"false"`...), true, nil
 	}
 	dst = append(dst, '"')
-	if dst, has = appendNumber(dst, v); !has {
+	if dst, has = packed.AppendNumber(dst, v); !has {
 		return dst[:len(dst)-1], false, nil
 	}
 	return append(dst, '"'), true, nil
@@ -118,7 +113,7 @@ func (m *Mapper) appendDimensionMap(dst []byte) ([]byte, *Refusal) {
 		if before > empty {
 			dst = append(dst, ',')
 		}
-		out, named := appendString(dst, e.key)
+		out, named := packed.AppendString(dst, e.key)
 		out, has, refusal := m.appendDimension(append(out, ':'), e.value, from)
 		switch {
 		case refusal != nil:
@@ -141,23 +136,18 @@ func (m *Mapper) appendDimensionMap(dst []byte) ([]byte, *Refusal) {
 // later duplicate. Keys that are numbers become their text; other keys, and empty ones, are left out.
 func (m *Mapper) readEntries(v []byte) {
 	m.entries, m.scratch = m.entries[:0], m.scratch[:0]
-	n, b, err := msgp.ReadMapHeaderBytes(v)
-	for ; err == nil && n > 0; n-- {
-		key, size := readText(b)
+	for k, value := range packed.Members(v) {
+		key, size := packed.ReadString(k)
 		if size == 0 {
-			size = chunk.Skip(b)
 			from := len(m.scratch)
-			m.scratch, _ = appendNumber(m.scratch, b[:size])
+			m.scratch, _ = packed.AppendNumber(m.scratch, k)
 			key = m.scratch[from:]
 		}
-		b = b[size:]
-		size = chunk.Skip(b)
 		if len(key) > 0 {
-			m.entries = append(m.entries, entry{key: key, value: b[:size]})
-		} else if !m.saysNothing(b[:size]) {
+			m.entries = append(m.entries, entry{key: key, value: value})
+		} else if !m.saysNothing(value) {
 			m.doubts.add(NoName, "dimensions", m.rules.dimensionMap)
 		}
-		b = b[size:]
 	}
 	const few = 32
 	if len(m.entries) <= few {

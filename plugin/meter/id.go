@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"strings"
+
+	"out_amberflo/plugin/meter/internal/packed"
 )
 
 // idSource is one alternative of unique_id: a field, or a hash of several.
@@ -44,6 +46,7 @@ func (s *scanner) hash(fields *fieldSet) (list []*accessor, err *syntaxError) {
 // each field's length in bytes, 64 bits in little endian, and the field: texts as they are, all else as JSON. It is
 // SHA-256 because lines hold what customers send: nobody can make two that look equal.
 func (m *Mapper) appendHash(dst []byte, fields []*accessor) (out []byte, ok bool) {
+	var digits [64]byte
 	b := m.scratch[:0]
 	for _, a := range fields {
 		v := m.find(a)
@@ -52,11 +55,9 @@ func (m *Mapper) appendHash(dst []byte, fields []*accessor) (out []byte, ok bool
 		}
 		at := len(b)
 		b = append(b, "length__"...)
-		if text, size := readText(v); size != 0 {
+		if text, ok := packed.Scalar(digits[:0], v); ok {
 			b = append(b, text...)
-		} else if number, ok := appendNumber(b, v); ok {
-			b = number
-		} else if json, err := AppendJSON(b, v); err == nil {
+		} else if json, err := packed.AppendJSON(b, v); err == nil {
 			b = json
 		} else {
 			return dst, false

@@ -2,6 +2,7 @@ package meter
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"github.com/tinylib/msgp/msgp"
 
 	"out_amberflo/plugin/chunk"
+	"out_amberflo/plugin/meter/internal/packed"
 )
 
 // Reasons of a refusal. They are stable: people and counters go by them.
@@ -82,7 +84,7 @@ func (m *Mapper) StartClock(now time.Time) {
 // StartIDs says what unique ids are generated from now on: prefix and the number of the record, first for the next and one
 // more for each. A new Mapper has an empty prefix. Whoever calls it sees to it that no id is given twice.
 func (m *Mapper) StartIDs(prefix string, first int) {
-	m.id, _ = appendString(append(m.id[:0], idKey...), []byte(strings.ToValidUTF8(prefix, "")))
+	m.id, _ = packed.AppendString(append(m.id[:0], idKey...), []byte(strings.ToValidUTF8(prefix, "")))
 	m.id, m.number, m.given = m.id[:len(m.id)-1], first, first // without the quote behind it
 	if m.adder != nil {
 		m.adder.reset()
@@ -120,8 +122,8 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 	}
 	start, number := len(dst), m.number
 	if m.rules.payloadRecord {
-		out, err := appendJSON(dst, ev.Record, true)
-		if errors.Is(err, errUTF8) {
+		out, err := packed.AppendExactJSON(dst, ev.Record)
+		if errors.Is(err, packed.ErrUTF8) {
 			return dst[:start], 0, &Refusal{Reason: BadUTF8, Detail: err.Error()}
 		} else if err != nil {
 			return dst[:start], 0, &Refusal{Reason: BadRecord, Detail: err.Error()}
@@ -325,21 +327,21 @@ func (m *Mapper) noText(from *accessor, rule *textRule) *Refusal {
 
 // appendFound appends the text or number v in quotes, which from has found.
 func (m *Mapper) appendFound(dst, v []byte, from *accessor, rule *textRule) ([]byte, *Refusal) {
-	text, size := readText(v)
+	text, size := packed.ReadString(v)
 	if size == 0 {
 		dst = append(dst, '"')
-		dst, ok := appendNumber(dst, v)
+		dst, ok := packed.AppendNumber(dst, v)
 		if !ok {
 			return dst, refuse(rule.bad, rule.option, wantText, from, v)
 		}
-		if !isExact(v) {
+		if !packed.IsExact(v) {
 			return dst, refuse(rule.bad, rule.option, "a text, or a number that has kept its digits", from, v)
 		}
 		return append(dst, '"'), nil
 	}
 	text = m.legible(v, text)
 	start := len(dst)
-	dst, ok := appendString(dst, text)
+	dst, ok := packed.AppendString(dst, text)
 	if !ok {
 		return dst, refuse(BadUTF8, rule.option, "UTF-8", from, v)
 	}
@@ -397,19 +399,13 @@ func (m *Mapper) appendValue(dst []byte, mt *meter, v []byte) ([]byte, *Refusal)
 		return m.appendTerms(dst, &mt.value)
 	}
 	start := len(dst)
-	ok, exact := false, true
-	if text, size := readText(v); size != 0 {
-		dst, ok = appendNumberText(dst, text)
-	} else {
-		dst, ok = appendNumber(dst, v)
-		exact = isExact(v)
-	}
+	dst, ok := packed.AppendAnyNumber(dst, v)
 	switch {
 	case !ok:
 		return dst, refuse(BadValue, m.rules.valueOption, wantNumber, from, v)
-	case dst[start] == '-' && !m.rules.negative && isNegative(dst[start:]):
+	case dst[start] == '-' && !m.rules.negative && packed.IsNegative(dst[start:]):
 		return dst, refuse(BadValue, m.rules.valueOption, wantNoNegative, from, v)
-	case !exact:
+	case !packed.IsExact(v):
 		m.doubts.add(BeyondDouble, m.rules.valueOption, from)
 	default:
 		m.tellBeyondDouble(dst[start:], &mt.value)
@@ -419,7 +415,7 @@ func (m *Mapper) appendValue(dst []byte, mt *meter, v []byte) ([]byte, *Refusal)
 
 // tellBeyondDouble notes a number with more digits than a double has.
 func (m *Mapper) tellBeyondDouble(number []byte, v *value) {
-	if len(number) > 15 && isBeyondDouble(number) {
+	if len(number) > 15 && packed.IsBeyondDouble(number) {
 		m.doubts.add(BeyondDouble, m.rules.valueOption, v.terms[0].from)
 	}
 }
@@ -536,6 +532,21 @@ func (m *Mapper) appendGenerated(dst []byte) []byte {
 	return append(strconv.AppendInt(append(dst, m.id...), int64(m.number), 10), '"')
 }
 
+// legible returns text, which is what v holds: as it is, but bytes (bin) that are no string that people read, such as
+// OpenTelemetry's ids, in lower-case hex, in memory that is the mapper's until the next call.
+func (m *Mapper) legible(v, text []byte) []byte {
+	if v[0]-0xc4 >= 3 || packed.IsReadable(text) { // no bin 8, 16 or 32
+		return text
+	}
+	m.hex = hex.AppendEncode(m.hex[:0], text)
+	return m.hex
+}
+
+// AppendJSON appends the one msgpack value that b holds as JSON, on one line, for people. Maps keep their order and duplicate
+// keys, numbers their value to the last digit; what JSON cannot say is replaced. It returns an error, and dst unchanged, for
+// what is not one whole value or nests deeper than 512. It is safe for concurrent use and does not keep b.
+func AppendJSON(dst, b []byte) ([]byte, error) { return packed.AppendJSON(dst, b) }
+
 // refuse makes the refusal of the value v, which may be empty, that from found.
 func refuse(reason, option, want string, from *accessor, v []byte) *Refusal {
 	got := "nothing"
@@ -551,8 +562,8 @@ func shown(v []byte) string {
 	if f, _, err := msgp.ReadFloat64Bytes(v); err == nil {
 		return strconv.FormatFloat(f, 'g', -1, 64) // NaN and infinities, which JSON cannot say
 	}
-	b, err := AppendJSON(nil, v)
-	if text, size := readText(v); err == nil && size == len(v) && !utf8.Valid(text) { // the bytes, as they are
+	b, err := packed.AppendJSON(nil, v)
+	if text, size := packed.ReadString(v); err == nil && size == len(v) && !utf8.Valid(text) { // the bytes, as they are
 		b = fmt.Appendf(nil, "%q", text)
 	}
 	if err != nil {

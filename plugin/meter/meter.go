@@ -17,6 +17,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"out_amberflo/plugin/meter/internal/packed"
 )
 
 // Options are the mapping options as the user typed them; "" is the default.
@@ -264,7 +266,7 @@ const (
 
 // literal renders a literal that begins at byte at of its option.
 func (c *compiler) literal(plain string, at int) ([]byte, *syntaxError) {
-	b, ok := appendString(nil, []byte(plain))
+	b, ok := packed.AppendString(nil, []byte(plain))
 	switch {
 	case strings.TrimSpace(plain) == "":
 		return nil, &syntaxError{want: "a text that is not empty", at: at}
@@ -302,13 +304,13 @@ func isTemplate(text string) bool {
 
 // number renders the literal of a value that begins at byte at of its option.
 func (c *compiler) number(plain string, at int) ([]byte, *syntaxError) {
-	b, ok := appendNumberText(nil, []byte(plain))
+	b, ok := packed.AppendNumberString(nil, []byte(plain))
 	switch {
 	case looksLikeAccessor(plain):
 		return nil, &syntaxError{want: wantNoQuotedAccessor, at: at}
 	case !ok:
 		return nil, &syntaxError{want: "a number, an accessor such as $bytes, or a function of one such as ms($latency)", at: at}
-	case isNegative(b) && !c.rules.negative:
+	case packed.IsNegative(b) && !c.rules.negative:
 		return nil, &syntaxError{want: wantNoNegative, at: at}
 	}
 	return b, nil

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/tinylib/msgp/msgp"
 	"github.com/zeebo/xxh3"
 
 	"out_amberflo/plugin/chunk"
+	"out_amberflo/plugin/meter/internal/packed"
 )
 
 // Survey looks at the first records for what nobody means: a field that no record has, as a misspelt one, a literal that is
@@ -187,16 +187,10 @@ func (c *compiler) survey(o Options) {
 
 // topKeys are the names of a record's fields, of at most 100.
 func topKeys(record []byte) (names []string) {
-	n, b, err := msgp.ReadMapHeaderBytes(record)
-	for ; err == nil && n > 0 && len(names) < 100; n-- {
-		name, size := readText(b)
-		if size == 0 {
-			size = chunk.Skip(b)
-		} else {
+	for key := range packed.Members(record) {
+		if name, size := packed.ReadString(key); size > 0 && len(names) < 100 {
 			names = append(names, string(name))
 		}
-		b = b[size:]
-		b = b[chunk.Skip(b):]
 	}
 	return names
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/itchyny/timefmt-go"
 	"github.com/tinylib/msgp/msgp"
+
+	"out_amberflo/plugin/meter/internal/packed"
 )
 
 // Under meter_time_format auto, a number's magnitude tells its unit: below autoMillis it counts seconds, from there on
@@ -153,7 +155,7 @@ func compileTimeFormat(s string) (f timeFormat, want string) {
 
 // millis reads the time v.
 func (f *timeFormat) millis(v []byte) (ms int64, ok bool) {
-	if text, size := readText(v); size != 0 {
+	if text, size := packed.ReadString(v); size != 0 {
 		ms, ok = f.textMillis(text)
 	} else {
 		ms, ok = f.numberMillis(v)
@@ -198,7 +200,7 @@ func (f *timeFormat) textMillis(text []byte) (int64, bool) {
 		}
 	}
 	var digits [64]byte
-	number, ok := appendNumberText(digits[:0], text)
+	number, ok := packed.AppendNumberString(digits[:0], text)
 	if !ok {
 		return 0, false
 	}
@@ -217,7 +219,7 @@ func (f *timeFormat) decimalMillis(number []byte) (int64, bool) {
 	if f.kind >= timeRFC3339 {
 		return 0, false
 	}
-	whole, fraction := cutDigits(number)
+	whole, fraction := packed.CutDigits(number)
 	n, err := strconv.ParseInt(string(whole), 10, 64)
 	if err != nil {
 		return 0, false
@@ -296,7 +298,7 @@ func (f *timeFormat) layoutMillis(text []byte) (int64, bool) {
 				return 0, false
 			}
 		}
-		digits, _ := cutDigits(text[at+1:])
+		digits, _ := packed.CutDigits(text[at+1:])
 		if len(digits) == 0 {
 			return 0, false
 		}

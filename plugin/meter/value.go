@@ -5,10 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tinylib/msgp/msgp"
-
-	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/decimal"
+	"out_amberflo/plugin/meter/internal/packed"
 	"out_amberflo/plugin/tally"
 )
 
@@ -217,13 +215,13 @@ const (
 // addItem adds the number that v is, or its text, and says what was wanted where v is none.
 func (m *Mapper) addItem(total *decimal.Number, t *term, v []byte) (want string) {
 	var digits [64]byte
-	text, size := readText(v)
+	text, size := packed.ReadString(v)
 	if size == 0 {
-		n, ok := appendNumber(digits[:0], v)
+		n, ok := packed.AppendNumber(digits[:0], v)
 		if !ok {
 			return wantNumber
 		}
-		if text = n; !isExact(v) {
+		if text = n; !packed.IsExact(v) {
 			m.doubts.add(BeyondDouble, m.rules.valueOption, t.from)
 		}
 	}
@@ -245,7 +243,7 @@ func (m *Mapper) addText(total *decimal.Number, t *term, text []byte) (want stri
 
 // readItem reads a number, with its unit where t asks for one.
 func readItem(t *term, text []byte) (n decimal.Number, want string) {
-	n, ok := parseNumber(text)
+	n, ok := packed.ParseNumber(text)
 	switch {
 	case t.unit == nil && !ok:
 		return n, wantNumber
@@ -279,7 +277,7 @@ func (u *unit) read(text []byte) (total decimal.Number, want string) {
 		for end < len(text) && (isDigit(text[end]) || text[end] == '.') {
 			end++
 		}
-		n, ok := parseNumber(text[:end])
+		n, ok := packed.ParseNumber(text[:end])
 		if !ok {
 			return total, want
 		}
@@ -330,18 +328,15 @@ func (m *Mapper) hasItems(v []byte) (has bool) {
 // eachItem calls do with each item of a list that does not say nothing, packed as msgpack or as a piece of a text, until it
 // returns false. What is no list is one of a single item.
 func (m *Mapper) eachItem(v []byte, do func(item []byte, packed bool) bool) {
-	if msgp.NextType(v) == msgp.ArrayType {
-		n, rest, err := msgp.ReadArrayHeaderBytes(v)
-		for ; err == nil && n > 0; n-- {
-			end := chunk.Skip(rest)
-			if end < 0 || !m.saysNothing(rest[:end]) && !do(rest[:end], true) {
+	if packed.IsList(v) {
+		for item := range packed.Items(v) {
+			if !m.saysNothing(item) && !do(item, true) {
 				return
 			}
-			rest = rest[end:]
 		}
 		return
 	}
-	text, size := readText(v)
+	text, size := packed.ReadString(v)
 	if size == 0 {
 		do(v, true)
 		return

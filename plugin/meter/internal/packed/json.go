@@ -1,4 +1,9 @@
-package meter
+// Package packed reads single values of msgpack: as strings, as numbers, and as JSON.
+//
+// What holds throughout: it is pure and safe for concurrent use; nothing allocates but AppendJSON and AppendExactJSON; slices
+// that it returns alias what it was given; and no number goes through a float that was none before. It trusts no length: values
+// may be damaged or nested to any depth.
+package packed
 
 import (
 	"bytes"
@@ -31,8 +36,8 @@ var plainASCII = func() (t [256]bool) {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends text as a JSON text in quotes. It returns ok false, and dst unchanged, if text is no UTF-8.
-func appendString(dst, text []byte) (out []byte, ok bool) {
+// AppendString appends text as a JSON text in quotes. It returns ok false, and dst unchanged, if text is no UTF-8.
+func AppendString(dst, text []byte) (out []byte, ok bool) {
 	i := 0
 	for i < len(text) && plainASCII[text[i]] {
 		i++
@@ -49,7 +54,7 @@ func appendString(dst, text []byte) (out []byte, ok bool) {
 	return appendEscaped(dst, text, i)
 }
 
-// appendEscaped is appendString for a text whose first i bytes stand as they are.
+// appendEscaped is AppendString for a text whose first i bytes stand as they are.
 func appendEscaped(dst, text []byte, i int) (out []byte, ok bool) {
 	if !utf8.Valid(text[i:]) {
 		return dst, false
@@ -99,18 +104,8 @@ func lineBreak(text []byte) (size int, escape string) {
 	return 0, ""
 }
 
-// legible returns text, which is what v holds: as it is, but bytes (bin) that are no text that people read, such as
-// OpenTelemetry's ids, in lower-case hex, in memory that is the mapper's until the next call.
-func (m *Mapper) legible(v, text []byte) []byte {
-	if v[0]-0xc4 >= 3 || isReadable(text) { // no bin 8, 16 or 32
-		return text
-	}
-	m.hex = hex.AppendEncode(m.hex[:0], text)
-	return m.hex
-}
-
-// isReadable tells if text is UTF-8 without control characters.
-func isReadable(text []byte) bool {
+// IsReadable tells if text is UTF-8 without control characters.
+func IsReadable(text []byte) bool {
 	return utf8.Valid(text) && bytes.IndexFunc(text, unicode.IsControl) < 0
 }
 
@@ -166,8 +161,10 @@ var (
 // concurrent use and does not keep b.
 func AppendJSON(dst, b []byte) ([]byte, error) { return appendJSON(dst, b, false) }
 
-// appendJSON is AppendJSON, but that with exact it also returns an error, errUTF8 or errFinite, for what it would have to
+// AppendExactJSON is AppendJSON, but it also returns an error, ErrUTF8 or that a number is not finite, for what it would have to
 // replace; and of duplicate keys the last wins, in its place.
+func AppendExactJSON(dst, b []byte) ([]byte, error) { return appendJSON(dst, b, true) }
+
 func appendJSON(dst, b []byte, exact bool) ([]byte, error) {
 	if size := chunk.Skip(b); size != len(b) {
 		return dst, fmt.Errorf("render %d bytes of msgpack as JSON: they are not one whole value", len(b))
@@ -193,7 +190,7 @@ func appendJSON(dst, b []byte, exact bool) ([]byte, error) {
 
 var (
 	errDepth  = errors.New("it nests deeper than 512")
-	errUTF8   = errors.New("a text in it is no UTF-8")
+	ErrUTF8   = errors.New("a text in it is no UTF-8")
 	errFinite = errors.New("a number in it is not finite")
 )
 
@@ -223,12 +220,12 @@ func decode(b []byte, depth int, exact bool) (v any, rest []byte, err error) {
 	case msgp.StrType:
 		text, rest, err := msgp.ReadStringZC(b)
 		if exact && !utf8.Valid(text) {
-			return nil, nil, errUTF8
+			return nil, nil, ErrUTF8
 		}
 		return unsafe.String(unsafe.SliceData(text), len(text)), rest, err
 	case msgp.BinType:
 		data, rest, err := msgp.ReadBytesZC(b)
-		if isReadable(data) {
+		if IsReadable(data) {
 			return string(data), rest, err
 		}
 		return hex.EncodeToString(data), rest, err

@@ -1,4 +1,4 @@
-package meter
+package packed
 
 import (
 	"bytes"
@@ -10,9 +10,9 @@ import (
 	"out_amberflo/plugin/decimal"
 )
 
-// appendNumber appends the number v as JSON: integers to the last digit, floats as the shortest text that reads back
+// AppendNumber appends the number v as JSON: integers to the last digit, floats as the shortest text that reads back
 // the same in their own precision. It returns ok false, and dst unchanged, for what is no finite number.
-func appendNumber(dst, v []byte) (out []byte, ok bool) {
+func AppendNumber(dst, v []byte) (out []byte, ok bool) {
 	// What counts things: numbers from 0 to 65535, in the shortest form.
 	switch {
 	case len(v) > 0 && v[0] < 0x80:
@@ -48,9 +48,9 @@ func appendNumber(dst, v []byte) (out []byte, ok bool) {
 	return dst, false
 }
 
-// isExact tells if the number v is no float from where on not every integer has one of its own: what was a long id, and
+// IsExact tells if the number v is no float from where on not every integer has one of its own: what was a long id, and
 // has become the nearest float on its way, cannot be told from others.
-func isExact(v []byte) bool {
+func IsExact(v []byte) bool {
 	switch msgp.NextType(v) {
 	case msgp.Float64Type:
 		f, _, err := msgp.ReadFloat64Bytes(v)
@@ -74,11 +74,11 @@ func appendFloat(dst []byte, f float64, bits int) (out []byte, ok bool) {
 	return strconv.AppendFloat(dst, f, format, -1, bits), true
 }
 
-// appendNumberText appends the number that text holds as a JSON number with the digits as they are written. Blanks
+// AppendNumberString appends the number that text holds as a JSON number with the digits as they are written. Blanks
 // around it, a leading +, leading zeros (decimal, never octal) and a bare point, as in .5 or 1., are put into JSON's
 // form without a change of value. It returns ok false, and dst unchanged, for anything else: no digits, hexadecimal,
 // separators, words, units, a magnitude beyond float64, or more digits or a larger exponent than decimal takes.
-func appendNumberText(dst, text []byte) (out []byte, ok bool) {
+func AppendNumberString(dst, text []byte) (out []byte, ok bool) {
 	start := len(dst)
 	s := bytes.Trim(text, " \t\r\n")
 	if len(s) > 0 && (s[0] == '-' || s[0] == '+') {
@@ -87,10 +87,10 @@ func appendNumberText(dst, text []byte) (out []byte, ok bool) {
 		}
 		s = s[1:]
 	}
-	whole, s := cutDigits(s)
+	whole, s := CutDigits(s)
 	var fraction []byte
 	if len(s) > 0 && s[0] == '.' {
-		fraction, s = cutDigits(s[1:])
+		fraction, s = CutDigits(s[1:])
 	}
 	if digits := len(whole) + len(fraction); digits == 0 || digits > decimal.MaxDigits {
 		return dst[:start], false
@@ -115,39 +115,45 @@ func appendNumberText(dst, text []byte) (out []byte, ok bool) {
 	return dst, true
 }
 
-// parseNumber reads the number that text holds, as appendNumberText takes it.
-func parseNumber(text []byte) (n decimal.Number, ok bool) {
+// ParseNumber reads the number that text holds, as AppendNumberString takes it.
+func ParseNumber(text []byte) (n decimal.Number, ok bool) {
 	var digits [128]byte
-	number, ok := appendNumberText(digits[:0], text)
+	number, ok := AppendNumberString(digits[:0], text)
 	if !ok {
 		return n, false
 	}
 	return decimal.Parse(number)
 }
 
-// readNumber reads the number that v is, or its text.
-func readNumber(v []byte) (n decimal.Number, ok bool) {
-	if text, size := readText(v); size != 0 {
-		return parseNumber(text)
-	}
-	var digits [64]byte
-	number, ok := appendNumber(digits[:0], v)
+// ReadNumber reads the number that v is, or that its string holds.
+func ReadNumber(v []byte) (n decimal.Number, ok bool) {
+	var digits [128]byte
+	number, ok := AppendAnyNumber(digits[:0], v)
 	if !ok {
 		return n, false
 	}
 	return decimal.Parse(number)
 }
 
-func cutDigits(s []byte) (digits, rest []byte) {
+// AppendAnyNumber appends the number that v is, or that its string holds.
+func AppendAnyNumber(dst, v []byte) (out []byte, ok bool) {
+	if s, size := ReadString(v); size != 0 {
+		return AppendNumberString(dst, s)
+	}
+	return AppendNumber(dst, v)
+}
+
+// CutDigits parts s after the digits that it begins with.
+func CutDigits(s []byte) (digits, rest []byte) {
 	n := 0
-	for n < len(s) && isDigit(s[n]) {
+	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
 		n++
 	}
 	return s[:n], s[n:]
 }
 
-// isNegative tells if the JSON number is less than 0.
-func isNegative(number []byte) bool {
+// IsNegative tells if the JSON number is less than 0.
+func IsNegative(number []byte) bool {
 	if number[0] != '-' {
 		return false
 	}
@@ -162,8 +168,8 @@ func isNegative(number []byte) bool {
 	return false
 }
 
-// isBeyondDouble tells if the JSON number becomes another one in a reader with doubles, as most have.
-func isBeyondDouble(number []byte) bool {
+// IsBeyondDouble tells if the JSON number becomes another one in a reader with doubles, as most have.
+func IsBeyondDouble(number []byte) bool {
 	f, err := strconv.ParseFloat(string(number), 64)
 	exact, ok := decimal.Parse(number)
 	if err != nil || !ok {

@@ -1,4 +1,4 @@
-package meter
+package packed
 
 import (
 	"bytes"
@@ -79,7 +79,7 @@ func TestPlainAndEscapedTextsReadBack(t *testing.T) {
 		all.WriteRune(r)
 	}
 	for _, s := range []string{"", "plain", "\x00", `"`, "日本語 \u2028 \U0001f600", all.String(), strings.Repeat("a", 100) + "\x7f\\"} {
-		got, ok := appendString(nil, []byte(s))
+		got, ok := AppendString(nil, []byte(s))
 		var back string
 		if err := json.Unmarshal(got, &back); !ok || err != nil || back != s {
 			t.Errorf("%q: got %s, %v", s, got, err)
@@ -88,7 +88,7 @@ func TestPlainAndEscapedTextsReadBack(t *testing.T) {
 			t.Errorf("%q: a raw NUL in %q", s, got)
 		}
 	}
-	if got, ok := appendString([]byte("x"), []byte("a\xff")); ok || string(got) != "x" {
+	if got, ok := AppendString([]byte("x"), []byte("a\xff")); ok || string(got) != "x" {
 		t.Errorf("no UTF-8: got %q, %v", got, ok)
 	}
 }
