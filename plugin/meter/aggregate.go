@@ -2,103 +2,14 @@ package meter
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"slices"
-	"strings"
-	"time"
 
+	"out_amberflo/plugin/meter/internal/grammar"
 	"out_amberflo/plugin/meter/internal/packed"
+	"out_amberflo/plugin/meter/internal/rules"
 	"out_amberflo/plugin/tally"
 )
-
-// aggregation says which records are added up.
-type aggregation struct {
-	all    bool     // of all meters
-	names  [][]byte // else of these, as JSON
-	bucket time.Duration
-}
-
-func (a *aggregation) on() bool { return a.all || len(a.names) > 0 }
-
-// has tells if the records of the meter with a name, which is JSON, are added up.
-func (a *aggregation) has(name []byte) bool {
-	return a.all || slices.ContainsFunc(a.names, func(have []byte) bool { return bytes.Equal(have, name) })
-}
-
-// Aggregate returns the names of the meters whose records are added up, * for all, "" where none are, and the width of the
-// buckets, 0 where none are.
-func (r *Rules) Aggregate() (names string, bucket time.Duration) {
-	a := &r.aggregate
-	switch {
-	case a.all:
-		return "*", a.bucket
-	case !a.on():
-		return "", 0
-	}
-	return string(bytes.Join(a.names, []byte(", "))), a.bucket
-}
-
-const (
-	aggregateExample = "ApiCalls, BytesOut"
-	wantBucket       = "a duration from 1s to 1h that divides an hour"
-)
-
-// aggregate compiles what is added up. The meters and ids are compiled already.
-func (c *compiler) aggregate(o Options) {
-	r, a := c.rules, &c.rules.aggregate
-	var ok bool
-	value := cmp.Or(o.AggregateBucket, "15m")
-	if a.bucket, ok = ParseDuration(value); !ok || a.bucket < time.Second || a.bucket%time.Millisecond != 0 || time.Hour%a.bucket != 0 {
-		c.fail("aggregate_bucket", value, wantBucket, "15m")
-	}
-	if o.Aggregate == "" {
-		return
-	}
-	if ids := cmp.Or(o.UniqueID, defaultID); !r.idFallback && !slices.ContainsFunc(c.errs, func(e *OptionError) bool { return e.Key == "unique_id" }) {
-		c.fail("unique_id", ids, "generate at its end, because aggregate adds up no records that have an id of their own", ids+", generate")
-	}
-	var known []string // names of meters; nil where one comes from a field, or is wrong
-	for i := range r.meters {
-		if m := &r.meters[i]; m.name.list != nil || m.name.literal == nil {
-			known = nil
-			break
-		} else {
-			known = append(known, string(m.name.literal))
-		}
-	}
-	err := (&scanner{s: o.Aggregate}).pairs(func(s *scanner, p pair) *syntaxError {
-		name, err := c.literal(p.name, p.at)
-		switch {
-		case p.hasValue:
-			return &syntaxError{want: "names of meters alone, or *", at: p.at}
-		case p.name == "*":
-			a.all = true
-		case err != nil:
-			return err
-		case known != nil && !slices.Contains(known, string(name)):
-			return &syntaxError{want: "the name of a meter, which is one of " + strings.Join(known, ", "), at: p.at}
-		default:
-			a.names = append(a.names, name)
-		}
-		return nil
-	})
-	switch {
-	case err != nil && strings.HasPrefix(o.Aggregate[err.at:], "$"):
-		err.want = "names of meters, not fields"
-	case err == nil && a.all && len(a.names) > 0:
-		err = &syntaxError{want: "names, or * alone for all meters"}
-	}
-	if err != nil {
-		c.failAt("aggregate", o.Aggregate, aggregateExample, err)
-		return
-	}
-	for i := range r.meters {
-		m := &r.meters[i]
-		m.adds = m.name.list != nil || a.has(m.name.literal)
-		m.value.amount, m.value.isAmount = tally.Parse(m.value.literal)
-	}
-}
 
 // Reasons why a record of a meter that aggregate names is not added up. They are stable.
 const (
@@ -159,9 +70,9 @@ type addition struct {
 // NewAdder is NewMapper, but records that aggregate says so of are added up.
 func (r *Rules) NewAdder() *Mapper {
 	m := r.NewMapper()
-	if r.aggregate.on() {
-		m.taken = make([]bool, len(r.meters))
-		m.adder = &adder{table: tally.NewTable(len(r.meters)), passed: make([]int, len(PassReasons)), doubts: map[int][]Doubt{}}
+	if r.rules.Aggregate.On() {
+		m.taken = make([]bool, len(r.rules.Meters))
+		m.adder = &adder{table: tally.NewTable(len(r.rules.Meters)), passed: make([]int, len(PassReasons)), doubts: map[int][]Doubt{}}
 	}
 	return m
 }
@@ -187,10 +98,10 @@ func (m *Mapper) AppendSums(dst []byte) (out []byte, lines int) {
 		s := &sums[i]
 		h := &a.heads[s.Key]
 		dst = append(dst, a.texts[h.from:h.name]...)
-		if len(m.rules.meters) == 1 {
+		if len(m.rules.Meters) == 1 {
 			dst = append(dst, a.texts[h.name:h.dimensions]...)
 		} else {
-			dst = append(append(dst, nameKey...), m.rules.meters[s.Meter].name.literal...)
+			dst = append(append(dst, nameKey...), m.rules.Meters[s.Meter].Name.Literal...)
 		}
 		dst = append(append(dst, a.texts[h.dimensions:h.to]...), valueKey...)
 		if s.Records == 1 {
@@ -264,14 +175,14 @@ func (m *Mapper) addUp(dst []byte) (out []byte, records int, added bool) {
 func (m *Mapper) sortOut() (key, lines int) {
 	r, a := m.rules, m.adder
 	first, v := m.nextMeter(0)
-	if first == len(r.meters) {
+	if first == len(r.Meters) {
 		return -1, 0
 	}
 	if m.hasID() {
 		a.why, a.passing = passedOwnID, m.named(first)
 		return -1, 0
 	}
-	if key = m.sumKey(&r.meters[first]); key < 0 {
+	if key = m.sumKey(&r.Meters[first]); key < 0 {
 		return -1, 0
 	}
 	h := &a.heads[key]
@@ -287,9 +198,9 @@ func (m *Mapper) sortOut() (key, lines int) {
 		}
 	}
 	a.why = passedValue
-	for i := first; i < len(r.meters); i, v = m.nextMeter(i + 1) {
-		mt := &r.meters[i]
-		if !mt.adds {
+	for i := first; i < len(r.Meters); i, v = m.nextMeter(i + 1) {
+		mt := &r.Meters[i]
+		if !mt.Adds {
 			lines++
 			continue
 		}
@@ -311,12 +222,12 @@ func (m *Mapper) sortOut() (key, lines int) {
 
 // readAmount reads the value of a meter, of which v is what its first term finds. It returns ok false for one that refuses the
 // event.
-func (m *Mapper) readAmount(d *addition, mt *meter, v []byte) (isAmount, ok bool) {
-	if mt.value.literal != nil {
-		d.amount, d.text = mt.value.amount, mt.value.literal
-		return mt.value.isAmount, true
+func (m *Mapper) readAmount(d *addition, mt *rules.Meter, v []byte) (isAmount, ok bool) {
+	if mt.Value.Literal != nil {
+		d.amount, d.text = mt.Value.Amount, mt.Value.Literal
+		return mt.Value.IsAmount, true
 	}
-	if len(v) > 0 && (v[0] < 0x80 || v[0] >= 0xcc && v[0] <= 0xce) && mt.value.plain() != nil { // up to 32 bits, as most are
+	if len(v) > 0 && (v[0] < 0x80 || v[0] >= 0xcc && v[0] <= 0xce) && mt.Value.Plain() != nil { // up to 32 bits, as most are
 		n := uint64(v[0])
 		for i := 1; i < len(v); i++ {
 			if i == 1 {
@@ -340,9 +251,9 @@ func (m *Mapper) readAmount(d *addition, mt *meter, v []byte) (isAmount, ok bool
 
 // named returns how many of the event's records aggregate names, from the meter first on.
 func (m *Mapper) named(first int) (n int) {
-	meters := m.rules.meters
+	meters := m.rules.Meters
 	for i := first; i < len(meters); i, _ = m.nextMeter(i + 1) {
-		if meters[i].adds && (meters[i].name.list == nil || m.findsNamed(&meters[i])) {
+		if meters[i].Adds && (meters[i].Name.From == nil || m.findsNamed(&meters[i])) {
 			n++
 		}
 	}
@@ -350,18 +261,18 @@ func (m *Mapper) named(first int) (n int) {
 }
 
 // findsNamed tells if aggregate has the name that a meter finds.
-func (m *Mapper) findsNamed(mt *meter) bool {
-	name, refusal := m.appendText(m.scratch[:0], &mt.name, &meterText)
+func (m *Mapper) findsNamed(mt *rules.Meter) bool {
+	name, refusal := m.appendText(m.scratch[:0], &mt.Name, &meterText)
 	m.scratch = name
-	return refusal == nil && m.rules.aggregate.has(name)
+	return refusal == nil && m.rules.Aggregate.Has(name)
 }
 
 // hasID tells if the event has an id of its own, or something in its place.
 func (m *Mapper) hasID() bool {
-	for i := range m.rules.ids {
-		id := &m.rules.ids[i]
-		if id.hash == nil && len(m.find(id.from)) > 0 || id.hash != nil &&
-			!slices.ContainsFunc(id.hash, func(a *accessor) bool { return len(m.find(a)) == 0 }) {
+	for i := range m.rules.IDs {
+		id := &m.rules.IDs[i]
+		if id.Hash == nil && len(m.find(id.From)) > 0 || id.Hash != nil &&
+			!slices.ContainsFunc(id.Hash, func(a *grammar.Accessor) bool { return len(m.find(a)) == 0 }) {
 			return true
 		}
 	}
@@ -370,27 +281,27 @@ func (m *Mapper) hasID() bool {
 
 // sumKey returns the number of the event's key, -1 where the event has to be refused, and reads its time. mt is the meter that
 // its name is taken from, if that comes from a field.
-func (m *Mapper) sumKey(mt *meter) int {
+func (m *Mapper) sumKey(mt *rules.Meter) int {
 	r, a := m.rules, m.adder
 	ms, refusal := m.millis()
 	if refusal != nil {
 		return -1
 	}
 	if a.millis = ms; ms < a.from || ms >= a.until {
-		width := r.aggregate.bucket.Milliseconds()
+		width := r.Aggregate.Bucket.Milliseconds()
 		a.from = ms / width * width // since 1970 in UTC, which full hours are multiples of
 		a.until = a.from + width
 	}
 	key := binary.LittleEndian.AppendUint64(a.key[:0], uint64(a.from))
-	key = m.appendFoundSpan(key, r.customer.list)
-	if mt.name.list != nil {
-		key = m.appendFoundSpan(key, mt.name.list)
+	key = m.appendFoundSpan(key, r.Customer.From)
+	if mt.Name.From != nil {
+		key = m.appendFoundSpan(key, mt.Name.From)
 	}
-	if r.dimensionMap != nil {
-		key = appendSpan(key, m.find(r.dimensionMap))
+	if r.DimensionMap != nil {
+		key = appendSpan(key, m.find(r.DimensionMap))
 	} else {
-		for i := range r.dimensions {
-			if from := r.dimensions[i].from; from != nil {
+		for i := range r.Dimensions {
+			if from := r.Dimensions[i].From; from != nil {
 				key = appendSpan(key, m.find(from))
 			}
 		}
@@ -403,7 +314,7 @@ func (m *Mapper) sumKey(mt *meter) int {
 	return number
 }
 
-func (m *Mapper) appendFoundSpan(key []byte, list []*accessor) []byte {
+func (m *Mapper) appendFoundSpan(key []byte, list []*grammar.Accessor) []byte {
 	_, v := m.first(list)
 	return appendSpan(key, v)
 }
@@ -417,10 +328,10 @@ func appendSpan(key, v []byte) []byte {
 }
 
 // newKey renders the head of a new key and returns the key's number, -1 where the event has to be refused.
-func (m *Mapper) newKey(key []byte, hash uint64, mt *meter) int {
+func (m *Mapper) newKey(key []byte, hash uint64, mt *rules.Meter) int {
 	r, a, doubts := m.rules, m.adder, len(m.doubts.event)
 	h := head{from: len(a.texts)}
-	texts, refusal := m.appendText(append(a.texts, customerKey...), &r.customer, &customerText)
+	texts, refusal := m.appendText(append(a.texts, customerKey...), &r.Customer, &customerText)
 	if h.name = len(texts); refusal == nil {
 		texts, refusal = m.appendName(texts, mt)
 	}
@@ -431,7 +342,7 @@ func (m *Mapper) newKey(key []byte, hash uint64, mt *meter) int {
 		return -1
 	}
 	a.texts, h.to = texts, len(texts)
-	h.notNamed = mt.name.list != nil && !r.aggregate.has(texts[h.name+len(nameKey):h.dimensions])
+	h.notNamed = mt.Name.From != nil && !r.Aggregate.Has(texts[h.name+len(nameKey):h.dimensions])
 	h.hasAflo = hasAflo(texts[h.dimensions:])
 	a.heads = append(a.heads, h)
 	number := a.table.Insert(key, hash)

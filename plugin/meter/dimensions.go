@@ -5,29 +5,32 @@ import (
 
 	"github.com/tinylib/msgp/msgp"
 
+	"out_amberflo/plugin/meter/internal/absent"
+	"out_amberflo/plugin/meter/internal/grammar"
 	"out_amberflo/plugin/meter/internal/packed"
+	"out_amberflo/plugin/meter/internal/rules"
 )
 
 // appendDimensions appends the dimensions, or nothing if none has a value.
 func (m *Mapper) appendDimensions(dst []byte) ([]byte, *Refusal) {
-	if m.rules.dimensionMap != nil {
+	if m.rules.DimensionMap != nil {
 		return m.appendDimensionMap(dst)
 	}
 	start := len(dst)
 	dst = append(dst, dimensionsKey...)
 	empty := len(dst)
-	for i := range m.rules.dimensions {
-		d := &m.rules.dimensions[i]
+	for i := range m.rules.Dimensions {
+		d := &m.rules.Dimensions[i]
 		before := len(dst)
 		if before > empty {
 			dst = append(dst, ',')
 		}
-		dst = append(dst, d.key...)
-		if d.from == nil {
-			dst = append(dst, d.literal...)
+		dst = append(dst, d.Key...)
+		if d.From == nil {
+			dst = append(dst, d.Literal...)
 			continue
 		}
-		out, has, refusal := m.appendDimension(dst, m.find(d.from), d.from)
+		out, has, refusal := m.appendDimension(dst, m.find(d.From), d.From)
 		if refusal != nil {
 			return dst, refusal
 		}
@@ -41,19 +44,16 @@ func (m *Mapper) appendDimensions(dst []byte) ([]byte, *Refusal) {
 	return append(dst, '}'), nil
 }
 
-// longestDimension is how many characters Amberflo takes in the value of a dimension.
-const longestDimension = 200
-
 // appendDimension appends v, which is what from found or is in the map that it found, as a JSON text. It returns has false
 // for what is left out: what is absent, nested, or no finite number.
-func (m *Mapper) appendDimension(dst, v []byte, from *accessor) (out []byte, has bool, refusal *Refusal) {
+func (m *Mapper) appendDimension(dst, v []byte, from *grammar.Accessor) (out []byte, has bool, refusal *Refusal) {
 	if len(v) == 0 {
 		return dst, false, nil
 	}
 	if text, size := packed.ReadString(v); size != 0 {
 		text = m.legible(v, text)
-		if len(text) > longestDimension && utf8.RuneCount(text) > longestDimension {
-			if !m.rules.cutDimensions {
+		if len(text) > rules.LongestDimension && utf8.RuneCount(text) > rules.LongestDimension {
+			if !m.rules.CutDimensions {
 				return dst, false, refuse(LongDimension, "dimensions", "at most 200 characters (long_dimensions cut shortens them)", from, v)
 			}
 			text = cutText(text)
@@ -63,7 +63,7 @@ func (m *Mapper) appendDimension(dst, v []byte, from *accessor) (out []byte, has
 		if !ok {
 			return dst, false, refuse(BadUTF8, "dimensions", "UTF-8", from, v)
 		}
-		if isNothingWord(text) {
+		if absent.IsNothing(text) {
 			m.doubts.add(WordForNothing, "dimensions", from)
 		}
 		return dst, true, nil
@@ -84,7 +84,7 @@ func (m *Mapper) appendDimension(dst, v []byte, from *accessor) (out []byte, has
 // cutText returns the first 200 characters of text, which has more.
 func cutText(text []byte) []byte {
 	end := 0
-	for range longestDimension {
+	for range rules.LongestDimension {
 		_, size := utf8.DecodeRune(text[end:])
 		end += size
 	}
@@ -93,7 +93,7 @@ func cutText(text []byte) []byte {
 
 // appendDimensionMap appends the entries of a map in their order. Of duplicate keys the last wins.
 func (m *Mapper) appendDimensionMap(dst []byte) ([]byte, *Refusal) {
-	from := m.rules.dimensionMap
+	from := m.rules.DimensionMap
 	v := m.find(from)
 	if len(v) == 0 {
 		return dst, nil
@@ -146,7 +146,7 @@ func (m *Mapper) readEntries(v []byte) {
 		if len(key) > 0 {
 			m.entries = append(m.entries, entry{key: key, value: value})
 		} else if !m.saysNothing(value) {
-			m.doubts.add(NoName, "dimensions", m.rules.dimensionMap)
+			m.doubts.add(NoName, "dimensions", m.rules.DimensionMap)
 		}
 	}
 	const few = 32

@@ -1,5 +1,9 @@
 package meter
 
+import (
+	"out_amberflo/plugin/meter/internal/grammar"
+)
+
 // Kinds of doubts. They are stable: people and counters go by them, as by the reasons of refusals.
 const (
 	BeyondDouble    = "beyond_double"    // a value with more digits than a double keeps: most readers see another number
@@ -48,10 +52,10 @@ next:
 
 func (d *doubts) drop() { d.event = d.event[:0] }
 
-func (d *doubts) add(kind, option string, from *accessor) {
+func (d *doubts) add(kind, option string, from *grammar.Accessor) {
 	source := ""
 	if from != nil {
-		source = from.source
+		source = from.Source
 	}
 	d.addAgain(Doubt{Kind: kind, Option: option, Source: source, Records: 1})
 }

@@ -4,40 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"strings"
 
+	"out_amberflo/plugin/meter/internal/grammar"
 	"out_amberflo/plugin/meter/internal/packed"
 )
-
-// idSource is one alternative of unique_id: a field, or a hash of several.
-type idSource struct {
-	from *accessor
-	hash []*accessor
-}
-
-func (s *idSource) String() string {
-	if s.hash == nil {
-		return s.from.source
-	}
-	var sources []string
-	for _, a := range s.hash {
-		sources = append(sources, a.source)
-	}
-	return "hash(" + strings.Join(sources, ", ") + ")"
-}
-
-// hash takes the fields of hash(…), which begin here.
-func (s *scanner) hash(fields *fieldSet) (list []*accessor, err *syntaxError) {
-	err = s.parenthesized(func() *syntaxError {
-		if s.blanks(); s.peek() != '$' {
-			return s.fail("an accessor such as $path")
-		}
-		a, err := s.accessor(fields)
-		list = append(list, a)
-		return err
-	})
-	return list, err
-}
 
 // appendHash appends the hash of all fields in quotes. It returns ok false, and dst unchanged, if one of them is absent:
 // without it, ids of different lines could be equal, and Amberflo would take one for the other.
@@ -45,7 +15,7 @@ func (s *scanner) hash(fields *fieldSet) (list []*accessor, err *syntaxError) {
 // The hash never changes, or what is read a second time after an upgrade counts twice: the first 128 bits of the SHA-256 of
 // each field's length in bytes, 64 bits in little endian, and the field: texts as they are, all else as JSON. It is
 // SHA-256 because lines hold what customers send: nobody can make two that look equal.
-func (m *Mapper) appendHash(dst []byte, fields []*accessor) (out []byte, ok bool) {
+func (m *Mapper) appendHash(dst []byte, fields []*grammar.Accessor) (out []byte, ok bool) {
 	var digits [64]byte
 	b := m.scratch[:0]
 	for _, a := range fields {

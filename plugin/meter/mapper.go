@@ -9,53 +9,18 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
-
-	"github.com/tinylib/msgp/msgp"
 
 	"out_amberflo/plugin/chunk"
+	"out_amberflo/plugin/meter/internal/absent"
+	"out_amberflo/plugin/meter/internal/grammar"
 	"out_amberflo/plugin/meter/internal/packed"
+	"out_amberflo/plugin/meter/internal/rules"
+	"out_amberflo/plugin/meter/internal/timeformat"
 )
-
-// Reasons of a refusal. They are stable: people and counters go by them.
-const (
-	NotAnEvent    = "not_an_event"        // well-formed msgpack that is no log event
-	NoCustomer    = "no_customer"         // the customer is absent
-	BadCustomer   = "bad_customer"        // neither a text nor a number
-	NoMeter       = "no_meter"            // the meter's name is absent
-	BadMeter      = "bad_meter"           // neither a text nor a number
-	NoValue       = "no_value"            // the value (of meters: every value) is absent
-	BadValue      = "bad_value"           // no finite number, or a negative one
-	BadTime       = "bad_time"            // no time, not in the wanted format, not of the years 2000 to 2099, or absent
-	BadUniqueID   = "bad_unique_id"       // absent, or neither a text nor a number
-	BadDimensions = "bad_dimensions"      // the one accessor of dimensions finds something that is no map
-	BadUTF8       = "bad_utf8"            // a text of the meter record is no UTF-8, or was none before it came here
-	BadRecord     = "bad_record"          // payload record: JSON cannot say it
-	BadCondition  = "bad_condition"       // only_if: what is there cannot be compared
-	LongDimension = "long_dimension"      // the value of a dimension has more than 200 characters
-	OutsideWindow = "time_outside_window" // meter_time_outside reject: a time that Amberflo does not take
-	TornGroup     = "torn_group"          // $group: the markers of OpenTelemetry groups in the chunk do not belong together
-)
-
-// Reasons are all of them.
-var Reasons = []string{
-	NotAnEvent, NoCustomer, BadCustomer, NoMeter, BadMeter, NoValue, BadValue, BadTime,
-	BadUniqueID, BadDimensions, BadUTF8, BadRecord, BadCondition, LongDimension, OutsideWindow, TornGroup,
-}
-
-// Refusal says why an event gives no meter record.
-type Refusal struct {
-	Reason string // one of the constants above
-	Detail string // a sentence with what was wanted and what there was
-}
 
 // Mapper maps one event after the other. It is not safe for concurrent use.
 type Mapper struct {
-	rules   *Rules
-	event   *chunk.Event
-	tag     string
-	tags    [][]byte // the wanted parts of tag, as msgpack; nil where it has no such part
-	hasTag  bool
+	finder
 	entries []entry
 	scratch []byte
 	hex     []byte
@@ -78,7 +43,7 @@ type Mapper struct {
 
 // StartClock says what time it is, for meter_time_window. Before, no time is outside of it.
 func (m *Mapper) StartClock(now time.Time) {
-	m.oldest, m.newest = now.Add(-m.rules.windowBack).UnixMilli(), now.Add(m.rules.windowAhead).UnixMilli()
+	m.oldest, m.newest = now.Add(-m.rules.Window.Back).UnixMilli(), now.Add(m.rules.Window.Ahead).UnixMilli()
 }
 
 // StartIDs says what unique ids are generated from now on: prefix and the number of the record, first for the next and one
@@ -110,18 +75,17 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 	if ev.Malformed != "" {
 		return dst, 0, &Refusal{Reason: NotAnEvent, Detail: ev.Malformed}
 	}
-	m.event = ev
-	m.setTag(tag)
-	if m.rules.fields.group && ev.GroupTorn() {
+	m.start(tag, ev)
+	if m.rules.Fields.Group && ev.GroupTorn() {
 		return dst, 0, &Refusal{Reason: TornGroup, Detail: "$group: want a group whose start and end are both in the chunk, got one torn by a filter such as rewrite_tag"}
 	}
-	if m.rules.conditions != nil {
+	if m.rules.Conditions != nil {
 		if holds, refusal := m.holds(); !holds {
 			return dst, 0, refusal
 		}
 	}
 	start, number := len(dst), m.number
-	if m.rules.payloadRecord {
+	if m.rules.PayloadRecord {
 		out, err := packed.AppendExactJSON(dst, ev.Record)
 		if errors.Is(err, packed.ErrUTF8) {
 			return dst[:start], 0, &Refusal{Reason: BadUTF8, Detail: err.Error()}
@@ -154,15 +118,15 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refusal) {
 	r, start := m.rules, len(dst)
 	dst = append(dst, customerKey...)
-	if dst, refusal = m.appendText(dst, &r.customer, &customerText); refusal != nil {
+	if dst, refusal = m.appendText(dst, &r.Customer, &customerText); refusal != nil {
 		return dst, 0, refusal
 	}
 	customerEnd := len(dst)
 	first, v := m.nextMeter(0)
-	if first == len(r.meters) {
+	if first == len(r.Meters) {
 		return dst, 0, m.noValue()
 	}
-	if dst, refusal = m.appendName(dst, &r.meters[first]); refusal != nil {
+	if dst, refusal = m.appendName(dst, &r.Meters[first]); refusal != nil {
 		return dst, 0, refusal
 	}
 	nameEnd := len(dst)
@@ -170,7 +134,7 @@ func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refu
 		return dst, 0, refusal
 	}
 	dimensionsEnd := len(dst)
-	if dst, refusal = m.appendValue(dst, &r.meters[first], v); refusal != nil {
+	if dst, refusal = m.appendValue(dst, &r.Meters[first], v); refusal != nil {
 		return dst, 0, refusal
 	}
 	valueEnd := len(dst)
@@ -189,13 +153,13 @@ func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refu
 	dst = append(dst, '}', '\n')
 	records = 1
 	m.number++
-	for i, v := m.nextMeter(first + 1); i < len(r.meters); i, v = m.nextMeter(i + 1) {
+	for i, v := m.nextMeter(first + 1); i < len(r.Meters); i, v = m.nextMeter(i + 1) {
 		dst = append(dst, dst[start:customerEnd]...)
-		if dst, refusal = m.appendName(dst, &r.meters[i]); refusal != nil {
+		if dst, refusal = m.appendName(dst, &r.Meters[i]); refusal != nil {
 			return dst, 0, refusal
 		}
 		dst = append(dst, dst[nameEnd:dimensionsEnd]...)
-		if dst, refusal = m.appendValue(dst, &r.meters[i], v); refusal != nil {
+		if dst, refusal = m.appendValue(dst, &r.Meters[i], v); refusal != nil {
 			return dst, 0, refusal
 		}
 		if found {
@@ -210,16 +174,32 @@ func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refu
 	return dst, records, nil
 }
 
+// holds tells if the event meets all conditions of only_if. A rejection says that this cannot be told.
+func (m *Mapper) holds() (bool, *Refusal) {
+	for i := range m.rules.Conditions {
+		c := &m.rules.Conditions[i]
+		v := m.find(c.From)
+		holds, want := c.Holds(v)
+		if want != "" {
+			return false, refuse(BadCondition, "only_if", want, c.From, v)
+		}
+		if !holds {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // nextMeter returns the first meter from the i-th on that the event has a value for, and what its first term finds; where
 // there is but one meter, that one in any case. It is the number of meters behind the last.
 func (m *Mapper) nextMeter(i int) (int, []byte) {
-	meters := m.rules.meters
+	meters := m.rules.Meters
 	for ; i < len(meters); i++ {
 		if m.taken != nil && m.taken[i] {
 			continue
 		}
-		v := &meters[i].value
-		if v.literal != nil {
+		v := &meters[i].Value
+		if v.Literal != nil {
 			return i, nil
 		}
 		if found := m.findValue(v); len(found) > 0 || len(meters) == 1 {
@@ -232,20 +212,20 @@ func (m *Mapper) nextMeter(i int) (int, []byte) {
 // isUnmatched tells if an event that cannot be metered is to be passed over, as unmatched says.
 func (m *Mapper) isUnmatched() bool {
 	r := m.rules
-	if r.unmatched == rejectUnmatched {
+	if r.Unmatched == rules.RejectUnmatched {
 		return false
 	}
 	var customer, name, value presence
-	customer.add(len(r.customer.list) > 0, m.hasText(&r.customer))
-	for i := range r.meters {
-		mt := &r.meters[i]
-		name.add(len(mt.name.list) > 0, m.hasText(&mt.name))
-		value.add(mt.value.literal == nil, mt.value.literal != nil || len(m.findValue(&mt.value)) > 0)
+	customer.add(len(r.Customer.From) > 0, m.hasText(&r.Customer))
+	for i := range r.Meters {
+		mt := &r.Meters[i]
+		name.add(len(mt.Name.From) > 0, m.hasText(&mt.Name))
+		value.add(mt.Value.Literal == nil, mt.Value.Literal != nil || len(m.findValue(&mt.Value)) > 0)
 	}
-	switch r.unmatched {
-	case ignoreAll:
+	switch r.Unmatched {
+	case rules.IgnoreAll:
 		return customer.asked+name.asked+value.asked > 0 && customer.found+name.found+value.found == 0
-	case ignoreAny:
+	case rules.IgnoreAny:
 		return !customer.there || !name.there || !value.there
 	}
 	switch {
@@ -274,28 +254,9 @@ func (p *presence) add(asks, there bool) {
 }
 
 // hasText tells if t finds something, or has a literal.
-func (m *Mapper) hasText(t *text) bool {
-	_, v := m.first(t.list)
-	return len(v) > 0 || t.literal != nil
-}
-
-// setTag cuts the tag at its dots, as Fluent Bit does, when it is not that of the last call.
-func (m *Mapper) setTag(tag string) {
-	if len(m.tags) == 0 || m.hasTag && tag == m.tag {
-		return
-	}
-	m.tag, m.hasTag = strings.Clone(tag), true
-	parts := strings.Split(m.tag, ".")
-	for i, part := range m.rules.fields.tags {
-		switch {
-		case part < 0:
-			m.tags[i] = msgp.AppendString(nil, m.tag)
-		case part < len(parts):
-			m.tags[i] = msgp.AppendString(nil, parts[part])
-		default:
-			m.tags[i] = nil
-		}
-	}
+func (m *Mapper) hasText(t *rules.Source) bool {
+	_, v := m.first(t.From)
+	return len(v) > 0 || t.Literal != nil
 }
 
 // textRule says how a text that must be there is refused.
@@ -307,26 +268,26 @@ var (
 	idText       = textRule{option: "unique_id", absent: BadUniqueID, bad: BadUniqueID}
 )
 
-func (m *Mapper) appendText(dst []byte, t *text, rule *textRule) ([]byte, *Refusal) {
-	from, v := m.first(t.list)
+func (m *Mapper) appendText(dst []byte, t *rules.Source, rule *textRule) ([]byte, *Refusal) {
+	from, v := m.first(t.From)
 	switch {
 	case len(v) > 0:
 		return m.appendFound(dst, v, from, rule)
-	case t.literal != nil:
-		return append(dst, t.literal...), nil
+	case t.Literal != nil:
+		return append(dst, t.Literal...), nil
 	}
-	return dst, m.noText(t.list[0], rule)
+	return dst, m.noText(t.From[0], rule)
 }
 
 const wantText = "a text that is not empty, or a number"
 
 // noText is the refusal of a text that is not there, of which from is the first accessor.
-func (m *Mapper) noText(from *accessor, rule *textRule) *Refusal {
+func (m *Mapper) noText(from *grammar.Accessor, rule *textRule) *Refusal {
 	return refuse(rule.absent, rule.option, wantText, from, m.look(from))
 }
 
 // appendFound appends the text or number v in quotes, which from has found.
-func (m *Mapper) appendFound(dst, v []byte, from *accessor, rule *textRule) ([]byte, *Refusal) {
+func (m *Mapper) appendFound(dst, v []byte, from *grammar.Accessor, rule *textRule) ([]byte, *Refusal) {
 	text, size := packed.ReadString(v)
 	if size == 0 {
 		dst = append(dst, '"')
@@ -353,7 +314,7 @@ func (m *Mapper) appendFound(dst, v []byte, from *accessor, rule *textRule) ([]b
 			m.doubts.add(HiddenCharacter, rule.option, from)
 		}
 	}
-	if isNoName(text) || rule == &idText && isZeros(text) {
+	if absent.IsNoName(text) || rule == &idText && isZeros(text) {
 		m.doubts.add(WordForNothing, rule.option, from)
 	}
 	return dst, nil
@@ -380,79 +341,69 @@ func isZeros(text []byte) bool {
 	return text[0] == '0' && len(bytes.Trim(text, "0-")) == 0
 }
 
-func (m *Mapper) appendName(dst []byte, mt *meter) ([]byte, *Refusal) {
-	return m.appendText(append(dst, nameKey...), &mt.name, &meterText)
+func (m *Mapper) appendName(dst []byte, mt *rules.Meter) ([]byte, *Refusal) {
+	return m.appendText(append(dst, nameKey...), &mt.Name, &meterText)
 }
 
 // appendValue appends the value of a meter, of which v is what its first term finds.
-func (m *Mapper) appendValue(dst []byte, mt *meter, v []byte) ([]byte, *Refusal) {
+func (m *Mapper) appendValue(dst []byte, mt *rules.Meter, v []byte) ([]byte, *Refusal) {
 	dst = append(dst, valueKey...)
-	if mt.value.literal != nil {
-		return append(dst, mt.value.literal...), nil
+	if mt.Value.Literal != nil {
+		return append(dst, mt.Value.Literal...), nil
 	}
-	from := mt.value.plain()
+	from := mt.Value.Plain()
 	switch {
 	case len(v) == 0:
-		from = mt.value.terms[0].from
-		return dst, refuse(NoValue, m.rules.valueOption, wantNumber, from, m.look(from))
+		from = mt.Value.Terms[0].From
+		return dst, refuse(NoValue, m.rules.ValueOption, rules.WantNumber, from, m.look(from))
 	case from == nil:
-		return m.appendTerms(dst, &mt.value)
+		return m.appendTerms(dst, &mt.Value)
 	}
 	start := len(dst)
 	dst, ok := packed.AppendAnyNumber(dst, v)
 	switch {
 	case !ok:
-		return dst, refuse(BadValue, m.rules.valueOption, wantNumber, from, v)
-	case dst[start] == '-' && !m.rules.negative && packed.IsNegative(dst[start:]):
-		return dst, refuse(BadValue, m.rules.valueOption, wantNoNegative, from, v)
+		return dst, refuse(BadValue, m.rules.ValueOption, rules.WantNumber, from, v)
+	case dst[start] == '-' && !m.rules.NegativeValues && packed.IsNegative(dst[start:]):
+		return dst, refuse(BadValue, m.rules.ValueOption, rules.WantNoNegative, from, v)
 	case !packed.IsExact(v):
-		m.doubts.add(BeyondDouble, m.rules.valueOption, from)
+		m.doubts.add(BeyondDouble, m.rules.ValueOption, from)
 	default:
-		m.tellBeyondDouble(dst[start:], &mt.value)
+		m.tellBeyondDouble(dst[start:], &mt.Value)
 	}
 	return dst, nil
 }
 
 // tellBeyondDouble notes a number with more digits than a double has.
-func (m *Mapper) tellBeyondDouble(number []byte, v *value) {
+func (m *Mapper) tellBeyondDouble(number []byte, v *rules.Value) {
 	if len(number) > 15 && packed.IsBeyondDouble(number) {
-		m.doubts.add(BeyondDouble, m.rules.valueOption, v.terms[0].from)
+		m.doubts.add(BeyondDouble, m.rules.ValueOption, v.Terms[0].From)
 	}
 }
 
 func (m *Mapper) noValue() *Refusal {
 	var sources []string
-	for i := range m.rules.meters {
-		sources = append(sources, m.rules.meters[i].value.String())
+	for i := range m.rules.Meters {
+		sources = append(sources, m.rules.Meters[i].Value.Source)
 	}
 	return &Refusal{Reason: NoValue, Detail: "meters: want at least one of " + strings.Join(sources, ", ") + ", got nothing"}
-}
-
-// first returns the first of the alternatives that finds something, and what.
-func (m *Mapper) first(list []*accessor) (*accessor, []byte) {
-	for _, a := range list {
-		if v := m.find(a); len(v) > 0 {
-			return a, v
-		}
-	}
-	return nil, nil
 }
 
 // millis returns the meter time, in milliseconds since 1970.
 func (m *Mapper) millis() (ms int64, refusal *Refusal) {
 	r := m.rules
-	from, v := m.first(r.times)
+	from, v := m.first(r.Times)
 	switch {
 	case len(v) > 0:
 		var ok bool
-		if ms, ok = r.format.millis(v); !ok {
-			return 0, refuse(BadTime, "meter_time", "a time of the years 2000 to 2099 in the format "+r.format.name, from, v)
+		if ms, ok = r.TimeFormat.Millis(v); !ok {
+			return 0, refuse(BadTime, "meter_time", "a time of the years 2000 to 2099 in the format "+r.TimeFormat.Name, from, v)
 		}
-	case !r.timeFallback:
-		return 0, refuse(BadTime, "meter_time", "a time", r.times[0], m.look(r.times[0]))
+	case !r.EventTime:
+		return 0, refuse(BadTime, "meter_time", "a time", r.Times[0], m.look(r.Times[0]))
 	default: // the event's own
 		seconds := m.event.Seconds
-		if seconds < earliestMillis/1000 || seconds >= latestMillis/1000 {
+		if seconds < timeformat.Earliest/1000 || seconds >= timeformat.Latest/1000 {
 			return 0, &Refusal{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", seconds)}
 		}
 		ms = seconds*1000 + m.event.Nanos/1e6
@@ -464,13 +415,13 @@ func (m *Mapper) millis() (ms int64, refusal *Refusal) {
 }
 
 // outside refuses, or notes, a time that Amberflo does not take. from is nil for the event's own.
-func (m *Mapper) outside(ms int64, from *accessor) *Refusal {
-	if !m.rules.rejectOutside {
+func (m *Mapper) outside(ms int64, from *grammar.Accessor) *Refusal {
+	if !m.rules.Window.Reject {
 		m.doubts.add(OutsideWindow, "meter_time", from)
 		return nil
 	}
 	return &Refusal{Reason: OutsideWindow, Detail: fmt.Sprintf("meter_time: want a time within %s (meter_time_window), got %s",
-		m.rules.window, time.UnixMilli(ms).UTC().Format(time.RFC3339Nano))}
+		m.rules.Window.Phrase, time.UnixMilli(ms).UTC().Format(time.RFC3339Nano))}
 }
 
 func (m *Mapper) appendTime(dst []byte) ([]byte, *Refusal) {
@@ -507,24 +458,24 @@ const (
 // appendID appends the id that the event has. It returns found false, and dst unchanged, if it has none and each of its
 // records is to have a generated one.
 func (m *Mapper) appendID(dst []byte) (out []byte, found bool, refusal *Refusal) {
-	ids := m.rules.ids
+	ids := m.rules.IDs
 	for i := range ids {
-		if ids[i].hash != nil {
-			if out, ok := m.appendHash(append(dst, idKey...), ids[i].hash); ok {
+		if ids[i].Hash != nil {
+			if out, ok := m.appendHash(append(dst, idKey...), ids[i].Hash); ok {
 				return out, true, nil
 			}
-		} else if v := m.find(ids[i].from); len(v) > 0 {
-			out, refusal = m.appendFound(append(dst, idKey...), v, ids[i].from, &idText)
+		} else if v := m.find(ids[i].From); len(v) > 0 {
+			out, refusal = m.appendFound(append(dst, idKey...), v, ids[i].From, &idText)
 			return out, true, refusal
 		}
 	}
 	switch {
-	case m.rules.idFallback:
+	case m.rules.GenerateIDs:
 		return dst, false, nil
-	case ids[0].hash != nil:
-		return dst, false, &Refusal{Reason: BadUniqueID, Detail: "unique_id: want all fields of " + ids[0].String() + ", got not all"}
+	case ids[0].Hash != nil:
+		return dst, false, &Refusal{Reason: BadUniqueID, Detail: "unique_id: want all fields of " + ids[0].Source + ", got not all"}
 	}
-	return dst, false, m.noText(ids[0].from, &idText)
+	return dst, false, m.noText(ids[0].From, &idText)
 }
 
 // appendGenerated appends the generated id of the next record.
@@ -540,37 +491,4 @@ func (m *Mapper) legible(v, text []byte) []byte {
 	}
 	m.hex = hex.AppendEncode(m.hex[:0], text)
 	return m.hex
-}
-
-// AppendJSON appends the one msgpack value that b holds as JSON, on one line, for people. Maps keep their order and duplicate
-// keys, numbers their value to the last digit; what JSON cannot say is replaced. It returns an error, and dst unchanged, for
-// what is not one whole value or nests deeper than 512. It is safe for concurrent use and does not keep b.
-func AppendJSON(dst, b []byte) ([]byte, error) { return packed.AppendJSON(dst, b) }
-
-// refuse makes the refusal of the value v, which may be empty, that from found.
-func refuse(reason, option, want string, from *accessor, v []byte) *Refusal {
-	got := "nothing"
-	if len(v) > 0 {
-		got = shown(v)
-	}
-	return &Refusal{Reason: reason, Detail: fmt.Sprintf("%s: want %s at %s, got %s", option, want, from.source, got)}
-}
-
-// shown renders a value for a sentence, cut where it gets long.
-func shown(v []byte) string {
-	const most = 120
-	if f, _, err := msgp.ReadFloat64Bytes(v); err == nil {
-		return strconv.FormatFloat(f, 'g', -1, 64) // NaN and infinities, which JSON cannot say
-	}
-	b, err := packed.AppendJSON(nil, v)
-	if text, size := packed.ReadString(v); err == nil && size == len(v) && !utf8.Valid(text) { // the bytes, as they are
-		b = fmt.Appendf(nil, "%q", text)
-	}
-	if err != nil {
-		return fmt.Sprintf("%d bytes of msgpack", len(v))
-	}
-	if len(b) > most {
-		return strings.ToValidUTF8(string(b[:most]), "") + "…"
-	}
-	return string(b)
 }

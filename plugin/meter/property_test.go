@@ -18,6 +18,7 @@ import (
 	"github.com/tinylib/msgp/msgp"
 
 	"out_amberflo/plugin/chunk"
+	"out_amberflo/plugin/meter/internal/timeformat"
 )
 
 // randomText is mostly plain, and now and then what a JSON writer gets wrong.
@@ -65,7 +66,7 @@ func TestAnyMeterRecordReadsBackAsItWent(t *testing.T) {
 		}
 		want := map[string]any{
 			"customerId": "c" + whole(randomText(r)), "meterApiName": whole(randomText(r)) + "m", "meterValue": randomNumber(r),
-			"meterTimeInMillis": earliestMillis + r.Int64N(latestMillis-earliestMillis), "uniqueId": fmt.Sprint(i, whole(randomText(r))),
+			"meterTimeInMillis": timeformat.Earliest + r.Int64N(timeformat.Latest-timeformat.Earliest), "uniqueId": fmt.Sprint(i, whole(randomText(r))),
 		}
 		if len(dims) > 0 {
 			want["dimensions"] = dims
@@ -218,7 +219,7 @@ func FuzzMapper(f *testing.F) {
 					t.Fatalf("value %s, want %s (%v, %v)", got.MeterValue, want, werr, gerr)
 				}
 			}
-			if !plausible(got.MeterTimeInMillis) || got.UniqueID == "" {
+			if got.MeterTimeInMillis < timeformat.Earliest || got.MeterTimeInMillis >= timeformat.Latest || got.UniqueID == "" {
 				t.Fatalf("%+v", got)
 			}
 			for k, v := range got.Dimensions {

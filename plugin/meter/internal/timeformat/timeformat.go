@@ -1,4 +1,9 @@
-package meter
+// Package timeformat compiles meter_time_format and reads times by it, as milliseconds since 1970.
+//
+// What holds throughout: a Format never changes and is safe for concurrent use; fractions of a millisecond are cut off, and no
+// time becomes another one through a float; a time outside of [Earliest, Latest) is none; a day that its month does not have is
+// none, whatever strptime makes of it.
+package timeformat
 
 import (
 	"cmp"
@@ -25,17 +30,17 @@ const (
 	autoNanos  = 100_000_000_000_000_000
 )
 
-// Meter times outside of [earliestMillis, latestMillis) are refused: a clock or a unit is wrong, and Amberflo takes
-// events of the last 60 days. In milliseconds since 1970: the years 2000 to 2099.
+// Meter times outside of [Earliest, Latest) are rejected: a clock or a unit is wrong, and Amberflo takes events of the last 60
+// days. In milliseconds since 1970: the years 2000 to 2099.
 const (
-	earliestMillis = 946_684_800_000
-	latestMillis   = 4_102_444_800_000
+	Earliest = 946_684_800_000
+	Latest   = 4_102_444_800_000
 )
 
-// timeFormat turns a value into milliseconds since 1970. Fractions of a millisecond are cut off.
-type timeFormat struct {
-	name   string // as the user wrote it
-	kind   timeKind
+// Format says how a time is written.
+type Format struct {
+	Name   string // as the user wrote it
+	kind   kind
 	layout string // strptime, without the fraction of a second
 
 	// The fraction of a second, which strptime has no verb for: the byte before it, and how often that byte occurs
@@ -48,23 +53,23 @@ type timeFormat struct {
 	zoneLast    bool // the layout ends in %z
 }
 
-type timeKind uint8
+type kind uint8
 
 const (
-	timeAuto timeKind = iota
-	timeUnix
-	timeMillis
-	timeMicros
-	timeNanos
-	timeRFC3339
-	timeLayout
+	auto kind = iota
+	unix
+	unixMilli
+	unixMicro
+	unixNano
+	rfc3339
+	strptime
 )
 
-var timeKinds = map[string]timeKind{
-	"": timeAuto, "auto": timeAuto, "unix": timeUnix, "unix_ms": timeMillis, "unix_us": timeMicros, "unix_ns": timeNanos, "rfc3339": timeRFC3339,
+var kinds = map[string]kind{
+	"": auto, "auto": auto, "unix": unix, "unix_ms": unixMilli, "unix_us": unixMicro, "unix_ns": unixNano, "rfc3339": rfc3339,
 }
 
-const wantTimeFormat = "auto, unix, unix_ms, unix_us, unix_ns, rfc3339 or a strptime layout"
+const wantFormat = "auto, unix, unix_ms, unix_us, unix_ns, rfc3339 or a strptime layout"
 
 // composites are strptime verbs that stand for several, and what is none at all.
 var composites = strings.NewReplacer("%%", "", "%F", "%Y-%m-%d", "%D", "%m/%d/%y", "%x", "%m/%d/%y", "%v", "%e-%b-%Y",
@@ -82,18 +87,18 @@ var hours, minutes = verbs("HIkl"), verbs("M")
 
 func verbs(letters string) *regexp.Regexp { return regexp.MustCompile("%[-_0^#:EO]*[" + letters + "]") }
 
-// compileTimeFormat returns what was wanted when s is no format.
-func compileTimeFormat(s string) (f timeFormat, want string) {
-	if kind, ok := timeKinds[strings.ToLower(s)]; ok {
-		return timeFormat{name: cmp.Or(s, "auto"), kind: kind}, ""
+// Compile returns what was wanted when s is no format.
+func Compile(s string) (f Format, want string) {
+	if kind, ok := kinds[strings.ToLower(s)]; ok {
+		return Format{Name: cmp.Or(s, "auto"), kind: kind}, ""
 	}
 	if !strings.Contains(s, "%") {
-		return f, wantTimeFormat
+		return f, wantFormat
 	}
 	if strings.Contains(s, "%Z") || strings.Contains(s, "%+") {
 		return f, "a layout with %z instead of %Z, because the name of a zone does not tell its offset (UTC can stand in the layout as it is)"
 	}
-	f = timeFormat{name: s, kind: timeLayout, layout: s}
+	f = Format{Name: s, kind: strptime, layout: s}
 	for _, verb := range []string{"%L", "%f", "%N"} {
 		at := strings.Index(s, verb)
 		if at < 0 {
@@ -153,19 +158,17 @@ func compileTimeFormat(s string) (f timeFormat, want string) {
 	return f, ""
 }
 
-// millis reads the time v.
-func (f *timeFormat) millis(v []byte) (ms int64, ok bool) {
-	if text, size := packed.ReadString(v); size != 0 {
-		ms, ok = f.textMillis(text)
+// Millis reads the time v, in milliseconds since 1970.
+func (f *Format) Millis(v []byte) (ms int64, ok bool) {
+	if s, size := packed.ReadString(v); size != 0 {
+		ms, ok = f.stringMillis(s)
 	} else {
 		ms, ok = f.numberMillis(v)
 	}
-	return ms, ok && plausible(ms)
+	return ms, ok && ms >= Earliest && ms < Latest
 }
 
-func plausible(ms int64) bool { return ms >= earliestMillis && ms < latestMillis }
-
-func (f *timeFormat) numberMillis(v []byte) (int64, bool) {
+func (f *Format) numberMillis(v []byte) (int64, bool) {
 	var digits [400]byte
 	switch msgp.NextType(v) {
 	case msgp.IntType, msgp.UintType:
@@ -173,8 +176,8 @@ func (f *timeFormat) numberMillis(v []byte) (int64, bool) {
 		if err != nil {
 			return 0, false
 		}
-		if f.kind >= timeRFC3339 {
-			return f.textMillis(strconv.AppendInt(digits[:0], n, 10))
+		if f.kind >= rfc3339 {
+			return f.stringMillis(strconv.AppendInt(digits[:0], n, 10))
 		}
 		return f.scale(n, 0)
 	case msgp.Float64Type, msgp.Float32Type:
@@ -188,13 +191,13 @@ func (f *timeFormat) numberMillis(v []byte) (int64, bool) {
 	return 0, false
 }
 
-func (f *timeFormat) textMillis(text []byte) (int64, bool) {
+func (f *Format) stringMillis(text []byte) (int64, bool) {
 	switch f.kind {
-	case timeRFC3339:
+	case rfc3339:
 		return rfc3339Millis(text)
-	case timeLayout:
+	case strptime:
 		return f.layoutMillis(text)
-	case timeAuto:
+	case auto:
 		if ms, ok := rfc3339Millis(text); ok {
 			return ms, true
 		}
@@ -215,8 +218,8 @@ func (f *timeFormat) textMillis(text []byte) (int64, bool) {
 }
 
 // decimalMillis reads digits with an optional point and fraction.
-func (f *timeFormat) decimalMillis(number []byte) (int64, bool) {
-	if f.kind >= timeRFC3339 {
+func (f *Format) decimalMillis(number []byte) (int64, bool) {
+	if f.kind >= rfc3339 {
 		return 0, false
 	}
 	whole, fraction := packed.CutDigits(number)
@@ -243,29 +246,29 @@ func fractionNanos(digits []byte) (nanos int64) {
 }
 
 // scale turns n units and billionths of one into milliseconds.
-func (f *timeFormat) scale(n, billionths int64) (int64, bool) {
+func (f *Format) scale(n, billionths int64) (int64, bool) {
 	kind := f.kind
-	if kind == timeAuto {
+	if kind == auto {
 		switch {
 		case n < autoMillis:
-			kind = timeUnix
+			kind = unix
 		case n < autoMicros:
-			kind = timeMillis
+			kind = unixMilli
 		case n < autoNanos:
-			kind = timeMicros
+			kind = unixMicro
 		default:
-			kind = timeNanos
+			kind = unixNano
 		}
 	}
 	if n < 0 {
 		return 0, false
 	}
 	switch kind {
-	case timeUnix:
+	case unix:
 		return n*1000 + billionths/1e6, n < autoMillis
-	case timeMillis:
+	case unixMilli:
 		return n, true
-	case timeMicros:
+	case unixMicro:
 		return n / 1e3, true
 	default:
 		return n / 1e6, true
@@ -289,7 +292,7 @@ func rfc3339Millis(text []byte) (int64, bool) {
 	return t.UnixMilli(), err == nil
 }
 
-func (f *timeFormat) layoutMillis(text []byte) (int64, bool) {
+func (f *Format) layoutMillis(text []byte) (int64, bool) {
 	s, nanos := string(text), int64(0)
 	if f.mark != 0 {
 		at := len(s)
@@ -318,7 +321,7 @@ func (f *timeFormat) layoutMillis(text []byte) (int64, bool) {
 
 // onDay tells if the text s names the day of t. It is true too if that cannot be told: the day stands in words, or s has an
 // offset in another spelling than the layout's in front of it.
-func (f *timeFormat) onDay(s string, t time.Time) bool {
+func (f *Format) onDay(s string, t time.Time) bool {
 	if f.day < 0 {
 		return true
 	}
@@ -329,7 +332,7 @@ func (f *timeFormat) onDay(s string, t time.Time) bool {
 }
 
 // dayDigits cuts the day out of the number that it is in.
-func (f *timeFormat) dayDigits(number string) string {
+func (f *Format) dayDigits(number string) string {
 	if f.dayEnd > 0 && len(number) >= f.dayEnd {
 		number = number[:f.dayEnd]
 	}
@@ -355,14 +358,4 @@ func number(s string, i int) (digits string, count int) {
 	return digits, count
 }
 
-// ParseDuration reads 30s, 5m, 1h, 2d and Go's forms such as 1m30s: more than nothing, and at most ten years.
-func ParseDuration(v string) (d time.Duration, ok bool) {
-	v = strings.ToLower(v)
-	if days, is := strings.CutSuffix(v, "d"); is {
-		n, err := strconv.ParseFloat(days, 64)
-		d, ok = time.Duration(n*24*float64(time.Hour)), err == nil && n > 0 && n <= 3650
-		return d, ok
-	}
-	d, err := time.ParseDuration(v)
-	return d, err == nil && d > 0
-}
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -1,7 +1,6 @@
-package meter
+package rules
 
 import (
-	"cmp"
 	"strings"
 	"testing"
 )
@@ -168,54 +167,6 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 	}
 }
 
-func TestLiteralsMayBeQuoted(t *testing.T) {
-	for _, tt := range []struct{ name, value, want string }{
-		{"a word", "acme", `"acme"`},
-		{"a text with blanks", "Acme Inc.", `"Acme Inc."`},
-		{"a text with a comma", "'Acme, Inc.'", `"Acme, Inc."`},
-		{"an apostrophe inside", "O'Brien", `"O'Brien"`},
-		{"a number", "42", `"42"`},
-		{"in single quotes", "'$5 plan'", `"$5 plan"`},
-		{"in double quotes", `"say ""hi"""`, `"say \"hi\""`},
-		{"outer blanks are dropped", " acme ", `"acme"`},
-		{"outer blanks in quotes stay", "' acme '", `" acme "`},
-	} {
-		got := mapRecord(t, with(func(o *Options) { o.CustomerID = tt.value }), `{}`)
-		if want := strings.Replace(counted, `"acme"`, tt.want, 1) + "}"; got != want {
-			t.Errorf("%s: got %s, want %s", tt.name, got, want)
-		}
-	}
-}
-
-func TestALiteralValueKeepsItsDigits(t *testing.T) {
-	for value, want := range map[string]string{"1": "1", "0.10": "0.10", "+2": "2", "1e3": "1e3", "'7'": "7"} {
-		got := mapRecord(t, with(func(o *Options) { o.MeterValue = value }), `{}`)
-		if want := strings.Replace(counted, `"meterValue":1`, `"meterValue":`+want, 1) + "}"; got != want {
-			t.Errorf("%s: got %s, want %s", value, got, want)
-		}
-	}
-}
-
-// As a block of YAML has them, and a secret that a shell wrote.
-func TestAnOptionMayHaveSeveralLines(t *testing.T) {
-	o := Options{CustomerID: "$c\n", Meters: "\nApiCalls=1,\r\n  BytesOut=$n\n", MeterTime: "$t,\nevent\n", UniqueID: "$u,\n generate",
-		Dimensions: "region,\nplan=$account[\n'plan' ]\n, source=edge\n"}
-	want := `{"customerId":"acme","meterApiName":"ApiCalls","dimensions":{"region":"eu","plan":"pro","source":"edge"},"meterValue":1,"meterTimeInMillis":` + atMillis + `,"uniqueId":"<id>"}
-{"customerId":"acme","meterApiName":"BytesOut","dimensions":{"region":"eu","plan":"pro","source":"edge"},"meterValue":7,"meterTimeInMillis":` + atMillis + `,"uniqueId":"<id>"}`
-	if got := mapRecord(t, o, `{"c":"acme","n":7,"region":"eu","account":{"plan":"pro"}}`); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-}
-
-func TestAQuotedTextIsTakenAsItStands(t *testing.T) {
-	o := Options{CustomerID: "'Team #1 # a'", MeterAPIName: "Calls#2", MeterValue: "1", MeterTime: "$t", MeterTimeFormat: "'%Y-%m-%d'"}
-	want := `{"customerId":"Team #1 # a","meterApiName":"Calls#2","meterValue":1,"meterTimeInMillis":1795219200000,"uniqueId":"<id>"}`
-	if got := mapRecord(t, o, `{"t":"2026-11-21"}`); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-}
-
-// CASES B2, and the mistakes that each new form invites.
 func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
 	const noQuotes = "no quotes around an accessor: in quotes it is a text, the same for all records"
 	const function = "sum(…), or one of the units s, ms, us, ns, B, KB, MB, GB, TB, KiB, MiB, GiB and TiB as a function, such as ms($latency)"
@@ -259,8 +210,8 @@ func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
 		{"a function without its end", Options{Meters: "A=ms($a, B=1"}, "meters", "a closing )", 7},
 		{"a sum without its second part", Options{MeterValue: "$a+"}, "meter_value", "an accessor such as $bytes, or a function of one such as ms($latency)", 3},
 		{"a difference", Options{MeterValue: "$a -$b"}, "meter_value", "one number, or accessors joined by +", 3},
-		{"a negative number", Options{MeterValue: "-1"}, "meter_value", wantNoNegative, 0},
-		{"a negative number of meters", Options{Meters: "A=1, B=-2"}, "meters", wantNoNegative, 7},
+		{"a negative number", Options{MeterValue: "-1"}, "meter_value", WantNoNegative, 0},
+		{"a negative number of meters", Options{Meters: "A=1, B=-2"}, "meters", WantNoNegative, 7},
 		{"one =", Options{OnlyIf: "$a = 1"}, "only_if", "==, !=, <, <=, >, >=, in (…), not in (…), is present or is absent", 3},
 		{"no field", Options{OnlyIf: "status == 200"}, "only_if", "an accessor such as $status", 0},
 		{"a field to compare with", Options{OnlyIf: "$a == $b"}, "only_if", "a text or a number, not a field", 6},
@@ -314,21 +265,5 @@ func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
 				t.Errorf("got\n%v\nwant %s: %s, the caret at %d", e, tt.key, tt.want, tt.at)
 			}
 		})
-	}
-}
-
-func TestBucketsDivideAnHour(t *testing.T) {
-	for _, width := range []string{"", "1s", "1500ms", "90s", "1m", "5m", "15m", "20m", "30m", "1h", "60m"} {
-		rules := compile(t, Options{Aggregate: "*", AggregateBucket: width})
-		want, _ := ParseDuration(cmp.Or(width, "15m"))
-		if names, bucket := rules.Aggregate(); names != "*" || bucket != want {
-			t.Errorf("%s: got %s, %s", width, names, bucket)
-		}
-	}
-	if names, bucket := compile(t, Options{AggregateBucket: "1m"}).Aggregate(); names != "" || bucket != 0 {
-		t.Errorf("got %s, %s", names, bucket)
-	}
-	if names, _ := compile(t, Options{Meters: "A=1, 'b c'=2", Aggregate: "'b c',A"}).Aggregate(); names != `"b c", "A"` {
-		t.Errorf("got %s", names)
 	}
 }
