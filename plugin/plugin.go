@@ -130,7 +130,7 @@ func (p *Instance) NotStored(tag string) {
 type flush struct {
 	reader  *chunk.Reader
 	mapper  *meter.Mapper
-	refused []*meter.Refusal
+	refused []*meter.Rejection
 
 	plain    *meter.Mapper // for the survey, which looks at lines that are not added up; nil until it does
 	lines    []byte        // of it
@@ -363,7 +363,7 @@ type refusals struct {
 
 const refusalPeriod = time.Minute
 
-func (r *refusals) add(why *meter.Refusal, tag string) {
+func (r *refusals) add(why *meter.Rejection, tag string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, known := r.count[why.Reason]; !known {

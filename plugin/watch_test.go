@@ -153,7 +153,7 @@ func TestALiteralThatIsAFieldIsToldOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if c.count(`WARN [output:amberflo:amberflo.0] the mapping may not say what is meant option=customer_id finding="\"tenant\" is one text for all records`) != 1 || c.count("plna: is it") != 0 {
+	if c.count(`WARN [output:amberflo:amberflo.0] the mapping may not say what is meant option=customer_id finding="\"tenant\" is one string for all records`) != 1 || c.count("plna: is it") != 0 {
 		t.Errorf("want the literal told once, after the first record:\n%s", c.log())
 	}
 	many := make([]any, surveyRecords)

@@ -143,10 +143,10 @@ func TestASampleShowsTextsThatAreFieldsAndFieldsThatAreNot(t *testing.T) {
 		want    string
 		err     error
 	}{
-		{[]string{"customer_id org_unit", "meter_api_name M", "meter_value 1"}, `{"org_unit":"a"}`, `error: customer_id: "org_unit" is one text for all records, and they have a field of that name: did you mean $org_unit?`, errProblems},
-		{[]string{"customer_id $a", "meter_api_name kind", "meter_value 1"}, `{"a":"a","kind":"x"}`, `error: meter_api_name: "kind" is one text`, errProblems},
+		{[]string{"customer_id org_unit", "meter_api_name M", "meter_value 1"}, `{"org_unit":"a"}`, `error: customer_id: "org_unit" is one string for all records, and they have a field of that name: did you mean $org_unit?`, errProblems},
+		{[]string{"customer_id $a", "meter_api_name kind", "meter_value 1"}, `{"a":"a","kind":"x"}`, `error: meter_api_name: "kind" is one string`, errProblems},
 		{[]string{"customer_id acme", "meter_api_name M", "meter_value 1"}, `{"org_unit":"a"}`, "1 sample: 1 meter record\n", nil},
-		{[]string{"customer_id $a", "meter_api_name M", "meter_value 1", "dimensions region=zone"}, `{"a":"a","zone":"x"}`, `warning: dimensions: "zone" is one text`, nil},
+		{[]string{"customer_id $a", "meter_api_name M", "meter_value 1", "dimensions region=zone"}, `{"a":"a","zone":"x"}`, `warning: dimensions: "zone" is one string`, nil},
 		{[]string{"customer_id $a", "meters M=1, N=$bites"}, `{"a":"a","bytes":1}`, "warning: meters: the record did not have $bites: is it spelt as in the log?", nil},
 		{[]string{"customer_id $a", "meters M=1, N=$metadata['bytes']"}, `{"a":"a","metadata":{"bytes":1}}`, "The records have a field metadata, which is written $['metadata']", nil},
 		{[]string{"customer_id $a", "meter_api_name M", "meter_value 1", "meter_time $t, event", "unique_id $id, generate"}, `{"a":"a"}`, "1 sample: 1 meter record\n", nil},

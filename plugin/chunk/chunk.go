@@ -9,7 +9,7 @@
 // A chunk ends in one of two ways, and the difference is what this package is for: at the last byte of an event, or in
 // damage, which is a byte that cannot begin a msgpack value or a value that goes on beyond the chunk. Anything else,
 // such as a number where an event should be, is well-formed: it is handed out as an event that says why it is none,
-// and the walk goes on behind it.
+// and the walk goes on after it.
 package chunk
 
 import (
@@ -50,7 +50,7 @@ func (e *Event) Field(i int) []byte {
 
 // GroupTorn tells if the group markers of the event's chunk do not belong together: a start without an end, or an end without
 // a start, as filters leave them that move single events of a group, such as rewrite_tag. An event may then stand in
-// the group of another. A start and a single event behind it are whole: a start moves with the first event behind it.
+// the group of another. A start and a single event after it are whole: a start moves with the first event after it.
 func (e *Event) GroupTorn() bool { return e.reader.groupsTorn() }
 
 // GroupEnd is the marker that ends a group.
@@ -138,7 +138,7 @@ func (r *Reader) Next() bool {
 	return false
 }
 
-// read fills r.event from the event at start, except for Raw and the group. It returns the offset behind the event, or
+// read fills r.event from the event at start, except for Raw and the group. It returns the offset after the event, or
 // where it is damaged the complement of the damage's offset, and the seconds of a group marker, 0 for all other events.
 func (r *Reader) read(start int) (end int, marker uint32) {
 	b, e := r.chunk, &r.event
@@ -191,14 +191,14 @@ func (r *Reader) readMaps(start, p int, metadata bool) (end int) {
 	return end
 }
 
-// malformed marks the event at start as none and returns the offset behind it, or as skip does where it is damaged.
+// malformed marks the event at start as none and returns the offset after it, or as skip does where it is damaged.
 func (r *Reader) malformed(start int, why string) int {
 	r.event.Malformed, r.event.Metadata = why, nil
 	r.event.Seconds, r.event.Nanos = 0, 0
 	return skip(r.chunk, start, 1)
 }
 
-// readTime reads the time at p into r.event and returns the offset behind it, or why that is no time.
+// readTime reads the time at p into r.event and returns the offset after it, or why that is no time.
 func (r *Reader) readTime(p int, marker *uint32) (end int, why string) {
 	b, e := r.chunk[p:], &r.event
 	switch msgp.NextType(b) {

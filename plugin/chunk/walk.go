@@ -22,7 +22,7 @@ type seenKey struct {
 }
 
 // readRecord walks over the map at p once: it finds the map's end and the values of the wanted keys. It returns the
-// offset behind the map, or as skip does where it is damaged.
+// offset after the map, or as skip does where it is damaged.
 func (r *Reader) readRecord(p int) int {
 	b := r.chunk
 	clear(r.fields)
@@ -45,7 +45,7 @@ func (r *Reader) readRecord(p int) int {
 		lead := b[value]
 		if size := sizes[lead]; size != 0 {
 			p = value + int(size)
-		} else if lead == 0xd9 && value+1 < len(b) { // a text of up to 255 bytes: most of the others
+		} else if lead == 0xd9 && value+1 < len(b) { // a string of up to 255 bytes: most of the others
 			p = value + 2 + int(b[value+1])
 		} else if p = skip(b, value, 1); p < 0 {
 			return p
@@ -63,7 +63,7 @@ func (r *Reader) readRecord(p int) int {
 	return p
 }
 
-// endsAs tells if what stands behind the first eight bytes of the key at p is the rest of the wanted key k.
+// endsAs tells if what stands after the first eight bytes of the key at p is the rest of the wanted key k.
 func (r *Reader) endsAs(p int, k *seenKey) bool {
 	name := r.wanted[k.field]
 	end := p + k.size
@@ -80,7 +80,7 @@ func (r *Reader) readKey(p int, seen *seenKey) (value, field int) {
 		return value, -1
 	}
 	name, _, err := msgp.ReadMapKeyZC(b[p:value])
-	if err != nil { // neither text nor bytes: it matches nothing
+	if err != nil { // neither a string nor bytes: it matches nothing
 		return value, -1
 	}
 	field = slices.Index(r.wanted, unsafe.String(unsafe.SliceData(name), len(name)))
@@ -104,7 +104,7 @@ func (r *Reader) readKey(p int, seen *seenKey) (value, field int) {
 }
 
 // head says what a lead byte begins: a value of size bytes, lead byte included, which is followed by items values that
-// belong to it. Where extra is not 0, that many bytes behind the lead byte hold a length: more bytes, or for
+// belong to it. Where extra is not 0, that many bytes after the lead byte hold a length: more bytes, or for
 // containers more items. A size of 0 marks 0xc1, which begins nothing.
 type head struct{ size, items, extra, perCount uint8 }
 
@@ -152,7 +152,7 @@ var sizes = func() (t [256]uint8) {
 	return t
 }()
 
-// skip returns the offset behind the n values that begin at p, or where they are damaged the complement (^) of the
+// skip returns the offset after the n values that begin at p, or where they are damaged the complement (^) of the
 // damage's offset, which is negative. It counts what is still to come instead of recursing, so depth costs nothing.
 func skip(b []byte, p, n int) int {
 	for n > 0 {
@@ -195,7 +195,7 @@ func cause(b []byte, start, at int) string {
 	return fmt.Sprintf("it breaks off after %d bytes", len(b)-start)
 }
 
-// Skip returns the offset behind the one value that b begins with, negative when it is damaged. Depth costs nothing.
+// Skip returns the offset after the one value that b begins with, negative when it is damaged. Depth costs nothing.
 func Skip(b []byte) int {
 	if len(b) > 0 {
 		if size := int(sizes[b[0]]); size != 0 && size <= len(b) { // as most are
@@ -210,7 +210,7 @@ func isMap(b []byte, p int) bool {
 }
 
 // arrayHeader reads the array header at p. Where there is none, or not all of it, it returns p and -1.
-func arrayHeader(b []byte, p int) (behind, n int) {
+func arrayHeader(b []byte, p int) (end, n int) {
 	if p < len(b) && b[p]&0xf0 == 0x90 {
 		return p + 1, int(b[p] & 0x0f)
 	}

@@ -11,11 +11,11 @@ import (
 	"strconv"
 )
 
-// MaxDigits bounds the digits of a number, as they are written. Readers have bounds of their own: Jackson refuses numbers
+// MaxDigits bounds the digits of a number, as they are written. Readers have bounds of their own: Jackson rejects numbers
 // of more than 1,000 characters, and whatever stands beside them in an array.
 const MaxDigits = 100
 
-// MaxExponent bounds the power of ten behind an e. A float64 ends there, and Java's BigDecimal and Jackson take any such
+// MaxExponent bounds the power of ten after an e. A float64 ends there, and Java's BigDecimal and Jackson take any such
 // number.
 const MaxExponent = 308
 
@@ -57,9 +57,8 @@ func (n Number) Coefficient() (coefficient int64, exponent int, ok bool) {
 }
 
 // Parse reads a number as JSON writes it: digits, a sign and a fraction and an exponent where there are any. It returns ok
-// false for anything else, and beyond MaxDigits and MaxExponent. It does not keep text.
-func Parse(text []byte) (n Number, ok bool) {
-	s := text
+// false for anything else, and beyond MaxDigits and MaxExponent. It does not keep s.
+func Parse(s []byte) (n Number, ok bool) {
 	negative := len(s) > 0 && s[0] == '-'
 	if negative {
 		s = s[1:]

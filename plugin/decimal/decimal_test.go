@@ -11,7 +11,7 @@ func parse(t testing.TB, text string) Number {
 	t.Helper()
 	n, ok := Parse([]byte(text))
 	if !ok {
-		t.Fatalf("Parse(%q) refuses", text)
+		t.Fatalf("Parse(%q) rejects", text)
 	}
 	return n
 }
@@ -20,7 +20,7 @@ func text(t testing.TB, n Number) string {
 	t.Helper()
 	b, ok := n.Append(nil)
 	if !ok {
-		t.Fatalf("Append refuses %+v", n)
+		t.Fatalf("Append rejects %+v", n)
 	}
 	return string(b)
 }
@@ -39,11 +39,11 @@ func TestANumberIsWrittenAsItWasRead(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoNumberOrBeyondTheBoundsIsRefused(t *testing.T) {
+func TestWhatIsNoNumberOrBeyondTheBoundsIsRejected(t *testing.T) {
 	for _, in := range []string{"", "-", ".", "1.", ".5", "--1", "1.2.3", "1e", "1e+", "1x", "e5", "1e309", "1e-309", "0e9999999999",
 		"1e-9999999999", "NaN", "0x10", "1_000", "1,000", " 1", strings.Repeat("0", MaxDigits+1), "0." + strings.Repeat("0", MaxDigits)} {
 		if n, ok := Parse([]byte(in)); ok {
-			t.Errorf("%q: got %+v, want a refusal", in, n)
+			t.Errorf("%q: got %+v, want a rejection", in, n)
 		}
 	}
 	for _, n := range []Number{parse(t, "1e200"), parse(t, "1e200").Add(parse(t, "1")), parse(t, "1e-200")} {

@@ -31,11 +31,11 @@ const (
 //
 // A record's key is made of what the rules find, as it stands in msgpack, and of its bucket. Only the first record of a key is
 // rendered, which checks what of it depends on the key alone; of the others the value and the time are read. Whatever is not
-// as usual goes the way of records that are not added up, so that an event is refused for the same reason on either way.
+// as usual goes the way of records that are not added up, so that an event is rejected for the same reason on either way.
 type adder struct {
 	table  *tally.Table
 	heads  []head // by key of table
-	texts  []byte // of heads and of the first values of sums
+	held   []byte // of heads and of the first values of sums
 	doubts map[int][]Doubt
 	passed []int // records by reason, since StartIDs
 
@@ -62,9 +62,9 @@ type head struct {
 
 // addition is the value of one record, ready to be added up.
 type addition struct {
-	meter  int
-	amount tally.Amount
-	text   []byte // as it would stand in a line; empty where that is how amount is written
+	meter   int
+	amount  tally.Amount
+	written []byte // as it would stand in a line; empty where that is how amount is written
 }
 
 // NewAdder is NewMapper, but records that aggregate says so of are added up.
@@ -97,15 +97,15 @@ func (m *Mapper) AppendSums(dst []byte) (out []byte, lines int) {
 	for i := range sums {
 		s := &sums[i]
 		h := &a.heads[s.Key]
-		dst = append(dst, a.texts[h.from:h.name]...)
+		dst = append(dst, a.held[h.from:h.name]...)
 		if len(m.rules.Meters) == 1 {
-			dst = append(dst, a.texts[h.name:h.dimensions]...)
+			dst = append(dst, a.held[h.name:h.dimensions]...)
 		} else {
 			dst = append(append(dst, nameKey...), m.rules.Meters[s.Meter].Name.Literal...)
 		}
-		dst = append(append(dst, a.texts[h.dimensions:h.to]...), valueKey...)
+		dst = append(append(dst, a.held[h.dimensions:h.to]...), valueKey...)
 		if s.Records == 1 {
-			dst = append(dst, a.texts[s.From:s.To]...)
+			dst = append(dst, a.held[s.From:s.To]...)
 		} else {
 			dst = s.Amount.Append(dst)
 		}
@@ -125,7 +125,7 @@ func (a *adder) reset() {
 
 func (a *adder) forget() {
 	a.table.Reset()
-	a.heads, a.texts = a.heads[:0], a.texts[:0]
+	a.heads, a.held = a.heads[:0], a.held[:0]
 	clear(a.doubts)
 }
 
@@ -137,14 +137,14 @@ func (a *adder) pass() {
 }
 
 // addUp adds up the records of the event, and appends lines of those that are not to be added up. It returns added false, and
-// nothing is changed, where each record is to get a line, or the event may have to be refused.
+// nothing is changed, where each record is to get a line, or the event may have to be rejected.
 func (m *Mapper) addUp(dst []byte) (out []byte, records int, added bool) {
 	a, start, number := m.adder, len(dst), m.number
 	a.adding, a.values, a.passing = a.adding[:0], a.values[:0], 0
 	key, lines := m.sortOut()
 	if key >= 0 && lines > 0 {
-		var refusal *Refusal
-		if dst, records, refusal = m.appendLines(dst); refusal != nil {
+		var rejection *Rejection
+		if dst, records, rejection = m.appendLines(dst); rejection != nil {
 			key = -1
 		}
 	}
@@ -157,13 +157,13 @@ func (m *Mapper) addUp(dst []byte) (out []byte, records int, added bool) {
 	for i := range a.adding {
 		d := &a.adding[i]
 		if s := a.table.Add(key, d.meter, d.amount, a.millis); s != nil {
-			s.From = len(a.texts)
-			if len(d.text) > 0 {
-				a.texts = append(a.texts, d.text...)
+			s.From = len(a.held)
+			if len(d.written) > 0 {
+				a.held = append(a.held, d.written...)
 			} else {
-				a.texts = d.amount.Append(a.texts)
+				a.held = d.amount.Append(a.held)
 			}
-			s.To = len(a.texts)
+			s.To = len(a.held)
 		}
 	}
 	a.pass()
@@ -171,7 +171,7 @@ func (m *Mapper) addUp(dst []byte) (out []byte, records int, added bool) {
 }
 
 // sortOut fills in what of the event is added up, and returns its key and how many of its records get lines. The key is -1
-// where all of them do, or the event may have to be refused.
+// where all of them do, or the event may have to be rejected.
 func (m *Mapper) sortOut() (key, lines int) {
 	r, a := m.rules, m.adder
 	first, v := m.nextMeter(0)
@@ -220,11 +220,11 @@ func (m *Mapper) sortOut() (key, lines int) {
 	return key, lines
 }
 
-// readAmount reads the value of a meter, of which v is what its first term finds. It returns ok false for one that refuses the
+// readAmount reads the value of a meter, of which v is what its first term finds. It returns ok false for one that rejects the
 // event.
 func (m *Mapper) readAmount(d *addition, mt *rules.Meter, v []byte) (isAmount, ok bool) {
 	if mt.Value.Literal != nil {
-		d.amount, d.text = mt.Value.Amount, mt.Value.Literal
+		d.amount, d.written = mt.Value.Amount, mt.Value.Literal
 		return mt.Value.IsAmount, true
 	}
 	if len(v) > 0 && (v[0] < 0x80 || v[0] >= 0xcc && v[0] <= 0xce) && mt.Value.Plain() != nil { // up to 32 bits, as most are
@@ -240,12 +240,12 @@ func (m *Mapper) readAmount(d *addition, mt *rules.Meter, v []byte) (isAmount, o
 	}
 	a := m.adder
 	from := len(a.values) + len(valueKey)
-	values, refusal := m.appendValue(a.values, mt, v)
-	if refusal != nil {
+	values, rejection := m.appendValue(a.values, mt, v)
+	if rejection != nil {
 		return false, false
 	}
-	a.values, d.text = values, values[from:]
-	d.amount, isAmount = tally.Parse(d.text)
+	a.values, d.written = values, values[from:]
+	d.amount, isAmount = tally.Parse(d.written)
 	return isAmount, true
 }
 
@@ -262,9 +262,9 @@ func (m *Mapper) named(first int) (n int) {
 
 // findsNamed tells if aggregate has the name that a meter finds.
 func (m *Mapper) findsNamed(mt *rules.Meter) bool {
-	name, refusal := m.appendText(m.scratch[:0], &mt.Name, &meterText)
+	name, rejection := m.appendSource(m.scratch[:0], &mt.Name, &meterRule)
 	m.scratch = name
-	return refusal == nil && m.rules.Aggregate.Has(name)
+	return rejection == nil && m.rules.Aggregate.Has(name)
 }
 
 // hasID tells if the event has an id of its own, or something in its place.
@@ -279,12 +279,12 @@ func (m *Mapper) hasID() bool {
 	return false
 }
 
-// sumKey returns the number of the event's key, -1 where the event has to be refused, and reads its time. mt is the meter that
+// sumKey returns the number of the event's key, -1 where the event has to be rejected, and reads its time. mt is the meter that
 // its name is taken from, if that comes from a field.
 func (m *Mapper) sumKey(mt *rules.Meter) int {
 	r, a := m.rules, m.adder
-	ms, refusal := m.millis()
-	if refusal != nil {
+	ms, rejection := m.millis()
+	if rejection != nil {
 		return -1
 	}
 	if a.millis = ms; ms < a.from || ms >= a.until {
@@ -327,23 +327,23 @@ func appendSpan(key, v []byte) []byte {
 	return append(key, v...)
 }
 
-// newKey renders the head of a new key and returns the key's number, -1 where the event has to be refused.
+// newKey renders the head of a new key and returns the key's number, -1 where the event has to be rejected.
 func (m *Mapper) newKey(key []byte, hash uint64, mt *rules.Meter) int {
 	r, a, doubts := m.rules, m.adder, len(m.doubts.event)
-	h := head{from: len(a.texts)}
-	texts, refusal := m.appendText(append(a.texts, customerKey...), &r.Customer, &customerText)
-	if h.name = len(texts); refusal == nil {
-		texts, refusal = m.appendName(texts, mt)
+	h := head{from: len(a.held)}
+	held, rejection := m.appendSource(append(a.held, customerKey...), &r.Customer, &customerRule)
+	if h.name = len(held); rejection == nil {
+		held, rejection = m.appendName(held, mt)
 	}
-	if h.dimensions = len(texts); refusal == nil {
-		texts, refusal = m.appendDimensions(texts)
+	if h.dimensions = len(held); rejection == nil {
+		held, rejection = m.appendDimensions(held)
 	}
-	if refusal != nil {
+	if rejection != nil {
 		return -1
 	}
-	a.texts, h.to = texts, len(texts)
-	h.notNamed = mt.Name.From != nil && !r.Aggregate.Has(texts[h.name+len(nameKey):h.dimensions])
-	h.hasAflo = hasAflo(texts[h.dimensions:])
+	a.held, h.to = held, len(held)
+	h.notNamed = mt.Name.From != nil && !r.Aggregate.Has(held[h.name+len(nameKey):h.dimensions])
+	h.hasAflo = hasAflo(held[h.dimensions:])
 	a.heads = append(a.heads, h)
 	number := a.table.Insert(key, hash)
 	if of := m.doubts.event[doubts:]; len(of) > 0 {

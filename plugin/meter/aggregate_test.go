@@ -44,10 +44,10 @@ func addUp(t testing.TB, rules *Rules, tags []string, chunks [][]byte) (a adds) 
 		for reader.Next() {
 			before, given := len(lines), m.Lines()
 			var n int
-			var refusal *Refusal
-			lines, n, refusal = m.Append(lines, tags[i], reader.Event())
-			if refusal != nil {
-				a.records = append(a.records, refusal.Reason+": "+refusal.Detail)
+			var rejection *Rejection
+			lines, n, rejection = m.Append(lines, tags[i], reader.Event())
+			if rejection != nil {
+				a.records = append(a.records, rejection.Reason+": "+rejection.Detail)
 				if len(lines) != before || n != 0 || m.Lines() != given {
 					t.Fatalf("lines of a rejected event: %s", lines[before:])
 				}
@@ -323,9 +323,9 @@ func TestAddingUpDoesNotAllocate(t *testing.T) {
 			reader.Reset(b)
 			out = out[:0]
 			for reader.Next() {
-				var refusal *Refusal
-				if out, _, refusal = m.Append(out, "app.web", reader.Event()); refusal != nil {
-					t.Fatal(refusal)
+				var rejection *Rejection
+				if out, _, rejection = m.Append(out, "app.web", reader.Event()); rejection != nil {
+					t.Fatal(rejection)
 				}
 			}
 			out, _ = m.AppendSums(out)

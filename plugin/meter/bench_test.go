@@ -46,9 +46,9 @@ func TestMappingDoesNotAllocate(t *testing.T) {
 			reader.Reset(b)
 			out = out[:0]
 			for reader.Next() {
-				var refusal *Refusal
-				if out, _, refusal = m.Append(out, "app.web", reader.Event()); refusal != nil {
-					t.Fatal(refusal)
+				var rejection *Rejection
+				if out, _, rejection = m.Append(out, "app.web", reader.Event()); rejection != nil {
+					t.Fatal(rejection)
 				}
 			}
 		})

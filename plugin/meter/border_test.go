@@ -22,7 +22,7 @@ type borderCase struct {
 	name    string
 	options Options
 	record  string
-	want    string // short; "ignored"; or how the refusal begins
+	want    string // short; "ignored"; or how the rejection begins
 }
 
 func testBorders(t *testing.T, cases []borderCase) {
@@ -38,39 +38,39 @@ func testBorders(t *testing.T, cases []borderCase) {
 }
 
 // CASES A1, A2, A10.
-func TestATextThatSaysNothingIsAsGoodAsAMissingField(t *testing.T) {
+func TestAStringThatSaysNothingIsAsGoodAsAMissingField(t *testing.T) {
 	access := Options{CustomerID: "$tenant", Meters: "ApiCalls=1, BytesOut=$bytes", Dimensions: "method, region", MeterTime: "$time, event", UniqueID: "$id, generate"}
 	common := Options{CustomerID: "$user", Meters: "ApiCalls=1, BytesIn=$bytes_in, BytesOut=$bytes_out"}
 	words := access
 	words.Absent = `N/A, "null", undefined, <nil>, -1`
 	testBorders(t, []borderCase{
-		{"a customer", access, `{"tenant":"-","method":"GET","status":401,"bytes":12,"region":"-"}`, `no_customer: customer_id: want a text that is not empty, or a number at $tenant, got "-"`},
+		{"a customer", access, `{"tenant":"-","method":"GET","status":401,"bytes":12,"region":"-"}`, `no_customer: customer_id: want a string that is not empty, or a number at $tenant, got "-"`},
 		{"a dimension", access, `{"tenant":"acme","method":"GET","region":"-","bytes":"-"}`, `{"acme","ApiCalls",{"method":"GET"},1}`},
 		{"a value, a time and an id", access, `{"tenant":"acme","bytes":" - ","time":"-","id":"-"}`, `{"acme","ApiCalls",1}`},
 		{"one meter of several", common, `{"user":"acme","bytes_in":"-","bytes_out":1205}`, "{\"acme\",\"ApiCalls\",1}\n{\"acme\",\"BytesOut\",1205}"},
 		{"the only value", Options{CustomerID: "c", MeterAPIName: "m", MeterValue: "$v"}, `{"v":"-"}`, `no_value: meter_value: want a finite number at $v, got "-"`},
 		{"other words, whatever their case", words, `{"tenant":"acme","bytes":"n/a","region":"NULL","method":"<nil>","time":"undefined","id":"null"}`, `{"acme","ApiCalls",1}`},
-		{"a number among them, as a text and as a number", words, `{"tenant":"acme","bytes":-1,"region":"-1"}`, `{"acme","ApiCalls",1}`},
-		{"- is a text then", words, `{"tenant":"-","region":"-"}`, `{"-","ApiCalls",{"region":"-"},1}`},
-		{"with blanks behind it", words, `{"tenant":"acme","region":"n/a  "}`, `{"acme","ApiCalls",1}`},
-		{"blanks behind a text belong to it", words, `{"tenant":"acme  ","region":"eu "}`, `{"acme  ","ApiCalls",{"region":"eu "},1}`},
-		{"a dash and a blank", access, `{"tenant":"acme","region":"- "}`, `{"acme","ApiCalls",1}`},
+		{"a number among them, as a string and as a number", words, `{"tenant":"acme","bytes":-1,"region":"-1"}`, `{"acme","ApiCalls",1}`},
+		{"- is a string then", words, `{"tenant":"-","region":"-"}`, `{"-","ApiCalls",{"region":"-"},1}`},
+		{"with spaces after it", words, `{"tenant":"acme","region":"n/a  "}`, `{"acme","ApiCalls",1}`},
+		{"spaces after a string belong to it", words, `{"tenant":"acme  ","region":"eu "}`, `{"acme  ","ApiCalls",{"region":"eu "},1}`},
+		{"a dash and a space", access, `{"tenant":"acme","region":"- "}`, `{"acme","ApiCalls",1}`},
 		{"none at all", with(func(o *Options) { o.Absent, o.Dimensions = `""`, "a, b" }), `{"a":"-","b":""}`, `{"acme","ApiCalls",{"a":"-"},1}`},
 		{"in a map of dimensions", Options{Absent: "-, none", CustomerID: "c", MeterAPIName: "m", MeterValue: "1"}, `{"dimensions":{"a":"-","b":"None","c":"x","":"-"}}`, `{"c","m",{"c":"x"},1}`},
 		{"the next customer counts", Options{CustomerID: "$consumer['custom_id'], $consumer['username'], 'no body'", MeterAPIName: "m", MeterValue: "1"}, `{"consumer":{"custom_id":"-","username":"kong-1"}}`, `{"kong-1","m",1}`},
-		{"or the literal behind them", Options{CustomerID: "$consumer['custom_id'], $consumer['username'], 'no body'", MeterAPIName: "$m, Calls", MeterValue: "1"}, `{"consumer":{}}`, `{"no body","Calls",1}`},
+		{"or the literal after them", Options{CustomerID: "$consumer['custom_id'], $consumer['username'], 'no body'", MeterAPIName: "$m, Calls", MeterValue: "1"}, `{"consumer":{}}`, `{"no body","Calls",1}`},
 		{"the last duplicate in a map counts, also if it says nothing", Options{CustomerID: "c", MeterAPIName: "m", MeterValue: "1"}, `{"dimensions":{"a":"x","a":"-"}}`, `{"c","m",1}`},
 	})
 }
 
 // CASES A3.
-func TestANegativeValueIsRefusedUnlessTheUserTakesIt(t *testing.T) {
+func TestANegativeValueIsRejectedUnlessTheUserTakesIt(t *testing.T) {
 	target := Options{CustomerID: "c", Meters: "TargetSeconds=$target_time"}
 	accepts := target
 	accepts.NegativeValues = "accept"
 	testBorders(t, []borderCase{
 		{"-1 of a load balancer", target, `{"target_time":-1}`, "bad_value: meters: want a number that is not negative (negative_values accept takes it) at $target_time, got -1"},
-		{"as a text", target, `{"target_time":"-1"}`, "bad_value: meters: want a number that is not negative"},
+		{"as a string", target, `{"target_time":"-1"}`, "bad_value: meters: want a number that is not negative"},
 		{"with a fraction", target, `{"target_time":-0.001}`, "bad_value: meters: want a number that is not negative"},
 		{"in a sum", Options{CustomerID: "c", Meters: "a=$a+$b"}, `{"a":5,"b":-1}`, "bad_value: meters: want a number that is not negative"},
 		{"in a list", Options{CustomerID: "c", Meters: "a=sum($a)"}, `{"a":"5, -1"}`, "bad_value: meters: want a number that is not negative"},
@@ -94,7 +94,7 @@ func TestUnitsListsAndSumsAreExact(t *testing.T) {
 		{"a list of msgpack without numbers", value("sum($v)"), `{"v":[null,"-"]}`, "no_value: meters"},
 		{"a list in a list", value("sum($v)"), `{"v":[[1]]}`, "bad_value: meters: want numbers"},
 		{"separators of thousands are no list", value("sum($v)"), `{"v":"1,234"}`, "bad_value: meters: want numbers"},
-		{"nor are blanks between them", value("sum($v)"), `{"v":"1 234"}`, "bad_value: meters: want numbers"},
+		{"nor are spaces between them", value("sum($v)"), `{"v":"1 234"}`, "bad_value: meters: want numbers"},
 		{"a semicolon", value("sum($v)"), `{"v":"1; 2 ; 3"}`, number("6")},
 		{"a word among them", value("sum($v)"), `{"v":"1, two"}`, "bad_value: meters: want numbers"},
 		{"a comma at the end", value("sum($v)"), `{"v":"1, 2,"}`, "bad_value: meters: want numbers"},
@@ -103,11 +103,11 @@ func TestUnitsListsAndSumsAreExact(t *testing.T) {
 		{"Caddy: milliseconds", value("s($v)"), `{"v":"24.3ms"}`, number("0.0243")},
 		{"Go: microseconds, with the sign of either alphabet", value("us($v)+us($w)"), `{"v":"1.5µs","w":"1.5μs"}`, number("3")},
 		{"Go: several units", value("s($v)"), `{"v":"1h2m3.25s"}`, number("3723.25")},
-		{"a blank before the unit", value("ms($v)"), `{"v":"12 ms"}`, number("12")},
+		{"a space before the unit", value("ms($v)"), `{"v":"12 ms"}`, number("12")},
 		{"nothing needs no unit", value("ms($v)"), `{"v":0}`, number("0")},
 		{"a number without a unit is not guessed", value("ms($v)"), `{"v":12}`, "bad_value: meters: want a number with a unit (or the unit of those without, such as ms($v ms)) at $v, got 12"},
 		{"Traefik: nanoseconds", value("s($v ns)"), `{"v":1234567}`, number("0.001234567")},
-		{"Kong: milliseconds as a text", value("s( $v ms )"), `{"v":"25"}`, number("0.025")},
+		{"Kong: milliseconds as a string", value("s( $v ms )"), `{"v":"25"}`, number("0.025")},
 		{"a small float", value("us($v s)"), `{"v":0.0000005}`, number("0.5")},
 		{"one that has a unit all the same", value("s($v ns)"), `{"v":"3ms"}`, number("0.003")},
 		{"sizes that have none", value("MB(sum($v KiB))"), `{"v":"1000, 1 MB"}`, number("2.024")},
@@ -123,10 +123,10 @@ func TestUnitsListsAndSumsAreExact(t *testing.T) {
 		{"bits are no bytes", value("B($v)"), `{"v":"5kb"}`, "bad_value: meters"},
 		{"a sum of durations", value("sum(ms($v))"), `{"v":"4ms, 0.012s"}`, number("16")},
 		{"the other way round", value("ms(sum($v))"), `{"v":["4ms","12 ms"]}`, number("16")},
-		{"a blank before the unit in a list", value("ms(sum($v))"), `{"v":"4 ms, 12 µs"}`, number("4.012")},
+		{"a space before the unit in a list", value("ms(sum($v))"), `{"v":"4 ms, 12 µs"}`, number("4.012")},
 
 		{"two fields", value("$in+$out"), `{"in":512,"out":"1024"}`, number("1536")},
-		{"blanks around the plus", value("$in + $out"), `{"in":0.1,"out":0.2}`, number("0.3")},
+		{"spaces around the plus", value("$in + $out"), `{"in":0.1,"out":0.2}`, number("0.3")},
 		{"one of them says nothing", value("$in+$out"), `{"in":"-","out":7}`, number("7")},
 		{"one of them is no number", value("$in+$out"), `{"in":true,"out":7}`, "bad_value: meters: want a finite number at $in, got true"},
 		{"beyond 64 bits", value("$in+$out"), `{"in":18446744073709551615,"out":18446744073709551615}`, number("36893488147419103230")},
@@ -141,18 +141,18 @@ func TestOnlyIfDecidesWhatIsMetered(t *testing.T) {
 	const billed, ignored = `{"acme","ApiCalls",1}`, "ignored"
 	testBorders(t, []borderCase{
 		{"a number", only("$status == 200"), `{"status":200}`, billed},
-		{"a number as a text", only("$status == 200"), `{"status":"200"}`, billed},
+		{"a number as a string", only("$status == 200"), `{"status":"200"}`, billed},
 		{"a number written otherwise", only("$status == 200"), `{"status":"200.0"}`, billed},
 		{"another number", only("$status == 200"), `{"status":201}`, ignored},
 		{"nothing equals no number", only("$status == 200"), `{}`, ignored},
 		{"what says nothing equals nothing", only("$status == 200"), `{"status":"-"}`, ignored},
-		{"a text", only("$state == done"), `{"state":"done"}`, billed},
-		{"a text in another case is another", only("$state == done"), `{"state":"Done"}`, ignored},
-		{"a text with blanks", only(`$state == "all done"`), `{"state":"all done"}`, billed},
+		{"a string", only("$state == done"), `{"state":"done"}`, billed},
+		{"a string in another case is another", only("$state == done"), `{"state":"Done"}`, ignored},
+		{"a string with spaces", only(`$state == "all done"`), `{"state":"all done"}`, billed},
 		{"a boolean", only("$ok == true"), `{"ok":true}`, billed},
 		{"the other one", only("$ok == true"), `{"ok":false}`, ignored},
-		{"not a text", only("$state != failed"), `{"state":"done"}`, billed},
-		{"not a text, and nothing is there", only("$state != failed"), `{}`, billed},
+		{"not a string", only("$state != failed"), `{"state":"done"}`, billed},
+		{"not a string, and nothing is there", only("$state != failed"), `{}`, billed},
 		{"a range", only("$status >= 200 and $status < 300"), `{"status":204}`, billed},
 		{"out of it", only("$status >= 200 and $status < 300"), `{"status":"301"}`, ignored},
 		{"nothing is in no range", only("$status < 300"), `{}`, ignored},
@@ -164,8 +164,8 @@ func TestOnlyIfDecidesWhatIsMetered(t *testing.T) {
 		{"not absent", only("$error is absent"), `{"error":"x"}`, ignored},
 		{"present", only("$user is present and $TAG[0] == app"), `{"user":"u"}`, billed},
 		{"a dash is not present", only("$user is present"), `{"user":"-"}`, ignored},
-		{"a text has no order", only("$status < 300"), `{"status":"OK"}`, `bad_condition: only_if: want a number to compare at $status, got "OK"`},
-		{"a list is not compared", only("$status == 200"), `{"status":[200]}`, "bad_condition: only_if: want a text, a number or a boolean to compare at $status, got [200]"},
+		{"a string has no order", only("$status < 300"), `{"status":"OK"}`, `bad_condition: only_if: want a number to compare at $status, got "OK"`},
+		{"a list is not compared", only("$status == 200"), `{"status":[200]}`, "bad_condition: only_if: want a string, a number or a boolean to compare at $status, got [200]"},
 		{"large numbers to the last digit", only("$n == 18446744073709551615"), `{"n":18446744073709551614}`, ignored},
 		{"a record as it is", Options{Payload: "record", OnlyIf: "$status == 200"}, `{"status":500}`, ignored},
 	})
@@ -182,6 +182,7 @@ func TestUnmatchedIsWhatIsNotFoundAndNotWhatIsWrong(t *testing.T) {
 	testBorders(t, []borderCase{
 		{"a failed call of a model has no counts", unmatched(tokens, "ignore"), `{"user":"acme","usage":{"in":null,"out":null},"status":429}`, "ignored"},
 		{"but not by default", tokens, `{"user":"acme","usage":{"in":null,"out":null}}`, "no_value: meters: want at least one of $usage['in'], $usage['out'], got nothing"},
+		{"values stand in the reason as they were written", Options{CustomerID: "c", Meters: "A=sum( $a ), B=ms($b s)+ $c"}, `{}`, "no_value: meters: want at least one of sum( $a ), ms($b s)+ $c, got nothing"},
 		{"a line without usage of a pod that has a customer", unmatched(pods, "ignore"), pod, "ignored"},
 		{"the same, where any may be missing", unmatched(pods, "ignore_any"), pod, "ignored"},
 		{"the same, where all have to be", unmatched(pods, "ignore_all"), pod, "no_value: meter_value"},
@@ -211,9 +212,9 @@ func TestTextsAndBytesComeOutSoThatEveryReaderReadsThem(t *testing.T) {
 		{"what other readers take for the end of a line", with(func(o *Options) { o.Dimensions = "a" }), "{\"a\":\"x\u2028y\u2029z\u0085\u0084é\"}", `{"acme","ApiCalls",{"a":"x\u2028y\u2029z\u0085` + "\u0084é" + `"},1}`},
 		{"the same in a record as it is", Options{Payload: "record"}, "{\"a\u2028\":\"\u0085\u2029\"}", `{"a\u2028":"\u0085\u2029"}`},
 		{"a name that is no UTF-8 of what is left out", Options{CustomerID: "c", MeterAPIName: "m", MeterValue: "1"}, `{"dimensions":"msgpack:\\x82\\xa1\\xfe\\xc0\\xa1a\\xa1b"}`, `{"c","m",{"a":"b"},1}`},
-		{"a customer that was damaged on its way", Options{}, "{\"customerId\":\"\ufffd\",\"meterApiName\":\"m\",\"meterValue\":1}", "bad_utf8: customer_id: want a text without U+FFFD"},
-		{"a meter", Options{}, "{\"customerId\":\"c\",\"meterApiName\":\"m\ufffd\",\"meterValue\":1}", "bad_utf8: meter_api_name: want a text without U+FFFD"},
-		{"an id", Options{}, "{\"customerId\":\"c\",\"meterApiName\":\"m\",\"meterValue\":1,\"uniqueId\":\"é\ufffd\"}", "bad_utf8: unique_id: want a text without U+FFFD"},
+		{"a customer that was damaged on its way", Options{}, "{\"customerId\":\"\ufffd\",\"meterApiName\":\"m\",\"meterValue\":1}", "bad_utf8: customer_id: want a string without U+FFFD"},
+		{"a meter", Options{}, "{\"customerId\":\"c\",\"meterApiName\":\"m\ufffd\",\"meterValue\":1}", "bad_utf8: meter_api_name: want a string without U+FFFD"},
+		{"an id", Options{}, "{\"customerId\":\"c\",\"meterApiName\":\"m\",\"meterValue\":1,\"uniqueId\":\"é\ufffd\"}", "bad_utf8: unique_id: want a string without U+FFFD"},
 		{"a dimension may have one", with(func(o *Options) { o.Dimensions = "a" }), "{\"a\":\"\ufffd\"}", "{\"acme\",\"ApiCalls\",{\"a\":\"\ufffd\"},1}"},
 	})
 }
@@ -232,7 +233,7 @@ func TestOfDuplicateKeysTheLastWinsEverywhere(t *testing.T) {
 		{"of many keys", Options{Payload: "record"}, "{" + strings.TrimSuffix(large.String(), ",") + "}", "{" + strings.TrimSuffix(want.String(), ",") + "}"},
 	})
 	if got, want := mapChunk(t, Options{Payload: "record"}, "", eventOf([]byte{0x80}, []byte("\x82\x01\x02\xa11\x03"))), `{"1":3}`; got != want {
-		t.Errorf("a number and its text: got %s, want %s", got, want)
+		t.Errorf("a number and its string: got %s, want %s", got, want)
 	}
 }
 
@@ -275,15 +276,15 @@ func mapAt(t *testing.T, o Options, now time.Time, record string) (string, []Dou
 	m.StartClock(now)
 	reader := chunk.NewReader(eventOf([]byte{0x80}, pack(t, record)), r.Keys())
 	reader.Next()
-	out, _, refusal := m.Append(nil, "app", reader.Event())
-	if refusal != nil {
-		return refusal.Reason + ": " + refusal.Detail, m.TakeDoubts()
+	out, _, rejection := m.Append(nil, "app", reader.Event())
+	if rejection != nil {
+		return rejection.Reason + ": " + rejection.Detail, m.TakeDoubts()
 	}
 	return string(out), m.TakeDoubts()
 }
 
 // CASES A12.
-func TestATimeThatAmberfloDoesNotTakeIsToldOrRefused(t *testing.T) {
+func TestATimeThatAmberfloDoesNotTakeIsToldOrRejected(t *testing.T) {
 	now := time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
 	o := with(func(o *Options) { o.MeterTime = "$t, event" })
 	rejects, wide := o, o
@@ -336,7 +337,7 @@ func TestWhatIsDoubtfulIsMeteredAndTold(t *testing.T) {
 		{"2^53 is a double", value, `{"v":9007199254740992}`, ""},
 		{"one more is not", value, `{"v":9007199254740993}`, BeyondDouble},
 		{"an even one is again", value, `{"v":9007199254740994}`, ""},
-		{"a text with more digits than a double", value, `{"v":"0.1234567890123456789"}`, BeyondDouble},
+		{"a string with more digits than a double", value, `{"v":"0.1234567890123456789"}`, BeyondDouble},
 		{"a sum", Options{CustomerID: "c", MeterAPIName: "m", MeterValue: "$v+$w"}, `{"v":9007199254740992,"w":1}`, BeyondDouble},
 		{"the same in a sum", Options{CustomerID: "c", MeterAPIName: "m", MeterValue: "sum($v)"}, `{"v":36893488147419103233}`, BeyondDouble},
 		{"a customer that is a template", value, `{"v":1,"c":"${tenant}"}`, WordForNothing},
@@ -344,14 +345,14 @@ func TestWhatIsDoubtfulIsMeteredAndTold(t *testing.T) {
 		{"a customer without a letter", value, `{"v":1,"c":"–"}`, WordForNothing},
 		{"a customer that absent does not have any more", Options{CustomerID: "$c", MeterAPIName: "m", MeterValue: "1", Absent: "N/A"}, `{"c":"-"}`, WordForNothing},
 		{"a customer in colours", value, `{"v":1,"c":"\u001b[32macme"}`, HiddenCharacter},
-		{"a customer behind a byte order mark", value, `{"v":1,"c":"\ufeffacme"}`, HiddenCharacter},
+		{"a customer after a byte order mark", value, `{"v":1,"c":"\ufeffacme"}`, HiddenCharacter},
 		{"a customer from right to left", value, `{"v":1,"c":"ac\u202eme"}`, HiddenCharacter},
 		{"a customer with an umlaut and quotes", value, `{"v":1,"c":"Ä \"x\" –"}`, ""},
 		{"an id of zeros", Options{CustomerID: "c", MeterAPIName: "m", MeterValue: "1", UniqueID: "$c"}, `{"c":"00000000-0000"}`, WordForNothing},
 		{"an id of bytes, which becomes hex", Options{CustomerID: "c", MeterAPIName: "m", MeterValue: "1", UniqueID: "$c"}, `{"c":"msgpack:\\xc4\\x08\\x01\\x02\\x03\\xef\\xbf\\xbd\\x07\\xff"}`, ""},
 		{"an id of bytes that are zeros", Options{CustomerID: "c", MeterAPIName: "m", MeterValue: "1", UniqueID: "$c"}, `{"c":"msgpack:\\xc4\\x04\\x00\\x00\\x00\\x00"}`, WordForNothing},
 		{"an id that begins with zeros", Options{CustomerID: "c", MeterAPIName: "m", MeterValue: "1", UniqueID: "$c"}, `{"c":"0007"}`, ""},
-		{"a customer with blanks around nothing", value, `{"v":1,"c":"N/A "}`, WordForNothing},
+		{"a customer with spaces around nothing", value, `{"v":1,"c":"N/A "}`, WordForNothing},
 		{"a dimension without a letter is one", dimensions, `{"dimensions":{"path":"/"}}`, ""},
 		{"a customer that begins with a sign", value, `{"v":1,"c":"@acme"}`, ""},
 		{"a float that was an integer beyond uint64", value, `{"v":36893488147419103233}`, BeyondDouble},
@@ -387,7 +388,7 @@ func TestWhatIsDoubtfulIsMeteredAndTold(t *testing.T) {
 	}
 }
 
-func TestDoubtsOfAnEventThatIsRefusedDoNotCount(t *testing.T) {
+func TestDoubtsOfAnEventThatIsRejectedDoNotCount(t *testing.T) {
 	got, doubts := mapAt(t, Options{CustomerID: "$c", MeterAPIName: "m", MeterValue: "$v"}, time.Unix(1795291200, 0), `{"c":"null","v":"x"}`)
 	if !strings.HasPrefix(got, "bad_value") || len(doubts) != 0 {
 		t.Errorf("got %s, %+v", got, doubts)
@@ -395,7 +396,7 @@ func TestDoubtsOfAnEventThatIsRefusedDoNotCount(t *testing.T) {
 }
 
 // CASES A21: rewrite_tag moves single events, each with the markers in front of it.
-func TestEventsOfATornGroupAreRefusedWhereTheGroupCounts(t *testing.T) {
+func TestEventsOfATornGroupAreRejectedWhereTheGroupCounts(t *testing.T) {
 	start := func(tenant string) string {
 		return string(inGroup(pack(t, `{"resource":{"attributes":{"tenant":"`+tenant+`"}}}`), nil))
 	}
@@ -406,14 +407,14 @@ func TestEventsOfATornGroupAreRefusedWhereTheGroupCounts(t *testing.T) {
 		chunk string
 		torn  bool
 	}{
-		"whole":                     {whole, false},
-		"no group":                  {event + event, false},
-		"a start and its event":     {start("a") + event, false},
-		"an event behind the end":   {whole + event, false},
-		"a start without an end":    {start("a") + event + event, true},
-		"an end without a start":    {chunk.GroupEnd + start("a") + event + chunk.GroupEnd, true},
-		"a start behind a start":    {start("a") + event + start("b") + event + chunk.GroupEnd, true},
-		"torn behind what is whole": {whole + start("a") + event, true},
+		"whole":                    {whole, false},
+		"no group":                 {event + event, false},
+		"a start and its event":    {start("a") + event, false},
+		"an event after the end":   {whole + event, false},
+		"a start without an end":   {start("a") + event + event, true},
+		"an end without a start":   {chunk.GroupEnd + start("a") + event + chunk.GroupEnd, true},
+		"a start after a start":    {start("a") + event + start("b") + event + chunk.GroupEnd, true},
+		"torn after what is whole": {whole + start("a") + event, true},
 	} {
 		got := mapChunk(t, o, "otel", []byte(tt.chunk))
 		if torn := strings.Contains(got, "torn_group: $group: want a group whose start and end are both in the chunk"); torn != tt.torn {
@@ -441,9 +442,9 @@ func TestASurveyNamesWhatNobodyMeans(t *testing.T) {
 		for _, record := range records {
 			reader.Reset(eventOf(pack(t, `{"otlp":{"x":1}}`), pack(t, record)))
 			reader.Next()
-			lines, _, refusal := mapper.Append(nil, "app.web", reader.Event())
-			if refusal != nil {
-				t.Fatal(refusal)
+			lines, _, rejection := mapper.Append(nil, "app.web", reader.Event())
+			if rejection != nil {
+				t.Fatal(rejection)
 			}
 			s.Look("app.web", reader.Event(), lines)
 		}
@@ -463,10 +464,10 @@ func TestASurveyNamesWhatNobodyMeans(t *testing.T) {
 		missing  string
 	}{
 		{"a literal that is a field", Options{CustomerID: "tenant", MeterAPIName: "m", MeterValue: "1"}, []string{`{"tenant":"acme"}`},
-			`customer_id: "tenant" is one text for all records, and they have a field of that name: did you mean $tenant?`, ""},
+			`customer_id: "tenant" is one string for all records, and they have a field of that name: did you mean $tenant?`, ""},
 		{"a literal that is none", with(func(o *Options) { o.Dimensions = "source=edge" }), []string{`{"tenant":"acme"}`}, "", ""},
 		{"a dimension that is a field", with(func(o *Options) { o.Dimensions = "region=region" }), []string{`{"region":"eu"}`},
-			`dimensions: "region" is one text for all records, and they have a field of that name: did you mean $region?`, ""},
+			`dimensions: "region" is one string for all records, and they have a field of that name: did you mean $region?`, ""},
 		{"a misspelt field", with(func(o *Options) { o.Dimensions = "region, plan=$plna" }), []string{`{"plan":"pro"}`, `{"region":"eu"}`}, "",
 			"dimensions: none of 2 records had $plna: is it spelt as in the log?"},
 		{"half of a sum", Options{CustomerID: "c", Meters: "Bytes=$in+$otu"}, []string{`{"in":1,"out":2}`}, "",
@@ -478,9 +479,9 @@ func TestASurveyNamesWhatNobodyMeans(t *testing.T) {
 		{"a misspelt meter", with(func(o *Options) { o.MeterAPIName = "$metod, $method" }), []string{`{"method":"GET"}`}, "",
 			"meter_api_name: the record did not have $metod: is it spelt as in the log?"},
 		{"the tag without its $", with(func(o *Options) { o.CustomerID = "TAG" }), []string{`{}`},
-			`customer_id: "TAG" is one text for all records: did you mean $TAG?`, ""},
+			`customer_id: "TAG" is one string for all records: did you mean $TAG?`, ""},
 		{"a path without its $", with(func(o *Options) { o.Dimensions = "plan=user.plan" }), []string{`{"user":{"plan":"pro"}}`},
-			`dimensions: "user.plan" is one text for all records, and they have a field of that name: did you mean $user['plan']?`, ""},
+			`dimensions: "user.plan" is one string for all records, and they have a field of that name: did you mean $user['plan']?`, ""},
 		{"an id that tells nothing apart", with(func(o *Options) { o.UniqueID = "$tenant" }), []string{`{"tenant":"acme"}`, `{"tenant":"acme"}`, `{"tenant":"b"}`}, "",
 			"unique_id: 1 of 3 records are equal to another one in customer, meter, time, dimensions and id, and Amberflo keeps one of such: does the id tell records apart?"},
 		{"a field that says nothing is there", with(func(o *Options) { o.Dimensions = "flags" }), []string{`{"flags":"-"}`}, "", ""},

@@ -12,7 +12,7 @@ import (
 )
 
 // appendDimensions appends the dimensions, or nothing if none has a value.
-func (m *Mapper) appendDimensions(dst []byte) ([]byte, *Refusal) {
+func (m *Mapper) appendDimensions(dst []byte) ([]byte, *Rejection) {
 	if m.rules.DimensionMap != nil {
 		return m.appendDimensionMap(dst)
 	}
@@ -30,9 +30,9 @@ func (m *Mapper) appendDimensions(dst []byte) ([]byte, *Refusal) {
 			dst = append(dst, d.Literal...)
 			continue
 		}
-		out, has, refusal := m.appendDimension(dst, m.find(d.From), d.From)
-		if refusal != nil {
-			return dst, refusal
+		out, has, rejection := m.appendDimension(dst, m.find(d.From), d.From)
+		if rejection != nil {
+			return dst, rejection
 		}
 		if dst = out; !has {
 			dst = dst[:before]
@@ -44,26 +44,26 @@ func (m *Mapper) appendDimensions(dst []byte) ([]byte, *Refusal) {
 	return append(dst, '}'), nil
 }
 
-// appendDimension appends v, which is what from found or is in the map that it found, as a JSON text. It returns has false
+// appendDimension appends v, which is what from found or is in the map that it found, as a JSON string. It returns has false
 // for what is left out: what is absent, nested, or no finite number.
-func (m *Mapper) appendDimension(dst, v []byte, from *grammar.Accessor) (out []byte, has bool, refusal *Refusal) {
+func (m *Mapper) appendDimension(dst, v []byte, from *grammar.Accessor) (out []byte, has bool, rejection *Rejection) {
 	if len(v) == 0 {
 		return dst, false, nil
 	}
-	if text, size := packed.ReadString(v); size != 0 {
-		text = m.legible(v, text)
-		if len(text) > rules.LongestDimension && utf8.RuneCount(text) > rules.LongestDimension {
+	if s, size := packed.ReadString(v); size != 0 {
+		s = m.legible(v, s)
+		if len(s) > rules.LongestDimension && utf8.RuneCount(s) > rules.LongestDimension {
 			if !m.rules.CutDimensions {
-				return dst, false, refuse(LongDimension, "dimensions", "at most 200 characters (long_dimensions cut shortens them)", from, v)
+				return dst, false, reject(LongDimension, "dimensions", "at most 200 characters (long_dimensions cut shortens them)", from, v)
 			}
-			text = cutText(text)
+			s = cutString(s)
 			m.doubts.add(CutDimension, "dimensions", from)
 		}
-		dst, ok := packed.AppendString(dst, text)
+		dst, ok := packed.AppendString(dst, s)
 		if !ok {
-			return dst, false, refuse(BadUTF8, "dimensions", "UTF-8", from, v)
+			return dst, false, reject(BadUTF8, "dimensions", "UTF-8", from, v)
 		}
-		if absent.IsNothing(text) {
+		if absent.IsNothing(s) {
 			m.doubts.add(WordForNothing, "dimensions", from)
 		}
 		return dst, true, nil
@@ -81,25 +81,25 @@ func (m *Mapper) appendDimension(dst, v []byte, from *grammar.Accessor) (out []b
 	return append(dst, '"'), true, nil
 }
 
-// cutText returns the first 200 characters of text, which has more.
-func cutText(text []byte) []byte {
+// cutString returns the first 200 characters of s, which has more.
+func cutString(s []byte) []byte {
 	end := 0
 	for range rules.LongestDimension {
-		_, size := utf8.DecodeRune(text[end:])
+		_, size := utf8.DecodeRune(s[end:])
 		end += size
 	}
-	return text[:end]
+	return s[:end]
 }
 
 // appendDimensionMap appends the entries of a map in their order. Of duplicate keys the last wins.
-func (m *Mapper) appendDimensionMap(dst []byte) ([]byte, *Refusal) {
+func (m *Mapper) appendDimensionMap(dst []byte) ([]byte, *Rejection) {
 	from := m.rules.DimensionMap
 	v := m.find(from)
 	if len(v) == 0 {
 		return dst, nil
 	}
 	if msgp.NextType(v) != msgp.MapType {
-		return dst, refuse(BadDimensions, "dimensions", "a map", from, v)
+		return dst, reject(BadDimensions, "dimensions", "a map", from, v)
 	}
 	m.readEntries(v)
 	start := len(dst)
@@ -114,14 +114,14 @@ func (m *Mapper) appendDimensionMap(dst []byte) ([]byte, *Refusal) {
 			dst = append(dst, ',')
 		}
 		out, named := packed.AppendString(dst, e.key)
-		out, has, refusal := m.appendDimension(append(out, ':'), e.value, from)
+		out, has, rejection := m.appendDimension(append(out, ':'), e.value, from)
 		switch {
-		case refusal != nil:
-			return dst, refusal
+		case rejection != nil:
+			return dst, rejection
 		case !has:
 			dst = dst[:before]
 		case !named:
-			return dst, refuse(BadUTF8, "dimensions", "UTF-8", from, v)
+			return dst, reject(BadUTF8, "dimensions", "UTF-8", from, v)
 		default:
 			dst = out
 		}
@@ -133,7 +133,7 @@ func (m *Mapper) appendDimensionMap(dst []byte) ([]byte, *Refusal) {
 }
 
 // readEntries puts the entries of the map v into m.entries, with a nil value for those that count no more because of a
-// later duplicate. Keys that are numbers become their text; other keys, and empty ones, are left out.
+// later duplicate. Keys that are numbers become their string; other keys, and empty ones, are left out.
 func (m *Mapper) readEntries(v []byte) {
 	m.entries, m.scratch = m.entries[:0], m.scratch[:0]
 	for k, value := range packed.Members(v) {

@@ -4,7 +4,7 @@ import (
 	"out_amberflo/plugin/meter/internal/grammar"
 )
 
-// Kinds of doubts. They are stable: people and counters go by them, as by the reasons of refusals.
+// Kinds of doubts. They are stable: people and counters go by them, as by the reasons of rejections.
 const (
 	BeyondDouble    = "beyond_double"    // a value with more digits than a double keeps: most readers see another number
 	WordForNothing  = "word_for_nothing" // a customer, meter, id or dimension such as null or N/A, which absent does not have
@@ -13,7 +13,7 @@ const (
 	CutDimension    = "cut_dimension"    // long_dimensions cut: a value was cut to 200 characters
 )
 
-// Doubts are all kinds of them. OutsideWindow is one too, if it is not refused.
+// Doubts are all kinds of them. OutsideWindow is one too, if it is not rejected.
 var Doubts = []string{OutsideWindow, BeyondDouble, WordForNothing, HiddenCharacter, NoName, CutDimension}
 
 // Doubt is something about records that were metered all the same, which somebody should know of.

@@ -13,7 +13,7 @@ import (
 // without it, ids of different lines could be equal, and Amberflo would take one for the other.
 //
 // The hash never changes, or what is read a second time after an upgrade counts twice: the first 128 bits of the SHA-256 of
-// each field's length in bytes, 64 bits in little endian, and the field: texts as they are, all else as JSON. It is
+// each field's length in bytes, 64 bits in little endian, and the field: strings as they are, all else as JSON. It is
 // SHA-256 because lines hold what customers send: nobody can make two that look equal.
 func (m *Mapper) appendHash(dst []byte, fields []*grammar.Accessor) (out []byte, ok bool) {
 	var digits [64]byte
@@ -25,8 +25,8 @@ func (m *Mapper) appendHash(dst []byte, fields []*grammar.Accessor) (out []byte,
 		}
 		at := len(b)
 		b = append(b, "length__"...)
-		if text, ok := packed.Scalar(digits[:0], v); ok {
-			b = append(b, text...)
+		if s, ok := packed.Scalar(digits[:0], v); ok {
+			b = append(b, s...)
 		} else if json, err := packed.AppendJSON(b, v); err == nil {
 			b = json
 		} else {

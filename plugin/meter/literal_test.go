@@ -9,14 +9,14 @@ import (
 func TestLiteralsMayBeQuoted(t *testing.T) {
 	for _, tt := range []struct{ name, value, want string }{
 		{"a word", "acme", `"acme"`},
-		{"a text with blanks", "Acme Inc.", `"Acme Inc."`},
-		{"a text with a comma", "'Acme, Inc.'", `"Acme, Inc."`},
+		{"a string with spaces", "Acme Inc.", `"Acme Inc."`},
+		{"a string with a comma", "'Acme, Inc.'", `"Acme, Inc."`},
 		{"an apostrophe inside", "O'Brien", `"O'Brien"`},
 		{"a number", "42", `"42"`},
 		{"in single quotes", "'$5 plan'", `"$5 plan"`},
 		{"in double quotes", `"say ""hi"""`, `"say \"hi\""`},
-		{"outer blanks are dropped", " acme ", `"acme"`},
-		{"outer blanks in quotes stay", "' acme '", `" acme "`},
+		{"outer spaces are dropped", " acme ", `"acme"`},
+		{"outer spaces in quotes stay", "' acme '", `" acme "`},
 	} {
 		got := mapRecord(t, with(func(o *Options) { o.CustomerID = tt.value }), `{}`)
 		if want := strings.Replace(counted, `"acme"`, tt.want, 1) + "}"; got != want {
@@ -45,7 +45,7 @@ func TestAnOptionMayHaveSeveralLines(t *testing.T) {
 	}
 }
 
-func TestAQuotedTextIsTakenAsItStands(t *testing.T) {
+func TestAQuotedStringIsTakenAsItStands(t *testing.T) {
 	o := Options{CustomerID: "'Team #1 # a'", MeterAPIName: "Calls#2", MeterValue: "1", MeterTime: "$t", MeterTimeFormat: "'%Y-%m-%d'"}
 	want := `{"customerId":"Team #1 # a","meterApiName":"Calls#2","meterValue":1,"meterTimeInMillis":1795219200000,"uniqueId":"<id>"}`
 	if got := mapRecord(t, o, `{"t":"2026-11-21"}`); got != want {

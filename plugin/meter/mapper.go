@@ -50,7 +50,7 @@ func (m *Mapper) StartClock(now time.Time) {
 // more for each. A new Mapper has an empty prefix. Whoever calls it sees to it that no id is given twice.
 func (m *Mapper) StartIDs(prefix string, first int) {
 	m.id, _ = packed.AppendString(append(m.id[:0], idKey...), []byte(strings.ToValidUTF8(prefix, "")))
-	m.id, m.number, m.given = m.id[:len(m.id)-1], first, first // without the quote behind it
+	m.id, m.number, m.given = m.id[:len(m.id)-1], first, first // without the quote after it
 	if m.adder != nil {
 		m.adder.reset()
 	}
@@ -64,33 +64,33 @@ type entry struct{ key, value []byte }
 
 // Append appends the meter records of an event to dst, each as one line that ends in '\n', and returns how many there
 // are: one, as many as meters has values for, or none if the event is to be ignored under unmatched ignore. It appends
-// either all of an event or, with a refusal, nothing. The event must come from a reader with the rules' keys.
+// either all of an event or, with a rejection, nothing. The event must come from a reader with the rules' keys.
 //
 // Under meters, a meter whose accessor finds nothing is left out, as long as another one finds something. A value that
-// is there but no number refuses the whole event: half of a bill could not be told from the whole later.
+// is there but no number rejects the whole event: half of a bill could not be told from the whole later.
 //
 // A mapper of NewAdder keeps the records that are to be added up for AppendSums, and appends no lines for them: all of an event
 // or nothing, there too.
-func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, records int, refusal *Refusal) {
+func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, records int, rejection *Rejection) {
 	if ev.Malformed != "" {
-		return dst, 0, &Refusal{Reason: NotAnEvent, Detail: ev.Malformed}
+		return dst, 0, &Rejection{Reason: NotAnEvent, Detail: ev.Malformed}
 	}
 	m.start(tag, ev)
 	if m.rules.Fields.Group && ev.GroupTorn() {
-		return dst, 0, &Refusal{Reason: TornGroup, Detail: "$group: want a group whose start and end are both in the chunk, got one torn by a filter such as rewrite_tag"}
+		return dst, 0, &Rejection{Reason: TornGroup, Detail: "$group: want a group whose start and end are both in the chunk, got one torn by a filter such as rewrite_tag"}
 	}
 	if m.rules.Conditions != nil {
-		if holds, refusal := m.holds(); !holds {
-			return dst, 0, refusal
+		if holds, rejection := m.holds(); !holds {
+			return dst, 0, rejection
 		}
 	}
 	start, number := len(dst), m.number
 	if m.rules.PayloadRecord {
 		out, err := packed.AppendExactJSON(dst, ev.Record)
 		if errors.Is(err, packed.ErrUTF8) {
-			return dst[:start], 0, &Refusal{Reason: BadUTF8, Detail: err.Error()}
+			return dst[:start], 0, &Rejection{Reason: BadUTF8, Detail: err.Error()}
 		} else if err != nil {
-			return dst[:start], 0, &Refusal{Reason: BadRecord, Detail: err.Error()}
+			return dst[:start], 0, &Rejection{Reason: BadRecord, Detail: err.Error()}
 		}
 		m.number++
 		return append(out, '\n'), 1, nil
@@ -101,50 +101,50 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 			return out, records, nil
 		}
 	}
-	dst, records, refusal = m.appendLines(dst)
-	if refusal != nil {
+	dst, records, rejection = m.appendLines(dst)
+	if rejection != nil {
 		m.doubts.drop()
 		dst, records = dst[:start], 0
 		m.number = number
 		if m.isUnmatched() {
-			refusal = nil
+			rejection = nil
 		}
 	} else if m.adder != nil {
 		m.adder.pass()
 	}
-	return dst, records, refusal
+	return dst, records, rejection
 }
 
-func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refusal) {
+func (m *Mapper) appendLines(dst []byte) (out []byte, records int, rejection *Rejection) {
 	r, start := m.rules, len(dst)
 	dst = append(dst, customerKey...)
-	if dst, refusal = m.appendText(dst, &r.Customer, &customerText); refusal != nil {
-		return dst, 0, refusal
+	if dst, rejection = m.appendSource(dst, &r.Customer, &customerRule); rejection != nil {
+		return dst, 0, rejection
 	}
 	customerEnd := len(dst)
 	first, v := m.nextMeter(0)
 	if first == len(r.Meters) {
 		return dst, 0, m.noValue()
 	}
-	if dst, refusal = m.appendName(dst, &r.Meters[first]); refusal != nil {
-		return dst, 0, refusal
+	if dst, rejection = m.appendName(dst, &r.Meters[first]); rejection != nil {
+		return dst, 0, rejection
 	}
 	nameEnd := len(dst)
-	if dst, refusal = m.appendDimensions(dst); refusal != nil {
-		return dst, 0, refusal
+	if dst, rejection = m.appendDimensions(dst); rejection != nil {
+		return dst, 0, rejection
 	}
 	dimensionsEnd := len(dst)
-	if dst, refusal = m.appendValue(dst, &r.Meters[first], v); refusal != nil {
-		return dst, 0, refusal
+	if dst, rejection = m.appendValue(dst, &r.Meters[first], v); rejection != nil {
+		return dst, 0, rejection
 	}
 	valueEnd := len(dst)
-	if dst, refusal = m.appendTime(dst); refusal != nil {
-		return dst, 0, refusal
+	if dst, rejection = m.appendTime(dst); rejection != nil {
+		return dst, 0, rejection
 	}
 	timeEnd := len(dst)
-	dst, found, refusal := m.appendID(dst)
-	if refusal != nil {
-		return dst, 0, refusal
+	dst, found, rejection := m.appendID(dst)
+	if rejection != nil {
+		return dst, 0, rejection
 	}
 	if !found {
 		dst = m.appendGenerated(dst)
@@ -155,12 +155,12 @@ func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refu
 	m.number++
 	for i, v := m.nextMeter(first + 1); i < len(r.Meters); i, v = m.nextMeter(i + 1) {
 		dst = append(dst, dst[start:customerEnd]...)
-		if dst, refusal = m.appendName(dst, &r.Meters[i]); refusal != nil {
-			return dst, 0, refusal
+		if dst, rejection = m.appendName(dst, &r.Meters[i]); rejection != nil {
+			return dst, 0, rejection
 		}
 		dst = append(dst, dst[nameEnd:dimensionsEnd]...)
-		if dst, refusal = m.appendValue(dst, &r.Meters[i], v); refusal != nil {
-			return dst, 0, refusal
+		if dst, rejection = m.appendValue(dst, &r.Meters[i], v); rejection != nil {
+			return dst, 0, rejection
 		}
 		if found {
 			dst = append(dst, dst[valueEnd:idEnd]...)
@@ -175,13 +175,13 @@ func (m *Mapper) appendLines(dst []byte) (out []byte, records int, refusal *Refu
 }
 
 // holds tells if the event meets all conditions of only_if. A rejection says that this cannot be told.
-func (m *Mapper) holds() (bool, *Refusal) {
+func (m *Mapper) holds() (bool, *Rejection) {
 	for i := range m.rules.Conditions {
 		c := &m.rules.Conditions[i]
 		v := m.find(c.From)
 		holds, want := c.Holds(v)
 		if want != "" {
-			return false, refuse(BadCondition, "only_if", want, c.From, v)
+			return false, reject(BadCondition, "only_if", want, c.From, v)
 		}
 		if !holds {
 			return false, nil
@@ -191,7 +191,7 @@ func (m *Mapper) holds() (bool, *Refusal) {
 }
 
 // nextMeter returns the first meter from the i-th on that the event has a value for, and what its first term finds; where
-// there is but one meter, that one in any case. It is the number of meters behind the last.
+// there is but one meter, that one in any case. It is the number of meters after the last.
 func (m *Mapper) nextMeter(i int) (int, []byte) {
 	meters := m.rules.Meters
 	for ; i < len(meters); i++ {
@@ -209,17 +209,17 @@ func (m *Mapper) nextMeter(i int) (int, []byte) {
 	return i, nil
 }
 
-// isUnmatched tells if an event that cannot be metered is to be passed over, as unmatched says.
+// isUnmatched tells if an event that cannot be metered is to be skipped, as unmatched says.
 func (m *Mapper) isUnmatched() bool {
 	r := m.rules
 	if r.Unmatched == rules.RejectUnmatched {
 		return false
 	}
 	var customer, name, value presence
-	customer.add(len(r.Customer.From) > 0, m.hasText(&r.Customer))
+	customer.add(len(r.Customer.From) > 0, m.hasSource(&r.Customer))
 	for i := range r.Meters {
 		mt := &r.Meters[i]
-		name.add(len(mt.Name.From) > 0, m.hasText(&mt.Name))
+		name.add(len(mt.Name.From) > 0, m.hasSource(&mt.Name))
 		value.add(mt.Value.Literal == nil, mt.Value.Literal != nil || len(m.findValue(&mt.Value)) > 0)
 	}
 	switch r.Unmatched {
@@ -253,22 +253,22 @@ func (p *presence) add(asks, there bool) {
 	}
 }
 
-// hasText tells if t finds something, or has a literal.
-func (m *Mapper) hasText(t *rules.Source) bool {
+// hasSource tells if t finds something, or has a literal.
+func (m *Mapper) hasSource(t *rules.Source) bool {
 	_, v := m.first(t.From)
 	return len(v) > 0 || t.Literal != nil
 }
 
-// textRule says how a text that must be there is refused.
-type textRule struct{ option, absent, bad string }
+// sourceRule says how a string that must be there is rejected.
+type sourceRule struct{ option, absent, bad string }
 
 var (
-	customerText = textRule{option: "customer_id", absent: NoCustomer, bad: BadCustomer}
-	meterText    = textRule{option: "meter_api_name", absent: NoMeter, bad: BadMeter}
-	idText       = textRule{option: "unique_id", absent: BadUniqueID, bad: BadUniqueID}
+	customerRule = sourceRule{option: "customer_id", absent: NoCustomer, bad: BadCustomer}
+	meterRule    = sourceRule{option: "meter_api_name", absent: NoMeter, bad: BadMeter}
+	idRule       = sourceRule{option: "unique_id", absent: BadUniqueID, bad: BadUniqueID}
 )
 
-func (m *Mapper) appendText(dst []byte, t *rules.Source, rule *textRule) ([]byte, *Refusal) {
+func (m *Mapper) appendSource(dst []byte, t *rules.Source, rule *sourceRule) ([]byte, *Rejection) {
 	from, v := m.first(t.From)
 	switch {
 	case len(v) > 0:
@@ -276,77 +276,77 @@ func (m *Mapper) appendText(dst []byte, t *rules.Source, rule *textRule) ([]byte
 	case t.Literal != nil:
 		return append(dst, t.Literal...), nil
 	}
-	return dst, m.noText(t.From[0], rule)
+	return dst, m.noSource(t.From[0], rule)
 }
 
-const wantText = "a text that is not empty, or a number"
+const wantString = "a string that is not empty, or a number"
 
-// noText is the refusal of a text that is not there, of which from is the first accessor.
-func (m *Mapper) noText(from *grammar.Accessor, rule *textRule) *Refusal {
-	return refuse(rule.absent, rule.option, wantText, from, m.look(from))
+// noSource is the rejection of a string that is not there, of which from is the first accessor.
+func (m *Mapper) noSource(from *grammar.Accessor, rule *sourceRule) *Rejection {
+	return reject(rule.absent, rule.option, wantString, from, m.look(from))
 }
 
-// appendFound appends the text or number v in quotes, which from has found.
-func (m *Mapper) appendFound(dst, v []byte, from *grammar.Accessor, rule *textRule) ([]byte, *Refusal) {
-	text, size := packed.ReadString(v)
+// appendFound appends the string or number v in quotes, which from has found.
+func (m *Mapper) appendFound(dst, v []byte, from *grammar.Accessor, rule *sourceRule) ([]byte, *Rejection) {
+	s, size := packed.ReadString(v)
 	if size == 0 {
 		dst = append(dst, '"')
 		dst, ok := packed.AppendNumber(dst, v)
 		if !ok {
-			return dst, refuse(rule.bad, rule.option, wantText, from, v)
+			return dst, reject(rule.bad, rule.option, wantString, from, v)
 		}
 		if !packed.IsExact(v) {
-			return dst, refuse(rule.bad, rule.option, "a text, or a number that has kept its digits", from, v)
+			return dst, reject(rule.bad, rule.option, "a string, or a number that has kept its digits", from, v)
 		}
 		return append(dst, '"'), nil
 	}
-	text = m.legible(v, text)
+	s = m.legible(v, s)
 	start := len(dst)
-	dst, ok := packed.AppendString(dst, text)
+	dst, ok := packed.AppendString(dst, s)
 	if !ok {
-		return dst, refuse(BadUTF8, rule.option, "UTF-8", from, v)
+		return dst, reject(BadUTF8, rule.option, "UTF-8", from, v)
 	}
-	if mayBeOdd(dst[start:], text) {
-		if bytes.Contains(text, []byte("\ufffd")) {
-			return dst, refuse(BadUTF8, rule.option, "a text without U+FFFD, which a broken one has become on its way,", from, v)
+	if mayBeOdd(dst[start:], s) {
+		if bytes.Contains(s, []byte("\ufffd")) {
+			return dst, reject(BadUTF8, rule.option, "a string without U+FFFD, which a broken one has become on its way,", from, v)
 		}
-		if bytes.IndexFunc(text, isHidden) >= 0 {
+		if bytes.IndexFunc(s, isHidden) >= 0 {
 			m.doubts.add(HiddenCharacter, rule.option, from)
 		}
 	}
-	if absent.IsNoName(text) || rule == &idText && isZeros(text) {
+	if absent.IsNoName(s) || rule == &idRule && isZeros(s) {
 		m.doubts.add(WordForNothing, rule.option, from)
 	}
 	return dst, nil
 }
 
-// mayBeOdd tells if a text may hold a character that nobody sees, or U+FFFD: in JSON it got longer, or has bytes of those.
-func mayBeOdd(json, text []byte) bool {
-	if len(json) != len(text)+2 {
+// mayBeOdd tells if a string may hold a character that nobody sees, or U+FFFD: in JSON it got longer, or has bytes of those.
+func mayBeOdd(json, s []byte) bool {
+	if len(json) != len(s)+2 {
 		return true
 	}
-	for _, c := range text {
-		if c == 0xe2 || c == 0xef || c == 0xc2 { // which few texts have
+	for _, c := range s {
+		if c == 0xe2 || c == 0xef || c == 0xc2 { // which few strings have
 			return true
 		}
 	}
 	return false
 }
 
-// isHidden tells if nobody sees a character: one that controls a terminal or the direction of text, or has no width.
+// isHidden tells if nobody sees a character: one that controls a terminal or the direction of letters, or has no width.
 func isHidden(r rune) bool { return unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) }
 
 // isZeros tells if an id is one that says that there is none.
-func isZeros(text []byte) bool {
-	return text[0] == '0' && len(bytes.Trim(text, "0-")) == 0
+func isZeros(s []byte) bool {
+	return s[0] == '0' && len(bytes.Trim(s, "0-")) == 0
 }
 
-func (m *Mapper) appendName(dst []byte, mt *rules.Meter) ([]byte, *Refusal) {
-	return m.appendText(append(dst, nameKey...), &mt.Name, &meterText)
+func (m *Mapper) appendName(dst []byte, mt *rules.Meter) ([]byte, *Rejection) {
+	return m.appendSource(append(dst, nameKey...), &mt.Name, &meterRule)
 }
 
 // appendValue appends the value of a meter, of which v is what its first term finds.
-func (m *Mapper) appendValue(dst []byte, mt *rules.Meter, v []byte) ([]byte, *Refusal) {
+func (m *Mapper) appendValue(dst []byte, mt *rules.Meter, v []byte) ([]byte, *Rejection) {
 	dst = append(dst, valueKey...)
 	if mt.Value.Literal != nil {
 		return append(dst, mt.Value.Literal...), nil
@@ -355,7 +355,7 @@ func (m *Mapper) appendValue(dst []byte, mt *rules.Meter, v []byte) ([]byte, *Re
 	switch {
 	case len(v) == 0:
 		from = mt.Value.Terms[0].From
-		return dst, refuse(NoValue, m.rules.ValueOption, rules.WantNumber, from, m.look(from))
+		return dst, reject(NoValue, m.rules.ValueOption, rules.WantNumber, from, m.look(from))
 	case from == nil:
 		return m.appendTerms(dst, &mt.Value)
 	}
@@ -363,9 +363,9 @@ func (m *Mapper) appendValue(dst []byte, mt *rules.Meter, v []byte) ([]byte, *Re
 	dst, ok := packed.AppendAnyNumber(dst, v)
 	switch {
 	case !ok:
-		return dst, refuse(BadValue, m.rules.ValueOption, rules.WantNumber, from, v)
+		return dst, reject(BadValue, m.rules.ValueOption, rules.WantNumber, from, v)
 	case dst[start] == '-' && !m.rules.NegativeValues && packed.IsNegative(dst[start:]):
-		return dst, refuse(BadValue, m.rules.ValueOption, rules.WantNoNegative, from, v)
+		return dst, reject(BadValue, m.rules.ValueOption, rules.WantNoNegative, from, v)
 	case !packed.IsExact(v):
 		m.doubts.add(BeyondDouble, m.rules.ValueOption, from)
 	default:
@@ -381,53 +381,53 @@ func (m *Mapper) tellBeyondDouble(number []byte, v *rules.Value) {
 	}
 }
 
-func (m *Mapper) noValue() *Refusal {
+func (m *Mapper) noValue() *Rejection {
 	var sources []string
 	for i := range m.rules.Meters {
 		sources = append(sources, m.rules.Meters[i].Value.Source)
 	}
-	return &Refusal{Reason: NoValue, Detail: "meters: want at least one of " + strings.Join(sources, ", ") + ", got nothing"}
+	return &Rejection{Reason: NoValue, Detail: "meters: want at least one of " + strings.Join(sources, ", ") + ", got nothing"}
 }
 
 // millis returns the meter time, in milliseconds since 1970.
-func (m *Mapper) millis() (ms int64, refusal *Refusal) {
+func (m *Mapper) millis() (ms int64, rejection *Rejection) {
 	r := m.rules
 	from, v := m.first(r.Times)
 	switch {
 	case len(v) > 0:
 		var ok bool
 		if ms, ok = r.TimeFormat.Millis(v); !ok {
-			return 0, refuse(BadTime, "meter_time", "a time of the years 2000 to 2099 in the format "+r.TimeFormat.Name, from, v)
+			return 0, reject(BadTime, "meter_time", "a time of the years 2000 to 2099 in the format "+r.TimeFormat.Name, from, v)
 		}
 	case !r.EventTime:
-		return 0, refuse(BadTime, "meter_time", "a time", r.Times[0], m.look(r.Times[0]))
+		return 0, reject(BadTime, "meter_time", "a time", r.Times[0], m.look(r.Times[0]))
 	default: // the event's own
 		seconds := m.event.Seconds
 		if seconds < timeformat.Earliest/1000 || seconds >= timeformat.Latest/1000 {
-			return 0, &Refusal{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", seconds)}
+			return 0, &Rejection{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", seconds)}
 		}
 		ms = seconds*1000 + m.event.Nanos/1e6
 	}
 	if ms < m.oldest || ms >= m.newest {
-		refusal = m.outside(ms, from)
+		rejection = m.outside(ms, from)
 	}
-	return ms, refusal
+	return ms, rejection
 }
 
-// outside refuses, or notes, a time that Amberflo does not take. from is nil for the event's own.
-func (m *Mapper) outside(ms int64, from *grammar.Accessor) *Refusal {
+// outside rejects, or notes, a time that Amberflo does not take. from is nil for the event's own.
+func (m *Mapper) outside(ms int64, from *grammar.Accessor) *Rejection {
 	if !m.rules.Window.Reject {
 		m.doubts.add(OutsideWindow, "meter_time", from)
 		return nil
 	}
-	return &Refusal{Reason: OutsideWindow, Detail: fmt.Sprintf("meter_time: want a time within %s (meter_time_window), got %s",
+	return &Rejection{Reason: OutsideWindow, Detail: fmt.Sprintf("meter_time: want a time within %s (meter_time_window), got %s",
 		m.rules.Window.Phrase, time.UnixMilli(ms).UTC().Format(time.RFC3339Nano))}
 }
 
-func (m *Mapper) appendTime(dst []byte) ([]byte, *Refusal) {
-	ms, refusal := m.millis()
-	if refusal != nil {
-		return dst, refusal
+func (m *Mapper) appendTime(dst []byte) ([]byte, *Rejection) {
+	ms, rejection := m.millis()
+	if rejection != nil {
+		return dst, rejection
 	}
 	return m.appendMillis(dst, ms), nil
 }
@@ -457,7 +457,7 @@ const (
 
 // appendID appends the id that the event has. It returns found false, and dst unchanged, if it has none and each of its
 // records is to have a generated one.
-func (m *Mapper) appendID(dst []byte) (out []byte, found bool, refusal *Refusal) {
+func (m *Mapper) appendID(dst []byte) (out []byte, found bool, rejection *Rejection) {
 	ids := m.rules.IDs
 	for i := range ids {
 		if ids[i].Hash != nil {
@@ -465,17 +465,17 @@ func (m *Mapper) appendID(dst []byte) (out []byte, found bool, refusal *Refusal)
 				return out, true, nil
 			}
 		} else if v := m.find(ids[i].From); len(v) > 0 {
-			out, refusal = m.appendFound(append(dst, idKey...), v, ids[i].From, &idText)
-			return out, true, refusal
+			out, rejection = m.appendFound(append(dst, idKey...), v, ids[i].From, &idRule)
+			return out, true, rejection
 		}
 	}
 	switch {
 	case m.rules.GenerateIDs:
 		return dst, false, nil
 	case ids[0].Hash != nil:
-		return dst, false, &Refusal{Reason: BadUniqueID, Detail: "unique_id: want all fields of " + ids[0].Source + ", got not all"}
+		return dst, false, &Rejection{Reason: BadUniqueID, Detail: "unique_id: want all fields of " + ids[0].Source + ", got not all"}
 	}
-	return dst, false, m.noText(ids[0].From, &idText)
+	return dst, false, m.noSource(ids[0].From, &idRule)
 }
 
 // appendGenerated appends the generated id of the next record.
@@ -483,12 +483,12 @@ func (m *Mapper) appendGenerated(dst []byte) []byte {
 	return append(strconv.AppendInt(append(dst, m.id...), int64(m.number), 10), '"')
 }
 
-// legible returns text, which is what v holds: as it is, but bytes (bin) that are no string that people read, such as
+// legible returns s, which is what v holds: as it is, but bytes (bin) that are no string that people read, such as
 // OpenTelemetry's ids, in lower-case hex, in memory that is the mapper's until the next call.
-func (m *Mapper) legible(v, text []byte) []byte {
-	if v[0]-0xc4 >= 3 || packed.IsReadable(text) { // no bin 8, 16 or 32
-		return text
+func (m *Mapper) legible(v, s []byte) []byte {
+	if v[0]-0xc4 >= 3 || packed.IsReadable(s) { // no bin 8, 16 or 32
+		return s
 	}
-	m.hex = hex.AppendEncode(m.hex[:0], text)
+	m.hex = hex.AppendEncode(m.hex[:0], s)
 	return m.hex
 }

@@ -48,7 +48,7 @@ func compile(t testing.TB, o Options) *Rules {
 	return r
 }
 
-// mapChunk maps all events of a chunk and gives lines and refusals in turn, with <id> where an id is to be made.
+// mapChunk maps all events of a chunk and gives lines and rejections in turn, with <id> where an id is to be made.
 func mapChunk(t testing.TB, o Options, tag string, b []byte) string {
 	t.Helper()
 	r := compile(t, o)
@@ -59,10 +59,10 @@ func mapChunk(t testing.TB, o Options, tag string, b []byte) string {
 	var out strings.Builder
 	for reader.Next() {
 		const before = "before"
-		lines, n, refusal := m.Append([]byte(before), tag, reader.Event())
+		lines, n, rejection := m.Append([]byte(before), tag, reader.Event())
 		got, ok := strings.CutPrefix(string(lines), before)
-		if !ok || strings.Count(got, "\n") != n || refusal != nil && len(got) > 0 {
-			t.Errorf("%d records, refusal %v, but %q was appended", n, refusal, lines)
+		if !ok || strings.Count(got, "\n") != n || rejection != nil && len(got) > 0 {
+			t.Errorf("%d records, rejection %v, but %q was appended", n, rejection, lines)
 		}
 		for line := range strings.Lines(got) {
 			if !json.Valid([]byte(line)) {
@@ -70,8 +70,8 @@ func mapChunk(t testing.TB, o Options, tag string, b []byte) string {
 			}
 		}
 		switch {
-		case refusal != nil:
-			out.WriteString(refusal.Reason + ": " + refusal.Detail + "\n")
+		case rejection != nil:
+			out.WriteString(rejection.Reason + ": " + rejection.Detail + "\n")
 		case n == 0:
 			out.WriteString("ignored\n")
 		default:

@@ -22,7 +22,7 @@ import (
 )
 
 // randomText is mostly plain, and now and then what a JSON writer gets wrong.
-func randomText(r *rand.Rand) string {
+func randomString(r *rand.Rand) string {
 	odd := []string{`"`, `\`, "\x00", "\n", "\x7f", "ü", "日", "\U0001f600", "\u2028", "</", "\ufffd", "&"}
 	var b strings.Builder
 	for range r.IntN(12) {
@@ -35,7 +35,7 @@ func randomText(r *rand.Rand) string {
 	return b.String()
 }
 
-// whole is a text that no decoder has damaged: the damaged ones are refused as names.
+// whole is a string that no decoder has damaged: the damaged ones are rejected as names.
 func whole(text string) string { return strings.ReplaceAll(text, "\ufffd", "?") }
 
 // randomNumber returns a number and the JSON that another encoder makes of it.
@@ -60,13 +60,13 @@ func TestAnyMeterRecordReadsBackAsItWent(t *testing.T) {
 	for i := range 20_000 {
 		dims := map[string]string{}
 		for range r.IntN(5) {
-			if k, v := randomText(r), randomText(r); k != "" && strings.TrimSpace(v) != "" {
+			if k, v := randomString(r), randomString(r); k != "" && strings.TrimSpace(v) != "" {
 				dims[k] = v
 			}
 		}
 		want := map[string]any{
-			"customerId": "c" + whole(randomText(r)), "meterApiName": whole(randomText(r)) + "m", "meterValue": randomNumber(r),
-			"meterTimeInMillis": timeformat.Earliest + r.Int64N(timeformat.Latest-timeformat.Earliest), "uniqueId": fmt.Sprint(i, whole(randomText(r))),
+			"customerId": "c" + whole(randomString(r)), "meterApiName": whole(randomString(r)) + "m", "meterValue": randomNumber(r),
+			"meterTimeInMillis": timeformat.Earliest + r.Int64N(timeformat.Latest-timeformat.Earliest), "uniqueId": fmt.Sprint(i, whole(randomString(r))),
 		}
 		if len(dims) > 0 {
 			want["dimensions"] = dims
@@ -85,9 +85,9 @@ func TestAnyMeterRecordReadsBackAsItWent(t *testing.T) {
 		if !reader.Next() {
 			t.Fatal(reader.Err())
 		}
-		line, n, refusal := m.Append(nil, "tag", reader.Event())
-		if refusal != nil || n != 1 {
-			t.Fatalf("%v: %v", want, refusal)
+		line, n, rejection := m.Append(nil, "tag", reader.Event())
+		if rejection != nil || n != 1 {
+			t.Fatalf("%v: %v", want, rejection)
 		}
 		wantJSON, err := json.Marshal(want)
 		if err != nil {
@@ -99,7 +99,7 @@ func TestAnyMeterRecordReadsBackAsItWent(t *testing.T) {
 	}
 }
 
-// normal decodes JSON, keeping numbers as text, and encodes it again with sorted keys.
+// normal decodes JSON, keeping numbers as strings, and encodes it again with sorted keys.
 func normal(t testing.TB, b []byte) string {
 	t.Helper()
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -184,12 +184,12 @@ func FuzzMapper(f *testing.F) {
 		reader := chunk.NewReader(b, rules.Keys())
 		for reader.Next() {
 			e := reader.Event()
-			out, n, refusal := m.Append([]byte("before"), "tag", e)
+			out, n, rejection := m.Append([]byte("before"), "tag", e)
 			line, ok := bytes.CutPrefix(out, []byte("before"))
-			if !ok || (refusal == nil) != (n == 1) || refusal != nil && (len(line) != 0 || refusal.Reason == "" || !utf8.ValidString(refusal.Detail)) {
-				t.Fatalf("%q, %d records, %v", out, n, refusal)
+			if !ok || (rejection == nil) != (n == 1) || rejection != nil && (len(line) != 0 || rejection.Reason == "" || !utf8.ValidString(rejection.Detail)) {
+				t.Fatalf("%q, %d records, %v", out, n, rejection)
 			}
-			if refusal != nil {
+			if rejection != nil {
 				continue
 			}
 			if bytes.Count(line, []byte("\n")) != 1 || !bytes.HasSuffix(line, []byte("}\n")) || bytes.Count(line, []byte{0}) > 1 {
@@ -231,7 +231,7 @@ func FuzzMapper(f *testing.F) {
 	})
 }
 
-// plain is the text of a text or an integer by msgp's own way of reading them.
+// plain is a string as it is, or an integer in decimal, by msgp's own way of reading them.
 func plain(v []byte) (text string, is bool) {
 	x, _, err := msgp.ReadIntfBytes(v)
 	if err != nil {

@@ -12,19 +12,19 @@ import (
 	"out_amberflo/plugin/meter/internal/packed"
 )
 
-// Reasons of a refusal. They are stable: people and counters go by them.
+// Reasons of a rejection. They are stable: people and counters go by them.
 const (
 	NotAnEvent    = "not_an_event"        // well-formed msgpack that is no log event
 	NoCustomer    = "no_customer"         // the customer is absent
-	BadCustomer   = "bad_customer"        // neither a text nor a number
+	BadCustomer   = "bad_customer"        // neither a string nor a number
 	NoMeter       = "no_meter"            // the meter's name is absent
-	BadMeter      = "bad_meter"           // neither a text nor a number
+	BadMeter      = "bad_meter"           // neither a string nor a number
 	NoValue       = "no_value"            // the value (of meters: every value) is absent
 	BadValue      = "bad_value"           // no finite number, or a negative one
 	BadTime       = "bad_time"            // no time, not in the wanted format, not of the years 2000 to 2099, or absent
-	BadUniqueID   = "bad_unique_id"       // absent, or neither a text nor a number
+	BadUniqueID   = "bad_unique_id"       // absent, or neither a string nor a number
 	BadDimensions = "bad_dimensions"      // the one accessor of dimensions finds something that is no map
-	BadUTF8       = "bad_utf8"            // a text of the meter record is no UTF-8, or was none before it came here
+	BadUTF8       = "bad_utf8"            // a string of the meter record is no UTF-8, or was none before it came here
 	BadRecord     = "bad_record"          // payload record: JSON cannot say it
 	BadCondition  = "bad_condition"       // only_if: what is there cannot be compared
 	LongDimension = "long_dimension"      // the value of a dimension has more than 200 characters
@@ -38,19 +38,19 @@ var Reasons = []string{
 	BadUniqueID, BadDimensions, BadUTF8, BadRecord, BadCondition, LongDimension, OutsideWindow, TornGroup,
 }
 
-// Refusal says why an event gives no meter record.
-type Refusal struct {
+// Rejection says why an event gives no meter record.
+type Rejection struct {
 	Reason string // one of the constants above
 	Detail string // a sentence with what was wanted and what there was
 }
 
-// refuse makes the refusal of the value v, which may be empty, that from found.
-func refuse(reason, option, want string, from *grammar.Accessor, v []byte) *Refusal {
+// reject makes the rejection of the value v, which may be empty, that from found.
+func reject(reason, option, want string, from *grammar.Accessor, v []byte) *Rejection {
 	got := "nothing"
 	if len(v) > 0 {
 		got = shown(v)
 	}
-	return &Refusal{Reason: reason, Detail: fmt.Sprintf("%s: want %s at %s, got %s", option, want, from.Source, got)}
+	return &Rejection{Reason: reason, Detail: fmt.Sprintf("%s: want %s at %s, got %s", option, want, from.Source, got)}
 }
 
 // shown renders a value for a sentence, cut where it gets long.
@@ -60,8 +60,8 @@ func shown(v []byte) string {
 		return strconv.FormatFloat(f, 'g', -1, 64) // NaN and infinities, which JSON cannot say
 	}
 	b, err := packed.AppendJSON(nil, v)
-	if text, size := packed.ReadString(v); err == nil && size == len(v) && !utf8.Valid(text) { // the bytes, as they are
-		b = fmt.Appendf(nil, "%q", text)
+	if s, size := packed.ReadString(v); err == nil && size == len(v) && !utf8.Valid(s) { // the bytes, as they are
+		b = fmt.Appendf(nil, "%q", s)
 	}
 	if err != nil {
 		return fmt.Sprintf("%d bytes of msgpack", len(v))

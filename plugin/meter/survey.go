@@ -87,7 +87,7 @@ func (s *Survey) Findings(all bool) (list []Finding) {
 			continue
 		}
 		s.told[i] = true
-		list = append(list, Finding{Option: u.Option, Text: s.text(u)})
+		list = append(list, Finding{Option: u.Option, Text: s.sentence(u)})
 	}
 	if all && s.equal*10 >= s.metered && s.equal > 0 {
 		list = append(list, Finding{Option: "unique_id", Text: fmt.Sprintf("%d of %d records are equal to another one in customer, meter, time, dimensions and id, "+
@@ -96,7 +96,7 @@ func (s *Survey) Findings(all bool) (list []Finding) {
 	return list
 }
 
-func (s *Survey) text(u rules.Use) string {
+func (s *Survey) sentence(u rules.Use) string {
 	if u.From == nil {
 		path := strings.Split(u.Literal, ".")
 		accessor := "$" + path[0]
@@ -104,18 +104,18 @@ func (s *Survey) text(u rules.Use) string {
 			accessor += "['" + key + "']"
 		}
 		if u.Literal == "TAG" {
-			return `"TAG" is one text for all records: did you mean $TAG?`
+			return `"TAG" is one string for all records: did you mean $TAG?`
 		}
-		return fmt.Sprintf("%q is one text for all records, and they have a field of that name: did you mean %s?", u.Literal, accessor)
+		return fmt.Sprintf("%q is one string for all records, and they have a field of that name: did you mean %s?", u.Literal, accessor)
 	}
-	text := fmt.Sprintf("none of %d records had %s: is it spelt as in the log?", s.events, u.From.Source)
+	sentence := fmt.Sprintf("none of %d records had %s: is it spelt as in the log?", s.events, u.From.Source)
 	if s.events == 1 {
-		text = fmt.Sprintf("the record did not have %s: is it spelt as in the log?", u.From.Source)
+		sentence = fmt.Sprintf("the record did not have %s: is it spelt as in the log?", u.From.Source)
 	}
 	if name := map[grammar.Root]string{grammar.FromMetadata: "metadata", grammar.FromGroup: "group"}[u.From.Root]; s.namesake[u.From.Root] {
-		text += fmt.Sprintf(" The records have a field %s, which is written $['%s']", name, name)
+		sentence += fmt.Sprintf(" The records have a field %s, which is written $['%s']", name, name)
 	}
-	return text
+	return sentence
 }
 
 // topKeys are the names of a record's fields, of at most 100.

@@ -22,7 +22,7 @@ func (m *Mapper) findValue(v *rules.Value) []byte {
 }
 
 // appendTerms appends the sum of the terms. What finds nothing adds nothing.
-func (m *Mapper) appendTerms(dst []byte, v *rules.Value) ([]byte, *Refusal) {
+func (m *Mapper) appendTerms(dst []byte, v *rules.Value) ([]byte, *Rejection) {
 	total := decimal.Number{}
 	for i := range v.Terms {
 		t := &v.Terms[i]
@@ -37,37 +37,37 @@ func (m *Mapper) appendTerms(dst []byte, v *rules.Value) ([]byte, *Refusal) {
 			want = m.addItem(&total, t, found)
 		}
 		if want != "" {
-			return dst, refuse(BadValue, m.rules.ValueOption, want, t.From, found)
+			return dst, reject(BadValue, m.rules.ValueOption, want, t.From, found)
 		}
 	}
 	start := len(dst)
 	dst, ok := total.Append(dst)
 	if !ok {
-		return dst, refuse(BadValue, m.rules.ValueOption, "a sum of at most 100 digits", v.Terms[0].From, m.find(v.Terms[0].From))
+		return dst, reject(BadValue, m.rules.ValueOption, "a sum of at most 100 digits", v.Terms[0].From, m.find(v.Terms[0].From))
 	}
 	m.tellBeyondDouble(dst[start:], v)
 	return dst, nil
 }
 
-// addItem adds the number that v is, or its text, and says what was wanted where v is none.
+// addItem adds the number that v is, or its string, and says what was wanted where v is none.
 func (m *Mapper) addItem(total *decimal.Number, t *rules.Term, v []byte) (want string) {
 	var digits [64]byte
-	text, size := packed.ReadString(v)
+	s, size := packed.ReadString(v)
 	if size == 0 {
 		n, ok := packed.AppendNumber(digits[:0], v)
 		if !ok {
 			return rules.WantNumber
 		}
-		if text = n; !packed.IsExact(v) {
+		if s = n; !packed.IsExact(v) {
 			m.doubts.add(BeyondDouble, m.rules.ValueOption, t.From)
 		}
 	}
-	return m.addText(total, t, text)
+	return m.addString(total, t, s)
 }
 
-// addText is addItem for a text.
-func (m *Mapper) addText(total *decimal.Number, t *rules.Term, text []byte) (want string) {
-	n, want := t.Read(text)
+// addString is addItem for a string.
+func (m *Mapper) addString(total *decimal.Number, t *rules.Term, s []byte) (want string) {
+	n, want := t.Read(s)
 	switch {
 	case want != "":
 		return want
@@ -78,19 +78,19 @@ func (m *Mapper) addText(total *decimal.Number, t *rules.Term, text []byte) (wan
 	return ""
 }
 
-// addItems adds the numbers of a list: one of msgpack, or a text in which they are parted by a comma, colon or semicolon
-// with a blank behind it, as nginx does it. Without either, 1,234 and 1 234 are no lists.
+// addItems adds the numbers of a list: one of msgpack, or a string in which they are separated by a comma, colon or semicolon
+// with a space after it, as nginx does it. Without either, 1,234 and 1 234 are no lists.
 func (m *Mapper) addItems(total *decimal.Number, t *rules.Term, v []byte) (want string) {
 	m.eachItem(v, func(item []byte, packed bool) bool {
 		if packed {
 			want = m.addItem(total, t, item)
 		} else {
-			want = m.addText(total, t, item)
+			want = m.addString(total, t, item)
 		}
 		return want == ""
 	})
 	if want == rules.WantNumber {
-		want = "numbers, parted by a comma, colon or semicolon and a blank"
+		want = "numbers, separated by a comma, colon or semicolon and a space"
 	}
 	return want
 }
@@ -104,7 +104,7 @@ func (m *Mapper) hasItems(v []byte) (has bool) {
 	return has
 }
 
-// eachItem calls do with each item of a list that does not say nothing, packed as msgpack or as a piece of a text, until it
+// eachItem calls do with each item of a list that does not say nothing, packed as msgpack or as a piece of a string, until it
 // returns false. What is no list is one of a single item.
 func (m *Mapper) eachItem(v []byte, do func(item []byte, packed bool) bool) {
 	if packed.IsList(v) {
@@ -115,19 +115,19 @@ func (m *Mapper) eachItem(v []byte, do func(item []byte, packed bool) bool) {
 		}
 		return
 	}
-	text, size := packed.ReadString(v)
+	s, size := packed.ReadString(v)
 	if size == 0 {
 		do(v, true)
 		return
 	}
-	for len(text) > 0 {
+	for len(s) > 0 {
 		end := 0
-		for end < len(text) && !(strings.IndexByte(",:;", text[end]) >= 0 && end+1 < len(text) && grammar.IsSpace(text[end+1])) {
+		for end < len(s) && !(strings.IndexByte(",:;", s[end]) >= 0 && end+1 < len(s) && grammar.IsSpace(s[end+1])) {
 			end++
 		}
-		item := bytes.TrimSpace(text[:end])
-		if text = text[end:]; len(text) > 0 {
-			text = bytes.TrimSpace(text[1:])
+		item := bytes.TrimSpace(s[:end])
+		if s = s[end:]; len(s) > 0 {
+			s = bytes.TrimSpace(s[1:])
 		}
 		if !m.rules.Absent.HasString(item) && !do(item, false) {
 			return

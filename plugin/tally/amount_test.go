@@ -92,7 +92,7 @@ func rat(t testing.TB, number string) *big.Rat {
 
 func TestSumsOfAmountsAreThoseOfBigRat(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	added, refused := 0, 0
+	added, rejected := 0, 0
 	for range 50_000 {
 		sum, want := Amount{}, new(big.Rat)
 		for range 1 + r.IntN(6) {
@@ -111,7 +111,7 @@ func TestSumsOfAmountsAreThoseOfBigRat(t *testing.T) {
 				t.Fatalf("%s + %s: an amount is %v, want %v", sum.Append(nil), number, ok, isSafe(total))
 			}
 			if !ok {
-				refused++
+				rejected++
 				continue
 			}
 			added++
@@ -129,8 +129,8 @@ func TestSumsOfAmountsAreThoseOfBigRat(t *testing.T) {
 			}
 		}
 	}
-	if added < 25_000 || refused < 2_500 {
-		t.Errorf("%d sums and %d refused", added, refused)
+	if added < 25_000 || rejected < 2_500 {
+		t.Errorf("%d sums and %d rejected", added, rejected)
 	}
 }
 

@@ -44,61 +44,61 @@ func AppendMembers(dst []byte, records, first, last int64) []byte {
 
 // Key returns what a line of records that were added up is about: its customer and its meter, in quotes, its dimensions for
 // [Dimensions], and the time of its first record in milliseconds. It returns ok false for other lines.
-func Key(text []byte) (customer, meter, dimensions []byte, first int64, ok bool) {
-	l, ok := readLine(text)
+func Key(b []byte) (customer, meter, dimensions []byte, first int64, ok bool) {
+	l, ok := readLine(b)
 	if !ok {
 		return nil, nil, nil, 0, false
 	}
 	customer = l.names[len(customerKey):]
-	customer = customer[:textSize(customer)]
+	customer = customer[:stringSize(customer)]
 	return customer, l.names[len(customerKey)+len(customer)+len(meterKey):], l.dimensions, l.first, true
 }
 
 // Records returns how many records a line stands for: 1 where it does not say so.
-func Records(text []byte) int64 {
-	if _, l, ok := cutMembers(text); ok {
+func Records(b []byte) int64 {
+	if _, l, ok := cutMembers(b); ok {
 		return l.records
 	}
 	return 1
 }
 
 // cutMembers takes the three members off the end of a line.
-func cutMembers(text []byte) (plain []byte, l line, ok bool) {
-	text, ok = bytes.CutSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("}"))
+func cutMembers(b []byte) (plain []byte, l line, ok bool) {
+	b, ok = bytes.CutSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("}"))
 	if !ok {
 		return nil, l, false
 	}
-	if l.last, text, ok = cutNumber(text, lastKey); !ok {
+	if l.last, b, ok = cutNumber(b, lastKey); !ok {
 		return nil, l, false
 	}
-	if l.first, text, ok = cutNumber(text, firstKey); !ok {
+	if l.first, b, ok = cutNumber(b, firstKey); !ok {
 		return nil, l, false
 	}
-	if l.records, text, ok = cutNumber(text, recordsKey); !ok || l.records < 1 {
+	if l.records, b, ok = cutNumber(b, recordsKey); !ok || l.records < 1 {
 		return nil, l, false
 	}
-	return text, l, true
+	return b, l, true
 }
 
-// cutNumber takes key and a number of at most 18 digits off the end of text.
-func cutNumber(text []byte, key string) (n int64, before []byte, ok bool) {
-	at := len(text)
-	for at > 0 && text[at-1] >= '0' && text[at-1] <= '9' {
+// cutNumber takes key and a number of at most 18 digits off the end of b.
+func cutNumber(b []byte, key string) (n int64, before []byte, ok bool) {
+	at := len(b)
+	for at > 0 && b[at-1] >= '0' && b[at-1] <= '9' {
 		at--
 	}
-	if digits := text[at:]; len(digits) == 0 || len(digits) > 18 {
-		return 0, text, false
+	if digits := b[at:]; len(digits) == 0 || len(digits) > 18 {
+		return 0, b, false
 	}
-	for _, c := range text[at:] {
+	for _, c := range b[at:] {
 		n = n*10 + int64(c-'0')
 	}
-	before, ok = bytes.CutSuffix(text[:at], []byte(key))
+	before, ok = bytes.CutSuffix(b[:at], []byte(key))
 	return n, before, ok
 }
 
 // readLine takes a line apart, or returns ok false for one that is not written as this package writes it.
-func readLine(text []byte) (l line, ok bool) {
-	plain, l, ok := cutMembers(text)
+func readLine(b []byte) (l line, ok bool) {
+	plain, l, ok := cutMembers(b)
 	if !ok {
 		return l, false
 	}
@@ -108,13 +108,13 @@ func readLine(text []byte) (l line, ok bool) {
 		return l, false
 	}
 	l.id = plain[at+len(idKey):]
-	if size := textSize(l.id); size == 0 || size != len(l.id) {
+	if size := stringSize(l.id); size == 0 || size != len(l.id) {
 		return l, false
 	}
 	if l.millis, plain, ok = cutNumber(plain[:at], timeKey); !ok {
 		return l, false
 	}
-	// The last one: behind it there are only numbers, and an id in which it cannot stand.
+	// The last one: after it there are only numbers, and an id in which it cannot stand.
 	if at = bytes.LastIndex(plain, []byte(valueKey)); at < 0 {
 		return l, false
 	}
@@ -124,7 +124,7 @@ func readLine(text []byte) (l line, ok bool) {
 		if rest, ok = bytes.CutPrefix(rest, []byte(key)); !ok {
 			return l, false
 		}
-		size := textSize(rest)
+		size := stringSize(rest)
 		if size == 0 {
 			return l, false
 		}
@@ -142,8 +142,8 @@ func readLine(text []byte) (l line, ok bool) {
 	return l, l.first <= l.millis && l.millis <= l.last
 }
 
-// textSize returns the size of the JSON text in quotes that b begins with, 0 if it begins with none.
-func textSize(b []byte) int {
+// stringSize returns the size of the JSON string in quotes that b begins with, 0 if it begins with none.
+func stringSize(b []byte) int {
 	if len(b) == 0 || b[0] != '"' {
 		return 0
 	}
@@ -162,12 +162,12 @@ func textSize(b []byte) int {
 func Dimensions(b []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {
 		for len(b) > 0 {
-			name := textSize(b)
+			name := stringSize(b)
 			if name == 0 || name == len(b) || b[name] != ':' {
 				yield(b, nil)
 				return
 			}
-			value := textSize(b[name+1:])
+			value := stringSize(b[name+1:])
 			end := name + 1 + value
 			if value == 0 || end < len(b) && b[end] != ',' || end+1 == len(b) {
 				yield(b, nil)

@@ -27,7 +27,7 @@ type Merger struct {
 	keys   index
 	open   []int32 // by key: the index of the event that it adds to
 	events []event
-	texts  []byte
+	held   []byte
 	size   int // of what is held, about
 
 	key        []byte
@@ -38,7 +38,7 @@ type Merger struct {
 // dimension is one as it stands, in quotes.
 type dimension struct{ name, value []byte }
 
-// event is what goes out as one line. Its places are in Merger.texts, and hold the first of its lines, without the three
+// event is what goes out as one line. Its places are in Merger.held, and hold the first of its lines, without the three
 // members.
 type event struct {
 	from, headEnd, to int
@@ -61,16 +61,16 @@ func NewMerger(id [16]byte, emit func(line []byte, records int64) error) *Merger
 }
 
 // Add takes the lines of a frame, in pieces of any size, with the width of its buckets: 0 where nothing of it is to be added
-// up. A frame ends with a line. It does not keep text.
-func (m *Merger) Add(bucket time.Duration, text []byte) error {
-	for len(text) > 0 {
-		end := bytes.IndexByte(text, '\n') + 1
+// up. A frame ends with a line. It does not keep lines.
+func (m *Merger) Add(bucket time.Duration, lines []byte) error {
+	for len(lines) > 0 {
+		end := bytes.IndexByte(lines, '\n') + 1
 		if end == 0 {
-			m.rest = append(m.rest, text...)
+			m.rest = append(m.rest, lines...)
 			return nil
 		}
-		line := text[:end]
-		if text = text[end:]; len(m.rest) > 0 {
+		line := lines[:end]
+		if lines = lines[end:]; len(m.rest) > 0 {
 			m.rest = append(m.rest, line...)
 			line = m.rest
 		}
@@ -94,17 +94,17 @@ func (m *Merger) End() error {
 }
 
 // line takes one line with its line feed.
-func (m *Merger) line(bucket time.Duration, text []byte) error {
-	l, ok := readLine(text)
+func (m *Merger) line(bucket time.Duration, b []byte) error {
+	l, ok := readLine(b)
 	if !ok || !m.makeKey(bucket, &l) {
-		return m.emit(text, Records(text))
+		return m.emit(b, Records(b))
 	}
 	amount, ok := Parse(l.value)
 	if !ok { // an event by itself
 		if l.records == 1 {
 			return m.emit(append(append(m.out[:0], l.plain...), "}\n"...), 1)
 		}
-		return m.emit(text, l.records)
+		return m.emit(b, l.records)
 	}
 	k, hash := m.keys.find(m.key)
 	if k >= 0 {
@@ -132,14 +132,14 @@ func (m *Merger) line(bucket time.Duration, text []byte) error {
 		m.open = append(m.open, 0)
 	}
 	m.open[k] = int32(len(m.events))
-	from := len(m.texts)
-	m.texts = append(m.texts, l.plain...)
-	m.events = append(m.events, event{from: from, headEnd: from + len(l.head), to: len(m.texts), idFrom: len(m.texts) - len(l.id),
+	from := len(m.held)
+	m.held = append(m.held, l.plain...)
+	m.events = append(m.events, event{from: from, headEnd: from + len(l.head), to: len(m.held), idFrom: len(m.held) - len(l.id),
 		amount: amount, records: l.records, first: l.first, last: l.last})
 	return nil
 }
 
-// What an event and a key take beside their texts, in bytes: an event, and a key's hash, end, open event and slots.
+// What an event and a key take beside their strings, in bytes: an event, and a key's hash, end, open event and slots.
 const (
 	eventSize = 96
 	keySize   = 8 + 8 + 4 + 4*4
@@ -189,7 +189,7 @@ func (m *Merger) release() error {
 		}
 	}
 	m.keys.reset()
-	m.open, m.events, m.texts, m.size = m.open[:0], m.events[:0], m.texts[:0], 0
+	m.open, m.events, m.held, m.size = m.open[:0], m.events[:0], m.held[:0], 0
 	return nil
 }
 
@@ -198,12 +198,12 @@ func (m *Merger) release() error {
 // is where they are, and many events of one time stamp could replace each other.
 func (m *Merger) render(e *event) []byte {
 	if e.records == 1 {
-		m.out = append(append(m.out[:0], m.texts[e.from:e.to]...), "}\n"...)
+		m.out = append(append(m.out[:0], m.held[e.from:e.to]...), "}\n"...)
 		return m.out
 	}
-	id := m.texts[e.idFrom:e.to]
+	id := m.held[e.idFrom:e.to]
 	at := e.first + int64(xxh3.HashSeed(id, m.seed)%uint64(e.last-e.first+1))
-	m.out = append(append(m.out[:0], m.texts[e.from:e.headEnd]...), valueKey...)
+	m.out = append(append(m.out[:0], m.held[e.from:e.headEnd]...), valueKey...)
 	m.out = e.amount.Append(m.out)
 	m.out = strconv.AppendInt(append(m.out, timeKey...), at, 10)
 	m.out = append(append(m.out, idKey...), id...)

@@ -42,7 +42,7 @@ func merged(t testing.TB, bucket time.Duration, size int, text string) string {
 	return out.String()
 }
 
-// plainLine is a meter record, without the brace and the line feed behind it.
+// plainLine is a meter record, without the brace and the line feed after it.
 func plainLine(names, dimensions, value string, millis int64, id string) string {
 	if dimensions != "" {
 		dimensions = `,"dimensions":{` + dimensions + `}`

@@ -27,7 +27,7 @@ func TestEveryWrongOptionIsNamedInOneErrorAtStart(t *testing.T) {
 		{"upload_concurrency", "0", "a whole number from 1 to 64", "2"},
 		{"store_dir_limit_size", "0", "a size such as", "10G"},
 		{"shutdown_timeout", "never", "a duration such as", "10s"},
-		{"customer_id", "$", "a key behind the $", "$tenant"},
+		{"customer_id", "$", "a key after the $", "$tenant"},
 		{"meter_value", "12abc", "a number, an accessor such as $bytes, or a function", "$bytes"},
 		{"meter_time_format", "noon", "auto, unix", "%d/%b/%Y"},
 		{"dimensions", "a=,b", "a value", "region"},

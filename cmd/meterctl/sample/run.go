@@ -122,7 +122,7 @@ func (r *Run) Read(in io.Reader, opt Options) error {
 		}
 		b, err := AppendEvent(nil, at, opt.Metadata, opt.Group, record)
 		if err == nil {
-			_, err = r.each(tag, b, func(_ int, reject *meter.Refusal) error {
+			_, err = r.each(tag, b, func(_ int, reject *meter.Rejection) error {
 				return r.write(fmt.Sprintf("line %d", number), tag, reject)
 			})
 		}
@@ -134,7 +134,7 @@ func (r *Run) Read(in io.Reader, opt Options) error {
 }
 
 // write gives out what became of one event.
-func (r *Run) write(name, tag string, reject *meter.Refusal) error {
+func (r *Run) write(name, tag string, reject *meter.Rejection) error {
 	r.samples++
 	if reject != nil {
 		fmt.Fprintf(r.notes, "%s: %s: %s\n", name, reject.Reason, reject.Detail)
@@ -239,9 +239,9 @@ func NewMapping(rules *meter.Rules) *Mapping {
 }
 
 // Run maps the event of a chunk. The error says that the chunk holds something else.
-func (m *Mapping) Run(tag string, b []byte) (*meter.Refusal, error) {
-	var first *meter.Refusal
-	_, err := m.each(tag, b, func(_ int, reject *meter.Refusal) error {
+func (m *Mapping) Run(tag string, b []byte) (*meter.Rejection, error) {
+	var first *meter.Rejection
+	_, err := m.each(tag, b, func(_ int, reject *meter.Rejection) error {
 		first = reject
 		return io.EOF
 	})
@@ -253,7 +253,7 @@ func (m *Mapping) Run(tag string, b []byte) (*meter.Refusal, error) {
 
 // each maps the events of a chunk. After each of them do finds its meter records in lines. The error says that there is no
 // event, or is that of do.
-func (m *Mapping) each(tag string, b []byte, do func(n int, reject *meter.Refusal) error) (events int, err error) {
+func (m *Mapping) each(tag string, b []byte, do func(n int, reject *meter.Rejection) error) (events int, err error) {
 	m.reader.Reset(b)
 	m.Lines = m.Lines[:0]
 	for m.reader.Next() {
@@ -309,7 +309,7 @@ func (r *Run) Through(p *pipeline.Pipeline, section *pipeline.Section, in io.Rea
 		return err
 	}
 	for _, tag := range slices.Sorted(maps.Keys(chunks)) {
-		_, err := r.each(tag, chunks[tag], func(n int, reject *meter.Refusal) error {
+		_, err := r.each(tag, chunks[tag], func(n int, reject *meter.Rejection) error {
 			return r.write(fmt.Sprintf("%s, record %d", tag, n), tag, reject)
 		})
 		if err != nil {

@@ -23,7 +23,7 @@ import (
 type Set struct {
 	words   [][]byte
 	longest int
-	numbers []int64 // those of texts that are integers: they stand for numbers too
+	numbers []int64 // those of strings that are integers: they stand for numbers too
 
 	ways [256]way // by the first byte of a value in msgpack
 }
@@ -33,7 +33,7 @@ type way uint8
 
 const (
 	neverAbsent way = iota
-	lookAtEnds      // a text longer than all of Set.words, which says nothing only with blanks around it
+	lookAtEnds      // a string longer than all of Set.words, which says nothing only with spaces around it
 	lookAtItAll
 )
 
@@ -54,25 +54,25 @@ func Compile(value string) (a Set, err *grammar.Error) {
 	s := &grammar.Scanner{S: value}
 	for {
 		s.Spaces()
-		text, at := "", s.At
+		word, at := "", s.At
 		if s.AtQuote() {
-			text, err = s.Quoted()
-		} else if text = s.While(func(c byte) bool { return !grammar.IsSpace(c) && strings.IndexByte(",;|$", c) < 0 }); s.Peek() == '$' {
-			err = s.Fail("texts, not fields")
-		} else if text == "" {
-			err = &grammar.Error{Want: `a text such as -, or "" for none`, At: at}
+			word, err = s.Quoted()
+		} else if word = s.While(func(c byte) bool { return !grammar.IsSpace(c) && strings.IndexByte(",;|$", c) < 0 }); s.Peek() == '$' {
+			err = s.Fail("strings, not fields")
+		} else if word == "" {
+			err = &grammar.Error{Want: `a string such as -, or "" for none`, At: at}
 		}
 		s.Spaces()
 		if err == nil && !s.Done() && s.Peek() != ',' {
-			err = s.Fail("a comma, or quotes around a text with blanks")
+			err = s.Fail("a comma, or quotes around a string with spaces")
 		}
 		if err != nil {
 			return a, err
 		}
-		if text = strings.TrimSpace(text); text != "" {
-			a.words = append(a.words, []byte(text))
-			a.longest = max(a.longest, len(text))
-			if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		if word = strings.TrimSpace(word); word != "" {
+			a.words = append(a.words, []byte(word))
+			a.longest = max(a.longest, len(word))
+			if n, err := strconv.ParseInt(word, 10, 64); err == nil {
 				a.numbers = append(a.numbers, n)
 			}
 		}
@@ -83,36 +83,36 @@ func Compile(value string) (a Set, err *grammar.Error) {
 	}
 }
 
-// Has tells if v, which is not empty, says that there is no value: a blank text, or one of the list, whose case and the
-// blanks around it do not count.
+// Has tells if v, which is not empty, says that there is no value: a string of spaces, or one of the list, whose case and the
+// spaces around it do not count.
 func (a *Set) Has(v []byte) bool {
 	way := a.ways[v[0]]
 	return way != neverAbsent && (way == lookAtItAll || mayHaveSpaces(v[1], v[v[0]&0x1f])) && a.hasAny(v)
 }
 
-// mayHaveSpaces tells if a text with these first and last bytes may begin or end with blanks.
+// mayHaveSpaces tells if a string with these first and last bytes may begin or end with spaces.
 func mayHaveSpaces(first, last byte) bool {
 	return first <= ' ' || first >= utf8.RuneSelf || last <= ' ' || last >= utf8.RuneSelf
 }
 
 func (a *Set) hasAny(v []byte) bool {
-	text, size := packed.ReadString(v)
+	s, size := packed.ReadString(v)
 	if size == 0 {
 		return len(a.numbers) > 0 && a.hasNumber(v)
 	}
-	if len(text) > a.longest && !mayHaveSpaces(text[0], text[len(text)-1]) {
+	if len(s) > a.longest && !mayHaveSpaces(s[0], s[len(s)-1]) {
 		return false
 	}
-	return a.HasString(text)
+	return a.HasString(s)
 }
 
 // HasString is Has for a string.
-func (a *Set) HasString(text []byte) bool {
-	if text = bytes.TrimSpace(text); len(text) == 0 {
+func (a *Set) HasString(s []byte) bool {
+	if s = bytes.TrimSpace(s); len(s) == 0 {
 		return true
 	}
 	for _, t := range a.words {
-		if len(t) == len(text) && bytes.EqualFold(t, text) {
+		if len(t) == len(s) && bytes.EqualFold(t, s) {
 			return true
 		}
 	}
@@ -130,7 +130,7 @@ func (a *Set) hasNumber(v []byte) bool {
 	return slices.Contains(a.numbers, n)
 }
 
-// nothingWords are texts that often mean that there is no value. Where they are not in absent they are metered as they
+// nothingWords are strings that often mean that there is no value. Where they are not in absent they are metered as they
 // stand, and it is told: a customer may have such a name.
 var nothingWords = []string{
 	"null", "(null)", "<null>", "[null]", "nil", "<nil>", "%!s(<nil>)", "none", "(none)", "<none>", "n/a", "na", "#n/a", "nan", `\n`, "undefined", "unknown",
@@ -146,32 +146,32 @@ var nothingByLength = func() (t [40][][]byte) {
 	return t
 }()
 
-// IsNothing tells if text, which is not empty, is one of nothingWords.
-func IsNothing(text []byte) bool {
-	if mayHaveSpaces(text[0], text[len(text)-1]) {
-		text = bytes.TrimSpace(text)
+// IsNothing tells if s, which is not empty, is one of nothingWords.
+func IsNothing(s []byte) bool {
+	if mayHaveSpaces(s[0], s[len(s)-1]) {
+		s = bytes.TrimSpace(s)
 	}
-	if len(text) >= len(nothingByLength) {
+	if len(s) >= len(nothingByLength) {
 		return false
 	}
-	for _, word := range nothingByLength[len(text)] {
-		if (word[0] == text[0] || word[0] == text[0]|0x20) && bytes.EqualFold(word, text) {
+	for _, word := range nothingByLength[len(s)] {
+		if (word[0] == s[0] || word[0] == s[0]|0x20) && bytes.EqualFold(word, s) {
 			return true
 		}
 	}
 	return false
 }
 
-// IsNoName tells if text is nobody's name: it says nothing, has neither letters nor digits, or is a template that somebody
+// IsNoName tells if s is nobody's name: it says nothing, has neither letters nor digits, or is a template that somebody
 // did not fill in.
-func IsNoName(text []byte) bool {
-	if c := text[0]; c < utf8.RuneSelf && (grammar.IsLetter(c) || grammar.IsDigit(c)) { // as most are
-		return IsNothing(text)
+func IsNoName(s []byte) bool {
+	if c := s[0]; c < utf8.RuneSelf && (grammar.IsLetter(c) || grammar.IsDigit(c)) { // as most are
+		return IsNothing(s)
 	}
 	for _, begin := range []string{"$", "{{", "%{", "<%", "#{"} {
-		if rest, ok := bytes.CutPrefix(text, []byte(begin)); ok && len(rest) > 0 && (grammar.IsLetter(rest[0]) || rest[0] == '{' || rest[0] == ' ') {
+		if rest, ok := bytes.CutPrefix(s, []byte(begin)); ok && len(rest) > 0 && (grammar.IsLetter(rest[0]) || rest[0] == '{' || rest[0] == ' ') {
 			return true
 		}
 	}
-	return IsNothing(text) || bytes.IndexFunc(text, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }) < 0
+	return IsNothing(s) || bytes.IndexFunc(s, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }) < 0
 }

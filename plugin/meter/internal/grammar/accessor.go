@@ -69,7 +69,7 @@ func (s *Scanner) Accessor() (*Accessor, *Error) {
 	case IsDigit(s.Peek()):
 		return nil, s.Fail("a key: there are no captures of a regular expression here")
 	case s.Peek() != '[':
-		return nil, s.Fail("a key behind the $")
+		return nil, s.Fail("a key after the $")
 	}
 	for s.Peek() == '[' {
 		at := s.At
@@ -130,7 +130,7 @@ func (s *Scanner) step() (Step, *Error) {
 	case c == '$':
 		s.At++
 		if !IsLetter(s.Peek()) {
-			return st, s.Fail("the name of a field behind the $")
+			return st, s.Fail("the name of a field after the $")
 		}
 		st = Step{Kind: ByField, Index: s.Fields.Add(s.While(inIdentifier))}
 	default:

@@ -24,11 +24,11 @@ func (s *Scanner) Operand(inList bool) (o Operand, err *Error) {
 		} else {
 			o.Plain = strings.TrimSpace(s.While(func(c byte) bool { return c != '$' }))
 			if comma := strings.IndexByte(o.Plain, ','); comma >= 0 {
-				return o, &Error{Want: "one text, or quotes around one with a comma", At: from + comma}
+				return o, &Error{Want: "one string, or quotes around one with a comma", At: from + comma}
 			}
-			for i := from + 1; i < s.At; i++ { // Fluent Bit has no comments behind a value
+			for i := from + 1; i < s.At; i++ { // Fluent Bit has no comments after a value
 				if s.S[i] == '#' && IsSpace(s.S[i-1]) {
-					return o, &Error{Want: "no comment behind a value, or quotes around a text with a #", At: i}
+					return o, &Error{Want: "no comment after a value, or quotes around a string with a #", At: i}
 				}
 			}
 		}
@@ -100,7 +100,7 @@ func (s *Scanner) Pairs(take func(p Pair) *Error) (err *Error) {
 			return nil
 		}
 		if !s.Accept(',') {
-			return s.Fail("a comma, or quotes around a text with blanks")
+			return s.Fail("a comma, or quotes around a string with spaces")
 		}
 	}
 }

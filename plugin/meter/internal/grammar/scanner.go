@@ -74,7 +74,7 @@ func (s *Scanner) AtQuote() bool { return s.Peek() == '"' || s.Peek() == '\'' }
 func (s *Scanner) Quoted() (string, *Error) {
 	quote := s.Peek()
 	s.At++
-	var text strings.Builder
+	var plain strings.Builder
 	for {
 		if s.Done() {
 			return "", s.Fail("a closing " + string(quote))
@@ -82,9 +82,9 @@ func (s *Scanner) Quoted() (string, *Error) {
 		c := s.Peek()
 		s.At++
 		if c == quote && !s.Accept(quote) {
-			return text.String(), nil
+			return plain.String(), nil
 		}
-		text.WriteByte(c)
+		plain.WriteByte(c)
 	}
 }
 

@@ -26,7 +26,7 @@ import (
 	"out_amberflo/plugin/chunk"
 )
 
-// plainASCII marks the bytes that stand in a JSON text as they are and are UTF-8 by themselves.
+// plainASCII marks the bytes that stand in a JSON string as they are and are UTF-8 by themselves.
 var plainASCII = func() (t [256]bool) {
 	for c := ' '; c < utf8.RuneSelf; c++ {
 		t[c] = c != '"' && c != '\\'
@@ -36,38 +36,38 @@ var plainASCII = func() (t [256]bool) {
 
 const hexDigits = "0123456789abcdef"
 
-// AppendString appends text as a JSON text in quotes. It returns ok false, and dst unchanged, if text is no UTF-8.
-func AppendString(dst, text []byte) (out []byte, ok bool) {
+// AppendString appends s as a JSON string in quotes. It returns ok false, and dst unchanged, if s is no UTF-8.
+func AppendString(dst, s []byte) (out []byte, ok bool) {
 	i := 0
-	for i < len(text) && plainASCII[text[i]] {
+	for i < len(s) && plainASCII[s[i]] {
 		i++
 	}
-	if i == len(text) {
-		// One growth and one copy: most of a line's texts come this way.
+	if i == len(s) {
+		// One growth and one copy: most of a line's strings come this way.
 		start := len(dst)
-		dst = slices.Grow(dst, len(text)+2)[:start+len(text)+2]
+		dst = slices.Grow(dst, len(s)+2)[:start+len(s)+2]
 		dst[start] = '"'
-		copy(dst[start+1:], text)
+		copy(dst[start+1:], s)
 		dst[len(dst)-1] = '"'
 		return dst, true
 	}
-	return appendEscaped(dst, text, i)
+	return appendEscaped(dst, s, i)
 }
 
-// appendEscaped is AppendString for a text whose first i bytes stand as they are.
-func appendEscaped(dst, text []byte, i int) (out []byte, ok bool) {
-	if !utf8.Valid(text[i:]) {
+// appendEscaped is AppendString for a string whose first i bytes stand as they are.
+func appendEscaped(dst, s []byte, i int) (out []byte, ok bool) {
+	if !utf8.Valid(s[i:]) {
 		return dst, false
 	}
 	dst = append(dst, '"')
-	dst = append(dst, text[:i]...)
-	for ; i < len(text); i++ {
-		c := text[i]
+	dst = append(dst, s[:i]...)
+	for ; i < len(s); i++ {
+		c := s[i]
 		switch {
 		case plainASCII[c]:
 			dst = append(dst, c)
 		case c >= utf8.RuneSelf:
-			if size, escape := lineBreak(text[i:]); size > 0 {
+			if size, escape := lineBreak(s[i:]); size > 0 {
 				dst = append(dst, escape...)
 				i += size - 1
 			} else {
@@ -88,25 +88,25 @@ func appendEscaped(dst, text []byte, i int) (out []byte, ok bool) {
 	return append(dst, '"'), true
 }
 
-// lineBreaks are what some readers take for the end of a line, though JSON allows them in a text: NDJSON has one record a
+// lineBreaks are what some readers take for the end of a line, though JSON allows them in a string: NDJSON has one record a
 // line.
-var lineBreaks = []struct{ text, escape string }{{"\u0085", `\u0085`}, {"\u2028", `\u2028`}, {"\u2029", `\u2029`}}
+var lineBreaks = []struct{ char, escape string }{{"\u0085", `\u0085`}, {"\u2028", `\u2028`}, {"\u2029", `\u2029`}}
 
-// lineBreak returns the size of the line break that text begins with, and its escape; 0 if it begins with none.
-func lineBreak(text []byte) (size int, escape string) {
-	if text[0] == 0xc2 || text[0] == 0xe2 {
+// lineBreak returns the size of the line break that s begins with, and its escape; 0 if it begins with none.
+func lineBreak(s []byte) (size int, escape string) {
+	if s[0] == 0xc2 || s[0] == 0xe2 {
 		for _, b := range lineBreaks {
-			if bytes.HasPrefix(text, []byte(b.text)) {
-				return len(b.text), b.escape
+			if bytes.HasPrefix(s, []byte(b.char)) {
+				return len(b.char), b.escape
 			}
 		}
 	}
 	return 0, ""
 }
 
-// IsReadable tells if text is UTF-8 without control characters.
-func IsReadable(text []byte) bool {
-	return utf8.Valid(text) && bytes.IndexFunc(text, unicode.IsControl) < 0
+// IsReadable tells if s is UTF-8 without control characters.
+func IsReadable(s []byte) bool {
+	return utf8.Valid(s) && bytes.IndexFunc(s, unicode.IsControl) < 0
 }
 
 // maxDepth bounds the nesting that AppendJSON renders. Fluent Bit's own parsers stop far below.
@@ -118,7 +118,7 @@ type orderedMap []any
 // MapBySlice tells ugorji's codec to write it as a map.
 func (orderedMap) MapBySlice() {}
 
-// withoutDuplicates returns the map with the last of each key, in m's own memory. All keys are texts.
+// withoutDuplicates returns the map with the last of each key, in m's own memory. All keys are strings.
 func (m orderedMap) withoutDuplicates() orderedMap {
 	const few = 64
 	var last map[any]int // beyond few, where looking at each pair would take too long
@@ -153,10 +153,10 @@ var (
 )
 
 // AppendJSON appends the one msgpack value that b holds as JSON, on one line, for people. Maps keep their order and
-// duplicate keys, numbers their value to the last digit; keys become texts, those that are maps, lists or extensions the
+// duplicate keys, numbers their value to the last digit; keys become strings, those that are maps, lists or extensions the
 // base64 of their msgpack.
 // NaN and infinities, which JSON cannot say, become null; a byte that is no UTF-8 becomes U+FFFD; bytes (bin) become a
-// text if people can read them as UTF-8, and lower-case hex if not; times become RFC 3339 and other extensions {"type":n,"data":base64}.
+// string if people can read them as UTF-8, and lower-case hex if not; times become RFC 3339 and other extensions {"type":n,"data":base64}.
 // It returns an error, and dst unchanged, for what is not one whole value or nests deeper than 512. It is safe for
 // concurrent use and does not keep b.
 func AppendJSON(dst, b []byte) ([]byte, error) { return appendJSON(dst, b, false) }
@@ -180,9 +180,9 @@ func appendJSON(dst, b []byte, exact bool) ([]byte, error) {
 		return dst, fmt.Errorf("render %d bytes of msgpack as JSON: %w", len(b), err)
 	}
 	out := e.out
-	for _, b := range lineBreaks { // in JSON, such a character can only be in a text
-		if bytes.Contains(out, []byte(b.text)) {
-			out = bytes.ReplaceAll(out, []byte(b.text), []byte(b.escape))
+	for _, b := range lineBreaks { // in JSON, such a character can only be in a string
+		if bytes.Contains(out, []byte(b.char)) {
+			out = bytes.ReplaceAll(out, []byte(b.char), []byte(b.escape))
 		}
 	}
 	return append(dst, out...), nil
@@ -190,12 +190,12 @@ func appendJSON(dst, b []byte, exact bool) ([]byte, error) {
 
 var (
 	errDepth  = errors.New("it nests deeper than 512")
-	ErrUTF8   = errors.New("a text in it is no UTF-8")
+	ErrUTF8   = errors.New("a string in it is no UTF-8")
 	errFinite = errors.New("a number in it is not finite")
 )
 
 // decode returns the value that b begins with, which is well-formed, in Go types that the encoder writes as AppendJSON
-// promises. The texts in it alias b.
+// promises. The strings in it alias b.
 func decode(b []byte, depth int, exact bool) (v any, rest []byte, err error) {
 	if depth > maxDepth {
 		return nil, nil, errDepth
@@ -213,16 +213,16 @@ func decode(b []byte, depth int, exact bool) (v any, rest []byte, err error) {
 		if f, _, _ := msgp.ReadFloat64Bytes(b); exact && (math.IsNaN(f) || math.IsInf(f, 0)) {
 			return nil, nil, errFinite
 		}
-		if b[0] == 0xca { // its own shortest text
+		if b[0] == 0xca { // its own shortest string
 			return msgp.ReadFloat32Bytes(b)
 		}
 		return msgp.ReadFloat64Bytes(b)
 	case msgp.StrType:
-		text, rest, err := msgp.ReadStringZC(b)
-		if exact && !utf8.Valid(text) {
+		s, rest, err := msgp.ReadStringZC(b)
+		if exact && !utf8.Valid(s) {
 			return nil, nil, ErrUTF8
 		}
-		return unsafe.String(unsafe.SliceData(text), len(text)), rest, err
+		return unsafe.String(unsafe.SliceData(s), len(s)), rest, err
 	case msgp.BinType:
 		data, rest, err := msgp.ReadBytesZC(b)
 		if IsReadable(data) {
@@ -255,13 +255,13 @@ func decode(b []byte, depth int, exact bool) (v any, rest []byte, err error) {
 	return extension(b[:size]), b[size:], nil
 }
 
-// decodeKey returns the key of a map that b begins with as a text.
+// decodeKey returns the key of a map that b begins with as a string.
 func decodeKey(b []byte, exact bool) (key string, rest []byte, err error) {
 	switch msgp.NextType(b) {
 	case msgp.StrType, msgp.BinType, msgp.NilType, msgp.BoolType, msgp.IntType, msgp.UintType, msgp.Float32Type, msgp.Float64Type:
 		v, rest, err := decode(b, 0, exact)
-		if text, is := v.(string); is || err != nil {
-			return text, rest, err
+		if s, is := v.(string); is || err != nil {
+			return s, rest, err
 		}
 		var out []byte
 		err = codec.NewEncoderBytes(&out, jsonHandle).Encode(v)

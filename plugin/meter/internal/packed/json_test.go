@@ -29,18 +29,18 @@ func TestAppendJSONRendersEveryKindOfValue(t *testing.T) {
 		{"no HTML escaping", "\xa3<&>", `"<&>"`},
 		{"UTF-8 stays", "\xa5Z\xc3\xbcri", `"Züri"`},
 		{"bytes that are no UTF-8 become U+FFFD", "\xa3a\xffb", `"a\uFFFDb"`},
-		{"bin that is UTF-8 becomes a text", "\xc4\x02hi", `"hi"`},
+		{"bin that is UTF-8 becomes a string", "\xc4\x02hi", `"hi"`},
 		{"bin that is no UTF-8 becomes hex", "\xc4\x02\xff\x00", `"ff00"`},
 		{"empty bin", "\xc4\x00", `""`},
 		{"an event time", "\xd7\x00\x6b\x01\xf8\x40\x07\x5b\xcd\x15", `"2026-11-21T20:00:00.123456789Z"`},
 		{"a msgpack time", "\xd6\xff\x6b\x01\xf8\x40", `"2026-11-21T20:00:00Z"`},
-		{"a float32 as its own shortest text", string(msgp.AppendFloat32(nil, 0.1)), `0.1`},
+		{"a float32 as its own shortest string", string(msgp.AppendFloat32(nil, 0.1)), `0.1`},
 		{"a msgpack time of a wrong size", "\xc7\x03\xffabc", `{"type":-1,"data":"YWJj"}`},
 		{"a msgpack time of a far year", "\xc7\x0c\xff\x00\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff", `{"type":-1,"data":"AAAAAH//////////"}`},
 		{"another extension", "\xd5\x05ab", `{"type":5,"data":"YWI="}`},
 		{"an extension without bytes", "\xc7\x00\x05", `{"type":5,"data":""}`},
 		{"maps as keys of maps", strings.Repeat("\x81", 3) + "\x01\x02\x03\x04", `{"gYEBAgM=":4}`},
-		{"keys that are no texts", "\x87\x01\x01\xc0\x02\xc3\x03\x91\x05\x04\xc4\x01k\x05\xc4\x01\xff\x06" + string(msgp.AppendFloat64(nil, math.NaN())) + "\x07",
+		{"keys that are no strings", "\x87\x01\x01\xc0\x02\xc3\x03\x91\x05\x04\xc4\x01k\x05\xc4\x01\xff\x06" + string(msgp.AppendFloat64(nil, math.NaN())) + "\x07",
 			`{"1":1,"null":2,"true":3,"kQU=":4,"k":5,"ff":6,"null":7}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -111,7 +111,7 @@ func FuzzAppendJSON(f *testing.F) {
 		if !json.Valid(got) || bytes.ContainsAny(got, "\x00\n") {
 			t.Fatalf("%x gives %q", b, got)
 		}
-		// Another renderer has to read the same numbers and texts, where both can say the value at all.
+		// Another renderer has to read the same numbers and strings, where both can say the value at all.
 		if msgp.NextType(b) == msgp.IntType || msgp.NextType(b) == msgp.UintType {
 			n, _, _ := msgp.ReadJSONNumberBytes(b)
 			if u, _, err := msgp.ReadUint64Bytes(b); err == nil && u > math.MaxInt64 {

@@ -10,7 +10,7 @@ import (
 	"out_amberflo/plugin/decimal"
 )
 
-// AppendNumber appends the number v as JSON: integers to the last digit, floats as the shortest text that reads back
+// AppendNumber appends the number v as JSON: integers to the last digit, floats as the shortest string that reads back
 // the same in their own precision. It returns ok false, and dst unchanged, for what is no finite number.
 func AppendNumber(dst, v []byte) (out []byte, ok bool) {
 	// What counts things: numbers from 0 to 65535, in the shortest form.
@@ -74,13 +74,13 @@ func appendFloat(dst []byte, f float64, bits int) (out []byte, ok bool) {
 	return strconv.AppendFloat(dst, f, format, -1, bits), true
 }
 
-// AppendNumberString appends the number that text holds as a JSON number with the digits as they are written. Blanks
+// AppendNumberString appends the number that s holds as a JSON number with the digits as they are written. Spaces
 // around it, a leading +, leading zeros (decimal, never octal) and a bare point, as in .5 or 1., are put into JSON's
 // form without a change of value. It returns ok false, and dst unchanged, for anything else: no digits, hexadecimal,
 // separators, words, units, a magnitude beyond float64, or more digits or a larger exponent than decimal takes.
-func AppendNumberString(dst, text []byte) (out []byte, ok bool) {
+func AppendNumberString(dst, s []byte) (out []byte, ok bool) {
 	start := len(dst)
-	s := bytes.Trim(text, " \t\r\n")
+	s = bytes.Trim(s, " \t\r\n")
 	if len(s) > 0 && (s[0] == '-' || s[0] == '+') {
 		if s[0] == '-' {
 			dst = append(dst, '-')
@@ -115,10 +115,10 @@ func AppendNumberString(dst, text []byte) (out []byte, ok bool) {
 	return dst, true
 }
 
-// ParseNumber reads the number that text holds, as AppendNumberString takes it.
-func ParseNumber(text []byte) (n decimal.Number, ok bool) {
+// ParseNumber reads the number that s holds, as AppendNumberString takes it.
+func ParseNumber(s []byte) (n decimal.Number, ok bool) {
 	var digits [128]byte
-	number, ok := AppendNumberString(digits[:0], text)
+	number, ok := AppendNumberString(digits[:0], s)
 	if !ok {
 		return n, false
 	}

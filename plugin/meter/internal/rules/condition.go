@@ -82,7 +82,7 @@ func (c *Condition) scan(s *grammar.Scanner) (err *grammar.Error) {
 		at = s.At
 		err = c.scanComparand(s)
 		if err == nil && c.is >= isLess && !c.with[0].isNumber {
-			err = &grammar.Error{Want: "a number behind " + sign, At: at}
+			err = &grammar.Error{Want: "a number after " + sign, At: at}
 		}
 		return err
 	}
@@ -126,11 +126,11 @@ func (c *Condition) scanComparand(s *grammar.Scanner) (err *grammar.Error) {
 			want = wantNoQuotedAccessor
 		}
 	} else if with.plain = s.BareWord(); with.plain == "" || s.Peek() == '$' {
-		want = "a text or a number, not a field"
+		want = "a string or a number, not a field"
 	} else if strings.EqualFold(with.plain, "null") || strings.EqualFold(with.plain, "nil") {
-		want = "is present or is absent: nothing is no text (quotes make one of it)"
+		want = "is present or is absent: nothing is no string (quotes make one of it)"
 	} else if ranges.MatchString(with.plain) {
-		want = "a number; a range is >= 400 and <= 499 (quotes make a text of it)"
+		want = "a number; a range is >= 400 and <= 499 (quotes make a string of it)"
 	}
 	if err == nil && want != "" {
 		err = &grammar.Error{Want: want, At: at}
@@ -180,7 +180,7 @@ func (c *Condition) equals(v []byte) (equal bool, want string) {
 	var digits [64]byte
 	plain, ok := packed.Scalar(digits[:0], v)
 	if !ok {
-		return false, "a text, a number or a boolean to compare"
+		return false, "a string, a number or a boolean to compare"
 	}
 	if slices.ContainsFunc(c.with, func(o comparand) bool { return o.plain == string(plain) }) {
 		return true, ""

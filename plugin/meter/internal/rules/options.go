@@ -50,14 +50,14 @@ type OptionError struct {
 }
 
 func (e *OptionError) Error() string {
-	text := fmt.Sprintf("%s: want %s, got %s", e.Key, e.Want, e.Got)
+	s := fmt.Sprintf("%s: want %s, got %s", e.Key, e.Want, e.Got)
 	if e.Example != "" {
-		text += fmt.Sprintf(", for example: %s %s", e.Key, e.Example)
+		s += fmt.Sprintf(", for example: %s %s", e.Key, e.Example)
 	}
 	if e.Caret != "" {
-		text += "\n    " + strings.ReplaceAll(e.Caret, "\n", "\n    ")
+		s += "\n    " + strings.ReplaceAll(e.Caret, "\n", "\n    ")
 	}
-	return text
+	return s
 }
 
 // compiler collects mistakes, so that the user gets to see all of them at once.

@@ -160,8 +160,8 @@ func (c *compiler) source(key, value, example string) (from Source) {
 }
 
 const (
-	wantOne              = "one literal, or accessors parted by commas (a literal with blanks or commas needs quotes behind them)"
-	wantNoQuotedAccessor = "no quotes around an accessor: in quotes it is a text, the same for all records"
+	wantOne              = "one literal, or accessors separated by commas (a literal after them needs quotes if it has spaces or commas)"
+	wantNoQuotedAccessor = "no quotes around an accessor: in quotes it is a string, the same for all records"
 )
 
 // literal renders a literal that begins at byte at of its option.
@@ -170,17 +170,17 @@ func (c *compiler) literal(plain string, at int) ([]byte, *grammar.Error) {
 	want := ""
 	switch {
 	case strings.TrimSpace(plain) == "":
-		want = "a text that is not empty"
+		want = "a string that is not empty"
 	case !ok:
 		want = "UTF-8"
 	case strings.ContainsFunc(plain, unicode.IsControl): // such as the line break after a secret that echo wrote
-		want = "a text without line breaks and other control characters"
+		want = "a string without line breaks and other control characters"
 	case grammar.LooksLikeAccessor(plain):
 		want = wantNoQuotedAccessor
 	case isTemplate(plain):
 		want = "no template of another program: a field is written $key"
 	case c.rules.Absent.HasString([]byte(plain)):
-		want = "a text that is none of absent"
+		want = "a string that is none of absent"
 	default:
 		return b, nil
 	}
@@ -293,7 +293,7 @@ func (of *alternatives) scan(s *grammar.Scanner) (hasFallback bool, err *grammar
 				return false, &grammar.Error{Want: "an accessor such as $key, " + of.or + "or the word " + of.fallback, At: at}
 			}
 			if s.Spaces(); !s.Done() {
-				return false, s.Fail("the end behind " + of.fallback)
+				return false, s.Fail("the end after " + of.fallback)
 			}
 			return true, nil
 		}
@@ -342,7 +342,7 @@ func (c *compiler) dimensionMap(s *grammar.Scanner) *grammar.Error {
 		return s.Fail("one accessor to a map, or a list of name and name=$accessor")
 	}
 	if a.Root == grammar.FromTag {
-		return &grammar.Error{Want: "an accessor to a map; the tag is a text, such as in tag=$TAG"}
+		return &grammar.Error{Want: "an accessor to a map; the tag is a string, such as in tag=$TAG"}
 	}
 	return nil
 }
@@ -356,7 +356,7 @@ func (c *compiler) dimensionValue(s *grammar.Scanner, d *Dimension) *grammar.Err
 	case o.From != nil:
 		d.From = o.From
 	case utf8.RuneCountInString(o.Plain) > LongestDimension:
-		return &grammar.Error{Want: "a text of at most 200 characters", At: at}
+		return &grammar.Error{Want: "a string of at most 200 characters", At: at}
 	default:
 		d.Literal, err = c.literal(o.Plain, at)
 	}

@@ -14,7 +14,7 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		{"an accessor without its end", Options{CustomerID: "$a['b'"}, `customer_id: want a closing ], got the end, for example: customer_id $tenant
     $a['b'
           ^`},
-		{"a text without its end", Options{CustomerID: "$a['b]"}, `customer_id: want a closing ', got the end, for example: customer_id $tenant
+		{"a string without its end", Options{CustomerID: "$a['b]"}, `customer_id: want a closing ', got the end, for example: customer_id $tenant
     $a['b]
           ^`},
 		{"nested keys by a dot", Options{CustomerID: "$account.id"}, `customer_id: want no dot: a nested key is written $account['key'], a key with a dot $['account.key'], got ".id", for example: customer_id $tenant
@@ -32,7 +32,7 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		{"an index beyond 31 bits", Options{CustomerID: "$a[4294967296]"}, `customer_id: want an index such as 0 or 12, got "4294967296]", for example: customer_id $tenant
     $a[4294967296]
        ^`},
-		{"a $ alone", Options{CustomerID: "$"}, `customer_id: want a key behind the $, got the end, for example: customer_id $tenant
+		{"a $ alone", Options{CustomerID: "$"}, `customer_id: want a key after the $, got the end, for example: customer_id $tenant
     $
      ^`},
 		{"a capture of a regular expression", Options{CustomerID: "$1"}, `customer_id: want a key: there are no captures of a regular expression here, got "1", for example: customer_id $tenant
@@ -47,13 +47,13 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		{"a template", Options{CustomerID: "acct-$id"}, `customer_id: want no $ inside a literal: a value is one accessor, or a literal in quotes, got "$id", for example: customer_id $tenant
     acct-$id
          ^`},
-		{"text behind an accessor", Options{CustomerID: "$a-b c"}, `customer_id: want one literal, or accessors parted by commas (a literal with blanks or commas needs quotes behind them), got "c", for example: customer_id $tenant
+		{"string after an accessor", Options{CustomerID: "$a-b c"}, `customer_id: want one literal, or accessors separated by commas (a literal after them needs quotes if it has spaces or commas), got "c", for example: customer_id $tenant
     $a-b c
          ^`},
-		{"a position behind letters of several bytes", Options{CustomerID: "Zürich $a"}, `customer_id: want no $ inside a literal: a value is one accessor, or a literal in quotes, got "$a", for example: customer_id $tenant
+		{"a position after letters of several bytes", Options{CustomerID: "Zürich $a"}, `customer_id: want no $ inside a literal: a value is one accessor, or a literal in quotes, got "$a", for example: customer_id $tenant
     Zürich $a
            ^`},
-		{"an empty literal", Options{CustomerID: `""`}, `customer_id: want a text that is not empty, got "\"\"", for example: customer_id $tenant
+		{"an empty literal", Options{CustomerID: `""`}, `customer_id: want a string that is not empty, got "\"\"", for example: customer_id $tenant
     ""
     ^`},
 		{"a literal that is no UTF-8", Options{CustomerID: "a\xff"}, `customer_id: want UTF-8, got "a\xff", for example: customer_id $tenant
@@ -71,7 +71,7 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		{"meters with one name twice", Options{Meters: "a=1, a=2"}, `meters: want each name once, got "a=2", for example: meters ApiCalls=1, BytesOut=$bytes
     a=1, a=2
          ^`},
-		{"meters without a comma", Options{Meters: "a=1 b=2"}, `meters: want a comma, or quotes around a text with blanks, got "b=2", for example: meters ApiCalls=1, BytesOut=$bytes
+		{"meters without a comma", Options{Meters: "a=1 b=2"}, `meters: want a comma, or quotes around a string with spaces, got "b=2", for example: meters ApiCalls=1, BytesOut=$bytes
     a=1 b=2
         ^`},
 		{"meters and a name", Options{Meters: "a=1", MeterAPIName: "b"}, `meter_api_name: want nothing beside meters, which replaces it, got "b", for example: meter_api_name (leave it out)`},
@@ -79,7 +79,7 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		{"a time that is a literal", Options{MeterTime: "1795291200"}, `meter_time: want an accessor such as $key, or the word event, got "1795291200", for example: meter_time $time, event
     1795291200
     ^`},
-		{"a word behind event", Options{MeterTime: "$a, event, $b"}, `meter_time: want the end behind event, got ", $b", for example: meter_time $time, event
+		{"a word after event", Options{MeterTime: "$a, event, $b"}, `meter_time: want the end after event, got ", $b", for example: meter_time $time, event
     $a, event, $b
              ^`},
 		{"times without a comma", Options{MeterTime: "$a $b"}, `meter_time: want a comma or the end, got "$b", for example: meter_time $time, event
@@ -90,26 +90,26 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		{"a layout without a year", Options{MeterTimeFormat: "%d/%b %H:%M"}, `meter_time_format: want a strptime layout that holds year, month and day, got "%d/%b %H:%M", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout with hours of half a day", Options{MeterTimeFormat: "%Y-%m-%d %I:%M"}, `meter_time_format: want a strptime layout with %p beside %I, or with %H, got "%Y-%m-%d %I:%M", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout with the month for the minutes", Options{MeterTimeFormat: "%F %H:%m"}, `meter_time_format: want a strptime layout with the month once (%m is the month, %M the minute), got "%F %H:%m", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
-		{"a layout with month and minute in each other's place", Options{MeterTimeFormat: "%Y-%M-%d %H:%m:%S"}, `meter_time_format: want a strptime layout with the minute, %M, behind the hour (%m is the month), got "%Y-%M-%d %H:%m:%S", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout with month and minute in each other's place", Options{MeterTimeFormat: "%Y-%M-%d %H:%m:%S"}, `meter_time_format: want a strptime layout with the minute, %M, after the hour (%m is the month), got "%Y-%M-%d %H:%m:%S", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout with seconds for the minutes", Options{MeterTimeFormat: "%F %H:%S"}, `meter_time_format: want a strptime layout with %M, the minute, beside %S, got "%F %H:%S", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"a layout with two days", Options{MeterTimeFormat: "%-d %e.%m.%Y"}, `meter_time_format: want a strptime layout with the day once (%m is the month, %M the minute), got "%-d %e.%m.%Y", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
-		{"a line break in a literal", Options{CustomerID: "acme\n-eu"}, `customer_id: want a text without line breaks and other control characters, got "acme\n-eu", for example: customer_id $tenant
+		{"a line break in a literal", Options{CustomerID: "acme\n-eu"}, `customer_id: want a string without line breaks and other control characters, got "acme\n-eu", for example: customer_id $tenant
     acme -eu
     ^`},
-		{"a line break in a quoted name", Options{Dimensions: "'a\nb'=c"}, `dimensions: want a text without line breaks and other control characters, got "'a\nb'=c", for example: dimensions region, plan=$account['plan'], source=edge
+		{"a line break in a quoted name", Options{Dimensions: "'a\nb'=c"}, `dimensions: want a string without line breaks and other control characters, got "'a\nb'=c", for example: dimensions region, plan=$account['plan'], source=edge
     'a b'=c
     ^`},
-		{"a comment behind a name with a #", Options{CustomerID: "C#corp   # the payer"}, `customer_id: want no comment behind a value, or quotes around a text with a #, got "# the payer", for example: customer_id $tenant
+		{"a comment after a name with a #", Options{CustomerID: "C#corp   # the payer"}, `customer_id: want no comment after a value, or quotes around a string with a #, got "# the payer", for example: customer_id $tenant
     C#corp   # the payer
              ^`},
-		{"a comment", Options{MeterAPIName: "ApiCalls # one per request"}, `meter_api_name: want no comment behind a value, or quotes around a text with a #, got "# one per request", for example: meter_api_name ApiCalls
+		{"a comment", Options{MeterAPIName: "ApiCalls # one per request"}, `meter_api_name: want no comment after a value, or quotes around a string with a #, got "# one per request", for example: meter_api_name ApiCalls
     ApiCalls # one per request
              ^`},
 		{"a mistake in the second of two lines", Options{Meters: "a=1,\nb=x"}, `meters: want a number, an accessor such as $bytes, or a function of one such as ms($latency), got "x", for example: meters ApiCalls=1, BytesOut=$bytes
     a=1, b=x
            ^`},
 		{"a layout with the name of a zone", Options{MeterTimeFormat: "%Y-%m-%d %Z"}, `meter_time_format: want a layout with %z instead of %Z, because the name of a zone does not tell its offset (UTC can stand in the layout as it is), got "%Y-%m-%d %Z", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
-		{"a layout with a fraction of nothing", Options{MeterTimeFormat: "%Y-%m-%d %S%L"}, `meter_time_format: want the fraction of a second once and behind a point or comma, such as %S.%L, got "%Y-%m-%d %S%L", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
+		{"a layout with a fraction of nothing", Options{MeterTimeFormat: "%Y-%m-%d %S%L"}, `meter_time_format: want the fraction of a second once and after a point or comma, such as %S.%L, got "%Y-%m-%d %S%L", for example: meter_time_format %d/%b/%Y:%H:%M:%S %z`},
 		{"an id that is a literal", Options{UniqueID: "abc"}, `unique_id: want an accessor such as $key, hash($key, $other), or the word generate, got "abc", for example: unique_id $request_id, generate
     abc
     ^`},
@@ -134,13 +134,13 @@ func TestEveryMistakeInTheOptionsIsExplained(t *testing.T) {
 		{"a dimension without its value", Options{Dimensions: "a=, b"}, `dimensions: want a value, got ", b", for example: dimensions region, plan=$account['plan'], source=edge
     a=, b
       ^`},
-		{"a dimension with an empty value", Options{Dimensions: "a=''"}, `dimensions: want a text that is not empty, got "''", for example: dimensions region, plan=$account['plan'], source=edge
+		{"a dimension with an empty value", Options{Dimensions: "a=''"}, `dimensions: want a string that is not empty, got "''", for example: dimensions region, plan=$account['plan'], source=edge
     a=''
       ^`},
-		{"a forgotten comma", Options{Dimensions: "region plan"}, `dimensions: want a comma, or quotes around a text with blanks, got "plan", for example: dimensions region, plan=$account['plan'], source=edge
+		{"a forgotten comma", Options{Dimensions: "region plan"}, `dimensions: want a comma, or quotes around a string with spaces, got "plan", for example: dimensions region, plan=$account['plan'], source=edge
     region plan
            ^`},
-		{"the tag as a map", Options{Dimensions: "$TAG"}, `dimensions: want an accessor to a map; the tag is a text, such as in tag=$TAG, got "$TAG", for example: dimensions region, plan=$account['plan'], source=edge
+		{"the tag as a map", Options{Dimensions: "$TAG"}, `dimensions: want an accessor to a map; the tag is a string, such as in tag=$TAG, got "$TAG", for example: dimensions region, plan=$account['plan'], source=edge
     $TAG
     ^`},
 		{"an unknown payload", Options{Payload: "records"}, `payload: want meter or record, got "records", for example: payload record`},
@@ -168,7 +168,7 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 }
 
 func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
-	const noQuotes = "no quotes around an accessor: in quotes it is a text, the same for all records"
+	const noQuotes = "no quotes around an accessor: in quotes it is a string, the same for all records"
 	const function = "sum(…), or one of the units s, ms, us, ns, B, KB, MB, GB, TB, KiB, MiB, GiB and TiB as a function, such as ms($latency)"
 	for _, tt := range []struct {
 		name    string
@@ -181,7 +181,7 @@ func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
 		{"an accessor in single quotes", Options{CustomerID: `'$tenant'`}, "customer_id", noQuotes, 0},
 		{"quotes in quotes", Options{CustomerID: `"'$tenant'"`}, "customer_id", noQuotes, 0},
 		{"a variable that was not replaced", Options{CustomerID: `"${TENANT}"`}, "customer_id", noQuotes, 0},
-		{"a quoted accessor behind another", Options{MeterAPIName: `$m, '$n'`}, "meter_api_name", noQuotes, 4},
+		{"a quoted accessor after another", Options{MeterAPIName: `$m, '$n'`}, "meter_api_name", noQuotes, 4},
 		{"a quoted accessor as a value", Options{MeterValue: `"$bytes"`}, "meter_value", noQuotes, 0},
 		{"a quoted accessor as a value of meters", Options{Meters: `A=1, B='$bytes'`}, "meters", noQuotes, 7},
 		{"a quoted accessor as a dimension", Options{Dimensions: `a, b="$b"`}, "dimensions", noQuotes, 5},
@@ -189,20 +189,20 @@ func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
 		{"the null of YAML", Options{CustomerID: "null"}, "customer_id", "a name, or a field such as $tenant", 0},
 		{"the other null of YAML", Options{MeterAPIName: "~"}, "meter_api_name", "a name, or a field such as ApiCalls", 0},
 		{"a template of another program", Options{CustomerID: "%{tenant}"}, "customer_id", "no template of another program: a field is written $key", 0},
-		{"a template behind an accessor", Options{CustomerID: "$a, {{b}}"}, "customer_id", "no template of another program: a field is written $key", 4},
+		{"a template after an accessor", Options{CustomerID: "$a, {{b}}"}, "customer_id", "no template of another program: a field is written $key", 4},
 		{"customers without a comma", Options{CustomerID: "$a $b"}, "customer_id", wantOne, 3},
 		{"a comma at the end", Options{CustomerID: "$a,"}, "customer_id", "a value", 3},
-		{"an accessor behind a literal", Options{CustomerID: "acme, $b"}, "customer_id", "one text, or quotes around one with a comma", 4},
-		{"two meters in the place of one", Options{MeterAPIName: "calls, bytes"}, "meter_api_name", "one text, or quotes around one with a comma", 5},
+		{"an accessor after a literal", Options{CustomerID: "acme, $b"}, "customer_id", "one string, or quotes around one with a comma", 4},
+		{"two meters in the place of one", Options{MeterAPIName: "calls, bytes"}, "meter_api_name", "one string, or quotes around one with a comma", 5},
 		{"a division", Options{Meters: "A=1, Kb=$bytes/1000"}, "meters", "no calculation but + (a field with a / in its name is written $['a/b'])", 14},
-		{"a range to compare with", Options{OnlyIf: "$status not in (400-499)"}, "only_if", "a number; a range is >= 400 and <= 499 (quotes make a text of it)", 16},
-		{"a class to compare with", Options{OnlyIf: "$status != 4xx"}, "only_if", "a number; a range is >= 400 and <= 499 (quotes make a text of it)", 11},
-		{"null to compare with", Options{OnlyIf: "$error != null"}, "only_if", "is present or is absent: nothing is no text (quotes make one of it)", 10},
-		{"words for nothing without a comma", Options{Absent: "- N/A"}, "absent", "a comma, or quotes around a text with blanks", 2},
-		{"words for nothing with another sign", Options{Absent: "-;N/A"}, "absent", "a comma, or quotes around a text with blanks", 1},
+		{"a range to compare with", Options{OnlyIf: "$status not in (400-499)"}, "only_if", "a number; a range is >= 400 and <= 499 (quotes make a string of it)", 16},
+		{"a class to compare with", Options{OnlyIf: "$status != 4xx"}, "only_if", "a number; a range is >= 400 and <= 499 (quotes make a string of it)", 11},
+		{"null to compare with", Options{OnlyIf: "$error != null"}, "only_if", "is present or is absent: nothing is no string (quotes make one of it)", 10},
+		{"words for nothing without a comma", Options{Absent: "- N/A"}, "absent", "a comma, or quotes around a string with spaces", 2},
+		{"words for nothing with another sign", Options{Absent: "-;N/A"}, "absent", "a comma, or quotes around a string with spaces", 1},
 		{"a format of no time", Options{MeterTimeFormat: "rfc3339"}, "meter_time_format", "meter_time beside it, which names the field that has this format", -1},
-		{"something behind the literal", Options{CustomerID: "$a, b, $c"}, "customer_id", wantOne, 5},
-		{"a customer that says nothing", Options{CustomerID: "-"}, "customer_id", "a text that is none of absent", 0},
+		{"something after the literal", Options{CustomerID: "$a, b, $c"}, "customer_id", wantOne, 5},
+		{"a customer that says nothing", Options{CustomerID: "-"}, "customer_id", "a string that is none of absent", 0},
 		{"an unknown function", Options{MeterValue: "hours($a)"}, "meter_value", function, 0},
 		{"a function twice", Options{MeterValue: "ms(s($a))"}, "meter_value", function, 3},
 		{"a unit of another kind", Options{MeterValue: "ms($a KB)"}, "meter_value", "a unit that ms can be made of, or a closing )", 6},
@@ -214,23 +214,23 @@ func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
 		{"a negative number of meters", Options{Meters: "A=1, B=-2"}, "meters", WantNoNegative, 7},
 		{"one =", Options{OnlyIf: "$a = 1"}, "only_if", "==, !=, <, <=, >, >=, in (…), not in (…), is present or is absent", 3},
 		{"no field", Options{OnlyIf: "status == 200"}, "only_if", "an accessor such as $status", 0},
-		{"a field to compare with", Options{OnlyIf: "$a == $b"}, "only_if", "a text or a number, not a field", 6},
-		{"a text that has no order", Options{OnlyIf: "$a < ten"}, "only_if", "a number behind <", 5},
+		{"a field to compare with", Options{OnlyIf: "$a == $b"}, "only_if", "a string or a number, not a field", 6},
+		{"a string that has no order", Options{OnlyIf: "$a < ten"}, "only_if", "a number after <", 5},
 		{"or", Options{OnlyIf: "$a == 1 or $a == 2"}, "only_if", "and, or the end (for or, write in (…))", 8},
 		{"a list without parentheses", Options{OnlyIf: "$a in 1, 2"}, "only_if", "a list in parentheses, such as (200, 201)", 6},
 		{"a list without its end", Options{OnlyIf: "$a in (1, 2"}, "only_if", "a comma or a closing )", 11},
 		{"is and something else", Options{OnlyIf: "$a is null"}, "only_if", "is present or is absent", 3},
-		{"a hash of a text", Options{UniqueID: "hash(a)"}, "unique_id", "an accessor such as $path", 5},
+		{"a hash of a string", Options{UniqueID: "hash(a)"}, "unique_id", "an accessor such as $path", 5},
 		{"a hash without its end", Options{UniqueID: "hash($a, $b"}, "unique_id", "a comma or a closing )", 11},
 		{"a hash as a time", Options{MeterTime: "hash($a)"}, "meter_time", "an accessor such as $key, or the word event", 0},
-		{"a field as a text for nothing", Options{Absent: "-, $a"}, "absent", "texts, not fields", 3},
-		{"no text for nothing", Options{Absent: "-,,x"}, "absent", `a text such as -, or "" for none`, 2},
+		{"a field as a string for nothing", Options{Absent: "-, $a"}, "absent", "strings, not fields", 3},
+		{"no string for nothing", Options{Absent: "-,,x"}, "absent", `a string such as -, or "" for none`, 2},
 		{"a window of one end", Options{MeterTimeWindow: "60d"}, "meter_time_window", "how far back and how far ahead of now, with a comma between", -1},
 		{"a window without a unit", Options{MeterTimeWindow: "60, 1"}, "meter_time_window", "how far back and how far ahead of now, with a comma between", -1},
 		{"an unknown way with negative values", Options{NegativeValues: "ignore"}, "negative_values", "reject or accept", -1},
 		{"an unknown way with long dimensions", Options{LongDimensions: "trim"}, "long_dimensions", "reject or cut", -1},
 		{"an unknown way with times outside", Options{MeterTimeOutside: "drop"}, "meter_time_outside", "warn or reject", -1},
-		{"a long literal", Options{Dimensions: "a=" + strings.Repeat("x", 201)}, "dimensions", "a text of at most 200 characters", 2},
+		{"a long literal", Options{Dimensions: "a=" + strings.Repeat("x", 201)}, "dimensions", "a string of at most 200 characters", 2},
 		{"a meter that there is not", Options{Meters: "ApiCalls=1, BytesOut=$b", Aggregate: "ApiCalls, Bytes"}, "aggregate", `the name of a meter, which is one of "ApiCalls", "BytesOut"`, 10},
 		{"another meter than the one", Options{MeterAPIName: "ApiCalls", Aggregate: "Calls"}, "aggregate", `the name of a meter, which is one of "ApiCalls"`, 0},
 		{"a meter twice", Options{Aggregate: "a, b, a"}, "aggregate", "each name once", 6},
@@ -238,7 +238,7 @@ func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
 		{"a field as the name of a meter", Options{Aggregate: "a, $api"}, "aggregate", "names of meters, not fields", 3},
 		{"a field in quotes", Options{Aggregate: "'$api'"}, "aggregate", noQuotes, 0},
 		{"a value of a meter to add up", Options{Aggregate: "a=1"}, "aggregate", "names of meters alone, or *", 0},
-		{"meters without a comma", Options{Aggregate: "a b"}, "aggregate", "a comma, or quotes around a text with blanks", 2},
+		{"meters without a comma", Options{Aggregate: "a b"}, "aggregate", "a comma, or quotes around a string with spaces", 2},
 		{"adding up what has ids of its own", Options{Aggregate: "*", UniqueID: "$id, hash($a)"}, "unique_id",
 			"generate at its end, because aggregate adds up no records that have an id of their own", -1},
 		{"buckets that do not divide an hour", Options{Aggregate: "*", AggregateBucket: "7m"}, "aggregate_bucket", wantBucket, -1},

@@ -44,11 +44,11 @@ type Format struct {
 	layout string // strptime, without the fraction of a second
 
 	// The fraction of a second, which strptime has no verb for: the byte before it, and how often that byte occurs
-	// behind it in the layout.
+	// after it in the layout.
 	mark  byte
 	after int
 
-	// The day in a text: in which of its numbers it is (-1: in none), and where it ends there if more digits follow, else 0.
+	// The day in a string: in which of its numbers it is (-1: in none), and where it ends there if more digits follow, else 0.
 	day, dayEnd int
 	zoneLast    bool // the layout ends in %z
 }
@@ -105,7 +105,7 @@ func Compile(s string) (f Format, want string) {
 			continue
 		}
 		if at == 0 || !strings.ContainsRune(".,:", rune(s[at-1])) || strings.Count(s, verb) > 1 {
-			return f, "the fraction of a second once and behind a point or comma, such as %S.%L"
+			return f, "the fraction of a second once and after a point or comma, such as %S.%L"
 		}
 		f.mark = s[at-1]
 		f.after = strings.Count(s[at+2:], string(f.mark))
@@ -120,7 +120,7 @@ func Compile(s string) (f Format, want string) {
 	}
 	if at := minutes.FindStringIndex(expanded); at != nil {
 		if hour := hours.FindStringIndex(expanded); hour != nil && at[0] < hour[0] {
-			return f, "a strptime layout with the minute, %M, behind the hour (%m is the month)"
+			return f, "a strptime layout with the minute, %M, after the hour (%m is the month)"
 		}
 	}
 	sample := time.Date(2026, time.November, 21, 20, 34, 56, 0, time.UTC)
@@ -185,25 +185,25 @@ func (f *Format) numberMillis(v []byte) (int64, bool) {
 		if err != nil || math.IsNaN(n) || math.Abs(n) >= 1e19 {
 			return 0, false
 		}
-		// Through the shortest text and not through a product, so that 1795291200.909 s is 909 ms and not 908.
+		// Through the shortest string and not through a product, so that 1795291200.909 s is 909 ms and not 908.
 		return f.decimalMillis(strconv.AppendFloat(digits[:0], n, 'f', -1, 64))
 	}
 	return 0, false
 }
 
-func (f *Format) stringMillis(text []byte) (int64, bool) {
+func (f *Format) stringMillis(s []byte) (int64, bool) {
 	switch f.kind {
 	case rfc3339:
-		return rfc3339Millis(text)
+		return rfc3339Millis(s)
 	case strptime:
-		return f.layoutMillis(text)
+		return f.layoutMillis(s)
 	case auto:
-		if ms, ok := rfc3339Millis(text); ok {
+		if ms, ok := rfc3339Millis(s); ok {
 			return ms, true
 		}
 	}
 	var digits [64]byte
-	number, ok := packed.AppendNumberString(digits[:0], text)
+	number, ok := packed.AppendNumberString(digits[:0], s)
 	if !ok {
 		return 0, false
 	}
@@ -234,7 +234,7 @@ func (f *Format) decimalMillis(number []byte) (int64, bool) {
 	return f.scale(n, nanos)
 }
 
-// fractionNanos reads the digits behind a point as a fraction of one, in billionths.
+// fractionNanos reads the digits after a point as a fraction of one, in billionths.
 func fractionNanos(digits []byte) (nanos int64) {
 	for i := range 9 {
 		nanos *= 10
@@ -275,25 +275,25 @@ func (f *Format) scale(n, billionths int64) (int64, bool) {
 	}
 }
 
-// rfc3339Millis also takes what RFC 3339 allows and time.Parse does not: t and z in lower case, a blank instead of the T.
-func rfc3339Millis(text []byte) (int64, bool) {
-	if len(text) < len("2006-01-02T15:04:05Z") || len(text) > 64 {
+// rfc3339Millis also takes what RFC 3339 allows and time.Parse does not: t and z in lower case, a space instead of the T.
+func rfc3339Millis(s []byte) (int64, bool) {
+	if len(s) < len("2006-01-02T15:04:05Z") || len(s) > 64 {
 		return 0, false
 	}
 	var buf [64]byte
-	s := append(buf[:0], text...)
-	if s[10] == 't' || s[10] == ' ' {
-		s[10] = 'T'
+	b := append(buf[:0], s...)
+	if b[10] == 't' || b[10] == ' ' {
+		b[10] = 'T'
 	}
-	if last := len(s) - 1; s[last] == 'z' {
-		s[last] = 'Z'
+	if last := len(b) - 1; b[last] == 'z' {
+		b[last] = 'Z'
 	}
-	t, err := time.Parse(time.RFC3339, string(s))
+	t, err := time.Parse(time.RFC3339, string(b))
 	return t.UnixMilli(), err == nil
 }
 
-func (f *Format) layoutMillis(text []byte) (int64, bool) {
-	s, nanos := string(text), int64(0)
+func (f *Format) layoutMillis(b []byte) (int64, bool) {
+	s, nanos := string(b), int64(0)
 	if f.mark != 0 {
 		at := len(s)
 		for range f.after + 1 {
@@ -301,7 +301,7 @@ func (f *Format) layoutMillis(text []byte) (int64, bool) {
 				return 0, false
 			}
 		}
-		digits, _ := packed.CutDigits(text[at+1:])
+		digits, _ := packed.CutDigits(b[at+1:])
 		if len(digits) == 0 {
 			return 0, false
 		}
@@ -319,7 +319,7 @@ func (f *Format) layoutMillis(text []byte) (int64, bool) {
 	return t.UnixMilli() + nanos/1e6, true
 }
 
-// onDay tells if the text s names the day of t. It is true too if that cannot be told: the day stands in words, or s has an
+// onDay tells if the string s names the day of t. It is true too if that cannot be told: the day stands in words, or s has an
 // offset in another spelling than the layout's in front of it.
 func (f *Format) onDay(s string, t time.Time) bool {
 	if f.day < 0 {
