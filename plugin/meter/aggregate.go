@@ -101,9 +101,9 @@ func (m *Mapper) AppendSums(dst []byte) (out []byte, lines int) {
 		if len(m.rules.Meters) == 1 {
 			dst = append(dst, a.held[h.name:h.dimensions]...)
 		} else {
-			dst = append(append(dst, nameKey...), m.rules.Meters[s.Meter].Name.Literal...)
+			dst = append(append(dst, tally.MeterKey...), m.rules.Meters[s.Meter].Name.Literal...)
 		}
-		dst = append(append(dst, a.held[h.dimensions:h.to]...), valueKey...)
+		dst = append(append(dst, a.held[h.dimensions:h.to]...), tally.ValueKey...)
 		if s.Records == 1 {
 			dst = append(dst, a.held[s.From:s.To]...)
 		} else {
@@ -239,7 +239,7 @@ func (m *Mapper) readAmount(d *addition, mt *rules.Meter, v []byte) (isAmount, o
 		return isAmount, true
 	}
 	a := m.adder
-	from := len(a.values) + len(valueKey)
+	from := len(a.values) + len(tally.ValueKey)
 	values, rejection := m.appendValue(a.values, mt, v)
 	if rejection != nil {
 		return false, false
@@ -271,8 +271,8 @@ func (m *Mapper) findsNamed(mt *rules.Meter) bool {
 func (m *Mapper) hasID() bool {
 	for i := range m.rules.IDs {
 		id := &m.rules.IDs[i]
-		if id.Hash == nil && len(m.find(id.From)) > 0 || id.Hash != nil &&
-			!slices.ContainsFunc(id.Hash, func(a *grammar.Accessor) bool { return len(m.find(a)) == 0 }) {
+		if id.Hash == nil && len(m.ev.Find(id.From)) > 0 || id.Hash != nil &&
+			!slices.ContainsFunc(id.Hash, func(a *grammar.Accessor) bool { return len(m.ev.Find(a)) == 0 }) {
 			return true
 		}
 	}
@@ -298,11 +298,11 @@ func (m *Mapper) sumKey(mt *rules.Meter) int {
 		key = m.appendFoundSpan(key, mt.Name.From)
 	}
 	if r.DimensionMap != nil {
-		key = appendSpan(key, m.find(r.DimensionMap))
+		key = appendSpan(key, m.ev.Find(r.DimensionMap))
 	} else {
 		for i := range r.Dimensions {
 			if from := r.Dimensions[i].From; from != nil {
-				key = appendSpan(key, m.find(from))
+				key = appendSpan(key, m.ev.Find(from))
 			}
 		}
 	}
@@ -315,7 +315,7 @@ func (m *Mapper) sumKey(mt *rules.Meter) int {
 }
 
 func (m *Mapper) appendFoundSpan(key []byte, list []*grammar.Accessor) []byte {
-	_, v := m.first(list)
+	_, v := m.ev.First(list)
 	return appendSpan(key, v)
 }
 
@@ -331,7 +331,7 @@ func appendSpan(key, v []byte) []byte {
 func (m *Mapper) newKey(key []byte, hash uint64, mt *rules.Meter) int {
 	r, a, doubts := m.rules, m.adder, len(m.doubts.event)
 	h := head{from: len(a.held)}
-	held, rejection := m.appendSource(append(a.held, customerKey...), &r.Customer, &customerRule)
+	held, rejection := m.appendSource(append(a.held, tally.CustomerKey...), &r.Customer, &customerRule)
 	if h.name = len(held); rejection == nil {
 		held, rejection = m.appendName(held, mt)
 	}
@@ -342,7 +342,7 @@ func (m *Mapper) newKey(key []byte, hash uint64, mt *rules.Meter) int {
 		return -1
 	}
 	a.held, h.to = held, len(held)
-	h.notNamed = mt.Name.From != nil && !r.Aggregate.Has(held[h.name+len(nameKey):h.dimensions])
+	h.notNamed = mt.Name.From != nil && !r.Aggregate.Has(held[h.name+len(tally.MeterKey):h.dimensions])
 	h.hasAflo = hasAflo(held[h.dimensions:])
 	a.heads = append(a.heads, h)
 	number := a.table.Insert(key, hash)
@@ -358,7 +358,7 @@ func hasAflo(dimensions []byte) bool {
 	if !bytes.Contains(dimensions, []byte(`"aflo.`)) {
 		return false
 	}
-	dimensions = bytes.TrimSuffix(bytes.TrimPrefix(dimensions, []byte(dimensionsKey)), []byte("}"))
+	dimensions = bytes.TrimSuffix(bytes.TrimPrefix(dimensions, []byte(tally.DimensionsKey)), []byte("}"))
 	for name := range tally.Dimensions(dimensions) {
 		if bytes.HasPrefix(name, []byte(`"aflo.`)) {
 			return true

@@ -261,11 +261,11 @@ func TestAddedUpOrNotTheBillIsTheSame(t *testing.T) {
 			}
 			ones := map[string]bool{}
 			for line := range strings.Lines(want.plain) {
-				before, _, _ := strings.Cut(line, idKey)
+				before, _, _ := strings.Cut(line, tally.IDKey)
 				ones[before] = true
 			}
 			for line := range strings.Lines(got.events) {
-				before, behind, _ := strings.Cut(line, idKey)
+				before, behind, _ := strings.Cut(line, tally.IDKey)
 				if !strings.Contains(behind, `,"records":`) && !ones[before] {
 					t.Errorf("an event of one record is none of the lines without aggregate: %s", line)
 				}

@@ -9,6 +9,7 @@ import (
 	"out_amberflo/plugin/meter/internal/grammar"
 	"out_amberflo/plugin/meter/internal/packed"
 	"out_amberflo/plugin/meter/internal/rules"
+	"out_amberflo/plugin/tally"
 )
 
 // appendDimensions appends the dimensions, or nothing if none has a value.
@@ -17,7 +18,7 @@ func (m *Mapper) appendDimensions(dst []byte) ([]byte, *Rejection) {
 		return m.appendDimensionMap(dst)
 	}
 	start := len(dst)
-	dst = append(dst, dimensionsKey...)
+	dst = append(dst, tally.DimensionsKey...)
 	empty := len(dst)
 	for i := range m.rules.Dimensions {
 		d := &m.rules.Dimensions[i]
@@ -30,7 +31,7 @@ func (m *Mapper) appendDimensions(dst []byte) ([]byte, *Rejection) {
 			dst = append(dst, d.Literal...)
 			continue
 		}
-		out, has, rejection := m.appendDimension(dst, m.find(d.From), d.From)
+		out, has, rejection := m.appendDimension(dst, m.ev.Find(d.From), d.From)
 		if rejection != nil {
 			return dst, rejection
 		}
@@ -94,7 +95,7 @@ func cutString(s []byte) []byte {
 // appendDimensionMap appends the entries of a map in their order. Of duplicate keys the last wins.
 func (m *Mapper) appendDimensionMap(dst []byte) ([]byte, *Rejection) {
 	from := m.rules.DimensionMap
-	v := m.find(from)
+	v := m.ev.Find(from)
 	if len(v) == 0 {
 		return dst, nil
 	}
@@ -103,10 +104,10 @@ func (m *Mapper) appendDimensionMap(dst []byte) ([]byte, *Rejection) {
 	}
 	m.readEntries(v)
 	start := len(dst)
-	dst = append(dst, dimensionsKey...)
+	dst = append(dst, tally.DimensionsKey...)
 	empty := len(dst)
 	for _, e := range m.entries {
-		if e.value == nil || m.saysNothing(e.value) {
+		if e.value == nil || m.ev.SaysNothing(e.value) {
 			continue
 		}
 		before := len(dst)
@@ -145,7 +146,7 @@ func (m *Mapper) readEntries(v []byte) {
 		}
 		if len(key) > 0 {
 			m.entries = append(m.entries, entry{key: key, value: value})
-		} else if !m.saysNothing(value) {
+		} else if !m.ev.SaysNothing(value) {
 			m.doubts.add(NoName, "dimensions", m.rules.DimensionMap)
 		}
 	}

@@ -19,7 +19,7 @@ func (m *Mapper) appendHash(dst []byte, fields []*grammar.Accessor) (out []byte,
 	var digits [64]byte
 	b := m.scratch[:0]
 	for _, a := range fields {
-		v := m.find(a)
+		v := m.ev.Find(a)
 		if len(v) == 0 {
 			return dst, false
 		}

@@ -12,15 +12,18 @@ import (
 
 	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/meter/internal/absent"
+	"out_amberflo/plugin/meter/internal/find"
 	"out_amberflo/plugin/meter/internal/grammar"
 	"out_amberflo/plugin/meter/internal/packed"
 	"out_amberflo/plugin/meter/internal/rules"
 	"out_amberflo/plugin/meter/internal/timeformat"
+	"out_amberflo/plugin/tally"
 )
 
 // Mapper maps one event after the other. It is not safe for concurrent use.
 type Mapper struct {
-	finder
+	ev      find.Finder
+	rules   *rules.Rules
 	entries []entry
 	scratch []byte
 	hex     []byte
@@ -29,7 +32,7 @@ type Mapper struct {
 	second int64
 	time   []byte
 
-	// A generated unique id is id, which is idKey and a prefix, and the record's number.
+	// A generated unique id is id, which is tally.IDKey and a prefix, and the record's number.
 	id     []byte
 	number int
 	given  int // number at StartIDs
@@ -49,7 +52,7 @@ func (m *Mapper) StartClock(now time.Time) {
 // StartIDs says what unique ids are generated from now on: prefix and the number of the record, first for the next and one
 // more for each. A new Mapper has an empty prefix. Whoever calls it sees to it that no id is given twice.
 func (m *Mapper) StartIDs(prefix string, first int) {
-	m.id, _ = packed.AppendString(append(m.id[:0], idKey...), []byte(strings.ToValidUTF8(prefix, "")))
+	m.id, _ = packed.AppendString(append(m.id[:0], tally.IDKey...), []byte(strings.ToValidUTF8(prefix, "")))
 	m.id, m.number, m.given = m.id[:len(m.id)-1], first, first // without the quote after it
 	if m.adder != nil {
 		m.adder.reset()
@@ -75,7 +78,7 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 	if ev.Malformed != "" {
 		return dst, 0, &Rejection{Reason: NotAnEvent, Detail: ev.Malformed}
 	}
-	m.start(tag, ev)
+	m.ev.Start(tag, ev)
 	if m.rules.Fields.Group && ev.GroupTorn() {
 		return dst, 0, &Rejection{Reason: TornGroup, Detail: "$group: want a group whose start and end are both in the chunk, got one torn by a filter such as rewrite_tag"}
 	}
@@ -117,7 +120,7 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 
 func (m *Mapper) appendLines(dst []byte) (out []byte, records int, rejection *Rejection) {
 	r, start := m.rules, len(dst)
-	dst = append(dst, customerKey...)
+	dst = append(dst, tally.CustomerKey...)
 	if dst, rejection = m.appendSource(dst, &r.Customer, &customerRule); rejection != nil {
 		return dst, 0, rejection
 	}
@@ -178,7 +181,7 @@ func (m *Mapper) appendLines(dst []byte) (out []byte, records int, rejection *Re
 func (m *Mapper) holds() (bool, *Rejection) {
 	for i := range m.rules.Conditions {
 		c := &m.rules.Conditions[i]
-		v := m.find(c.From)
+		v := m.ev.Find(c.From)
 		holds, want := c.Holds(v)
 		if want != "" {
 			return false, reject(BadCondition, "only_if", want, c.From, v)
@@ -255,7 +258,7 @@ func (p *presence) add(asks, there bool) {
 
 // hasSource tells if t finds something, or has a literal.
 func (m *Mapper) hasSource(t *rules.Source) bool {
-	_, v := m.first(t.From)
+	_, v := m.ev.First(t.From)
 	return len(v) > 0 || t.Literal != nil
 }
 
@@ -269,7 +272,7 @@ var (
 )
 
 func (m *Mapper) appendSource(dst []byte, t *rules.Source, rule *sourceRule) ([]byte, *Rejection) {
-	from, v := m.first(t.From)
+	from, v := m.ev.First(t.From)
 	switch {
 	case len(v) > 0:
 		return m.appendFound(dst, v, from, rule)
@@ -283,7 +286,7 @@ const wantString = "a string that is not empty, or a number"
 
 // noSource is the rejection of a string that is not there, of which from is the first accessor.
 func (m *Mapper) noSource(from *grammar.Accessor, rule *sourceRule) *Rejection {
-	return reject(rule.absent, rule.option, wantString, from, m.look(from))
+	return reject(rule.absent, rule.option, wantString, from, m.ev.Look(from))
 }
 
 // appendFound appends the string or number v in quotes, which from has found.
@@ -342,12 +345,12 @@ func isZeros(s []byte) bool {
 }
 
 func (m *Mapper) appendName(dst []byte, mt *rules.Meter) ([]byte, *Rejection) {
-	return m.appendSource(append(dst, nameKey...), &mt.Name, &meterRule)
+	return m.appendSource(append(dst, tally.MeterKey...), &mt.Name, &meterRule)
 }
 
 // appendValue appends the value of a meter, of which v is what its first term finds.
 func (m *Mapper) appendValue(dst []byte, mt *rules.Meter, v []byte) ([]byte, *Rejection) {
-	dst = append(dst, valueKey...)
+	dst = append(dst, tally.ValueKey...)
 	if mt.Value.Literal != nil {
 		return append(dst, mt.Value.Literal...), nil
 	}
@@ -355,7 +358,7 @@ func (m *Mapper) appendValue(dst []byte, mt *rules.Meter, v []byte) ([]byte, *Re
 	switch {
 	case len(v) == 0:
 		from = mt.Value.Terms[0].From
-		return dst, reject(NoValue, m.rules.ValueOption, rules.WantNumber, from, m.look(from))
+		return dst, reject(NoValue, m.rules.ValueOption, rules.WantNumber, from, m.ev.Look(from))
 	case from == nil:
 		return m.appendTerms(dst, &mt.Value)
 	}
@@ -392,7 +395,7 @@ func (m *Mapper) noValue() *Rejection {
 // millis returns the meter time, in milliseconds since 1970.
 func (m *Mapper) millis() (ms int64, rejection *Rejection) {
 	r := m.rules
-	from, v := m.first(r.Times)
+	from, v := m.ev.First(r.Times)
 	switch {
 	case len(v) > 0:
 		var ok bool
@@ -400,13 +403,13 @@ func (m *Mapper) millis() (ms int64, rejection *Rejection) {
 			return 0, reject(BadTime, "meter_time", "a time of the years 2000 to 2099 in the format "+r.TimeFormat.Name, from, v)
 		}
 	case !r.EventTime:
-		return 0, reject(BadTime, "meter_time", "a time", r.Times[0], m.look(r.Times[0]))
+		return 0, reject(BadTime, "meter_time", "a time", r.Times[0], m.ev.Look(r.Times[0]))
 	default: // the event's own
-		seconds := m.event.Seconds
+		seconds := m.ev.Event().Seconds
 		if seconds < timeformat.Earliest/1000 || seconds >= timeformat.Latest/1000 {
 			return 0, &Rejection{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", seconds)}
 		}
-		ms = seconds*1000 + m.event.Nanos/1e6
+		ms = seconds*1000 + m.ev.Event().Nanos/1e6
 	}
 	if ms < m.oldest || ms >= m.newest {
 		rejection = m.outside(ms, from)
@@ -438,22 +441,12 @@ func (m *Mapper) appendMillis(dst []byte, at int64) []byte {
 	if ms >= 1000 {
 		ms = uint64(at) % 1000
 		m.second = at - int64(ms)
-		m.time = strconv.AppendInt(append(m.time[:0], timeKey...), at, 10)
+		m.time = strconv.AppendInt(append(m.time[:0], tally.TimeKey...), at, 10)
 	}
 	last := len(m.time) - 3
 	m.time[last], m.time[last+1], m.time[last+2] = byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10)
 	return append(dst, m.time...)
 }
-
-// The members of a line.
-const (
-	customerKey   = `{"customerId":`
-	nameKey       = `,"meterApiName":`
-	dimensionsKey = `,"dimensions":{`
-	valueKey      = `,"meterValue":`
-	timeKey       = `,"meterTimeInMillis":`
-	idKey         = `,"uniqueId":`
-)
 
 // appendID appends the id that the event has. It returns found false, and dst unchanged, if it has none and each of its
 // records is to have a generated one.
@@ -461,11 +454,11 @@ func (m *Mapper) appendID(dst []byte) (out []byte, found bool, rejection *Reject
 	ids := m.rules.IDs
 	for i := range ids {
 		if ids[i].Hash != nil {
-			if out, ok := m.appendHash(append(dst, idKey...), ids[i].Hash); ok {
+			if out, ok := m.appendHash(append(dst, tally.IDKey...), ids[i].Hash); ok {
 				return out, true, nil
 			}
-		} else if v := m.find(ids[i].From); len(v) > 0 {
-			out, rejection = m.appendFound(append(dst, idKey...), v, ids[i].From, &idRule)
+		} else if v := m.ev.Find(ids[i].From); len(v) > 0 {
+			out, rejection = m.appendFound(append(dst, tally.IDKey...), v, ids[i].From, &idRule)
 			return out, true, rejection
 		}
 	}

@@ -9,15 +9,18 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"out_amberflo/plugin/chunk"
+	"out_amberflo/plugin/meter/internal/find"
 	"out_amberflo/plugin/meter/internal/grammar"
 	"out_amberflo/plugin/meter/internal/packed"
 	"out_amberflo/plugin/meter/internal/rules"
+	"out_amberflo/plugin/tally"
 )
 
 // Survey looks at the first records for what nobody means: a field that no record has, as a misspelt one, a literal that is
 // the name of a field, as one whose $ was forgotten, and ids that tell no records apart. It is not safe for concurrent use.
 type Survey struct {
-	finder
+	ev    find.Finder
+	rules *rules.Rules
 	found []bool // for each of the rules' uses
 	told  []bool
 	// namesake tells that records have fields by the names metadata and group, which the accessors do not mean.
@@ -37,7 +40,7 @@ type Finding struct {
 // NewSurvey returns a survey that has looked at nothing.
 func (r *Rules) NewSurvey() *Survey {
 	uses := len(r.rules.Uses)
-	return &Survey{finder: newFinder(r.rules), found: make([]bool, uses), told: make([]bool, uses), namesake: map[grammar.Root]bool{}, lines: map[uint64]bool{}}
+	return &Survey{ev: find.New(&r.rules.Fields, &r.rules.Absent), rules: r.rules, found: make([]bool, uses), told: make([]bool, uses), namesake: map[grammar.Root]bool{}, lines: map[uint64]bool{}}
 }
 
 // Metered returns how many events that were metered it has looked at.
@@ -46,7 +49,7 @@ func (s *Survey) Metered() int { return s.metered }
 // Look looks at an event from a reader with the rules' keys, and at the meter records that it gave: none if it was skipped. It
 // keeps neither.
 func (s *Survey) Look(tag string, ev *chunk.Event, lines []byte) {
-	s.start(tag, ev)
+	s.ev.Start(tag, ev)
 	s.events++
 	metered := len(lines) > 0
 	var keys []string
@@ -62,12 +65,12 @@ func (s *Survey) Look(tag string, ev *chunk.Event, lines []byte) {
 		case u.From == nil:
 			s.found[i] = slices.ContainsFunc(keys, func(key string) bool { return u.Literal == key || strings.HasPrefix(u.Literal, key+".") })
 		case metered || u.Option == "only_if": // which finds something in events that it skips, too
-			s.found[i] = len(s.look(u.From)) > 0
+			s.found[i] = len(s.ev.Look(u.From)) > 0
 		}
 	}
 	for line := range bytes.Lines(lines) {
-		before, rest, _ := bytes.Cut(line, []byte(valueKey))
-		_, after, _ := bytes.Cut(rest, []byte(timeKey))
+		before, rest, _ := bytes.Cut(line, []byte(tally.ValueKey))
+		_, after, _ := bytes.Cut(rest, []byte(tally.TimeKey))
 		sum := xxh3.HashSeed(after, xxh3.Hash(before))
 		if s.lines[sum] {
 			s.equal++

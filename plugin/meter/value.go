@@ -14,7 +14,7 @@ import (
 func (m *Mapper) findValue(v *rules.Value) []byte {
 	for i := range v.Terms {
 		t := &v.Terms[i]
-		if found := m.find(t.From); len(found) > 0 && (!t.List || m.hasItems(found)) {
+		if found := m.ev.Find(t.From); len(found) > 0 && (!t.List || m.hasItems(found)) {
 			return found
 		}
 	}
@@ -26,7 +26,7 @@ func (m *Mapper) appendTerms(dst []byte, v *rules.Value) ([]byte, *Rejection) {
 	total := decimal.Number{}
 	for i := range v.Terms {
 		t := &v.Terms[i]
-		found := m.find(t.From)
+		found := m.ev.Find(t.From)
 		if len(found) == 0 {
 			continue
 		}
@@ -43,7 +43,7 @@ func (m *Mapper) appendTerms(dst []byte, v *rules.Value) ([]byte, *Rejection) {
 	start := len(dst)
 	dst, ok := total.Append(dst)
 	if !ok {
-		return dst, reject(BadValue, m.rules.ValueOption, "a sum of at most 100 digits", v.Terms[0].From, m.find(v.Terms[0].From))
+		return dst, reject(BadValue, m.rules.ValueOption, "a sum of at most 100 digits", v.Terms[0].From, m.ev.Find(v.Terms[0].From))
 	}
 	m.tellBeyondDouble(dst[start:], v)
 	return dst, nil
@@ -109,7 +109,7 @@ func (m *Mapper) hasItems(v []byte) (has bool) {
 func (m *Mapper) eachItem(v []byte, do func(item []byte, packed bool) bool) {
 	if packed.IsList(v) {
 		for item := range packed.Items(v) {
-			if !m.saysNothing(item) && !do(item, true) {
+			if !m.ev.SaysNothing(item) && !do(item, true) {
 				return
 			}
 		}

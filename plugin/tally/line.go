@@ -20,14 +20,14 @@ type line struct {
 	last       int64
 }
 
-// The members of a line, in their order.
+// How the members of a line begin, in their order. Whoever writes lines writes these, or they are not added up.
 const (
-	customerKey   = `{"customerId":`
-	meterKey      = `,"meterApiName":`
-	dimensionsKey = `,"dimensions":{`
-	valueKey      = `,"meterValue":`
-	timeKey       = `,"meterTimeInMillis":`
-	idKey         = `,"uniqueId":`
+	CustomerKey   = `{"customerId":`
+	MeterKey      = `,"meterApiName":`
+	DimensionsKey = `,"dimensions":{`
+	ValueKey      = `,"meterValue":`
+	TimeKey       = `,"meterTimeInMillis":`
+	IDKey         = `,"uniqueId":`
 	recordsKey    = `,"records":`
 	firstKey      = `,"firstMillis":`
 	lastKey       = `,"lastMillis":`
@@ -49,9 +49,9 @@ func Key(b []byte) (customer, meter, dimensions []byte, first int64, ok bool) {
 	if !ok {
 		return nil, nil, nil, 0, false
 	}
-	customer = l.names[len(customerKey):]
+	customer = l.names[len(CustomerKey):]
 	customer = customer[:stringSize(customer)]
-	return customer, l.names[len(customerKey)+len(customer)+len(meterKey):], l.dimensions, l.first, true
+	return customer, l.names[len(CustomerKey)+len(customer)+len(MeterKey):], l.dimensions, l.first, true
 }
 
 // Records returns how many records a line stands for: 1 where it does not say so.
@@ -103,24 +103,24 @@ func readLine(b []byte) (l line, ok bool) {
 		return l, false
 	}
 	l.plain = plain
-	at := bytes.LastIndex(plain, []byte(idKey))
+	at := bytes.LastIndex(plain, []byte(IDKey))
 	if at < 0 {
 		return l, false
 	}
-	l.id = plain[at+len(idKey):]
+	l.id = plain[at+len(IDKey):]
 	if size := stringSize(l.id); size == 0 || size != len(l.id) {
 		return l, false
 	}
-	if l.millis, plain, ok = cutNumber(plain[:at], timeKey); !ok {
+	if l.millis, plain, ok = cutNumber(plain[:at], TimeKey); !ok {
 		return l, false
 	}
 	// The last one: after it there are only numbers, and an id in which it cannot stand.
-	if at = bytes.LastIndex(plain, []byte(valueKey)); at < 0 {
+	if at = bytes.LastIndex(plain, []byte(ValueKey)); at < 0 {
 		return l, false
 	}
-	l.head, l.value = plain[:at], plain[at+len(valueKey):]
+	l.head, l.value = plain[:at], plain[at+len(ValueKey):]
 	rest := l.head
-	for _, key := range []string{customerKey, meterKey} {
+	for _, key := range []string{CustomerKey, MeterKey} {
 		if rest, ok = bytes.CutPrefix(rest, []byte(key)); !ok {
 			return l, false
 		}
@@ -132,7 +132,7 @@ func readLine(b []byte) (l line, ok bool) {
 	}
 	l.names = l.head[:len(l.head)-len(rest)]
 	if len(rest) > 0 {
-		if rest, ok = bytes.CutPrefix(rest, []byte(dimensionsKey)); !ok {
+		if rest, ok = bytes.CutPrefix(rest, []byte(DimensionsKey)); !ok {
 			return l, false
 		}
 		if l.dimensions, ok = bytes.CutSuffix(rest, []byte("}")); !ok {

@@ -203,10 +203,10 @@ func (m *Merger) render(e *event) []byte {
 	}
 	id := m.held[e.idFrom:e.to]
 	at := e.first + int64(xxh3.HashSeed(id, m.seed)%uint64(e.last-e.first+1))
-	m.out = append(append(m.out[:0], m.held[e.from:e.headEnd]...), valueKey...)
+	m.out = append(append(m.out[:0], m.held[e.from:e.headEnd]...), ValueKey...)
 	m.out = e.amount.Append(m.out)
-	m.out = strconv.AppendInt(append(m.out, timeKey...), at, 10)
-	m.out = append(append(m.out, idKey...), id...)
+	m.out = strconv.AppendInt(append(m.out, TimeKey...), at, 10)
+	m.out = append(append(m.out, IDKey...), id...)
 	m.out = AppendMembers(m.out, e.records, e.first, e.last)
 	return m.out
 }
