@@ -6,6 +6,7 @@
 package timeformat
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -169,7 +170,6 @@ func (f *Format) Millis(v []byte) (ms int64, ok bool) {
 }
 
 func (f *Format) numberMillis(v []byte) (int64, bool) {
-	var digits [400]byte
 	switch msgp.NextType(v) {
 	case msgp.IntType, msgp.UintType:
 		n, _, err := msgp.ReadInt64Bytes(v)
@@ -177,16 +177,14 @@ func (f *Format) numberMillis(v []byte) (int64, bool) {
 			return 0, false
 		}
 		if f.kind >= rfc3339 {
+			var digits [20]byte
 			return f.stringMillis(strconv.AppendInt(digits[:0], n, 10))
 		}
 		return f.scale(n, 0)
 	case msgp.Float64Type, msgp.Float32Type:
 		n, _, err := msgp.ReadFloat64Bytes(v)
-		if err != nil || math.IsNaN(n) || math.Abs(n) >= 1e19 {
-			return 0, false
-		}
-		// Through the shortest string and not through a product, so that 1795291200.909 s is 909 ms and not 908.
-		return f.decimalMillis(strconv.AppendFloat(digits[:0], n, 'f', -1, 64))
+		ms, ok := f.floatMillis(n)
+		return ms, ok && err == nil
 	}
 	return 0, false
 }
@@ -207,14 +205,21 @@ func (f *Format) stringMillis(s []byte) (int64, bool) {
 	if !ok {
 		return 0, false
 	}
-	if strings.ContainsAny(string(number), "eE") {
+	if bytes.ContainsAny(number, "eE") {
 		n, err := strconv.ParseFloat(string(number), 64)
-		if err != nil || math.Abs(n) >= 1e19 {
-			return 0, false
-		}
-		number = strconv.AppendFloat(digits[:0], n, 'f', -1, 64)
+		ms, ok := f.floatMillis(n)
+		return ms, ok && err == nil
 	}
 	return f.decimalMillis(number)
+}
+
+// floatMillis goes through the shortest digits and not through a product, so that 1795291200.909 s is 909 ms and not 908.
+func (f *Format) floatMillis(n float64) (int64, bool) {
+	if !(math.Abs(n) < 1e19) { // nor NaN
+		return 0, false
+	}
+	var digits [400]byte
+	return f.decimalMillis(strconv.AppendFloat(digits[:0], n, 'f', -1, 64))
 }
 
 // decimalMillis reads digits with an optional point and fraction.
