@@ -265,8 +265,8 @@ func TestAddedUpOrNotTheBillIsTheSame(t *testing.T) {
 				ones[before] = true
 			}
 			for line := range strings.Lines(got.events) {
-				before, behind, _ := strings.Cut(line, tally.IDKey)
-				if !strings.Contains(behind, `,"records":`) && !ones[before] {
+				before, after, _ := strings.Cut(line, tally.IDKey)
+				if !strings.Contains(after, `,"records":`) && !ones[before] {
 					t.Errorf("an event of one record is none of the lines without aggregate: %s", line)
 				}
 			}

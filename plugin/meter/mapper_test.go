@@ -52,7 +52,7 @@ func TestARecordThatCannotBeMeteredIsRejectedWithAReason(t *testing.T) {
 	for _, tt := range []struct{ name, record, want string }{
 		{"no customer", `{"meterApiName":"m","meterValue":1}`, "no_customer: customer_id: want a string that is not empty, or a number at $customerId, got nothing"},
 		{"an empty customer", `{"customerId":""}`, `no_customer: customer_id: want a string that is not empty, or a number at $customerId, got ""`},
-		{"a blank customer", `{"customerId":" \t\n"}`, `no_customer: customer_id: want a string that is not empty, or a number at $customerId, got " \t\n"`},
+		{"a customer of spaces", `{"customerId":" \t\n"}`, `no_customer: customer_id: want a string that is not empty, or a number at $customerId, got " \t\n"`},
 		{"a null customer", `{"customerId":null}`, "no_customer: customer_id: want a string that is not empty, or a number at $customerId, got nothing"},
 		{"a customer that is a list", `{"customerId":["a"]}`, `bad_customer: customer_id: want a string that is not empty, or a number at $customerId, got ["a"]`},
 		{"a customer that is a boolean", `{"customerId":true}`, `bad_customer: customer_id: want a string that is not empty, or a number at $customerId, got true`},

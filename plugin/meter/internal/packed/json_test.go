@@ -55,7 +55,7 @@ func TestAppendJSONRendersEveryKindOfValue(t *testing.T) {
 	}
 }
 
-func TestAppendJSONRefusesWhatIsNotOneValue(t *testing.T) {
+func TestAppendJSONFailsForWhatIsNotOneValue(t *testing.T) {
 	for _, tt := range []struct{ name, msgpack string }{
 		{"nothing", ""},
 		{"two values", "\x01\x02"},
