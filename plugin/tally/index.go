@@ -1,10 +1,11 @@
 package tally
 
-import "github.com/zeebo/xxh3"
+import "hash/maphash"
 
-// index numbers keys in the order in which they come. Keys are compared in full.
+// index numbers keys in the order in which they come, which is all that comes of it. Keys are compared in full.
 type index struct {
-	slots  []uint32 // 1 + the number of a key, 0 for none: open addressing, at most half of it taken
+	seed   maphash.Seed // of each index its own: whoever writes a log cannot know which keys would share a slot
+	slots  []uint32     // 1 + the number of a key, 0 for none: open addressing, at most half of it taken
 	hashes []uint64 // by number
 	ends   []int    // by number: where the key ends in keys
 	keys   []byte
@@ -12,10 +13,10 @@ type index struct {
 
 // find returns the number of key, -1 if it has none, and its hash for add.
 func (x *index) find(key []byte) (number int, hash uint64) {
-	hash = xxh3.Hash(key)
-	if len(x.slots) == 0 {
-		return -1, hash
+	if x.slots == nil {
+		x.seed, x.slots = maphash.MakeSeed(), make([]uint32, 64)
 	}
+	hash = maphash.Bytes(x.seed, key)
 	for i := hash; ; i++ {
 		n := int(x.slots[i&uint64(len(x.slots)-1)]) - 1
 		if n < 0 || x.hashes[n] == hash && string(x.key(n)) == string(key) {
@@ -31,7 +32,7 @@ func (x *index) add(key []byte, hash uint64) (number int) {
 	x.keys = append(x.keys, key...)
 	x.ends = append(x.ends, len(x.keys))
 	if 2*len(x.hashes) > len(x.slots) {
-		x.slots = make([]uint32, max(64, 2*len(x.slots)))
+		x.slots = make([]uint32, 2*len(x.slots))
 		for n, h := range x.hashes {
 			x.put(n, h)
 		}
