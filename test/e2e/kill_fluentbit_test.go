@@ -2,12 +2,15 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,6 +34,7 @@ type poster struct {
 	url    string
 	events int // of one post
 	pause  time.Duration
+	of     func(n int) []any // the records that stand for an event; nil: that of wantAllOnce
 
 	mu       sync.Mutex // guards the rest
 	next     int
@@ -54,6 +58,10 @@ func (p *poster) post(done <-chan struct{}) {
 		p.mu.Unlock()
 		var list []any
 		for n := first; n < first+p.events; n++ {
+			if p.of != nil {
+				list = append(list, p.of(n)...)
+				continue
+			}
 			list = append(list, record{"customerId", "acme", "meterApiName", "ApiCalls", "meterValue", n, "dimensions", record{"n", fmt.Sprint(n)}})
 		}
 		answer, err := client.Post(p.url, "application/json", bytes.NewReader(appendJSON(nil, list)))
@@ -131,6 +139,26 @@ func (b *bench) whereabouts(n int) string {
 	return fmt.Sprintf("it is in %q", found)
 }
 
+// killedWhilePosting kills Fluent Bit at random instants, and then lets it deliver all that it has.
+func (b *bench) killedWhilePosting(poster *poster, stop func(), section string, random *rand.Rand) {
+	b.Helper()
+	for range *fluentBitKills {
+		p := b.start(input{}, section)
+		poster.await(b, 1)
+		time.Sleep(time.Duration(random.IntN(1200)) * time.Millisecond) // the instant is the point
+		if !p.Kill() {
+			b.Fatalf("ended before it was killed; log:\n%s", p.Log.String())
+		}
+	}
+	p := b.start(input{}, section)
+	poster.await(b, 1)
+	stop()
+	b.handedOver()
+	p.stop()
+	b.wantDelivered()
+	b.meterctl("check")
+}
+
 func TestFluentBitKilledAtRandomInstantsLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
 	for _, workers := range []int{1, 4} {
@@ -141,24 +169,140 @@ func TestFluentBitKilledAtRandomInstantsLosesAndDoublesNothing(t *testing.T) {
 			defer stop()
 			b.behind(fault.Options{Rate: 0.5, Seed: *seed})
 			section := b.section(fmt.Sprintf("Workers %d", workers), "total_file_size 30K", "upload_timeout 300ms", "upload_concurrency 4", "shutdown_timeout 30s")
-			random := rand.New(rand.NewPCG(*seed, uint64(workers)))
-			for range *fluentBitKills {
-				p := b.start(input{}, section)
-				poster.await(b, 1)
-				time.Sleep(time.Duration(random.IntN(1200)) * time.Millisecond) // the instant is the point
-				if !p.Kill() {
-					t.Fatalf("ended before it was killed; log:\n%s", p.Log.String())
+			b.killedWhilePosting(poster, stop, section, rand.New(rand.NewPCG(*seed, uint64(workers))))
+			b.wantAllOnce(poster)
+			t.Logf("%d kills, %d events accepted, %d posts without an answer, %d objects", *fluentBitKills, poster.events*len(poster.accepted), len(poster.unknown), len(b.objects()))
+		})
+	}
+}
+
+// summing makes events that come to the same few keys over and over, and says what they come to. Records that are added up cannot be
+// told apart in the bucket: a post brings two events with ids of their own, which are delivered as they are. Fluent Bit may keep
+// the beginning of a post that it was killed in: the first of them alone.
+type summing struct {
+	posted int // events of a post
+	bucket time.Duration
+}
+
+const summingFrom = int64(1795291200000) // a full hour
+
+func (s summing) customer(n int) string { return fmt.Sprint("c", n/s.posted%20) }
+
+// event is the n-th one, of the hundred of n.
+func (s summing) event(n int) (list []any) {
+	mark := func(what string) record {
+		return record{"customerId", "posts", "meterApiName", "Posts", "meterValue", 1, "meterTimeInMillis", summingFrom, "uniqueId", fmt.Sprint(what, n/s.posted*s.posted)}
+	}
+	if n%s.posted == 0 {
+		list = append(list, record{"customerId", "c0", "meterApiName", "Bytes", "meterValue", "many", "post", n}, mark("first of "))
+	}
+	dimensions := record{"a", fmt.Sprint(n % 2), "b", "x"}
+	if n%5 == 0 {
+		dimensions = record{"b", "x", "a", fmt.Sprint(n % 2)}
+	}
+	list = append(list, record{"customerId", s.customer(n), "meterApiName", "Bytes", "meterValue", s.value(n), "meterTimeInMillis", s.at(n), "dimensions", dimensions})
+	if n%s.posted == s.posted-1 {
+		list = append(list, mark("last of "))
+	}
+	return list
+}
+
+func (s summing) value(n int) string { return fmt.Sprintf("%d.%02d", n%1000, n%97) }
+func (s summing) at(n int) int64     { return summingFrom + int64(n)*7919%180_000 } // three minutes, their borders too
+
+// of adds the first events of a post up.
+func (s summing) of(first, events int) usages {
+	u := usages{}
+	for n := first; n < first+events; n++ {
+		u.must(u.add(s.customer(n), "Bytes", map[string]string{"a": fmt.Sprint(n % 2), "b": "x"}, s.at(n), s.bucket, s.value(n), 1))
+	}
+	return u
+}
+
+// kept finds out how many events there are of posts that Fluent Bit was killed in: as many as leave nothing of got.
+func (s summing) kept(got usages, torn []int) bool {
+	if len(torn) == 0 {
+		return len(got) == 0
+	}
+	for events := range s.posted + 1 {
+		if rest, ok := got.without(s.of(torn[0], events)); ok && s.kept(rest, torn[1:]) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestFluentBitKilledWhileItAddsUpLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
+	for _, workers := range []int{1, 4} {
+		t.Run(fmt.Sprintf("with %d workers", workers), func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, realFluentBit)
+			s := summing{posted: 100, bucket: time.Minute}
+			poster, stop := b.posting()
+			defer stop()
+			poster.events, poster.of = s.posted, s.event
+			b.behind(fault.Options{Rate: 0.5, Seed: *seed})
+			section := b.section(fmt.Sprintf("Workers %d", workers), "total_file_size 5K", "upload_timeout 300ms", "upload_concurrency 4", "shutdown_timeout 30s",
+				"aggregate *", "aggregate_bucket "+s.bucket.String())
+			b.killedWhilePosting(poster, stop, section, rand.New(rand.NewPCG(*seed, uint64(workers))))
+
+			got, events := b.delivered(s.bucket)
+			whole, torn := map[int]bool{}, map[int]bool{}
+			for _, e := range events {
+				what, of, _ := strings.Cut(e.UniqueID, " of ")
+				n, err := strconv.Atoi(of)
+				if err != nil {
+					continue
+				}
+				switch what {
+				case "first":
+					torn[n] = true
+				case "last":
+					whole[n] = true
 				}
 			}
-			p := b.start(input{}, section)
-			poster.await(b, 1)
-			stop()
-			b.handedOver()
-			p.stop()
-			b.wantAllOnce(poster)
-			b.wantDelivered()
-			b.meterctl("check")
-			t.Logf("%d kills, %d events accepted, %d posts without an answer, %d objects", *fluentBitKills, poster.events*len(poster.accepted), len(poster.unknown), len(b.objects()))
+			want := usages{}
+			for first := range whole {
+				delete(torn, first)
+				want.must(want.add("posts", "Posts", nil, summingFrom, s.bucket, "2", 2))
+				want.plus(s.of(first, s.posted))
+			}
+			for range torn {
+				want.must(want.add("posts", "Posts", nil, summingFrom, s.bucket, "1", 1))
+			}
+			for _, first := range poster.accepted {
+				if !whole[first] {
+					t.Errorf("LOST: events of the post %d; %s", first, b.whereabouts(first))
+				}
+			}
+			byCustomer := map[string][]int{}
+			for first := range torn {
+				byCustomer[s.customer(first)] = append(byCustomer[s.customer(first)], first)
+			}
+			for customer, torn := range byCustomer {
+				rest, ok := got.of(customer).without(want.of(customer))
+				if !ok || !s.kept(rest, torn) {
+					t.Errorf("%s: want all of its posts, and the beginnings of %d", customer, torn)
+				}
+				got, want = got.not(customer), want.not(customer)
+			}
+			b.wantUsages(got, want)
+			rejected := map[int]int{}
+			for _, r := range b.rejected() {
+				var of struct{ Post int }
+				if err := json.Unmarshal(r.Record, &of); err != nil {
+					t.Fatal(err)
+				}
+				rejected[of.Post]++
+			}
+			for first := range whole {
+				if rejected[first] != 1 {
+					t.Errorf("the reject of the post %d is there %d times", first, rejected[first])
+				}
+			}
+			t.Logf("%d kills, %d posts accepted, %d without an answer, %d of these whole and %d in part, %d records in %d events, %d objects",
+				*fluentBitKills, len(poster.accepted), len(poster.unknown), len(whole)-len(poster.accepted), len(torn), want.records(), len(events), len(b.objects()))
 		})
 	}
 }

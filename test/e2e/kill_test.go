@@ -62,6 +62,12 @@ func (p *paced) Read(to []byte) (int, error) {
 func (b *bench) wantExactlyOnce(truth accesslog.Truth) {
 	b.Helper()
 	b.wantBill(truth.Bill)
+	b.wantSpent(truth)
+}
+
+// wantSpent wants what is left of a spool behind its work.
+func (b *bench) wantSpent(truth accesslog.Truth) {
+	b.Helper()
 	b.wantRejected(truth)
 	b.wantDelivered()
 	b.meterctl("check")
@@ -72,6 +78,15 @@ func (b *bench) wantExactlyOnce(truth accesslog.Truth) {
 	}
 }
 
+// wantExactlyOnceAddedUp is wantExactlyOnce where aggregate is * and the bucket as given.
+func (b *bench) wantExactlyOnceAddedUp(in input, truth accesslog.Truth, bucket time.Duration) (events int) {
+	b.Helper()
+	got, all := b.delivered(bucket)
+	b.wantUsages(got, usagesOf(b.T, in, truth, bucket))
+	b.wantSpent(truth)
+	return len(all)
+}
+
 func TestKilledAtRandomInstantsNothingIsLostOrDoubled(t *testing.T) {
 	t.Parallel()
 	for _, chunks := range []struct {
@@ -80,18 +95,25 @@ func TestKilledAtRandomInstantsNothingIsLostOrDoubled(t *testing.T) {
 		lines   int // a kill
 		pace    time.Duration
 		options []string
+		bucket  time.Duration // of aggregate
 	}{
-		{"small chunks, compressed together", 5, 1000, time.Millisecond, []string{"total_file_size 30K"}},
-		{"large chunks, compressed each by itself", 400, 2000, 100 * time.Millisecond, []string{"total_file_size 300K", "max_records 1500"}},
+		{"small chunks, compressed together", 5, 1000, time.Millisecond, []string{"total_file_size 30K"}, 0},
+		{"large chunks, compressed each by itself", 400, 2000, 100 * time.Millisecond, []string{"total_file_size 300K", "max_records 1500"}, 0},
+		{"small chunks, added up", 20, 2000, 2 * time.Millisecond, []string{"total_file_size 30K"}, time.Second},
+		{"large chunks, added up", 400, 3000, 50 * time.Millisecond, []string{"total_file_size 100K", "max_records 300"}, 5 * time.Second},
 	} {
 		t.Run(chunks.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, bundledHost)
-			in, truth := accessLog(t, accesslog.Options{Lines: chunks.lines * *kills, Seed: *seed, Bad: 0.01}, accesslog.Chunks{Records: chunks.records})
+			in, truth := accessLog(t, accesslog.Options{Lines: chunks.lines * *kills, Seed: *seed, Bad: 0.01, MeterTime: chunks.bucket > 0}, accesslog.Chunks{Records: chunks.records})
 			b.behind(fault.Options{Rate: 0.5, Seed: *seed})
 			b.args = []string{"--threads", "4", "--retry-delay", "20ms", "--ack-file", b.path(acks), "--skip-acked", b.path(acks)}
 			b.pace = chunks.pace
-			section := b.section(slices.Concat(accessMapping, chunks.options, []string{"upload_timeout 200ms", "upload_concurrency 4", "shutdown_timeout 45s"})...)
+			mapping := accessMapping
+			if chunks.bucket > 0 {
+				mapping = addedUp(chunks.bucket)
+			}
+			section := b.section(slices.Concat(mapping, chunks.options, []string{"upload_timeout 200ms", "upload_concurrency 4", "shutdown_timeout 45s"})...)
 			random := rand.New(rand.NewPCG(*seed, 1))
 			for n := range *kills {
 				p := b.start(in, section)
@@ -107,7 +129,11 @@ func TestKilledAtRandomInstantsNothingIsLostOrDoubled(t *testing.T) {
 					b.run(input{}, section)
 				}
 			}
-			b.wantExactlyOnce(truth)
+			if chunks.bucket > 0 {
+				t.Logf("%d records in %d events", truth.Metered, b.wantExactlyOnceAddedUp(in, truth, chunks.bucket))
+			} else {
+				b.wantExactlyOnce(truth)
+			}
 			t.Logf("%d kills, %d records metered and %d set aside, %d objects", *kills, truth.Metered, truth.Rejected(), len(b.objects()))
 		})
 	}
@@ -186,20 +212,26 @@ func TestKilledAtEachNamedPointNothingIsLostOrDoubled(t *testing.T) {
 		if points == nil {
 			continue
 		}
-		t.Run(point, func(t *testing.T) {
+		run := func(t *testing.T, bucket time.Duration, options []string) {
 			t.Parallel()
 			b := newCrashingBench(t)
-			in, truth := accessLog(t, accesslog.Options{Lines: 3000, Seed: *seed, Bad: 0.01}, accesslog.Chunks{Records: 20})
+			in, truth := accessLog(t, accesslog.Options{Lines: 3000, Seed: *seed, Bad: 0.01, MeterTime: bucket > 0}, accesslog.Chunks{Records: 20})
 			b.args = []string{"--threads", "3", "--retry-delay", "20ms", "--ack-file", b.path(acks), "--skip-acked", b.path(acks)}
 			b.pace = time.Millisecond
-			section := b.section(append(accessMapping, "total_file_size 20K", "upload_timeout 200ms")...)
+			section := b.section(append(options[:len(options):len(options)], "upload_timeout 200ms")...)
 			for _, point := range points {
 				b.dieAt(point, in, section)
 			}
 			b.pace = 0
 			b.run(in, section)
-			b.wantExactlyOnce(truth)
-		})
+			if bucket > 0 {
+				b.wantExactlyOnceAddedUp(in, truth, bucket)
+			} else {
+				b.wantExactlyOnce(truth)
+			}
+		}
+		t.Run(point, func(t *testing.T) { run(t, 0, append(accessMapping, "total_file_size 20K")) })
+		t.Run(point+", added up", func(t *testing.T) { run(t, time.Second, append(addedUp(time.Second), "total_file_size 5K")) })
 	}
 }
 
