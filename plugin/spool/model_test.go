@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"os"
 	"regexp"
@@ -27,6 +28,7 @@ import (
 	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/repair"
 	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/tally"
 )
 
 var (
@@ -53,9 +55,16 @@ type chunkIs struct {
 	names   []string
 	ids     bool     // the records bring unique ids of their own
 	rejects []string // names of what cannot be metered
-	summed  bool     // the records are said to be sums
+	summed  bool     // the records are said to be sums, and with them are
+	sums    []sum    // partial lines
 	damaged bool
 }
+
+// sum is a partial line: records of 0.1 each, of a customer, some seconds behind sumsFrom.
+type sum struct{ customer, records, second int }
+
+// name is that of a partial line's records, by customer and minute.
+func (x sum) name() string { return fmt.Sprintf("sum %d %d", x.customer, x.second/60) }
 
 // model is Fluent Bit before a spool and a bucket behind it.
 type model struct {
@@ -272,6 +281,11 @@ func (m *model) newChunk() *chunk {
 	for i := range m.rand.IntN(14) {
 		c.names = append(c.names, fmt.Sprintf("%d.%d", c.source, i))
 	}
+	for range m.rand.IntN(8) {
+		if c.summed && !c.ids {
+			c.sums = append(c.sums, sum{m.rand.IntN(3), 1 + m.rand.IntN(9), m.rand.IntN(180)})
+		}
+	}
 	for i := range m.rand.IntN(4) * m.rand.IntN(2) {
 		c.rejects = append(c.rejects, fmt.Sprintf("%d.r%d", c.source, i))
 	}
@@ -280,7 +294,7 @@ func (m *model) newChunk() *chunk {
 }
 
 func (c *chunk) begin(s *spool.Spool) (*journal.Tx, error) {
-	tx, err := s.Begin(journal.Source{Length: 1, Hash: c.source}, 2*len(c.names)+2*len(c.rejects))
+	tx, err := s.Begin(journal.Source{Length: 1, Hash: c.source}, 2*len(c.names)+len(c.sums)+2*len(c.rejects))
 	if err != nil {
 		return nil, err
 	}
@@ -289,9 +303,17 @@ func (c *chunk) begin(s *spool.Spool) (*journal.Tx, error) {
 	if c.ids {
 		lines = regexp.MustCompile(regexp.QuoteMeta(prefix)+"[0-9]+").ReplaceAll(lines, []byte("own"))
 	}
-	tx.Append(append(tx.Lines(), lines...), len(c.names))
+	records := len(c.names)
+	for i, x := range c.sums {
+		at := sumsFrom + int64(x.second)*1000
+		lines = fmt.Appendf(lines, `{"customerId":"%d","meterApiName":"m","meterValue":%d.%d,"meterTimeInMillis":%d,"uniqueId":"%s%d"`,
+			x.customer, x.records/10, x.records%10, at, prefix, first+len(c.names)+i)
+		lines = tally.AppendMembers(lines, int64(x.records), at, at+999)
+		records += x.records
+	}
+	tx.Append(append(tx.Lines(), lines...), len(c.names)+len(c.sums))
 	if c.summed {
-		tx.Summed(time.Minute, 7*len(c.names))
+		tx.Summed(time.Minute, records)
 	}
 	for _, name := range c.rejects {
 		tx.Reject(fmt.Appendf(nil, "{\"name\":%q,\"uniqueId\":%q}\n", name, tx.RejectID()))
@@ -516,6 +538,12 @@ func (m *model) compare() {
 			}
 			most[name]++
 		}
+		for _, x := range c.sums {
+			if c.acked {
+				least[x.name()] += x.records
+			}
+			most[x.name()] += x.records
+		}
 		if c.acked && c.damaged {
 			want := fmt.Sprint("damage of ", c.source)
 			if got, err := os.ReadFile(m.spool.Dir().Path(disk.Damaged, journal.Source{Length: 1, Hash: c.source}.DamageFile())); err != nil || string(got) != want {
@@ -527,7 +555,11 @@ func (m *model) compare() {
 	for key, b := range m.bucket {
 		n := 0
 		for _, line := range m.lines(key, b) {
-			var record struct{ Name, UniqueID string }
+			var record struct {
+				Name, UniqueID, CustomerID string
+				MeterValue                 json.Number
+				Records, MeterTimeInMillis int64
+			}
 			if err := json.Unmarshal([]byte(line), &record); err != nil {
 				m.fail("object %s: %v in %q", key, err, line)
 			}
@@ -535,8 +567,15 @@ func (m *model) compare() {
 				m.fail("unique id %s stands twice: in %s and in %s %s", record.UniqueID, was, key, line)
 			}
 			ids[record.UniqueID] = key + " " + line
-			got[record.Name]++
-			n++
+			if n++; record.CustomerID == "" {
+				got[record.Name]++
+				continue
+			}
+			records := max(record.Records, 1)
+			if v, ok := new(big.Rat).SetString(record.MeterValue.String()); !ok || v.Cmp(big.NewRat(records, 10)) != 0 {
+				m.fail("object %s: %d records of 0.1 each in %s", key, records, line)
+			}
+			got[fmt.Sprintf("sum %s %d", record.CustomerID, (record.MeterTimeInMillis-sumsFrom)/60_000)] += int(records)
 		}
 		if n == 0 || n > m.most {
 			m.fail("object %s holds %d records, want 1 to %d", key, n, m.most)

@@ -6,8 +6,8 @@ import "hash/maphash"
 type index struct {
 	seed   maphash.Seed // of each index its own: whoever writes a log cannot know which keys would share a slot
 	slots  []uint32     // 1 + the number of a key, 0 for none: open addressing, at most half of it taken
-	hashes []uint64 // by number
-	ends   []int    // by number: where the key ends in keys
+	hashes []uint64     // by number
+	ends   []int        // by number: where the key ends in keys
 	keys   []byte
 }
 
