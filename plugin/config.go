@@ -176,6 +176,7 @@ func Load(ctx context.Context, host Host) (*Config, *bucket.Bucket, error) {
 	}
 	wrong := mistakes(found)
 	var errs []error
+	c.Bucket.ContentType = c.contentType()
 	b, err := bucket.Open(ctx, c.Bucket)
 	var refused *bucket.OptionError
 	if errors.As(err, &refused) {

@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -93,9 +92,7 @@ func (d *delivery) start(ctx context.Context) error {
 		d.log.Warn("an option works, and may not do what is wanted: " + w)
 	}
 	d.countDescriptors()
-	d.ship = ship.New(ship.Options{
-		Spool: d.spool, Bucket: d.bucket, ContentType: d.config.contentType(), Log: d.log,
-	})
+	d.ship = ship.New(ship.Options{Spool: d.spool, To: d.bucket, Log: d.log})
 	sealing, stop := context.WithCancel(context.Background())
 	d.stopSealing = stop
 	d.sealing.Go(func() { d.keepRunning(sealing, "sealing", d.spool.Run) })
@@ -182,8 +179,8 @@ const checkTimeout = 15 * time.Second
 func (d *delivery) checkPut(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	body := []byte("Stored by out_amberflo at its start to see that it may write here. It can be deleted.\n")
-	if err := d.bucket.Put(ctx, "out_amberflo-startup-check.txt", bytes.NewReader(body), int64(len(body)), "text/plain"); err != nil {
+	const body = "Stored by out_amberflo at its start to see that it may write here. It can be deleted.\n"
+	if err := d.bucket.PutText(ctx, "out_amberflo-startup-check.txt", body); err != nil {
 		return fmt.Errorf("startup_check put: %w", err)
 	}
 	return nil

@@ -8,10 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/plugin/meter"
 	"out_amberflo/plugin/report"
 	"out_amberflo/plugin/ship"
+	"out_amberflo/plugin/ship/failure"
 	"out_amberflo/plugin/spool"
 )
 
@@ -78,8 +78,8 @@ var Metrics = []Metric{
 		func(r *reading, _ int) float64 { return float64(r.ship.Uploaded) }},
 	{"uploaded_bytes_total", "Bytes of them, as stored.", counter, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.ship.UploadedBytes) }},
-	{"upload_failures_total", "Attempts to upload that failed; each is repeated.", counter, "kind", kinds(), shared,
-		func(r *reading, i int) float64 { return float64(r.ship.Failed[cause.Object+cause.Kind(i)]) }},
+	{"upload_failures_total", "Attempts to upload that failed; each is repeated.", counter, "kind", failure.Names(), shared,
+		func(r *reading, i int) float64 { return float64(r.ship.Failed[failure.Kind(i)]) }},
 	{"refused_objects_total", "Objects that Amberflo refused, kept in failed/.", counter, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.refused) }},
 	{"waiting_objects", "Objects that wait for their upload.", gauge, "", nil, shared,
@@ -116,13 +116,6 @@ func epoch(at time.Time) float64 {
 		return 0
 	}
 	return float64(at.UnixMilli()) / 1000
-}
-
-func kinds() (names []string) {
-	for k := cause.Object; k < cause.Canceled; k++ {
-		names = append(names, k.String())
-	}
-	return names
 }
 
 // counts are what one output counts itself.

@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
-	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/plugin/bucket/wire"
+	"out_amberflo/plugin/ship/failure"
 )
 
 // pipe passes connections on to a server, no faster than so many bytes in a second, all of them together.
@@ -75,7 +75,7 @@ func TestOnASlowLinkAnAttemptTakesTheTimeThatItTakes(t *testing.T) {
 	for i := range 3 { // 1.2 MB over a link of 200 KB/s
 		all.Go(func() {
 			body := strings.NewReader(strings.Repeat("x", 400<<10))
-			if err := b.Put(t.Context(), fmt.Sprint(i), body, body.Size(), ""); err != nil {
+			if err := b.Put(t.Context(), fmt.Sprint(i), body, body.Size(), 0); err != nil {
 				t.Error(err)
 			}
 		})
@@ -112,8 +112,8 @@ func TestAnAttemptEndsWhenNothingMoves(t *testing.T) {
 				size = 20 << 10
 			}
 			body := strings.NewReader(strings.Repeat("x", int(size)))
-			e := failure(t, open(t, bucket.Options{Endpoint: "http://" + l.Addr().String()}).Put(t.Context(), "k", body, size, ""))
-			if e.Kind != cause.Unreachable || !errors.Is(e, bucket.ErrStalled) || !strings.Contains(e.Error(), "nothing moved any more for") {
+			e := failed(t, open(t, bucket.Options{Endpoint: "http://" + l.Addr().String()}).Put(t.Context(), "k", body, size, 0))
+			if e.Kind != failure.Unreachable || !errors.Is(e, failure.ErrStalled) || !strings.Contains(e.Error(), "nothing moved any more for") {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
 		})
@@ -165,18 +165,18 @@ func TestAnAnswerThatTricklesEndsTheAttempt(t *testing.T) {
 	bucket.SetStallTimeout(t, 300*time.Millisecond)
 	for _, tt := range []struct {
 		name, begin, more string
-		kind              cause.Kind
+		kind              failure.Kind
 		says              string
 	}{
-		{"before its first line", "", "H", cause.Unreachable, "no answer"},
-		{"in its header", "HTTP/1.1 200 OK\r\nX: ", "y", cause.Unreachable, "no answer"},
-		{"in the body of a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 100000\r\n\r\n", " ", cause.Unreachable, "no answer"},
-		{"in the body of a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 100000\r\n\r\n<Error>", " ", cause.Denied, "Forbidden, and then"},
+		{"before its first line", "", "H", failure.Unreachable, "no answer"},
+		{"in its header", "HTTP/1.1 200 OK\r\nX: ", "y", failure.Unreachable, "no answer"},
+		{"in the body of a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 100000\r\n\r\n", " ", failure.Unreachable, "no answer"},
+		{"in the body of a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 100000\r\n\r\n<Error>", " ", failure.Denied, "Forbidden, and then"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			url := serve(t, func(c net.Conn) { writeForEver(c, tt.begin, tt.more, 10*time.Millisecond) })
-			e := failure(t, put(open(t, bucket.Options{Endpoint: url}), t.Context(), "x"))
-			if e.Kind != tt.kind || !errors.Is(e, bucket.ErrStalled) || !strings.Contains(e.Error(), tt.says) {
+			e := failed(t, put(open(t, bucket.Options{Endpoint: url}), t.Context(), "x"))
+			if e.Kind != tt.kind || !errors.Is(e, failure.ErrStalled) || !strings.Contains(e.Error(), tt.says) {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
 		})
@@ -187,14 +187,14 @@ func TestOfAnAnswerThatDoesNotEndOnlySoMuchIsRead(t *testing.T) {
 	const much = 64 << 20
 	for _, tt := range []struct {
 		name, begin, more string
-		kind              cause.Kind
+		kind              failure.Kind
 		says              string
 	}{
-		{"a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 40000000000\r\n\r\n", " ", cause.Unproven, "check endpoint"},
-		{"a yes in pieces", "HTTP/1.1 200 OK\r\n" + etag + "Transfer-Encoding: chunked\r\n\r\n", "4\r\n    \r\n", cause.Unproven, "check endpoint"},
-		{"a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 40000000000\r\n\r\n<Error><Code>AccessDenied</Code><Message>", "x", cause.Denied, "not S3's"},
-		{"an outage", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 40000000000\r\n\r\n", "x", cause.Unavailable, "not S3's"},
-		{"a header", "HTTP/1.1 200 OK\r\n", "X: y\r\n", cause.Unreachable, "header"},
+		{"a yes", "HTTP/1.1 200 OK\r\n" + etag + "Content-Length: 40000000000\r\n\r\n", " ", failure.Unproven, "check endpoint"},
+		{"a yes in pieces", "HTTP/1.1 200 OK\r\n" + etag + "Transfer-Encoding: chunked\r\n\r\n", "4\r\n    \r\n", failure.Unproven, "check endpoint"},
+		{"a no", "HTTP/1.1 403 Forbidden\r\nContent-Length: 40000000000\r\n\r\n<Error><Code>AccessDenied</Code><Message>", "x", failure.Denied, "not S3's"},
+		{"an outage", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 40000000000\r\n\r\n", "x", failure.Unavailable, "not S3's"},
+		{"a header", "HTTP/1.1 200 OK\r\n", "X: y\r\n", failure.Unreachable, "header"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			environment(t)
@@ -206,7 +206,7 @@ func TestOfAnAnswerThatDoesNotEndOnlySoMuchIsRead(t *testing.T) {
 				}
 			}
 			b := open(t, bucket.Options{Endpoint: serve(t, answer)})
-			e := failure(t, put(b, t.Context(), "x"))
+			e := failed(t, put(b, t.Context(), "x"))
 			if e.Kind != tt.kind || !strings.Contains(e.Error(), tt.says) {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
@@ -225,13 +225,13 @@ func TestWhoIsPatientHearsASlowAnswer(t *testing.T) {
 	bucket.SetStallTimeout(t, 300*time.Millisecond)
 	s := newStore(t, func(http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
-	if e := failure(t, put(b, t.Context(), "x")); !errors.Is(e, bucket.ErrStalled) || !errors.Is(e, bucket.ErrNoAnswer) {
+	if e := failed(t, put(b, t.Context(), "x")); !errors.Is(e, failure.ErrStalled) || !errors.Is(e, failure.ErrNoAnswer) {
 		t.Errorf("got %v", e)
 	}
-	if err := put(b, bucket.Patient(t.Context(), 3), "x"); err != nil {
+	if err := b.Put(t.Context(), "k", strings.NewReader("x"), 1, 3); err != nil {
 		t.Errorf("with eight times the time: got %v", err)
 	}
-	if got := (wire.Limits{Stall: 300 * time.Millisecond}).Answer(bucket.Patient(t.Context(), 99), 0); got != 3*time.Second {
+	if got := (wire.Limits{Stall: 300 * time.Millisecond}).Answer(wire.Patient(t.Context(), 99), 0); got != 3*time.Second {
 		t.Errorf("the most is %s, want ten times", got)
 	}
 }
@@ -243,7 +243,7 @@ func TestAnAttemptThatIsCanceledHasNotStalled(t *testing.T) {
 	defer close(stop)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	if e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), ctx, "x")); e.Kind != cause.Canceled || errors.Is(e, bucket.ErrStalled) {
+	if e := failed(t, put(open(t, bucket.Options{Endpoint: s.URL}), ctx, "x")); e.Kind != failure.Canceled || errors.Is(e, failure.ErrStalled) {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 }
@@ -267,7 +267,7 @@ func TestAnExpectationThatFailsIsNotHadAgain(t *testing.T) {
 	b := open(t, bucket.Options{Endpoint: s.URL})
 	large := strings.NewReader(strings.Repeat("x", 200<<10))
 	for range 2 {
-		if err := b.Put(t.Context(), "k", large, large.Size(), ""); err != nil {
+		if err := b.Put(t.Context(), "k", large, large.Size(), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -326,7 +326,7 @@ func TestCertificatesThatAreReplacedAreReadAgain(t *testing.T) {
 	write(t, bundle, otherCertificate)
 	t.Setenv("AWS_CA_BUNDLE", bundle)
 	b := open(t, bucket.Options{Endpoint: s.URL})
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.Unreachable || !strings.Contains(e.Hint, "AWS_CA_BUNDLE") {
+	if e := failed(t, put(b, t.Context(), "x")); e.Kind != failure.Unreachable || !strings.Contains(e.Hint, "AWS_CA_BUNDLE") {
 		t.Fatalf("got %v", e)
 	}
 	trusting(t, s.Server, bundle)

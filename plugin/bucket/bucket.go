@@ -31,6 +31,7 @@ import (
 	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/plugin/bucket/creds"
 	"out_amberflo/plugin/bucket/wire"
+	"out_amberflo/plugin/ship/failure"
 )
 
 // Options say which bucket, as whom, and what every object put there carries. The empty value of a field
@@ -46,6 +47,7 @@ type Options struct {
 	ExternalID  string // asked for by some roles; goes with RoleARN
 	STSEndpoint string // URL; goes with RoleARN
 
+	ContentType  string
 	ACL          string // canned, e.g. bucket-owner-full-control
 	StorageClass string // e.g. STANDARD_IA
 	SSE          string // AES256 or aws:kms
@@ -63,15 +65,6 @@ var deniedAge = time.Minute
 var attemptLimits = wire.Limits{Stall: 30 * time.Second, Alive: 3 * time.Second}
 
 var credentialLimits = creds.Limits{Answer: 20 * time.Second, Helper: 30 * time.Second, Lookup: 45 * time.Second}
-
-// An attempt at a put that was given up says so, with ErrNoAnswer if all of the object had gone out.
-var (
-	ErrStalled  = wire.ErrStalled
-	ErrNoAnswer = wire.ErrNoAnswer
-)
-
-// Patient gives a context with which Put waits for an answer twice as long, so many times over, five minutes at most.
-func Patient(ctx context.Context, doublings int) context.Context { return wire.Patient(ctx, doublings) }
 
 // Bucket is one bucket under one set of options. It is safe for concurrent use.
 type Bucket struct {
@@ -146,9 +139,9 @@ func (b *Bucket) explain(ctx context.Context, op, key string, err error) error {
 		if cfg, err := creds.Load(ctx, b.opts.whom(), credentialLimits); err == nil {
 			b.wire.Renew(cfg)
 		}
-	case e.Kind == cause.Credentials:
+	case e.Kind == failure.Credentials:
 		b.credentials.Forget(0)
-	case e.Kind == cause.Denied: // an operator may have replaced them by now
+	case e.Kind == failure.Denied: // an operator may have replaced them by now
 		b.credentials.Forget(deniedAge)
 	}
 	return e
@@ -175,10 +168,20 @@ func (b *Bucket) Close() {
 }
 
 // Put makes one attempt to store size bytes of body, read from its start, under key: one PutObject, never multipart. It
-// ends when nothing moves any more, however long it takes in all. It reads body twice, once to know its digests (see
-// digestOf), and never after it has returned. Nil means that S3 has proved to hold these bytes. The error is always an
-// [*cause.Error]; after any of them the object may nevertheless be there, and the same Put again is harmless.
-func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, contentType string) error {
+// ends when nothing moves any more, however long it takes in all; for an answer, it waits twice as long as usual, patience
+// times over, five minutes at most. It reads body twice, once to know its digests (see digestOf), and never after it has
+// returned. Nil means that S3 has proved to hold these bytes. The error is always an [*cause.Error]; after any of them the
+// object may nevertheless be there, and the same Put again is harmless.
+func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, patience int) error {
+	return b.put(wire.Patient(ctx, patience), key, body, size, b.opts.ContentType)
+}
+
+// PutText stores a small text; the rest is as with Put.
+func (b *Bucket) PutText(ctx context.Context, key, text string) error {
+	return b.put(ctx, key, strings.NewReader(text), int64(len(text)), "text/plain")
+}
+
+func (b *Bucket) put(ctx context.Context, key string, body io.ReadSeeker, size int64, contentType string) error {
 	sum, err := digestOf(body, size)
 	if err != nil {
 		return b.explain(ctx, "put", key, cause.Unread{Err: err})
@@ -212,7 +215,7 @@ func (b *Bucket) try(ctx context.Context, size int64, stalls bool, request func(
 		done()
 		ended := context.Cause(watched)
 		dead := errors.Is(ended, wire.ErrDead)
-		if err == nil || cause.Status(err) >= 300 || !dead && !errors.Is(ended, ErrStalled) {
+		if err == nil || cause.Status(err) >= 300 || !dead && !errors.Is(ended, failure.ErrStalled) {
 			return err
 		}
 		if a.Reused() {

@@ -25,6 +25,7 @@ import (
 
 	"out_amberflo/plugin/bucket"
 	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/ship/failure"
 	"out_amberflo/test/fault"
 )
 
@@ -52,7 +53,7 @@ func open(t *testing.T, o bucket.Options) *bucket.Bucket {
 	if !strings.Contains(o.Endpoint, "://127.0.0.1:") {
 		t.Fatalf("endpoint %q is not on loopback", o.Endpoint)
 	}
-	o.Bucket, o.Region, o.PathStyle = "b", "us-west-2", true
+	o.Bucket, o.Region, o.PathStyle, o.ContentType = "b", "us-west-2", true, "application/gzip"
 	b, err := bucket.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -112,10 +113,10 @@ func xml(status int, code, message string, header ...string) http.HandlerFunc {
 }
 
 func put(b *bucket.Bucket, ctx context.Context, body string) error {
-	return b.Put(ctx, "ingest/k.gz", strings.NewReader(body), int64(len(body)), "application/gzip")
+	return b.Put(ctx, "ingest/k.gz", strings.NewReader(body), int64(len(body)), 0)
 }
 
-func failure(t *testing.T, err error) *cause.Error {
+func failed(t *testing.T, err error) *cause.Error {
 	t.Helper()
 	var e *cause.Error
 	if !errors.As(err, &e) {
@@ -195,39 +196,39 @@ func TestAnAnswerBecomesAKind(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		reply http.HandlerFunc
-		kind  cause.Kind
+		kind  failure.Kind
 		hint  string
 	}{
-		{"500", xml(500, "InternalError", "oops"), cause.Unavailable, ""},
-		{"503", xml(503, "ServiceUnavailable", "later"), cause.Unavailable, ""},
-		{"502 of a proxy with a page of HTML", plain(502, "<html><body><h1>Bad\nGateway</h1><br></body>"), cause.Unavailable, ""},
-		{"503 with no body", plain(503, ""), cause.Unavailable, ""},
-		{"SlowDown", xml(503, "SlowDown", "slower"), cause.Throttled, ""},
-		{"429", xml(429, "TooManyRequests", "slower"), cause.Throttled, ""},
-		{"429 with no body", plain(429, ""), cause.Throttled, ""},
-		{"no permission", xml(403, "AccessDenied", "Access Denied"), cause.Denied, "grant s3:PutObject, s3:PutObjectAcl on arn:aws:s3:::b/ingest/*"},
-		{"403 with no body", plain(403, ""), cause.Denied, "grant s3:PutObject"},
-		{"a bucket without ACLs", xml(400, "AccessControlListNotSupported", "no"), cause.Denied, "canned_acl none"},
-		{"an expired token", xml(400, "ExpiredToken", "expired"), cause.Credentials, "renew"},
-		{"an unknown key", xml(403, "InvalidAccessKeyId", "unknown"), cause.Credentials, "renew"},
-		{"a wrong secret", xml(403, "SignatureDoesNotMatch", "no"), cause.Credentials, "secret key"},
-		{"a clock that is slow", xml(403, "RequestTimeTooSkewed", "no", "Date", now(20*time.Minute)), cause.ClockSkew, "is 20 min slow"},
-		{"a clock that is fast", xml(403, "RequestTimeTooSkewed", "no", "Date", now(-90*time.Minute)), cause.ClockSkew, "is 90 min fast"},
-		{"no bucket", xml(404, "NoSuchBucket", "no"), cause.NoBucket, "no bucket b"},
-		{"404 of something that is no S3", plain(404, "not found"), cause.NoBucket, "endpoint"},
-		{"301 with the region", xml(301, "PermanentRedirect", "no", "X-Amz-Bucket-Region", "eu-west-1", "Location", elsewhere.URL), cause.WrongRegion, "set region eu-west-1"},
-		{"301 with nothing", plain(301, ""), cause.WrongRegion, "set region"},
-		{"307 to another host", xml(307, "TemporaryRedirect", "no", "Location", elsewhere.URL), cause.WrongRegion, "set region"},
+		{"500", xml(500, "InternalError", "oops"), failure.Unavailable, ""},
+		{"503", xml(503, "ServiceUnavailable", "later"), failure.Unavailable, ""},
+		{"502 of a proxy with a page of HTML", plain(502, "<html><body><h1>Bad\nGateway</h1><br></body>"), failure.Unavailable, ""},
+		{"503 with no body", plain(503, ""), failure.Unavailable, ""},
+		{"SlowDown", xml(503, "SlowDown", "slower"), failure.Throttled, ""},
+		{"429", xml(429, "TooManyRequests", "slower"), failure.Throttled, ""},
+		{"429 with no body", plain(429, ""), failure.Throttled, ""},
+		{"no permission", xml(403, "AccessDenied", "Access Denied"), failure.Denied, "grant s3:PutObject, s3:PutObjectAcl on arn:aws:s3:::b/ingest/*"},
+		{"403 with no body", plain(403, ""), failure.Denied, "grant s3:PutObject"},
+		{"a bucket without ACLs", xml(400, "AccessControlListNotSupported", "no"), failure.Denied, "canned_acl none"},
+		{"an expired token", xml(400, "ExpiredToken", "expired"), failure.Credentials, "renew"},
+		{"an unknown key", xml(403, "InvalidAccessKeyId", "unknown"), failure.Credentials, "renew"},
+		{"a wrong secret", xml(403, "SignatureDoesNotMatch", "no"), failure.Credentials, "secret key"},
+		{"a clock that is slow", xml(403, "RequestTimeTooSkewed", "no", "Date", now(20*time.Minute)), failure.ClockSkew, "is 20 min slow"},
+		{"a clock that is fast", xml(403, "RequestTimeTooSkewed", "no", "Date", now(-90*time.Minute)), failure.ClockSkew, "is 90 min fast"},
+		{"no bucket", xml(404, "NoSuchBucket", "no"), failure.NoBucket, "no bucket b"},
+		{"404 of something that is no S3", plain(404, "not found"), failure.NoBucket, "endpoint"},
+		{"301 with the region", xml(301, "PermanentRedirect", "no", "X-Amz-Bucket-Region", "eu-west-1", "Location", elsewhere.URL), failure.WrongRegion, "set region eu-west-1"},
+		{"301 with nothing", plain(301, ""), failure.WrongRegion, "set region"},
+		{"307 to another host", xml(307, "TemporaryRedirect", "no", "Location", elsewhere.URL), failure.WrongRegion, "set region"},
 		{"a signature for another region", xml(400, "AuthorizationHeaderMalformed",
-			"The authorization header is malformed; the region 'us-west-2' is wrong; expecting 'eu-north-1'"), cause.WrongRegion, "set region eu-north-1"},
-		{"a conflict", xml(409, "OperationAborted", "busy"), cause.Unavailable, ""},
-		{"a body that came too slowly", xml(400, "RequestTimeout", "slow"), cause.Unreachable, "can be reached"},
-		{"an object that is too large", xml(400, "EntityTooLarge", "large"), cause.Object, ""},
-		{"418", plain(418, "teapot"), cause.Object, ""},
+			"The authorization header is malformed; the region 'us-west-2' is wrong; expecting 'eu-north-1'"), failure.WrongRegion, "set region eu-north-1"},
+		{"a conflict", xml(409, "OperationAborted", "busy"), failure.Unavailable, ""},
+		{"a body that came too slowly", xml(400, "RequestTimeout", "slow"), failure.Unreachable, "can be reached"},
+		{"an object that is too large", xml(400, "EntityTooLarge", "large"), failure.Object, ""},
+		{"418", plain(418, "teapot"), failure.Object, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStore(t, tt.reply, (*httptest.Server).Start)
-			e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL, ACL: "bucket-owner-full-control"}), t.Context(), "x"))
+			e := failed(t, put(open(t, bucket.Options{Endpoint: s.URL, ACL: "bucket-owner-full-control"}), t.Context(), "x"))
 			if e.Kind != tt.kind || !strings.Contains(e.Hint, tt.hint) {
 				t.Errorf("got %s %q, want %s %q", e.Kind, e.Hint, tt.kind, tt.hint)
 			}
@@ -247,7 +248,7 @@ func TestAnErrorIsOneLineThatSaysWhatToDo(t *testing.T) {
 	err := put(open(t, bucket.Options{Endpoint: s.URL, ACL: "bucket-owner-full-control", Tagging: "a=b", SSE: "aws:kms", KMSKeyID: "k"}), t.Context(), "x")
 	want := "put s3://b/ingest/k.gz: AccessDenied (403): Access Denied [request R1, endpoint " + s.URL + "]; " +
 		"grant s3:PutObject, s3:PutObjectAcl, s3:PutObjectTagging on arn:aws:s3:::b/ingest/*, and kms:GenerateDataKey on the key k"
-	if got := failure(t, err).Error(); got != want {
+	if got := failed(t, err).Error(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -266,7 +267,7 @@ func TestRetryAfter(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStore(t, xml(503, "SlowDown", "slower", "Retry-After", tt.value), (*httptest.Server).Start)
-			e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
+			e := failed(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
 			if e.RetryAfter < tt.low || e.RetryAfter > tt.high {
 				t.Errorf("got %v, want %v to %v", e.RetryAfter, tt.low, tt.high)
 			}
@@ -292,11 +293,11 @@ func TestAResetIsUnreachableAndTheSameBodyCanBePutAgain(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			s, _, b := proxied(t, mode, fault.Pass)
 			body := strings.NewReader(strings.Repeat("x", 1<<20))
-			e := failure(t, b.Put(t.Context(), "k", body, body.Size(), "text/plain"))
-			if e.Kind != cause.Unreachable || e.Status != 0 {
+			e := failed(t, b.Put(t.Context(), "k", body, body.Size(), 0))
+			if e.Kind != failure.Unreachable || e.Status != 0 {
 				t.Errorf("got %v", e)
 			}
-			if err := b.Put(t.Context(), "k", body, body.Size(), "text/plain"); err != nil {
+			if err := b.Put(t.Context(), "k", body, body.Size(), 0); err != nil {
 				t.Fatal(err)
 			}
 			got := s.requests()
@@ -314,8 +315,8 @@ func TestNobodyListens(t *testing.T) {
 		t.Fatal(err)
 	}
 	listener.Close()
-	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://" + listener.Addr().String()}), t.Context(), "x"))
-	if e.Kind != cause.Unreachable || !strings.Contains(e.Error(), "connection refused") {
+	e := failed(t, put(open(t, bucket.Options{Endpoint: "http://" + listener.Addr().String()}), t.Context(), "x"))
+	if e.Kind != failure.Unreachable || !strings.Contains(e.Error(), "connection refused") {
 		t.Errorf("got %v", e)
 	}
 }
@@ -326,8 +327,8 @@ func TestACertificateThatIsNotTrustedIsUnreachable(t *testing.T) {
 		s.Config.ErrorLog = log.New(io.Discard, "", 0)
 		s.StartTLS()
 	})
-	e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
-	if e.Kind != cause.Unreachable || !strings.Contains(e.Error(), "certificate") {
+	e := failed(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
+	if e.Kind != failure.Unreachable || !strings.Contains(e.Error(), "certificate") {
 		t.Errorf("got %v", e)
 	}
 }
@@ -335,22 +336,22 @@ func TestACertificateThatIsNotTrustedIsUnreachable(t *testing.T) {
 func TestAHangEndsWithTheContext(t *testing.T) {
 	for name, tt := range map[string]struct {
 		limit func(context.Context) (context.Context, context.CancelFunc)
-		kind  cause.Kind
+		kind  failure.Kind
 	}{
 		"a time-out is unreachable": {func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, 100*time.Millisecond)
-		}, cause.Unreachable},
+		}, failure.Unreachable},
 		"a cancel is canceled": {func(ctx context.Context) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancel(ctx)
 			time.AfterFunc(100*time.Millisecond, cancel)
 			return ctx, cancel
-		}, cause.Canceled},
+		}, failure.Canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, b := proxied(t, fault.Hang)
 			ctx, cancel := tt.limit(t.Context())
 			defer cancel()
-			if e := failure(t, put(b, ctx, strings.Repeat("x", 1<<20))); e.Kind != tt.kind {
+			if e := failed(t, put(b, ctx, strings.Repeat("x", 1<<20))); e.Kind != tt.kind {
 				t.Errorf("got %v, want %s", e, tt.kind)
 			}
 		})
@@ -390,8 +391,8 @@ func TestA403OnALargePutIsRead(t *testing.T) {
 				conn.Close()
 				served <- string(head[:n])
 			}()
-			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://" + listener.Addr().String()}), t.Context(), strings.Repeat("x", 16<<20)))
-			if e.Kind != cause.Denied || e.Code != "AccessDenied" {
+			e := failed(t, put(open(t, bucket.Options{Endpoint: "http://" + listener.Addr().String()}), t.Context(), strings.Repeat("x", 16<<20)))
+			if e.Kind != failure.Denied || e.Code != "AccessDenied" {
 				t.Errorf("got %v", e)
 			}
 			if head := <-served; !strings.Contains(head, "Expect: 100-continue\r\n") || !strings.HasSuffix(head, "\r\n\r\n") {
@@ -403,7 +404,7 @@ func TestA403OnALargePutIsRead(t *testing.T) {
 
 func TestTheNextRequestAllowsForTheClock(t *testing.T) {
 	s, _, b := proxied(t, fault.TimeTooSkewed, fault.Pass)
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.ClockSkew {
+	if e := failed(t, put(b, t.Context(), "x")); e.Kind != failure.ClockSkew {
 		t.Fatalf("got %v", e)
 	}
 	if err := put(b, t.Context(), "x"); err != nil {
@@ -426,11 +427,11 @@ func TestABodyThatCannotBeReadIsNotTheNetworksFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer short.Close()
-	if e := failure(t, b.Put(t.Context(), "k", short, 4, "")); e.Kind != cause.Unreadable || !strings.Contains(e.Error(), "has 3 bytes, not the expected 4") {
+	if e := failed(t, b.Put(t.Context(), "k", short, 4, 0)); e.Kind != failure.Unreadable || !strings.Contains(e.Error(), "has 3 bytes, not the expected 4") {
 		t.Errorf("a short body: got %v", e)
 	}
 	for _, after := range []int64{0, 5} {
-		if e := failure(t, b.Put(t.Context(), "k", &breaking{Reader: bytes.NewReader(make([]byte, 10)), left: after}, 10, "")); e.Kind != cause.Unreadable || !errors.Is(e, errBroken) {
+		if e := failed(t, b.Put(t.Context(), "k", &breaking{Reader: bytes.NewReader(make([]byte, 10)), left: after}, 10, 0)); e.Kind != failure.Unreadable || !errors.Is(e, errBroken) {
 			t.Errorf("a body that breaks while it is read for the %d. byte: got %v", after, e)
 		}
 	}
@@ -459,14 +460,14 @@ func TestProbe(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		reply http.HandlerFunc
-		kind  cause.Kind
+		kind  failure.Kind
 		ok    bool
 	}{
 		{"a wrong checksum means that all else is right", xml(400, "BadDigest", "no"), 0, true},
 		{"a server that ignores checksums has stored it", nil, 0, true},
-		{"no permission", xml(403, "AccessDenied", "no"), cause.Denied, false},
-		{"no bucket", xml(404, "NoSuchBucket", "no"), cause.NoBucket, false},
-		{"no server", xml(500, "InternalError", "no"), cause.Unavailable, false},
+		{"no permission", xml(403, "AccessDenied", "no"), failure.Denied, false},
+		{"no bucket", xml(404, "NoSuchBucket", "no"), failure.NoBucket, false},
+		{"no server", xml(500, "InternalError", "no"), failure.Unavailable, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStore(t, tt.reply, (*httptest.Server).Start)
@@ -475,7 +476,7 @@ func TestProbe(t *testing.T) {
 				t.Error(err)
 			}
 			if !tt.ok {
-				if e := failure(t, err); e.Kind != tt.kind || e.Op != "probe" {
+				if e := failed(t, err); e.Kind != tt.kind || e.Op != "probe" {
 					t.Errorf("got %v", e)
 				}
 			}
@@ -526,8 +527,8 @@ func TestAListingThatDoesNotEndIsGivenUp(t *testing.T) {
 			n++
 			fmt.Fprintf(w, `<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated><NextContinuationToken>%s</NextContinuationToken></ListBucketResult>`, token(n))
 		}, (*httptest.Server).Start)
-		e := failure(t, open(t, bucket.Options{Endpoint: s.URL}).List(t.Context(), "f/", func([]string) error { return nil }))
-		if asked := len(s.requests()); e.Kind != cause.Unproven || asked > 110 {
+		e := failed(t, open(t, bucket.Options{Endpoint: s.URL}).List(t.Context(), "f/", func([]string) error { return nil }))
+		if asked := len(s.requests()); e.Kind != failure.Unproven || asked > 110 {
 			t.Errorf("%s: got %s after %d requests: %v", name, e.Kind, asked, e)
 		}
 	}
@@ -537,11 +538,11 @@ func TestReadingNeedsItsOwnPermissions(t *testing.T) {
 	environment(t)
 	s := newStore(t, xml(403, "AccessDenied", "no"), (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
-	if e := failure(t, b.List(t.Context(), "f/", nil)); e.Kind != cause.Denied || e.Hint != "grant s3:ListBucket on arn:aws:s3:::b" {
+	if e := failed(t, b.List(t.Context(), "f/", nil)); e.Kind != failure.Denied || e.Hint != "grant s3:ListBucket on arn:aws:s3:::b" {
 		t.Errorf("list: got %v", e)
 	}
 	_, err := b.Get(t.Context(), "f/1", 10)
-	if e := failure(t, err); e.Kind != cause.Denied || e.Hint != "grant s3:GetObject on arn:aws:s3:::b/f/*" {
+	if e := failed(t, err); e.Kind != failure.Denied || e.Hint != "grant s3:GetObject on arn:aws:s3:::b/f/*" {
 		t.Errorf("get: got %v", e)
 	}
 }
@@ -563,7 +564,7 @@ func TestGetReadsNoMoreThanItsLimit(t *testing.T) {
 	}
 	cut = true
 	_, err := b.Get(t.Context(), "k", 1<<20)
-	if e := failure(t, err); e.Kind != cause.Unreachable {
+	if e := failed(t, err); e.Kind != failure.Unreachable {
 		t.Errorf("an answer that breaks off: got %v", e)
 	}
 }
@@ -574,7 +575,7 @@ func TestManyAtOnce(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			body := strings.NewReader(strings.Repeat(string(rune('a'+i)), 200<<10))
-			for b.Put(t.Context(), fmt.Sprint(i), body, body.Size(), "") != nil {
+			for b.Put(t.Context(), fmt.Sprint(i), body, body.Size(), 0) != nil {
 			}
 		})
 	}
@@ -610,7 +611,7 @@ func TestAnAnswerThatIsCutOffIsAskedForAgainAndIsNoMissingPermission(t *testing.
 				conn.Close()
 			}))
 			err := open(t, bucket.Options{Endpoint: server.URL}).Probe(t.Context(), "ingest/p.gz")
-			if e := failure(t, err); e.Status != 403 || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "grant") || requests != 3 {
+			if e := failed(t, err); e.Status != 403 || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "grant") || requests != 3 {
 				t.Errorf("reset %v: got %v after %d requests, want %q", reset, err, requests, want)
 			}
 			server.Close()
@@ -630,7 +631,7 @@ func TestOnlyS3sOwnAnswerCounts(t *testing.T) {
 		"probe": b.Probe(t.Context(), "x"),
 		"list":  b.List(t.Context(), "f/", func([]string) error { return nil }),
 	} {
-		if e := failure(t, err); e.Kind != cause.Unproven || !strings.Contains(e.Error(), "is not S3") {
+		if e := failed(t, err); e.Kind != failure.Unproven || !strings.Contains(e.Error(), "is not S3") {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -653,7 +654,7 @@ func TestOnlyS3sOwnAnswerCounts(t *testing.T) {
 		}
 	}()
 	body := strings.NewReader(strings.Repeat("x", 5<<20))
-	if err := open(t, bucket.Options{Endpoint: "http://" + l.Addr().String()}).Put(t.Context(), "k", body, body.Size(), "text/plain"); err == nil {
+	if err := open(t, bucket.Options{Endpoint: "http://" + l.Addr().String()}).Put(t.Context(), "k", body, body.Size(), 0); err == nil {
 		t.Error("5 MB, of which 4 KB were read, are counted as stored")
 	}
 }
@@ -672,7 +673,7 @@ func TestAListingOrAReportThatStallsIsGivenUp(t *testing.T) {
 	b := open(t, bucket.Options{Endpoint: s.URL})
 	_, got := b.Get(t.Context(), "f/1", 100)
 	for name, err := range map[string]error{"list": b.List(t.Context(), "f/", func([]string) error { return nil }), "get": got} {
-		if e := failure(t, err); e.Kind != cause.Unreachable {
+		if e := failed(t, err); e.Kind != failure.Unreachable {
 			t.Errorf("%s: got %s: %v", name, e.Kind, e)
 		}
 	}
@@ -689,7 +690,7 @@ func TestAPutHasTheTimeThatItsContextGivesIt(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if e := failure(t, put(b, ctx, "x")); e.Kind != cause.Unreachable {
+	if e := failed(t, put(b, ctx, "x")); e.Kind != failure.Unreachable {
 		t.Errorf("an answer that comes too late: %s: %v", e.Kind, e)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
-	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/ship/failure"
 )
 
 func TestCheckOrOpenSaysWhatCannotWork(t *testing.T) {
@@ -166,8 +166,8 @@ func TestCredentialsThatAreMissingAreFoundOnceTheyAreThere(t *testing.T) {
 	s := newStore(t, nil, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
 	begun := time.Now()
-	e := failure(t, put(b, t.Context(), "x"))
-	if e.Kind != cause.Credentials || !strings.Contains(e.Hint, "AWS_ACCESS_KEY_ID") || time.Since(begun) > 2*time.Second {
+	e := failed(t, put(b, t.Context(), "x"))
+	if e.Kind != failure.Credentials || !strings.Contains(e.Hint, "AWS_ACCESS_KEY_ID") || time.Since(begun) > 2*time.Second {
 		t.Errorf("got %v after %v", e, time.Since(begun))
 	}
 	write(t, os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), "[default]\naws_access_key_id = LATER\naws_secret_access_key = s\n")
@@ -191,7 +191,7 @@ func TestAMetadataServiceThatDoesNotAnswerIsGivenUpSoon(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", silent.URL)
 	b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"})
 	begun := time.Now()
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.Credentials || time.Since(begun) > 5*time.Second {
+	if e := failed(t, put(b, t.Context(), "x")); e.Kind != failure.Credentials || time.Since(begun) > 5*time.Second {
 		t.Errorf("got %v after %v", e, time.Since(begun))
 	}
 }
@@ -199,13 +199,13 @@ func TestAMetadataServiceThatDoesNotAnswerIsGivenUpSoon(t *testing.T) {
 func TestCredentialsThatAreDeniedAreReadAgainFromTheFile(t *testing.T) {
 	for code, want := range map[string]struct {
 		status int
-		kind   cause.Kind
-	}{"ExpiredToken": {400, cause.Credentials}, "AccessDenied": {403, cause.Denied}} {
+		kind   failure.Kind
+	}{"ExpiredToken": {400, failure.Credentials}, "AccessDenied": {403, failure.Denied}} {
 		t.Run(code, func(t *testing.T) { deniedThenReadAgain(t, code, want.status, want.kind) })
 	}
 }
 
-func deniedThenReadAgain(t *testing.T, code string, status int, kind cause.Kind) {
+func deniedThenReadAgain(t *testing.T, code string, status int, kind failure.Kind) {
 	environment(t)
 	bucket.SetDeniedAge(t, 0)
 	os.Unsetenv("AWS_ACCESS_KEY_ID")
@@ -220,7 +220,7 @@ func deniedThenReadAgain(t *testing.T, code string, status int, kind cause.Kind)
 		}
 	}, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL, Profile: "metering"})
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != kind {
+	if e := failed(t, put(b, t.Context(), "x")); e.Kind != kind {
 		t.Fatalf("got %v", e)
 	}
 	session("NEW")
@@ -280,8 +280,8 @@ func TestARoleThatMayNotBeAssumed(t *testing.T) {
 	}, (*httptest.Server).Start)
 	s := newStore(t, nil, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL, STSEndpoint: sts.URL, RoleARN: "arn:aws:iam::123456789012:role/put"})
-	e := failure(t, put(b, t.Context(), "x"))
-	if e.Kind != cause.Credentials || !strings.Contains(e.Error(), "not authorized") || !strings.Contains(e.Hint, "role/put") || len(s.requests()) != 0 {
+	e := failed(t, put(b, t.Context(), "x"))
+	if e.Kind != failure.Credentials || !strings.Contains(e.Error(), "not authorized") || !strings.Contains(e.Hint, "role/put") || len(s.requests()) != 0 {
 		t.Errorf("got %v", e)
 	}
 }
@@ -298,8 +298,8 @@ func TestWhatACredentialProcessPrintsIsNotInTheError(t *testing.T) {
 			file := t.TempDir() + "/output"
 			write(t, file, output)
 			write(t, os.Getenv("AWS_CONFIG_FILE"), "[default]\ncredential_process = cat "+file+"\n")
-			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
-			if e.Kind != cause.Credentials || strings.Contains(e.Error(), "hush") || !strings.Contains(e.Error(), "credential_process") {
+			e := failed(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
+			if e.Kind != failure.Credentials || strings.Contains(e.Error(), "hush") || !strings.Contains(e.Error(), "credential_process") {
 				t.Errorf("got %v", e)
 			}
 		})
@@ -319,17 +319,17 @@ func TestAnOutageOfSTSIsNoFaultOfTheCredentials(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		sts  string
-		want cause.Kind
+		want failure.Kind
 	}{
-		{"unavailable", newStore(t, answer(503, "ServiceUnavailable", "later"), (*httptest.Server).Start).URL, cause.Unavailable},
-		{"throttled", newStore(t, answer(400, "Throttling", "Rate exceeded"), (*httptest.Server).Start).URL, cause.Throttled},
-		{"the clock", newStore(t, answer(403, "SignatureDoesNotMatch", "Signature expired: x is now earlier than y"), (*httptest.Server).Start).URL, cause.ClockSkew},
-		{"a wrong secret", newStore(t, answer(403, "SignatureDoesNotMatch", "The request signature we calculated does not match"), (*httptest.Server).Start).URL, cause.Credentials},
-		{"gone", silent.URL, cause.Unreachable},
+		{"unavailable", newStore(t, answer(503, "ServiceUnavailable", "later"), (*httptest.Server).Start).URL, failure.Unavailable},
+		{"throttled", newStore(t, answer(400, "Throttling", "Rate exceeded"), (*httptest.Server).Start).URL, failure.Throttled},
+		{"the clock", newStore(t, answer(403, "SignatureDoesNotMatch", "Signature expired: x is now earlier than y"), (*httptest.Server).Start).URL, failure.ClockSkew},
+		{"a wrong secret", newStore(t, answer(403, "SignatureDoesNotMatch", "The request signature we calculated does not match"), (*httptest.Server).Start).URL, failure.Credentials},
+		{"gone", silent.URL, failure.Unreachable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1", STSEndpoint: tt.sts, RoleARN: "arn:aws:iam::123456789012:role/put"})
-			if e := failure(t, put(b, t.Context(), "x")); e.Kind != tt.want || strings.Contains(e.Hint, "127.0.0.1:1 ") {
+			if e := failed(t, put(b, t.Context(), "x")); e.Kind != tt.want || strings.Contains(e.Hint, "127.0.0.1:1 ") {
 				t.Errorf("got %s: %v, want %s", e.Kind, e, tt.want)
 			}
 		})
@@ -364,7 +364,7 @@ func TestAClockThatIsOffIsAllowedForAtSTSToo(t *testing.T) {
 		if err == nil {
 			break
 		}
-		if e := failure(t, err); e.Kind != cause.ClockSkew || try == 4 {
+		if e := failed(t, err); e.Kind != failure.ClockSkew || try == 4 {
 			t.Fatalf("try %d: got %v", try, err)
 		}
 	}
@@ -379,7 +379,7 @@ func TestTheQueryOfAnAddressIsNotSaid(t *testing.T) {
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", dead.URL+"/creds?key=urisecret&b=1")
 	s := newStore(t, nil, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
-	e := failure(t, put(b, t.Context(), "x"))
+	e := failed(t, put(b, t.Context(), "x"))
 	if text := e.Error(); strings.Contains(text, "urisecret") || !strings.Contains(text, "/creds?…") {
 		t.Errorf("got %s", text)
 	}

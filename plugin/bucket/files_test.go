@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"out_amberflo/plugin/bucket"
-	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/ship/failure"
 )
 
 func TestWithoutFileDescriptorsTheHintIsToRaiseThem(t *testing.T) {
@@ -27,10 +27,10 @@ func TestWithoutFileDescriptorsTheHintIsToRaiseThem(t *testing.T) {
 	if err := errors.Join(err, unix.Setrlimit(unix.RLIMIT_NOFILE, &was)); err != nil {
 		t.Fatal(err)
 	}
-	if e := failure(t, put); e.Kind != cause.Unreachable || !strings.Contains(e.Hint, "LimitNOFILE") || strings.Contains(e.Hint, "reached") {
+	if e := failed(t, put); e.Kind != failure.Unreachable || !strings.Contains(e.Hint, "LimitNOFILE") || strings.Contains(e.Hint, "reached") {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
-	if !cause.OutOfFiles(&net.DNSError{Err: "dial udp 127.0.0.53:53: socket: too many open files", Name: "s3.local"}) {
+	if !failure.OutOfFiles(&net.DNSError{Err: "dial udp 127.0.0.53:53: socket: too many open files", Name: "s3.local"}) {
 		t.Error("a look-up that lacked one is not known by its words")
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"out_amberflo/plugin/bucket"
-	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/ship/failure"
 )
 
 func TestAPutCountsWhenItsAnswerProvesIt(t *testing.T) {
@@ -61,7 +61,7 @@ func TestAPutCountsWhenItsAnswerProvesIt(t *testing.T) {
 				t.Errorf("want it counted as stored, got %v", err)
 			}
 			if !tt.stored {
-				if e := failure(t, err); e.Kind != cause.Unproven || !strings.Contains(e.Error(), "check endpoint, "+s.URL) {
+				if e := failed(t, err); e.Kind != failure.Unproven || !strings.Contains(e.Error(), "check endpoint, "+s.URL) {
 					t.Errorf("got %s: %v", e.Kind, e)
 				}
 			}
@@ -79,7 +79,7 @@ func TestAServerWithOtherETagsIsAskedForAChecksum(t *testing.T) {
 		}
 	}, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.Unproven {
+	if e := failed(t, put(b, t.Context(), "x")); e.Kind != failure.Unproven {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 	if err := put(b, t.Context(), "x"); err != nil {
@@ -109,8 +109,8 @@ func TestAGatewayThatReadsAPartIsNotBelieved(t *testing.T) {
 		}
 	}()
 	body := strings.NewReader(strings.Repeat("x", 791_903))
-	e := failure(t, open(t, bucket.Options{Endpoint: "http://" + l.Addr().String()}).Put(t.Context(), "k", body, body.Size(), "text/plain"))
-	if e.Kind != cause.Unproven && e.Kind != cause.Unreachable {
+	e := failed(t, open(t, bucket.Options{Endpoint: "http://" + l.Addr().String()}).Put(t.Context(), "k", body, body.Size(), 0))
+	if e.Kind != failure.Unproven && e.Kind != failure.Unreachable {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 }
@@ -151,14 +151,14 @@ func TestTheMD5OfABodyThatKnowsItIsSent(t *testing.T) {
 	s := newStore(t, nil, (*httptest.Server).Start)
 	sealed := md5.Sum([]byte("as it was sealed"))
 	body := summed{strings.NewReader("as the disk has it"), sealed[:]}
-	e := failure(t, open(t, bucket.Options{Endpoint: s.URL}).Put(t.Context(), "k", body, body.Size(), ""))
-	if e.Kind != cause.Unproven { // this server does not look at Content-MD5; its ETag tells
+	e := failed(t, open(t, bucket.Options{Endpoint: s.URL}).Put(t.Context(), "k", body, body.Size(), 0))
+	if e.Kind != failure.Unproven { // this server does not look at Content-MD5; its ETag tells
 		t.Errorf("got %v", e)
 	}
 	if got := s.requests()[0].Header.Get("Content-Md5"); got != base64.StdEncoding.EncodeToString(sealed[:]) {
 		t.Errorf("sent %q", got)
 	}
-	if errors.Is(e, bucket.ErrStalled) {
+	if errors.Is(e, failure.ErrStalled) {
 		t.Error("it did not stall")
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
-	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/ship/failure"
 )
 
 // nobody takes the credentials out of the environment.
@@ -67,8 +67,8 @@ echo '{"Version":1,"AccessKeyId":"HELPED","SecretAccessKey":"s"}'
 	bucket.SetHelperTimeout(t, time.Second)
 	s := newStore(t, nil, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
-	e := failure(t, put(b, t.Context(), "x"))
-	if e.Kind != cause.Credentials || !strings.Contains(e.Error(), "credential_process: it was ended after 1s") || !strings.Contains(e.Error(), "waiting for somebody") {
+	e := failed(t, put(b, t.Context(), "x"))
+	if e.Kind != failure.Credentials || !strings.Contains(e.Error(), "credential_process: it was ended after 1s") || !strings.Contains(e.Error(), "waiting for somebody") {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 	ended(t, dir+"/pid")
@@ -85,8 +85,8 @@ func TestAHelperThatIsNotWaitedForIsNamed(t *testing.T) {
 	b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	e := failure(t, b.Probe(ctx, "ingest/p.gz"))
-	if e.Kind != cause.Credentials || !strings.Contains(e.Error(), "credential_process: no answer yet, it is given 30s") || !strings.Contains(e.Hint, "by hand") {
+	e := failed(t, b.Probe(ctx, "ingest/p.gz"))
+	if e.Kind != failure.Credentials || !strings.Contains(e.Error(), "credential_process: no answer yet, it is given 30s") || !strings.Contains(e.Hint, "by hand") {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 }
@@ -101,8 +101,8 @@ func TestTheHelperOfASourceProfileIsEndedToo(t *testing.T) {
 	write(t, os.Getenv("AWS_CONFIG_FILE"), strings.Replace(string(config), "[default]", "[profile base]", 1)+
 		"[default]\nrole_arn = arn:aws:iam::123456789012:role/put\nsource_profile = base\n")
 	bucket.SetHelperTimeout(t, 300*time.Millisecond)
-	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
-	if e.Kind != cause.Credentials || !strings.Contains(e.Error(), "credential_process: it was ended after 300ms") {
+	e := failed(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
+	if e.Kind != failure.Credentials || !strings.Contains(e.Error(), "credential_process: it was ended after 300ms") {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 	ended(t, dir+"/pid")
@@ -141,8 +141,8 @@ func TestAHelperThatLeavesItsGroupIsEndedToo(t *testing.T) {
 			bucket.SetHelperTimeout(t, time.Second)
 			b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"})
 			began := time.Now()
-			e := failure(t, put(b, t.Context(), "x"))
-			if took := time.Since(began); e.Kind != cause.Credentials || took > 5*time.Second {
+			e := failed(t, put(b, t.Context(), "x"))
+			if took := time.Since(began); e.Kind != failure.Credentials || took > 5*time.Second {
 				t.Errorf("got %s after %s: %v", e.Kind, took, e)
 			}
 			ended(t, dir+"/pid")
@@ -170,15 +170,15 @@ func TestADaemonThatHidesIsNotWaitedFor(t *testing.T) {
 	bucket.SetHelperTimeout(t, time.Second)
 	b := open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"})
 	began := time.Now()
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.Credentials || time.Since(began) > 5*time.Second {
+	if e := failed(t, put(b, t.Context(), "x")); e.Kind != failure.Credentials || time.Since(began) > 5*time.Second {
 		t.Errorf("got %s after %s: %v", e.Kind, time.Since(began), e)
 	}
 }
 
 func TestAHelperThatFailsIsQuoted(t *testing.T) {
 	process(t, "echo 'no ticket for'\necho 'ticket has ended, run kinit' >&2\nexit 3\n")
-	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
-	if e.Kind != cause.Credentials || !strings.Contains(e.Error(), "exit status 3; it said: ticket has ended, run kinit") || strings.Contains(e.Error(), "no ticket") {
+	e := failed(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
+	if e.Kind != failure.Credentials || !strings.Contains(e.Error(), "exit status 3; it said: ticket has ended, run kinit") || strings.Contains(e.Error(), "no ticket") {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 }
@@ -201,7 +201,7 @@ func TestAMetadataServiceThatHangsIsAskedAnew(t *testing.T) {
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.URL)
 	s := newStore(t, nil, (*httptest.Server).Start)
 	b := open(t, bucket.Options{Endpoint: s.URL})
-	if e := failure(t, put(b, t.Context(), "x")); e.Kind != cause.Unreachable || !strings.Contains(e.Error(), "nobody handed out credentials within 1s") {
+	if e := failed(t, put(b, t.Context(), "x")); e.Kind != failure.Unreachable || !strings.Contains(e.Error(), "nobody handed out credentials within 1s") {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 	if err := put(b, t.Context(), "x"); err != nil {
@@ -213,19 +213,19 @@ func TestWhatAnAgentAnswersIsSaid(t *testing.T) {
 	for _, tt := range []struct {
 		status int
 		words  string
-		kind   cause.Kind
+		kind   failure.Kind
 	}{
-		{404, "no service account association", cause.Credentials},
-		{401, "token is for somebody else", cause.Credentials},
-		{429, "too many", cause.Throttled},
-		{500, "internal trouble", cause.Unavailable},
+		{404, "no service account association", failure.Credentials},
+		{401, "token is for somebody else", failure.Credentials},
+		{429, "too many", failure.Throttled},
+		{500, "internal trouble", failure.Unavailable},
 	} {
 		t.Run(fmt.Sprint(tt.status), func(t *testing.T) {
 			nobody(t)
 			agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, tt.words, tt.status) }))
 			defer agent.Close()
 			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.URL+"/v1/credentials")
-			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
+			e := failed(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
 			host := strings.TrimPrefix(agent.URL, "http://")
 			if e.Kind != tt.kind || !strings.Contains(e.Error(), fmt.Sprintf("%s answered %d: %s", host, tt.status, tt.words)) {
 				t.Errorf("got %s: %v", e.Kind, e)
@@ -237,14 +237,14 @@ func TestWhatAnAgentAnswersIsSaid(t *testing.T) {
 func TestWebIdentityIsAboutTheTrustPolicyAndAskedInItsRegion(t *testing.T) {
 	for _, tt := range []struct {
 		name, code, message string
-		kind                cause.Kind
+		kind                failure.Kind
 		hint                string
 	}{
-		{"another audience", "InvalidIdentityToken", "Incorrect token audience", cause.Credentials, "for another audience (aud)"},
-		{"not trusted", "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity", cause.Credentials, "the trust policy of arn:aws:iam::1:role/pod"},
-		{"no provider", "InvalidIdentityToken", "No OpenIDConnect provider found in your account for https://oidc.eks", cause.Credentials, "OIDC provider"},
-		{"too old", "ExpiredTokenException", "Token expired: current date/time 1 must be before the expiration date/time 0", cause.Credentials, "who renews that file"},
-		{"too fast", "Throttling", "Rate exceeded", cause.Throttled, ""},
+		{"another audience", "InvalidIdentityToken", "Incorrect token audience", failure.Credentials, "for another audience (aud)"},
+		{"not trusted", "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity", failure.Credentials, "the trust policy of arn:aws:iam::1:role/pod"},
+		{"no provider", "InvalidIdentityToken", "No OpenIDConnect provider found in your account for https://oidc.eks", failure.Credentials, "OIDC provider"},
+		{"too old", "ExpiredTokenException", "Token expired: current date/time 1 must be before the expiration date/time 0", failure.Credentials, "who renews that file"},
+		{"too fast", "Throttling", "Rate exceeded", failure.Throttled, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			nobody(t)
@@ -256,7 +256,7 @@ func TestWebIdentityIsAboutTheTrustPolicyAndAskedInItsRegion(t *testing.T) {
 			write(t, token, "jwt")
 			t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", token)
 			t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/pod")
-			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1", STSEndpoint: sts.URL}), t.Context(), "x"))
+			e := failed(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1", STSEndpoint: sts.URL}), t.Context(), "x"))
 			if e.Kind != tt.kind || !strings.Contains(e.Hint, tt.hint) || strings.Contains(e.Hint, "AWS_ACCESS_KEY_ID") {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
@@ -304,8 +304,8 @@ func TestWhyARoleIsNotAssumedIsTold(t *testing.T) {
 				w.WriteHeader(403)
 				fmt.Fprintf(w, `<ErrorResponse><Error><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>`, tt.code, tt.message)
 			}, (*httptest.Server).Start)
-			e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1", STSEndpoint: sts.URL, RoleARN: "arn:aws:iam::1:role/r"}), t.Context(), "x"))
-			if e.Kind != cause.Credentials || !strings.Contains(e.Hint, tt.hint) {
+			e := failed(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1", STSEndpoint: sts.URL, RoleARN: "arn:aws:iam::1:role/r"}), t.Context(), "x"))
+			if e.Kind != failure.Credentials || !strings.Contains(e.Hint, tt.hint) {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
 		})
@@ -327,19 +327,19 @@ func TestWhatIsNotInTheWordsOfWhoWasAskedIsToldFromIt(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		reply  http.HandlerFunc
-		kind   cause.Kind
+		kind   failure.Kind
 		says   string
 		unsaid string
 	}{
-		{"a page", text(200, page), cause.Credentials, " answered 200 OK, in words that are not its own: " + page, "trust policy"},
-		{"a page that says no", text(403, page), cause.Credentials, "403", "trust policy"},
-		{"an outage of a proxy", text(502, page), cause.Unavailable, "502", "trust policy"},
-		{"an answer of another form, which may be secret", text(200, "{'AccessKeyId': 'hush'"), cause.Credentials, "what answered is not", "hush"},
-		{"one that does not end", endless, cause.Credentials, "its answer goes on after 4 MiB", "trust policy"},
+		{"a page", text(200, page), failure.Credentials, " answered 200 OK, in words that are not its own: " + page, "trust policy"},
+		{"a page that says no", text(403, page), failure.Credentials, "403", "trust policy"},
+		{"an outage of a proxy", text(502, page), failure.Unavailable, "502", "trust policy"},
+		{"an answer of another form, which may be secret", text(200, "{'AccessKeyId': 'hush'"), failure.Credentials, "what answered is not", "hush"},
+		{"one that does not end", endless, failure.Credentials, "its answer goes on after 4 MiB", "trust policy"},
 		{"one that breaks off", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			fmt.Fprint(w, "<AssumeRole")
-		}, cause.Unreachable, "can be reached", "trust policy"},
+		}, failure.Unreachable, "can be reached", "trust policy"},
 	} {
 		agent := newStore(t, tt.reply, (*httptest.Server).Start)
 		for who, setenv := range map[string]func(*testing.T) bucket.Options{
@@ -364,7 +364,7 @@ func TestWhatIsNotInTheWordsOfWhoWasAskedIsToldFromIt(t *testing.T) {
 				nobody(t)
 				o := setenv(t)
 				o.Endpoint = "http://127.0.0.1:1"
-				e := failure(t, put(open(t, o), t.Context(), "x"))
+				e := failed(t, put(open(t, o), t.Context(), "x"))
 				if text := e.Error(); e.Kind != tt.kind || !strings.Contains(text, tt.says) || strings.Contains(text, tt.unsaid) {
 					t.Errorf("got %s: %v", e.Kind, e)
 				}
@@ -377,8 +377,8 @@ func TestALoginThatHasEndedIsToldFromMissingCredentials(t *testing.T) {
 	nobody(t)
 	t.Setenv("HOME", t.TempDir())
 	write(t, os.Getenv("AWS_CONFIG_FILE"), "[default]\nsso_account_id = 123456789012\nsso_role_name = r\nsso_region = us-west-2\nsso_start_url = https://127.0.0.1:1/start\n")
-	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
-	if e.Kind != cause.Credentials || !strings.Contains(e.Hint, "aws sso login") {
+	e := failed(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
+	if e.Kind != failure.Credentials || !strings.Contains(e.Hint, "aws sso login") {
 		t.Errorf("got %s: %v", e.Kind, e)
 	}
 }
@@ -390,7 +390,7 @@ func TestWhereNoCredentialsAreFoundEachSourceIsNamed(t *testing.T) {
 	if err := os.WriteFile(dir+"/secret", nil, 0o600); err != nil { // no directory: as unreadable for root as for others
 		t.Fatal(err)
 	}
-	e := failure(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
+	e := failed(t, put(open(t, bucket.Options{Endpoint: "http://127.0.0.1:1"}), t.Context(), "x"))
 	for _, want := range []string{"AWS_ACCESS_KEY_ID is not set", dir + "/secret/credentials: not a directory", "no web identity", "the instance metadata service:", "hop limit"} {
 		if !strings.Contains(e.Error(), want) {
 			t.Errorf("want %q in %v", want, e)
@@ -404,8 +404,8 @@ func TestAKeyWithALineFeedIsNoNetworkTrouble(t *testing.T) {
 			environment(t)
 			t.Setenv(name, secret+"\n")
 			s := newStore(t, nil, (*httptest.Server).Start)
-			e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
-			if e.Kind != cause.Credentials || !strings.Contains(e.Error(), name+" holds a space or a line feed") || len(s.requests()) > 0 {
+			e := failed(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
+			if e.Kind != failure.Credentials || !strings.Contains(e.Error(), name+" holds a space or a line feed") || len(s.requests()) > 0 {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
 		})

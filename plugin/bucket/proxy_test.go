@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	}
 	b, err := bucket.Open(context.Background(), bucket.Options{Bucket: "b", Region: "us-west-2", Endpoint: endpoint, PathStyle: true})
 	if err == nil {
-		err = b.Put(context.Background(), "k", strings.NewReader("x"), 1, "")
+		err = b.Put(context.Background(), "k", strings.NewReader("x"), 1, 0)
 	}
 	fmt.Print(err)
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"out_amberflo/plugin/bucket"
-	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/ship/failure"
 	"out_amberflo/test/fault"
 	"out_amberflo/test/s3server"
 )
@@ -43,7 +43,7 @@ func realServer(t *testing.T, server *s3server.Server, endpoint string) {
 		t.Helper()
 		t.Setenv("AWS_ACCESS_KEY_ID", who.AccessKey)
 		t.Setenv("AWS_SECRET_ACCESS_KEY", who.SecretKey)
-		o.Endpoint, o.PathStyle = endpoint, true
+		o.Endpoint, o.PathStyle, o.ContentType = endpoint, true, "application/gzip"
 		b, err := bucket.Open(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
@@ -53,21 +53,21 @@ func realServer(t *testing.T, server *s3server.Server, endpoint string) {
 	}
 	key := "ingest/a=b/ö 1.gz of " + t.Name()
 	attempt := func(b *bucket.Bucket) (put, probe error) {
-		return b.Put(t.Context(), key, body, body.Size(), "application/gzip"), b.Probe(t.Context(), "ingest/probe.gz")
+		return b.Put(t.Context(), key, body, body.Size(), 0), b.Probe(t.Context(), "ingest/probe.gz")
 	}
 	good := bucket.Options{Bucket: server.Bucket, Region: server.Region, ACL: acl}
 	for _, tt := range []struct {
 		name   string
 		change func(*bucket.Options)
 		secret string
-		kind   cause.Kind
+		kind   failure.Kind
 		hint   string
 	}{
-		{"without the ACL", func(o *bucket.Options) { o.ACL = "" }, "", cause.Denied, "canned_acl"},
-		{"with another ACL", func(o *bucket.Options) { o.ACL = "private" }, "", cause.Denied, "s3:PutObjectAcl"},
-		{"with a wrong secret", func(*bucket.Options) {}, "wrong", cause.Credentials, "secret key"},
-		{"to a bucket that is not there", func(o *bucket.Options) { o.Bucket = "nowhere" }, "", cause.NoBucket, "nowhere"},
-		{"for a wrong region", func(o *bucket.Options) { o.Region = "eu-south-2" }, "", cause.WrongRegion, "set region " + server.Region},
+		{"without the ACL", func(o *bucket.Options) { o.ACL = "" }, "", failure.Denied, "canned_acl"},
+		{"with another ACL", func(o *bucket.Options) { o.ACL = "private" }, "", failure.Denied, "s3:PutObjectAcl"},
+		{"with a wrong secret", func(*bucket.Options) {}, "wrong", failure.Credentials, "secret key"},
+		{"to a bucket that is not there", func(o *bucket.Options) { o.Bucket = "nowhere" }, "", failure.NoBucket, "nowhere"},
+		{"for a wrong region", func(o *bucket.Options) { o.Region = "eu-south-2" }, "", failure.WrongRegion, "set region " + server.Region},
 	} {
 		t.Run("denies a put "+tt.name, func(t *testing.T) {
 			o, who := good, server.Writer
@@ -77,7 +77,7 @@ func realServer(t *testing.T, server *s3server.Server, endpoint string) {
 			}
 			put, probe := attempt(as(t, o, who))
 			for _, err := range []error{put, probe} {
-				if e := failure(t, err); e.Kind != tt.kind || !strings.Contains(e.Hint, tt.hint) {
+				if e := failed(t, err); e.Kind != tt.kind || !strings.Contains(e.Hint, tt.hint) {
 					t.Errorf("got %v, want %s", e, tt.kind)
 				}
 			}
@@ -109,8 +109,8 @@ func realServer(t *testing.T, server *s3server.Server, endpoint string) {
 		before := stored()
 		sealed := md5.Sum([]byte("as it was sealed"))
 		changed := summed{strings.NewReader("as the disk has it"), sealed[:]}
-		e := failure(t, as(t, good, server.Writer).Put(t.Context(), "ingest/changed.gz", changed, changed.Size(), "application/gzip"))
-		if e.Kind != cause.Unproven || e.Code != "BadDigest" || stored() != before {
+		e := failed(t, as(t, good, server.Writer).Put(t.Context(), "ingest/changed.gz", changed, changed.Size(), 0))
+		if e.Kind != failure.Unproven || e.Code != "BadDigest" || stored() != before {
 			t.Errorf("got %s: %v, %d objects more", e.Kind, e, stored()-before)
 		}
 	})
@@ -126,7 +126,7 @@ func realServer(t *testing.T, server *s3server.Server, endpoint string) {
 		if got, err := b.Get(t.Context(), listed[0], 6); err != nil || string(got) != "a line" {
 			t.Errorf("got %q, %v", got, err)
 		}
-		if e := failure(t, as(t, good, server.Writer).List(t.Context(), "ingest/", nil)); e.Kind != cause.Denied {
+		if e := failed(t, as(t, good, server.Writer).List(t.Context(), "ingest/", nil)); e.Kind != failure.Denied {
 			t.Errorf("got %v", e)
 		}
 	})

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
-	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/ship/failure"
 )
 
 // certificate is a self-signed one.
@@ -69,8 +69,8 @@ func TestWhyACertificateDoesNotCountIsTold(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "ca.pem")
 			write(t, file, bundle)
 			t.Setenv("AWS_CA_BUNDLE", file)
-			e := failure(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
-			if e.Kind != cause.Unreachable || !strings.Contains(e.Hint, tt.hint) || tt.trusted && strings.Contains(e.Hint, "AWS_CA_BUNDLE") {
+			e := failed(t, put(open(t, bucket.Options{Endpoint: s.URL}), t.Context(), "x"))
+			if e.Kind != failure.Unreachable || !strings.Contains(e.Hint, tt.hint) || tt.trusted && strings.Contains(e.Hint, "AWS_CA_BUNDLE") {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}
 		})
@@ -87,7 +87,7 @@ func TestASchemeThatIsTheOtherOneIsTold(t *testing.T) {
 		{"http at an https port that answers in TLS", serve(t, func(c net.Conn) { io.WriteString(c, "\x15\x03\x01\x00\x02\x02\x46") }), "whether it speaks https"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			e := failure(t, put(open(t, bucket.Options{Endpoint: tt.endpoint}), t.Context(), "x"))
+			e := failed(t, put(open(t, bucket.Options{Endpoint: tt.endpoint}), t.Context(), "x"))
 			if !strings.Contains(e.Hint, tt.hint) {
 				t.Errorf("got %s: %v", e.Kind, e)
 			}

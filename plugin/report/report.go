@@ -17,16 +17,25 @@ import (
 	"time"
 
 	"out_amberflo/plugin/alarm"
-	"out_amberflo/plugin/bucket"
-	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/ship/failure"
 	"out_amberflo/plugin/spool"
 )
+
+// Bucket is where Amberflo's reports are. Where a right is missing, an error of it holds a [failure.Error] of kind Denied.
+type Bucket interface {
+	// List calls page with the keys under prefix, some at a time; an error of page ends it and is returned as it is.
+	List(ctx context.Context, prefix string, page func(keys []string) error) error
+	// Get returns the first limit bytes of an object.
+	Get(ctx context.Context, key string, limit int64) ([]byte, error)
+	// ARN names the bucket, and what in it begins with prefix, as policies do.
+	ARN(prefix string) (container, objects string)
+}
 
 // Options say what a Reporter works on.
 type Options struct {
 	Dir    string // of the spool, for the command that the log names
 	Spool  *spool.Spool
-	Bucket *bucket.Bucket
+	Bucket Bucket
 	Prefix string        // under which Amberflo puts its reports
 	Window time.Duration // how long after its upload an object waits for a verdict
 	Log    *slog.Logger
@@ -67,11 +76,11 @@ func New(o Options) *Reporter { return &Reporter{opt: o, first: firstLook, rares
 func (r *Reporter) Run(ctx context.Context) {
 	for {
 		next, err := r.round(ctx)
-		var e *cause.Error
+		var e *failure.Error
 		switch {
 		case ctx.Err() != nil:
 			return
-		case errors.As(err, &e) && e.Kind == cause.Denied && e.Op == "list" && !r.listed:
+		case errors.As(err, &e) && e.Kind == failure.Denied && !r.listed:
 			next = r.denied(err)
 		case err != nil:
 			next = max(next, r.first)
@@ -168,8 +177,8 @@ func nextLook(age, first, window time.Duration) time.Duration {
 func (r *Reporter) refuse(ctx context.Context, obj spool.Object, report string) error {
 	reason, err := r.opt.Bucket.Get(ctx, report, reasonLimit)
 	if err != nil {
-		var e *cause.Error
-		if !errors.As(err, &e) || e.Kind != cause.Denied {
+		var e *failure.Error
+		if !errors.As(err, &e) || e.Kind != failure.Denied {
 			return err
 		}
 		reason = fmt.Appendf(nil, "the report %s is there, but may not be read: %v\n", report, err)

@@ -353,7 +353,7 @@ func TestAReportIsOfTheObjectWhoseKeyItEndsWith(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, true)
 			s.dir = t.TempDir()
-			s.open(t, s.report.opt.Bucket, key)
+			s.open(t, s.report.opt.Bucket.(*bucket.Bucket), key)
 			keys := s.sent(t, 3)
 			s.put(t, "failed-requests/2026-11-21/"+keys[1]+".reason.txt", "unknown meter")
 			s.round(t)

@@ -72,7 +72,7 @@ func drain(b *testing.B, objects int, latency time.Duration) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := New(Options{Spool: sp, Bucket: to, Log: log})
+	s := New(Options{Spool: sp, To: to, Log: log})
 	ctx, stop := context.WithCancel(b.Context())
 	var run sync.WaitGroup
 	began := cpu(b)

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
-	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/ship/failure"
 	"out_amberflo/plugin/spool"
 	"out_amberflo/test/logbook"
 )
@@ -70,7 +70,7 @@ func TestWhatTheDiskHasDamagedIsNotSent(t *testing.T) {
 				t.Fatal(err)
 			}
 			b, stored := local(t, nil)
-			s := New(Options{Spool: sp, Bucket: b, Log: log})
+			s := New(Options{Spool: sp, To: b, Log: log})
 			s.ship(t.Context(), obj)
 			if stored.Load() != 0 || sp.Waiting() != 0 || sp.Stats().Damaged != 1 || s.Stats().Uploaded != 0 {
 				t.Errorf("%d requests, %d objects wait, got %+v", stored.Load(), sp.Waiting(), sp.Stats())
@@ -89,7 +89,7 @@ func TestAfterAttemptsThatStalledFewerGoAtOnceUntilOneSucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
-		stall := &cause.Error{Kind: cause.Unreachable, Err: fmt.Errorf("put: %w", bucket.ErrStalled)}
+		stall := &failure.Error{Kind: failure.Unreachable, Err: fmt.Errorf("put: %w", failure.ErrStalled)}
 		var most, now atomic.Int64
 		var phase atomic.Pointer[error]
 		ctx, stop := context.WithCancel(t.Context())
@@ -128,7 +128,7 @@ func TestAfterAttemptsThatStalledFewerGoAtOnceUntilOneSucceeds(t *testing.T) {
 		if got := atOnce(2 * time.Minute); got != 8 {
 			t.Errorf("after successes %d go at once, want 8", got)
 		}
-		other := error(&cause.Error{Kind: cause.Unreachable, Err: errors.New("refused")})
+		other := error(&failure.Error{Kind: failure.Unreachable, Err: errors.New("refused")})
 		phase.Store(&other)
 		if atOnce(10 * time.Minute); s.atOnce != unbounded {
 			t.Errorf("after another failure only %d may go at once", s.atOnce)

@@ -18,9 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"out_amberflo/plugin/bucket"
-	"out_amberflo/plugin/bucket/cause"
-	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/ship/failure"
 	"out_amberflo/test/logbook"
 )
 
@@ -45,17 +43,22 @@ func waiting(t *testing.T, objects int, log *slog.Logger, attempt func(n, patien
 			t.Fatal(err)
 		}
 	}
-	s := New(Options{Spool: openSpool(t, dir, log), Log: log})
-	s.put = func(_ context.Context, patience int, obj spool.Object, _ io.ReadSeeker) error {
-		n, err := strconv.Atoi(obj.Key[len("ingest/") : len("ingest/")+3])
+	to := destination(func(key string, patience int) error {
+		n, err := strconv.Atoi(key[len("ingest/") : len("ingest/")+3])
 		if err != nil {
 			t.Error(err)
 		}
 		took, err := attempt(n, patience)
 		time.Sleep(took)
 		return err
-	}
-	return s
+	})
+	return New(Options{Spool: openSpool(t, dir, log), To: to, Log: log})
+}
+
+type destination func(key string, patience int) error
+
+func (d destination) Put(_ context.Context, key string, _ io.ReadSeeker, _ int64, patience int) error {
+	return d(key, patience)
 }
 
 // run lets two runners work for so long.
@@ -76,23 +79,23 @@ func thirds(n int) bool { return n < 10 || n >= 20 }
 // They are the oldest and the newest, and nothing new comes.
 func TestObjectsThatAlwaysFailDoNotHoldUpTheOthers(t *testing.T) {
 	const quick = 20 * time.Millisecond
-	stall := fmt.Errorf("%w for 30s, %w", bucket.ErrStalled, bucket.ErrNoAnswer)
+	stall := fmt.Errorf("%w for 30s, %w", failure.ErrStalled, failure.ErrNoAnswer)
 	for _, tt := range []struct {
 		name   string
 		bad    func(n int) bool
-		kind   cause.Kind
+		kind   failure.Kind
 		err    error
 		took   time.Duration
 		within time.Duration
 	}{
-		{"the first and the last are denied", ends, cause.Denied, errors.New("403"), quick, 2 * time.Second},
-		{"the first and the last break the server", ends, cause.Unavailable, errors.New("500"), quick, 3 * time.Second},
-		{"the first and the last are not proved", ends, cause.Unproven, errors.New("200"), quick, 2 * time.Second},
-		{"the first and the last are refused", ends, cause.Object, errors.New("400"), quick, 2 * time.Second},
-		{"the first and the last hang", ends, cause.Unreachable, stall, 30 * time.Second, time.Minute},
-		{"the prefixes of the oldest and of today are denied", thirds, cause.Denied, errors.New("403"), quick, 2 * time.Minute},
-		{"two thirds break the server", thirds, cause.Unavailable, errors.New("500"), quick, 2 * time.Minute},
-		{"two thirds are refused", thirds, cause.Object, errors.New("400"), quick, 2 * time.Minute},
+		{"the first and the last are denied", ends, failure.Denied, errors.New("403"), quick, 2 * time.Second},
+		{"the first and the last break the server", ends, failure.Unavailable, errors.New("500"), quick, 3 * time.Second},
+		{"the first and the last are not proved", ends, failure.Unproven, errors.New("200"), quick, 2 * time.Second},
+		{"the first and the last are refused", ends, failure.Object, errors.New("400"), quick, 2 * time.Second},
+		{"the first and the last hang", ends, failure.Unreachable, stall, 30 * time.Second, time.Minute},
+		{"the prefixes of the oldest and of today are denied", thirds, failure.Denied, errors.New("403"), quick, 2 * time.Minute},
+		{"two thirds break the server", thirds, failure.Unavailable, errors.New("500"), quick, 2 * time.Minute},
+		{"two thirds are refused", thirds, failure.Object, errors.New("400"), quick, 2 * time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -104,7 +107,7 @@ func TestObjectsThatAlwaysFailDoNotHoldUpTheOthers(t *testing.T) {
 				}
 				s := waiting(t, 30, slog.New(slog.DiscardHandler), func(n, _ int) (time.Duration, error) {
 					if tt.bad(n) {
-						return tt.took, &cause.Error{Kind: tt.kind, Err: tt.err}
+						return tt.took, &failure.Error{Kind: tt.kind, Err: tt.err}
 					}
 					return quick, nil
 				})
@@ -125,7 +128,7 @@ func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 		var refuses atomic.Bool
 		s := waiting(t, 30, l.Logger(), func(int, int) (time.Duration, error) {
 			if attempts.Add(1); refuses.Load() {
-				return time.Millisecond, &cause.Error{Kind: cause.Object, Status: 400, Err: errors.New("400")}
+				return time.Millisecond, &failure.Error{Kind: failure.Object, Err: errors.New("400")}
 			}
 			return time.Second, nil
 		})
@@ -155,7 +158,7 @@ func TestAFewThatAreRefusedForThemselvesAreNoOutage(t *testing.T) {
 		l := &logbook.Book{}
 		s := waiting(t, 30, l.Logger(), func(n, _ int) (time.Duration, error) {
 			if n%3 == 0 {
-				return time.Millisecond, &cause.Error{Kind: cause.Object, Status: 400, Err: errors.New("400")}
+				return time.Millisecond, &failure.Error{Kind: failure.Object, Err: errors.New("400")}
 			}
 			return time.Millisecond, nil
 		})
@@ -177,7 +180,7 @@ func TestAServerThatIsSlowToAnswerIsHeard(t *testing.T) {
 			s := waiting(t, 10, slog.New(slog.DiscardHandler), func(_, patience int) (time.Duration, error) {
 				attempts.Add(1)
 				if limit := heard(patience); limit < needs {
-					return limit, &cause.Error{Kind: cause.Unreachable, Err: fmt.Errorf("%w for %s, %w", bucket.ErrStalled, limit, bucket.ErrNoAnswer)}
+					return limit, &failure.Error{Kind: failure.Unreachable, Err: fmt.Errorf("%w for %s, %w", failure.ErrStalled, limit, failure.ErrNoAnswer)}
 				}
 				return needs, nil
 			})
@@ -193,7 +196,7 @@ func TestOneObjectThatTheServerIsSlowToStoreIsHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := waiting(t, 10, slog.New(slog.DiscardHandler), func(n, patience int) (time.Duration, error) {
 			if limit := heard(patience); n == 4 && limit < 3*time.Minute {
-				return limit, &cause.Error{Kind: cause.Unreachable, Err: fmt.Errorf("%w for %s, %w", bucket.ErrStalled, limit, bucket.ErrNoAnswer)}
+				return limit, &failure.Error{Kind: failure.Unreachable, Err: fmt.Errorf("%w for %s, %w", failure.ErrStalled, limit, failure.ErrNoAnswer)}
 			}
 			return 100 * time.Millisecond, nil
 		})

@@ -24,17 +24,25 @@ import (
 	"time"
 
 	"out_amberflo/plugin/alarm"
-	"out_amberflo/plugin/bucket"
-	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/ship/failure"
 	"out_amberflo/plugin/spool"
 )
 
+// Destination is where objects go.
+type Destination interface {
+	// Put makes one attempt to store size bytes of body, read from its start, under key. A Shipper calls it again with the same
+	// key and bytes until it returns nil, which says that the destination is proved to hold them: a second Put of what is there
+	// has to change nothing. It must not use body once it has returned. It waits for an answer twice as long as usual, patience
+	// times over. Its error holds a [failure.Error], which says what is acted on; one that does not counts as
+	// [failure.Unreadable]. It ends with ctx, and may be called concurrently.
+	Put(ctx context.Context, key string, body io.ReadSeeker, size int64, patience int) error
+}
+
 // Options say what a Shipper works on.
 type Options struct {
-	Spool       *spool.Spool
-	Bucket      *bucket.Bucket
-	ContentType string // of every object
-	Log         *slog.Logger
+	Spool *spool.Spool
+	To    Destination
+	Log   *slog.Logger
 }
 
 // Backoff: after patience failures in a row the wait doubles from firstWait to longestWait, half of it at
@@ -62,9 +70,7 @@ const (
 
 // Shipper uploads from one spool into one bucket.
 type Shipper struct {
-	opt Options
-	put func(ctx context.Context, patience int, obj spool.Object, body io.ReadSeeker) error // into the bucket
-
+	opt     Options
 	trouble alarm.Alarm // of attempts that concern all objects
 
 	mu       sync.Mutex // guards what follows
@@ -94,8 +100,8 @@ type behind struct {
 type Stats struct {
 	Uploaded      int64 // objects
 	UploadedBytes int64
-	Failed        map[cause.Kind]int64 // attempts
-	LastSuccess   time.Time            // zero if there was none
+	Failed        map[failure.Kind]int64 // attempts
+	LastSuccess   time.Time              // zero if there was none
 }
 
 // Stats returns a copy.
@@ -112,10 +118,7 @@ func New(o Options) *Shipper {
 	return &Shipper{
 		opt: o, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}),
 		refused: make(map[string]int), lately: make(map[string]bool), behind: make(map[string]behind),
-		stats: Stats{Failed: make(map[cause.Kind]int64)},
-		put: func(ctx context.Context, patience int, obj spool.Object, body io.ReadSeeker) error {
-			return o.Bucket.Put(bucket.Patient(ctx, patience), obj.Key, body, obj.Size, o.ContentType)
-		},
+		stats: Stats{Failed: make(map[failure.Kind]int64)},
 	}
 }
 
@@ -157,11 +160,11 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	}()
 	f, err := s.opt.Spool.Read(obj)
 	gone := errors.Is(err, fs.ErrNotExist) // asked of this error alone: in that of a put, it is a file with credentials
-	if cause.OutOfFiles(err) {
-		err = fmt.Errorf("%w; %s", err, cause.RaiseFiles)
+	if failure.OutOfFiles(err) {
+		err = fmt.Errorf("%w; %s", err, failure.RaiseFiles)
 	}
 	if err == nil {
-		err = s.put(ctx, s.patienceFor(obj.Key), obj, f)
+		err = s.opt.To.Put(ctx, obj.Key, f, obj.Size, s.patienceFor(obj.Key))
 		_ = f.Close()
 	}
 	if errors.Is(err, spool.ErrDamaged) {
@@ -267,11 +270,11 @@ type retry struct {
 func (s *Shipper) failed(key string, began time.Time, err error) retry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := &cause.Error{Kind: cause.Unreadable} // what is no answer: the object cannot be read here
+	e := &failure.Error{Kind: failure.Unreadable} // what is no answer: the object cannot be read here
 	errors.As(err, &e)
 	s.stats.Failed[e.Kind]++
 	again := retry{others: overtaking}
-	if errors.Is(err, bucket.ErrStalled) {
+	if errors.Is(err, failure.ErrStalled) {
 		s.stalled()
 		again.others = overtakingStalled
 	}
@@ -291,7 +294,7 @@ func (s *Shipper) failed(key string, began time.Time, err error) retry {
 	}
 	s.last = time.Now()
 	s.failures++
-	if errors.Is(err, bucket.ErrNoAnswer) {
+	if errors.Is(err, failure.ErrNoAnswer) {
 		s.late++
 	}
 	wait := max(backoff(s.failures, firstWait, longestWait), min(e.RetryAfter, longestWait))
@@ -304,22 +307,22 @@ func (s *Shipper) failed(key string, began time.Time, err error) retry {
 }
 
 // alone tells if a failure is the object's own. The caller holds s.mu.
-func (s *Shipper) alone(key string, kind cause.Kind, err error) bool {
+func (s *Shipper) alone(key string, kind failure.Kind, err error) bool {
 	b, again := s.behind[key]
 	if again && s.stats.Uploaded > b.uploaded {
 		b.times++
 	}
 	b.uploaded = s.stats.Uploaded
-	if errors.Is(err, bucket.ErrNoAnswer) {
+	if errors.Is(err, failure.ErrNoAnswer) {
 		b.late++
 	}
 	s.behind[key] = b
 	switch {
-	case cause.OutOfFiles(err):
+	case failure.OutOfFiles(err):
 		return false
 	case kind.ConcernsAll():
 		// Again and again, though others are taken: it does not concern all, such as a prefix that is not allowed.
-		return b.times >= patience || b.times > 0 && (kind.NeedsYou() || errors.Is(err, bucket.ErrStalled))
+		return b.times >= patience || b.times > 0 && (kind.NeedsYou() || errors.Is(err, failure.ErrStalled))
 	}
 	// Different ones are refused one after the other, and none is taken between them: it concerns all.
 	s.lately[key] = true
@@ -331,7 +334,7 @@ const stalledShare = 4
 
 // took is how long an attempt held up a runner, 0 if it did not stall.
 func took(began time.Time, err error) time.Duration {
-	if !errors.Is(err, bucket.ErrStalled) {
+	if !errors.Is(err, failure.ErrStalled) {
 		return 0
 	}
 	return time.Since(began)

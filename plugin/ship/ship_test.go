@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"out_amberflo/plugin/bucket"
-	"out_amberflo/plugin/bucket/cause"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/repair"
+	"out_amberflo/plugin/ship/failure"
 	"out_amberflo/plugin/spool"
 	"out_amberflo/test/fault"
 	"out_amberflo/test/logbook"
@@ -48,8 +48,8 @@ func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 			if !s.wait(t.Context()) {
 				t.Fatal("the wait did not end")
 			}
-			s.failed("k", time.Now(), &cause.Error{Kind: cause.Unavailable, Err: errors.New("503")})
-			s.failed("other", time.Now().Add(-time.Second), &cause.Error{Kind: cause.Unavailable, Err: errors.New("503")}) // under way at the same time
+			s.failed("k", time.Now(), &failure.Error{Kind: failure.Unavailable, Err: errors.New("503")})
+			s.failed("other", time.Now().Add(-time.Second), &failure.Error{Kind: failure.Unavailable, Err: errors.New("503")}) // under way at the same time
 		}
 		if n := l.Count("upload failed"); n != 7 { // 1, 2, 4, … 64
 			t.Errorf("got %d lines for 100 failures, want 7", n)
@@ -59,7 +59,7 @@ func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 		}
 		for range 3 {
 			s.wait(t.Context())
-			s.failed("k", time.Now(), &cause.Error{Kind: cause.Denied, Err: errors.New("403")})
+			s.failed("k", time.Now(), &failure.Error{Kind: failure.Denied, Err: errors.New("403")})
 		}
 		if n := l.Count("kind=denied"); n != 1 {
 			t.Errorf("got %d lines for another kind of failure in the same outage, want it said at once, and once", n)
@@ -68,7 +68,7 @@ func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 		if l.Count("upload succeeded after 103 failures") != 1 {
 			t.Errorf("want the end of the outage said, got\n%s", l)
 		}
-		if s.Stats().Failed[cause.Unavailable] != 200 || s.Stats().Uploaded != 1 {
+		if s.Stats().Failed[failure.Unavailable] != 200 || s.Stats().Uploaded != 1 {
 			t.Errorf("got %+v", s.Stats())
 		}
 	})
@@ -79,7 +79,7 @@ func TestAnObjectThatIsRefusedDoesNotHoldUpOthers(t *testing.T) {
 		l := &logbook.Book{}
 		log := l.Logger()
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
-		at := s.failed("k", time.Now(), &cause.Error{Kind: cause.Object, Err: errors.New("400")})
+		at := s.failed("k", time.Now(), &failure.Error{Kind: failure.Object, Err: errors.New("400")})
 		if !at.notBefore.After(time.Now()) {
 			t.Error("want the object itself to wait")
 		}
@@ -106,7 +106,7 @@ func TestObjectsThatAreAllRefusedHoldUpEachOther(t *testing.T) {
 					if !s.wait(t.Context()) {
 						t.Fatal("the wait did not end")
 					}
-					s.failed(fmt.Sprint(tries), time.Now(), &cause.Error{Kind: cause.Object, Code: "InvalidRequest", Err: errors.New("400")})
+					s.failed(fmt.Sprint(tries), time.Now(), &failure.Error{Kind: failure.Object, Code: "InvalidRequest", Err: errors.New("400")})
 				}
 				if tries > 200 {
 					t.Errorf("%d objects were tried in an hour, want a wait for all", tries)
@@ -137,7 +137,7 @@ func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 		log := l.Logger()
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		for range 300 { // every second request fails
-			s.failed("k", time.Now(), &cause.Error{Kind: cause.Unavailable, Err: errors.New("503")})
+			s.failed("k", time.Now(), &failure.Error{Kind: failure.Unavailable, Err: errors.New("503")})
 			time.Sleep(50 * time.Millisecond)
 			s.succeeded(spool.Object{Key: "k"}, time.Now())
 		}
@@ -150,12 +150,12 @@ func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 		before := l.Count("an object was not taken")
 		for i := range 1200 { // each of 300 objects is refused four times, while others are taken
 			s.succeeded(spool.Object{Key: "other"}, time.Now())
-			s.failed(fmt.Sprint(i%300), time.Now(), &cause.Error{Kind: cause.Object, Code: "InvalidArgument", Err: errors.New("400")})
+			s.failed(fmt.Sprint(i%300), time.Now(), &failure.Error{Kind: failure.Object, Code: "InvalidArgument", Err: errors.New("400")})
 		}
 		if n := l.Count("an object was not taken") - before; n != 11 {
 			t.Errorf("%d lines of 1,200 refusals, want one for each doubling", n)
 		}
-		s.failed("7", time.Now(), &cause.Error{Kind: cause.Object, Code: "KeyTooLongError", Err: errors.New("400")})
+		s.failed("7", time.Now(), &failure.Error{Kind: failure.Object, Code: "KeyTooLongError", Err: errors.New("400")})
 		if l.Count("key=7 failures=5 of_all=1201 objects=300") != 1 {
 			t.Errorf("want another cause said at once:\n%s", l)
 		}
@@ -169,7 +169,7 @@ func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 			t.Error("want the end said")
 		}
 		time.Sleep(2 * time.Minute)
-		s.failed("later", time.Now(), &cause.Error{Kind: cause.Object, Code: "InvalidArgument", Err: errors.New("400")})
+		s.failed("later", time.Now(), &failure.Error{Kind: failure.Object, Code: "InvalidArgument", Err: errors.New("400")})
 		if l.Count("key=later") != 1 {
 			t.Error("want a single object said that is refused later")
 		}
@@ -213,7 +213,7 @@ func TestAWaitEndsWithItsContextAndWhenHurried(t *testing.T) {
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
 		for range 20 {
 			s.wait(t.Context())
-			s.failed("k", time.Now(), &cause.Error{Kind: cause.Denied, Err: errors.New("403")})
+			s.failed("k", time.Now(), &failure.Error{Kind: failure.Denied, Err: errors.New("403")})
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -263,7 +263,7 @@ func TestAMissingTokenIsNoMissingObject(t *testing.T) {
 	l := &logbook.Book{}
 	log := l.Logger()
 	sp, obj := sealed(t, filepath.Join(dir, "spool"), log)
-	s := New(Options{Spool: sp, Bucket: b, Log: log})
+	s := New(Options{Spool: sp, To: b, Log: log})
 	s.ship(t.Context(), obj)
 	if sp.Waiting() != 1 || l.Count("kind=credentials") != 1 {
 		t.Fatalf("%d objects wait, want the one that is not uploaded; log:\n%s", sp.Waiting(), l)
@@ -363,7 +363,7 @@ func TestAnObjectThatIsDeniedForItselfDoesNotAlternateWithOthers(t *testing.T) {
 		l := &logbook.Book{}
 		log := l.Logger()
 		s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
-		denied := &cause.Error{Kind: cause.Denied, Err: errors.New("403")}
+		denied := &failure.Error{Kind: failure.Denied, Err: errors.New("403")}
 		tries := 0
 		var next time.Time
 		for range 2000 { // an upload that works every second
@@ -381,7 +381,7 @@ func TestAnObjectThatIsDeniedForItselfDoesNotAlternateWithOthers(t *testing.T) {
 }
 
 func TestAnObjectThatAlwaysFailsDoesNotTakeEverySecondTurn(t *testing.T) {
-	for _, kind := range []cause.Kind{cause.Unreachable, cause.Unavailable, cause.Unproven} {
+	for _, kind := range []failure.Kind{failure.Unreachable, failure.Unavailable, failure.Unproven} {
 		synctest.Test(t, func(t *testing.T) {
 			log := slog.New(slog.DiscardHandler)
 			s := New(Options{Spool: openSpool(t, t.TempDir(), log), Log: log})
@@ -389,7 +389,7 @@ func TestAnObjectThatAlwaysFailsDoesNotTakeEverySecondTurn(t *testing.T) {
 			var next time.Time
 			for range 2000 { // an upload that works every second
 				if !time.Now().Before(next) && s.wait(t.Context()) {
-					next = s.failed("large", time.Now(), &cause.Error{Kind: kind, Err: errors.New("reset")}).notBefore
+					next = s.failed("large", time.Now(), &failure.Error{Kind: kind, Err: errors.New("reset")}).notBefore
 					tries++
 				}
 				s.succeeded(spool.Object{Key: "new"}, time.Now())
@@ -430,7 +430,7 @@ func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
 	l := &logbook.Book{}
 	log := l.Logger()
 	sp := openSpool(t, t.TempDir(), log)
-	s := New(Options{Spool: sp, Bucket: b, ContentType: "application/gzip", Log: log})
+	s := New(Options{Spool: sp, To: b, Log: log})
 	proxy.Script("500", "slowdown", "lost", "reset", "reset-body", "429", "denied", "expired", "lost")
 
 	ctx, stop := context.WithCancel(t.Context())
@@ -463,7 +463,7 @@ func TestEveryFaultEndsInOneObjectUnderItsKey(t *testing.T) {
 	if err != nil || len(stored) != objects {
 		t.Errorf("got %d objects in the bucket, %v, want %d", len(stored), err, objects)
 	}
-	if st := s.Stats(); st.Uploaded != objects || st.Failed[cause.Unreachable] == 0 || st.Failed[cause.Throttled] == 0 {
+	if st := s.Stats(); st.Uploaded != objects || st.Failed[failure.Unreachable] == 0 || st.Failed[failure.Throttled] == 0 {
 		t.Errorf("got %+v, want %d uploads and the faults counted", st, objects)
 	}
 	if l.Count("succeeded after") == 0 {

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"out_amberflo/plugin"
-	"out_amberflo/plugin/bucket/cause"
+	"out_amberflo/plugin/ship/failure"
 )
 
 // bin/rulescheck parses and evaluates both files; here it is what they ask for.
@@ -53,7 +53,7 @@ func TestEachKindThatNeedsSomebodyRaisesItsAlert(t *testing.T) {
 	}
 	asks := strings.Split(m[1], "|")
 	page := string(read(t, root, "docs/operations.md"))
-	for k := cause.Object; k < cause.Canceled; k++ {
+	for k := failure.Object; k < failure.Canceled; k++ {
 		if k.NeedsYou() != slices.Contains(asks, k.String()) {
 			t.Errorf("%s needs somebody: %v; in the alert: %v", k, k.NeedsYou(), slices.Contains(asks, k.String()))
 		}

@@ -19,6 +19,7 @@ import (
 
 	"out_amberflo/plugin/bucket/creds"
 	"out_amberflo/plugin/bucket/wire"
+	"out_amberflo/plugin/ship/failure"
 )
 
 // row is one row of the specification of whose fault an answer is: the first row that fits gives kind and hint. A hint may
@@ -32,7 +33,7 @@ type row struct {
 	// when is what has to be so besides; nil: nothing.
 	when func(*fault) bool
 
-	kind Kind
+	kind failure.Kind
 	hint string
 }
 
@@ -79,111 +80,111 @@ func samePlace(f *fault) bool {
 // like it.
 var s3Rows = []row{
 	// The clock and the credentials.
-	{code: "RequestTimeTooSkewed", kind: ClockSkew, hint: "{clock}"},
-	{code: "RequestExpired", kind: ClockSkew, hint: "{clock}"},
-	{code: "SignatureDoesNotMatch", kind: Credentials, hint: "the secret key is not the access key's, or something between here and S3 changes requests"},
-	{code: "ExpiredToken", kind: Credentials, hint: renew},
-	{code: "ExpiredTokenException", kind: Credentials, hint: renew},
-	{code: "InvalidToken", kind: Credentials, hint: renew},
-	{code: "TokenRefreshRequired", kind: Credentials, hint: renew},
-	{code: "InvalidAccessKeyId", kind: Credentials, hint: renew},
-	{code: "InvalidClientTokenId", kind: Credentials, hint: renew},
-	{code: "NotSignedUp", kind: Denied, hint: "the account of these credentials is not open for S3"},
-	{code: "AccountProblem", kind: Denied, hint: "AWS has closed something for an account: its owner has to ask AWS"},
-	{code: "AllAccessDisabled", kind: Denied, hint: "AWS has closed something for an account: its owner has to ask AWS"},
+	{code: "RequestTimeTooSkewed", kind: failure.ClockSkew, hint: "{clock}"},
+	{code: "RequestExpired", kind: failure.ClockSkew, hint: "{clock}"},
+	{code: "SignatureDoesNotMatch", kind: failure.Credentials, hint: "the secret key is not the access key's, or something between here and S3 changes requests"},
+	{code: "ExpiredToken", kind: failure.Credentials, hint: renew},
+	{code: "ExpiredTokenException", kind: failure.Credentials, hint: renew},
+	{code: "InvalidToken", kind: failure.Credentials, hint: renew},
+	{code: "TokenRefreshRequired", kind: failure.Credentials, hint: renew},
+	{code: "InvalidAccessKeyId", kind: failure.Credentials, hint: renew},
+	{code: "InvalidClientTokenId", kind: failure.Credentials, hint: renew},
+	{code: "NotSignedUp", kind: failure.Denied, hint: "the account of these credentials is not open for S3"},
+	{code: "AccountProblem", kind: failure.Denied, hint: "AWS has closed something for an account: its owner has to ask AWS"},
+	{code: "AllAccessDisabled", kind: failure.Denied, hint: "AWS has closed something for an account: its owner has to ask AWS"},
 
 	// Throttling.
-	{code: "SlowDown", kind: Throttled}, {code: "Throttling", kind: Throttled}, {code: "ThrottlingException", kind: Throttled},
-	{code: "RequestLimitExceeded", kind: Throttled}, {code: "TooManyRequests", kind: Throttled},
-	{code: "KMS.ThrottlingException", kind: Throttled}, {code: "KMS.RequestLimitExceeded", kind: Throttled},
-	{code: "TooManyRequestsException", kind: Throttled}, {code: "BandwidthLimitExceeded", kind: Throttled},
-	{status: 429, kind: Throttled},
+	{code: "SlowDown", kind: failure.Throttled}, {code: "Throttling", kind: failure.Throttled}, {code: "ThrottlingException", kind: failure.Throttled},
+	{code: "RequestLimitExceeded", kind: failure.Throttled}, {code: "TooManyRequests", kind: failure.Throttled},
+	{code: "KMS.ThrottlingException", kind: failure.Throttled}, {code: "KMS.RequestLimitExceeded", kind: failure.Throttled},
+	{code: "TooManyRequestsException", kind: failure.Throttled}, {code: "BandwidthLimitExceeded", kind: failure.Throttled},
+	{status: 429, kind: failure.Throttled},
 
 	// Bucket and region.
-	{status: 307, when: samePlace, kind: Unavailable, hint: "nothing to do: the bucket is new, and its name is still on its way through the DNS"},
-	{when: leadsElsewhere, kind: NoBucket, hint: "it redirects to {location}, as S3 does not: check endpoint, and what stands between here and it"},
-	{code: "AuthorizationHeaderMalformed", kind: WrongRegion, hint: "{region}"},
-	{code: "PermanentRedirect", kind: WrongRegion, hint: "{region}"},
-	{code: "TemporaryRedirect", kind: WrongRegion, hint: "{region}"},
-	{code: "IllegalLocationConstraintException", kind: WrongRegion, hint: "{region}"},
-	{code: "IncorrectEndpoint", kind: WrongRegion, hint: "{region}"},
-	{code: "NoSuchBucket", kind: NoBucket, hint: noBucket},
-	{code: "InvalidBucketName", kind: NoBucket, hint: noBucket},
-	{code: "NoSuchKey", kind: Object},
+	{status: 307, when: samePlace, kind: failure.Unavailable, hint: "nothing to do: the bucket is new, and its name is still on its way through the DNS"},
+	{when: leadsElsewhere, kind: failure.NoBucket, hint: "it redirects to {location}, as S3 does not: check endpoint, and what stands between here and it"},
+	{code: "AuthorizationHeaderMalformed", kind: failure.WrongRegion, hint: "{region}"},
+	{code: "PermanentRedirect", kind: failure.WrongRegion, hint: "{region}"},
+	{code: "TemporaryRedirect", kind: failure.WrongRegion, hint: "{region}"},
+	{code: "IllegalLocationConstraintException", kind: failure.WrongRegion, hint: "{region}"},
+	{code: "IncorrectEndpoint", kind: failure.WrongRegion, hint: "{region}"},
+	{code: "NoSuchBucket", kind: failure.NoBucket, hint: noBucket},
+	{code: "InvalidBucketName", kind: failure.NoBucket, hint: noBucket},
+	{code: "NoSuchKey", kind: failure.Object},
 
 	// What the configuration asks for is not to be had: no object will fare better.
-	{code: "AccessControlListNotSupported", kind: Denied, hint: "the bucket takes no ACL: set canned_acl none"},
-	{status: 403, says: "blockpublicacls", kind: Denied, hint: "the bucket takes no public ACL: set canned_acl bucket-owner-full-control, or none"},
-	{status: 501, says: "x-amz-acl", kind: Denied, hint: "the server has no ACLs: set canned_acl none"},
-	{status: 501, says: "acl", when: withACL, kind: Denied, hint: "the server has no ACLs: set canned_acl none"},
-	{status: 501, when: withACL, kind: Denied, hint: "the server does not know something that is asked of it: set canned_acl none{extras}"},
-	{status: 501, when: withExtras, kind: Denied, hint: "the server does not know something that is asked of it: leave out{extras}"},
-	{status: 501, kind: Denied, hint: "the server does not know this request: check endpoint, is it S3?"},
-	{code: "InvalidStorageClass", kind: Denied, hint: "change storage_class"},
-	{code: "KMS.KeyUnavailableException", kind: Unavailable}, {code: "KMS.InternalException", kind: Unavailable},
-	{code: "KMS.KMSInternalException", kind: Unavailable}, {code: "KMS.DependencyTimeoutException", kind: Unavailable},
-	{code: "KMS.NotFoundException", when: withKMSKey, kind: Denied, hint: kmsOfOurs},
-	{code: "KMS.DisabledException", when: withKMSKey, kind: Denied, hint: kmsOfOurs},
-	{code: "KMS.KMSInvalidStateException", when: withKMSKey, kind: Denied, hint: kmsOfOurs},
-	{code: "KMS.NotFoundException", kind: Denied, hint: kmsOfTheirs},
-	{code: "KMS.DisabledException", kind: Denied, hint: kmsOfTheirs},
-	{code: "KMS.KMSInvalidStateException", kind: Denied, hint: kmsOfTheirs},
+	{code: "AccessControlListNotSupported", kind: failure.Denied, hint: "the bucket takes no ACL: set canned_acl none"},
+	{status: 403, says: "blockpublicacls", kind: failure.Denied, hint: "the bucket takes no public ACL: set canned_acl bucket-owner-full-control, or none"},
+	{status: 501, says: "x-amz-acl", kind: failure.Denied, hint: "the server has no ACLs: set canned_acl none"},
+	{status: 501, says: "acl", when: withACL, kind: failure.Denied, hint: "the server has no ACLs: set canned_acl none"},
+	{status: 501, when: withACL, kind: failure.Denied, hint: "the server does not know something that is asked of it: set canned_acl none{extras}"},
+	{status: 501, when: withExtras, kind: failure.Denied, hint: "the server does not know something that is asked of it: leave out{extras}"},
+	{status: 501, kind: failure.Denied, hint: "the server does not know this request: check endpoint, is it S3?"},
+	{code: "InvalidStorageClass", kind: failure.Denied, hint: "change storage_class"},
+	{code: "KMS.KeyUnavailableException", kind: failure.Unavailable}, {code: "KMS.InternalException", kind: failure.Unavailable},
+	{code: "KMS.KMSInternalException", kind: failure.Unavailable}, {code: "KMS.DependencyTimeoutException", kind: failure.Unavailable},
+	{code: "KMS.NotFoundException", when: withKMSKey, kind: failure.Denied, hint: kmsOfOurs},
+	{code: "KMS.DisabledException", when: withKMSKey, kind: failure.Denied, hint: kmsOfOurs},
+	{code: "KMS.KMSInvalidStateException", when: withKMSKey, kind: failure.Denied, hint: kmsOfOurs},
+	{code: "KMS.NotFoundException", kind: failure.Denied, hint: kmsOfTheirs},
+	{code: "KMS.DisabledException", kind: failure.Denied, hint: kmsOfTheirs},
+	{code: "KMS.KMSInvalidStateException", kind: failure.Denied, hint: kmsOfTheirs},
 
 	// Space.
-	{code: "QuotaExceeded", kind: Quota, hint: quota}, {code: "BucketQuotaExceeded", kind: Quota, hint: quota},
-	{code: "XMinioAdminBucketQuotaExceeded", kind: Quota, hint: quota}, {code: "ServiceQuotaExceededException", kind: Quota, hint: quota},
-	{code: "XMinioStorageFull", kind: Quota, hint: quota}, {code: "StorageFull", kind: Quota, hint: quota},
-	{code: "InsufficientCapacity", kind: Quota, hint: quota}, {code: "TotalStorageLimitExceeded", kind: Quota, hint: quota},
-	{status: 507, kind: Quota, hint: quota},
-	{status: 403, says: "quota", kind: Quota, hint: quota},
-	{status: 403, says: "cap exceeded", kind: Quota, hint: quota},
+	{code: "QuotaExceeded", kind: failure.Quota, hint: quota}, {code: "BucketQuotaExceeded", kind: failure.Quota, hint: quota},
+	{code: "XMinioAdminBucketQuotaExceeded", kind: failure.Quota, hint: quota}, {code: "ServiceQuotaExceededException", kind: failure.Quota, hint: quota},
+	{code: "XMinioStorageFull", kind: failure.Quota, hint: quota}, {code: "StorageFull", kind: failure.Quota, hint: quota},
+	{code: "InsufficientCapacity", kind: failure.Quota, hint: quota}, {code: "TotalStorageLimitExceeded", kind: failure.Quota, hint: quota},
+	{status: 507, kind: failure.Quota, hint: quota},
+	{status: 403, says: "quota", kind: failure.Quota, hint: quota},
+	{status: 403, says: "cap exceeded", kind: failure.Quota, hint: quota},
 
 	// Whose policy. S3 says so at the end of its message.
-	{status: 403, says: "service control policy", kind: Denied, hint: "a service control policy of the AWS organisation denies it: ask who runs the organisation, no grant in an account helps"},
-	{status: 403, says: "resource control policy", kind: Denied, hint: "a resource control policy of the bucket owner's AWS organisation denies it: its owner has to ask who runs the organisation"},
-	{status: 403, says: "vpc endpoint policy", kind: Denied, hint: "the policy of the VPC endpoint that requests go through has to allow {grants}"},
-	{status: 403, says: "permissions boundary", kind: Denied, hint: "the permissions boundary of these credentials' user or role has to allow {grants}"},
-	{status: 403, says: "session policy", kind: Denied, hint: "the policy that these credentials' session was begun with has to allow {grants}"},
-	{status: 403, says: "customer master key", kind: Denied, hint: "{kms} is not there, is in another region, or may not be used: grant kms:GenerateDataKey on it"},
-	{status: 403, says: "kms:", kind: Denied, hint: "grant kms:GenerateDataKey on {kms}, in the key's own policy too if it belongs to another account; what S3 is granted does not matter here"},
-	{status: 403, says: "explicit deny in a resource-based policy", kind: Denied, hint: "the bucket's policy denies it, and no grant helps: its owner has to say on which condition it does (ACL, encryption, network, TLS){acl}"},
-	{status: 403, says: "explicit deny in an identity-based policy", kind: Denied, hint: "a policy of these credentials' own user or role denies it: take that out"},
-	{status: 403, says: "no resource-based policy allows", kind: Denied, hint: "the bucket's policy, its owner's, has to allow these credentials {grants}{acl}"},
-	{status: 403, says: "no identity-based policy allows", when: puts, kind: Denied, hint: "a policy of these credentials' user or role has to allow {grants}{acl}"},
+	{status: 403, says: "service control policy", kind: failure.Denied, hint: "a service control policy of the AWS organisation denies it: ask who runs the organisation, no grant in an account helps"},
+	{status: 403, says: "resource control policy", kind: failure.Denied, hint: "a resource control policy of the bucket owner's AWS organisation denies it: its owner has to ask who runs the organisation"},
+	{status: 403, says: "vpc endpoint policy", kind: failure.Denied, hint: "the policy of the VPC endpoint that requests go through has to allow {grants}"},
+	{status: 403, says: "permissions boundary", kind: failure.Denied, hint: "the permissions boundary of these credentials' user or role has to allow {grants}"},
+	{status: 403, says: "session policy", kind: failure.Denied, hint: "the policy that these credentials' session was begun with has to allow {grants}"},
+	{status: 403, says: "customer master key", kind: failure.Denied, hint: "{kms} is not there, is in another region, or may not be used: grant kms:GenerateDataKey on it"},
+	{status: 403, says: "kms:", kind: failure.Denied, hint: "grant kms:GenerateDataKey on {kms}, in the key's own policy too if it belongs to another account; what S3 is granted does not matter here"},
+	{status: 403, says: "explicit deny in a resource-based policy", kind: failure.Denied, hint: "the bucket's policy denies it, and no grant helps: its owner has to say on which condition it does (ACL, encryption, network, TLS){acl}"},
+	{status: 403, says: "explicit deny in an identity-based policy", kind: failure.Denied, hint: "a policy of these credentials' own user or role denies it: take that out"},
+	{status: 403, says: "no resource-based policy allows", kind: failure.Denied, hint: "the bucket's policy, its owner's, has to allow these credentials {grants}{acl}"},
+	{status: 403, says: "no identity-based policy allows", when: puts, kind: failure.Denied, hint: "a policy of these credentials' user or role has to allow {grants}{acl}"},
 
 	// Not S3's words: a proxy, a firewall or a web server denies it.
-	{status: 502, when: isOfProxy, kind: Unavailable, hint: ofProxy},
-	{status: 503, when: isOfProxy, kind: Unavailable, hint: ofProxy},
-	{status: 504, when: isOfProxy, kind: Unavailable, hint: ofProxy},
-	{when: isOfProxy, kind: Proxy, hint: ofProxy},
-	{status: 401, when: hasNoCode, kind: Denied, hint: notS3},
-	{status: 403, when: hasNoCode, kind: Denied, hint: notS3},
+	{status: 502, when: isOfProxy, kind: failure.Unavailable, hint: ofProxy},
+	{status: 503, when: isOfProxy, kind: failure.Unavailable, hint: ofProxy},
+	{status: 504, when: isOfProxy, kind: failure.Unavailable, hint: ofProxy},
+	{when: isOfProxy, kind: failure.Proxy, hint: ofProxy},
+	{status: 401, when: hasNoCode, kind: failure.Denied, hint: notS3},
+	{status: 403, when: hasNoCode, kind: failure.Denied, hint: notS3},
 
 	// Reading.
-	{status: 403, when: lists, kind: Denied, hint: "grant s3:ListBucket on {container}"},
-	{status: 401, when: lists, kind: Denied, hint: "grant s3:ListBucket on {container}"},
-	{status: 403, when: gets, kind: Denied, hint: "grant s3:GetObject on {objects}"},
-	{status: 401, when: gets, kind: Denied, hint: "grant s3:GetObject on {objects}"},
+	{status: 403, when: lists, kind: failure.Denied, hint: "grant s3:ListBucket on {container}"},
+	{status: 401, when: lists, kind: failure.Denied, hint: "grant s3:ListBucket on {container}"},
+	{status: 403, when: gets, kind: failure.Denied, hint: "grant s3:GetObject on {objects}"},
+	{status: 401, when: gets, kind: failure.Denied, hint: "grant s3:GetObject on {objects}"},
 
 	// On the way.
-	{status: 407, kind: Proxy, hint: proxyHint},
-	{code: "BadDigest", kind: Unproven, hint: changed}, {code: "InvalidDigest", kind: Unproven, hint: changed},
-	{code: "XAmzContentSHA256Mismatch", kind: Unproven, hint: changed},
-	{code: "RequestTimeout", kind: Unreachable, hint: reach}, {code: "IncompleteBody", kind: Unreachable, hint: reach},
-	{code: "OperationAborted", kind: Unavailable},
+	{status: 407, kind: failure.Proxy, hint: proxyHint},
+	{code: "BadDigest", kind: failure.Unproven, hint: changed}, {code: "InvalidDigest", kind: failure.Unproven, hint: changed},
+	{code: "XAmzContentSHA256Mismatch", kind: failure.Unproven, hint: changed},
+	{code: "RequestTimeout", kind: failure.Unreachable, hint: reach}, {code: "IncompleteBody", kind: failure.Unreachable, hint: reach},
+	{code: "OperationAborted", kind: failure.Unavailable},
 
 	// One object.
-	{status: 413, says: "quota", kind: Quota, hint: quota},
-	{status: 413, kind: Object, hint: tooLarge}, {code: "EntityTooLarge", kind: Object, hint: tooLarge},
-	{code: "KeyTooLongError", kind: Object, hint: "shorten s3_key_format for new objects"},
+	{status: 413, says: "quota", kind: failure.Quota, hint: quota},
+	{status: 413, kind: failure.Object, hint: tooLarge}, {code: "EntityTooLarge", kind: failure.Object, hint: tooLarge},
+	{code: "KeyTooLongError", kind: failure.Object, hint: "shorten s3_key_format for new objects"},
 
 	// By the status alone.
-	{status: 408, kind: Unavailable}, {status: 409, kind: Unavailable}, {status: 425, kind: Unavailable},
-	{status: 401, kind: Denied, hint: "grant {grants}{acl}"},
-	{status: 403, kind: Denied, hint: "grant {grants}{acl}"},
-	{status: 404, kind: NoBucket, hint: noBucket},
-	{status: 405, when: hasNoCode, kind: NoBucket, hint: "check endpoint: what answers there takes no objects"},
-	{when: isBare4xx, kind: Object, hint: "these are not S3's words: check endpoint (http or https?), and what stands between here and it"},
+	{status: 408, kind: failure.Unavailable}, {status: 409, kind: failure.Unavailable}, {status: 425, kind: failure.Unavailable},
+	{status: 401, kind: failure.Denied, hint: "grant {grants}{acl}"},
+	{status: 403, kind: failure.Denied, hint: "grant {grants}{acl}"},
+	{status: 404, kind: failure.NoBucket, hint: noBucket},
+	{status: 405, when: hasNoCode, kind: failure.NoBucket, hint: "check endpoint: what answers there takes no objects"},
+	{when: isBare4xx, kind: failure.Object, hint: "these are not S3's words: check endpoint (http or https?), and what stands between here and it"},
 }
 
 const (
@@ -216,17 +217,17 @@ func (f *fault) first(rows []row) *row {
 }
 
 // judge gives kind and hint of an answer of S3.
-func (f *fault) judge() (Kind, string) {
+func (f *fault) judge() (failure.Kind, string) {
 	c := f.first(s3Rows)
 	switch {
 	case c != nil:
 		return c.kind, f.fill(c.hint)
 	case f.Status >= 500:
-		return Unavailable, ""
+		return failure.Unavailable, ""
 	case f.Status >= 300 && f.Status < 400:
-		return WrongRegion, f.fill("{region}")
+		return failure.WrongRegion, f.fill("{region}")
 	}
-	return Object, ""
+	return failure.Object, ""
 }
 
 // Config is what requests are made with, and what hints speak of.
@@ -268,28 +269,28 @@ func Explain(ctx context.Context, c Config, op, key string, err error) *Error {
 	}
 	switch {
 	case e.Status == 0 && errors.Is(ctx.Err(), context.Canceled):
-		e.Kind = Canceled
+		e.Kind = failure.Canceled
 	case !ours:
 		e.Kind, e.Hint = f.judgeCredentials(ctx, asked)
 	case errors.As(err, &body):
-		e.Kind, e.Hint = Unreadable, "check the disk that holds it"
+		e.Kind, e.Hint = failure.Unreadable, "check the disk that holds it"
 	case errors.As(err, &proof), errors.Is(err, ErrNotS3), errors.Is(err, wire.ErrTooLong) && e.Status < 300:
-		e.Kind, e.Hint = Unproven, f.fill("check endpoint, {endpoint}, and what stands between here and it, such as a proxy or a gateway")
+		e.Kind, e.Hint = failure.Unproven, f.fill("check endpoint, {endpoint}, and what stands between here and it, such as a proxy or a gateway")
 	case errors.As(err, &proxy):
-		e.Kind, e.Hint = Proxy, f.fill(proxyHint)
+		e.Kind, e.Hint = failure.Proxy, f.fill(proxyHint)
 	case errors.As(err, &untrusted):
-		e.Kind, e.Hint = Unreachable, f.fill(untrustedHint(untrusted.Err))
+		e.Kind, e.Hint = failure.Unreachable, f.fill(untrustedHint(untrusted.Err))
 	case e.Status >= 300 && CutOff(err):
 		e.Kind, _ = f.judge()
 	case e.Status >= 300:
 		e.Kind, e.Hint = f.judge()
 	case e.Status != 0, ctx.Err() != nil, errors.As(err, &send): // of an answer that all is well, the rest did not come
-		e.Kind, e.Hint = Unreachable, f.unreachable(err)
+		e.Kind, e.Hint = failure.Unreachable, f.unreachable(err)
 	default:
-		e.Kind = Object
+		e.Kind = failure.Object
 	}
-	if OutOfFiles(err) {
-		e.Hint = RaiseFiles
+	if failure.OutOfFiles(err) {
+		e.Hint = failure.RaiseFiles
 	}
 	return e
 }
@@ -323,7 +324,7 @@ func Status(err error) int {
 func CutOff(err error) bool {
 	var read *smithy.DeserializationError
 	var broke *net.OpError
-	return errors.As(err, &read) && (errors.As(read, &broke) || errors.Is(read, io.ErrUnexpectedEOF) || errors.Is(read, wire.ErrStalled) || errors.Is(read, context.DeadlineExceeded))
+	return errors.As(err, &read) && (errors.As(read, &broke) || errors.Is(read, io.ErrUnexpectedEOF) || errors.Is(read, failure.ErrStalled) || errors.Is(read, context.DeadlineExceeded))
 }
 
 // retryAfter reads seconds or an HTTP date, RFC 9110 section 10.2.3.

@@ -1,7 +1,7 @@
 // Package cause says whose fault an answer is. What holds:
 //
 //   - a table is the specification: the first row that fits an answer (status, code, words, provider, configuration) gives its
-//     [Kind], which callers act on, and the hint, which an operator acts on;
+//     [failure.Kind], which callers act on, and the hint, which an operator acts on;
 //   - a kind that passes by itself asks nobody for anything, and each that does not says what to do and with which resource;
 //   - an [Error] is one line, holds no secret, and keeps the end of what S3 said, which names the policy at fault;
 //   - no error proves that nothing was stored.
@@ -20,48 +20,12 @@ import (
 
 	"out_amberflo/plugin/bucket/creds"
 	"out_amberflo/plugin/bucket/wire"
+	"out_amberflo/plugin/ship/failure"
 )
-
-// Kind is what went wrong, as far as a caller acts on it.
-type Kind uint8
-
-// The kinds. None of them proves that nothing was stored.
-const (
-	Object      Kind = iota // S3 does not take this one object: any 4xx that is none of the below
-	Unreachable             // no answer: name, network, TLS, reset, time-out
-	Unavailable             // 5xx, and 4xx that pass by themselves
-	Throttled               // 429, SlowDown
-	Denied                  // 403: the credentials are good, the permission is missing
-	Credentials             // none found, expired, or not the ones S3 knows
-	ClockSkew               // this machine's clock is off by more than S3 tolerates; the next request corrects for it
-	NoBucket                // 404
-	WrongRegion             // the bucket is in another region
-	Quota                   // there is no space left in the bucket
-	Proxy                   // a proxy between here and S3 does not let it through
-	Unproven                // an answer that all is well, without proof that S3 holds the object
-	Unreadable              // the body could not be read: nothing to do with S3
-	Canceled                // the caller's context was canceled
-)
-
-var kindNames = [...]string{"object", "unreachable", "unavailable", "throttled", "denied", "credentials",
-	"clock_skew", "no_bucket", "wrong_region", "quota", "proxy", "unproven", "unreadable", "canceled"}
-
-// String is one word for logs and metric labels.
-func (k Kind) String() string { return kindNames[k] }
-
-// NeedsYou tells whether somebody has to do something: it does not pass by itself.
-func (k Kind) NeedsYou() bool {
-	return k != Unreachable && k != Unavailable && k != Throttled && k != Canceled
-}
-
-// ConcernsAll tells whether the next object would meet the same, so that trying it now is pointless.
-func (k Kind) ConcernsAll() bool {
-	return k != Object && k != Unreadable && k != Canceled
-}
 
 // Error is what came of one request. It holds no secret.
 type Error struct {
-	Kind       Kind
+	Kind       failure.Kind
 	Op         string // put, probe, list or get
 	Bucket     string
 	Key        string        // of list: the prefix
@@ -100,6 +64,15 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// As gives callers the part that they act on.
+func (e *Error) As(target any) bool {
+	f, ok := target.(**failure.Error)
+	if ok {
+		*f = &failure.Error{Kind: e.Kind, Code: e.Code, RetryAfter: e.RetryAfter, Err: e}
+	}
+	return ok
+}
 
 // How many bytes of what was said are said again.
 const (

@@ -8,6 +8,8 @@ import (
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
+
+	"out_amberflo/plugin/ship/failure"
 )
 
 // Limits are for one attempt at a request.
@@ -26,12 +28,6 @@ type Limits struct {
 
 // slowestServer is what a server is waited for, in bytes a second, once it has all of them.
 const slowestServer = 32 << 10
-
-// ErrStalled is in the error of an attempt that was given up because nothing moved any more.
-var ErrStalled = errors.New("nothing moved any more")
-
-// ErrNoAnswer is in the error of such an attempt that had all gone out.
-var ErrNoAnswer = errors.New("after all of it had gone out: no answer")
 
 // ErrDead is the cause that ends a request on a connection that was kept and is dead.
 var ErrDead = errors.New("no sign of life on a connection that was used before")
@@ -73,7 +69,7 @@ type Attempt struct {
 // use is how many bytes have gone over a connection.
 type use struct{ acknowledged, read int64 }
 
-// Watch gives a context that ends, with ErrStalled or ErrDead as its cause, when a request made with it stalls. The caller has
+// Watch gives a context that ends, with failure.ErrStalled or ErrDead as its cause, when a request made with it stalls. The caller has
 // to call done.
 func (a *Attempt) Watch(ctx context.Context) (watched context.Context, done func()) {
 	watched, cancel := context.WithCancelCause(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -139,10 +135,10 @@ func (a *Attempt) run(ctx context.Context, cancel context.CancelCauseFunc) {
 		}
 		limit, where := limits.Stall, errors.New("while it was being sent")
 		if gone {
-			limit, where = limits.Answer(ctx, a.Size), ErrNoAnswer
+			limit, where = limits.Answer(ctx, a.Size), failure.ErrNoAnswer
 		}
 		if a.Stalls && time.Since(since) >= limit {
-			cancel(fmt.Errorf("%w for %s, %w (%d bytes)", ErrStalled, limit, where, a.Size))
+			cancel(fmt.Errorf("%w for %s, %w (%d bytes)", failure.ErrStalled, limit, where, a.Size))
 			return
 		}
 	}
