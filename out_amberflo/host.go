@@ -42,9 +42,9 @@ func hostOf(ctx unsafe.Pointer, name string) plugin.Host {
 }
 
 // kinds are the types of options that Fluent Bit's help knows (flb_config_map.h).
-var kinds = map[string]C.int{"text": 0, "integer": 2, "boolean": 3, "size": 5, "time": 6}
+var kinds = map[string]C.int{"string": 0, "integer": 2, "boolean": 3, "size": 5, "time": 6}
 
-// offerOptions hands the table of options to a host that takes one, and tells if it did. Its texts live as long as the process.
+// offerOptions hands the table of options to a host that takes one, and tells if it did. Its strings live as long as the process.
 func offerOptions(def unsafe.Pointer) bool {
 	var table []C.struct_amberflo_option
 	for _, o := range plugin.Options() {
@@ -62,9 +62,9 @@ func logThroughHost(level slog.Level, line string) bool {
 	if len(line) > 3500 {
 		return false
 	}
-	text := C.CString(line)
-	defer C.free(unsafe.Pointer(text))
-	return C.amberflo_log(levelOf(level), text) == 1
+	s := C.CString(line)
+	defer C.free(unsafe.Pointer(s))
+	return C.amberflo_log(levelOf(level), s) == 1
 }
 
 func levelOf(level slog.Level) C.int {

@@ -32,9 +32,9 @@ void *amberflo_metric(void *instance, int counter, const char *name, const char 
 /* Sets one series of it, which is made if it does not exist. */
 void amberflo_set(void *metric, int counter, double value, const char *name, const char *label);
 
-/* An option as the host's help shows it. The texts are to live as long as the process. */
+/* An option as the host's help shows it. The strings are to live as long as the process. */
 struct amberflo_option {
-    int kind; /* FLB_CONFIG_MAP_…: 0 text, 2 integer, 3 boolean, 5 size, 6 time */
+    int kind; /* FLB_CONFIG_MAP_…: 0 string, 2 integer, 3 boolean, 5 size, 6 time */
     const char *name, *default_value, *description;
 };
 

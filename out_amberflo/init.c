@@ -37,7 +37,7 @@ static int forked(void)
 }
 
 /* Says why the output does not start, without Go: in Fluent Bit's log and, in the daemon, on what was its stderr. */
-static int refuse(const char *why)
+static int not_started(const char *why)
 {
     char line[512], when[32];
     struct timespec now;
@@ -66,13 +66,13 @@ int FLBPluginRegister(void *def)
 int FLBPluginInit(void *plugin)
 {
     if (forked()) {
-        return refuse("want Fluent Bit in the foreground, got its daemon mode (-d, Daemon On), in which no output "
-                      "written in Go can run. Let systemd, Docker or Kubernetes keep it in the background, and set "
-                      "Daemon Off.");
+        return not_started("want Fluent Bit in the foreground, got its daemon mode (-d, Daemon On), in which no output "
+                           "written in Go can run. Let systemd, Docker or Kubernetes keep it in the background, and set "
+                           "Daemon Off.");
     }
     if (!amberflo_host_suffices(plugin)) {
-        return refuse("want a program with Fluent Bit's interface for outputs written in Go (2.1 or later), got "
-                      "one without output_get_property or a context. Load it with -e in Fluent Bit.");
+        return not_started("want a program with Fluent Bit's interface for outputs written in Go (2.1 or later), got "
+                           "one without output_get_property or a context. Load it with -e in Fluent Bit.");
     }
     amberflo_hold_workers(amberflo_instance(plugin));
     return goInit(plugin);

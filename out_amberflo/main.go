@@ -24,7 +24,7 @@ import (
 // started numbers the outputs, from 0 after each registration, for a host that tells no names.
 var started atomic.Int32
 
-// knowsOptions: the host has taken the table of options, and refuses what is not in it.
+// knowsOptions: the host has taken the table of options, and does not start with what is not in it.
 var knowsOptions atomic.Bool
 
 // running is what the host holds for an output: empty once the output was stopped, because fluent-bit-go

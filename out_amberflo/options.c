@@ -1,12 +1,12 @@
 /*
- * The table of options, for hosts that take one: Fluent Bit 5.1.1 and later refuse then an unknown key, a key that is set
+ * The table of options, for hosts that take one: Fluent Bit 5.1.1 and later then do not take an unknown key, a key that is set
  * twice and a list, at the start, in --dry-run and at a hot reload, and -h lists them.
  *
  * The definition that a host lets a plugin fill has grown over its versions (flb_plugin_proxy.h): 32 bytes, 40 with
  * event_type, 48 with config_map. And the entries of the table have (flb_config_map.h): 96 bytes, 104 with raw. No version
  * is asked for; both are found out, and where either is in doubt nothing is offered:
  *
- * - The block that the definition lies in has room for the pointer, says the allocator that it comes from. One that rounds 40
+ * - The block that the definition lies in has space for the pointer, says the allocator that it comes from. One that rounds 40
  *   up to 48 says so of either version, and whether the pointer would be read is in doubt.
  * - An entry is as long as the step by which the host itself goes from one to the next.
  */
@@ -57,7 +57,7 @@ size_t (*amberflo_usable_size(void))(void *)
            of_usable.dli_fbase == of_allocate.dli_fbase ? usable : NULL;
 }
 
-static int has_room(void *definition)
+static int has_space(void *definition)
 {
     size_t (*usable)(void *) = amberflo_usable_size();
     void *shorter;
@@ -71,7 +71,7 @@ static int has_room(void *definition)
     return told;
 }
 
-/* How many entries the host finds in a table whose second one is size bytes behind the first. */
+/* How many entries the host finds in a table whose second one is size bytes after the first. */
 static int entries_found(size_t size)
 {
     struct list *(*create)(void *, void *) = amberflo_symbol("flb_config_map_create");
@@ -109,7 +109,7 @@ int amberflo_offer_options(void *definition, const struct amberflo_option *optio
     static char *table; /* for good: the host keeps pointers into it */
     size_t size;
 
-    if (!has_room(definition)) {
+    if (!has_space(definition)) {
         return 0;
     }
     if (table == NULL) {

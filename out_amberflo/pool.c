@@ -2,7 +2,7 @@
  * One pool of workers, whatever the host does. Fluent Bit 2.2.0 to 5.1.1 starts the workers of an output written in Go
  * twice (flb_plugin_proxy.c:588, flb_output.c:1809) and ends one set of them. So their number is set to 0 in Init, which
  * both places see, and the pool is started once, by the host's own function, before it runs: FLBPluginOutputPreRun. A host
- * in which the fault is mended does not start one either then, and gets the same one pool.
+ * in which the fault is fixed does not start one either then, and gets the same one pool.
  *
  * What is not handed to a plugin is found out, not counted off from one version's structs:
  *

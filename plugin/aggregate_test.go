@@ -200,7 +200,7 @@ func TestSumsOfAChunkThatIsNotAcceptedDoNotCount(t *testing.T) {
 	}
 	for range 3 {
 		if err := p.Flush("app", events(t, good, good, map[string]any{"no": "customer"})); err == nil {
-			t.Fatal("want no room for rejects")
+			t.Fatal("want no space for rejects")
 		}
 	}
 	if err := p.Flush("app", events(t, good, good)); err != nil {

@@ -24,7 +24,7 @@ func chunks(b testing.TB, lines int) (all [][]byte) {
 		b.Fatal(err)
 	}
 	for stream := buf.Bytes(); len(stream) > 0; {
-		for part := range 2 { // tag, chunk: each behind its length
+		for part := range 2 { // tag, chunk: each after its length
 			n := binary.BigEndian.Uint32(stream)
 			if part == 1 {
 				all = append(all, stream[4:4+n])
@@ -113,11 +113,11 @@ func BenchmarkLevels(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var text []byte
+	var plain []byte
 	for _, f := range files {
 		if f.Dir == "outbox" {
 			if _, _, err := repair.Records(dir, f, func(line []byte) error {
-				text = append(append(text, line...), '\n')
+				plain = append(append(plain, line...), '\n')
 				return nil
 			}); err != nil {
 				b.Fatal(err)
@@ -131,11 +131,11 @@ func BenchmarkLevels(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			b.SetBytes(int64(len(text)))
+			b.SetBytes(int64(len(plain)))
 			for b.Loop() {
 				out.Reset()
 				z.Reset(&out)
-				if _, err := z.Write(text); err != nil {
+				if _, err := z.Write(plain); err != nil {
 					b.Fatal(err)
 				}
 				if err := z.Close(); err != nil {

@@ -47,12 +47,12 @@ type Config struct {
 
 	endpoint string // in effect, wherever it was found
 
-	// delivery is the text of each of options, defaults included: outputs for which it is equal may share a spool.
+	// delivery is the value of each of options, defaults included: outputs for which it is equal may share a spool.
 	delivery []string
 	mapping  []string // those of the mapping that are set, key=value
 }
 
-// OptionError says what is wrong with one option, and how to mend it.
+// OptionError says what is wrong with one option, and how to fix it.
 type OptionError = meter.OptionError
 
 // option is one row of the README's tables.
@@ -178,9 +178,9 @@ func Load(ctx context.Context, host Host) (*Config, *bucket.Bucket, error) {
 	var errs []error
 	c.Bucket.ContentType = c.contentType()
 	b, err := bucket.Open(ctx, c.Bucket)
-	var refused *bucket.OptionError
-	if errors.As(err, &refused) {
-		wrong.add(ofBucket(refused))
+	var ofS3 *bucket.OptionError
+	if errors.As(err, &ofS3) {
+		wrong.add(ofBucket(ofS3))
 	} else if err != nil {
 		errs = append(errs, err)
 	}

@@ -130,15 +130,15 @@ func TestNoNumberIsNoSizeAndNoTime(t *testing.T) {
 }
 
 func TestSizesAndTimesAreReadAsFluentBitReadsThem(t *testing.T) {
-	for text, want := range map[string]int64{"1": 1, "5k": 5e3, "50M": 50e6, "1.5G": 15e8, "2GB": 2e9, "0": 0, "": 0, "5X": 0, "M": 0, "-1": 0, "KM": 0, "1KM": 0} {
-		if got, err := parseSize(text); got != want || (err == nil) != (want > 0) {
-			t.Errorf("size %q: got %d, %v, want %d", text, got, err, want)
+	for value, want := range map[string]int64{"1": 1, "5k": 5e3, "50M": 50e6, "1.5G": 15e8, "2GB": 2e9, "0": 0, "": 0, "5X": 0, "M": 0, "-1": 0, "KM": 0, "1KM": 0} {
+		if got, err := parseSize(value); got != want || (err == nil) != (want > 0) {
+			t.Errorf("size %q: got %d, %v, want %d", value, got, err, want)
 		}
 	}
-	for text, want := range map[string]time.Duration{"30s": 30 * time.Second, "5m": 5 * time.Minute, "1h": time.Hour, "2d": 48 * time.Hour,
+	for value, want := range map[string]time.Duration{"30s": 30 * time.Second, "5m": 5 * time.Minute, "1h": time.Hour, "2d": 48 * time.Hour,
 		"1m30s": 90 * time.Second, "250ms": 250 * time.Millisecond, "30": 0, "": 0, "-1s": 0, "d": 0, "0s": 0} {
-		if got, err := parseDuration(text); got != want || (err == nil) != (want > 0) {
-			t.Errorf("duration %q: got %s, %v, want %s", text, got, err, want)
+		if got, err := parseDuration(value); got != want || (err == nil) != (want > 0) {
+			t.Errorf("duration %q: got %s, %v, want %s", value, got, err, want)
 		}
 	}
 }
@@ -170,7 +170,7 @@ func TestAKeyIsMadeOfTheTimeTheUUIDAndTheContent(t *testing.T) {
 	}
 }
 
-func TestAKeyFormatThatCouldLoseAnObjectIsRefused(t *testing.T) {
+func TestAKeyFormatThatCouldLoseAnObjectDoesNotStart(t *testing.T) {
 	for format, want := range map[string]string{
 		"logs/%Y/$INDEX-$UUID.gz": "only $UUID and $HASH",
 		"logs/$TAG/$UUID.gz":      "only $UUID and $HASH",
@@ -194,10 +194,10 @@ func TestAKeyFormatThatCouldLoseAnObjectIsRefused(t *testing.T) {
 		}
 	}
 	if _, err := parseKeyFormat("a/$UUID.reason.txt", false); err == nil {
-		t.Error("want the ending of reasons refused")
+		t.Error("want no start with the ending of reasons")
 	}
 	if _, err := parseKeyFormat("a/$UUID.gz", false); err == nil {
-		t.Error("want .gz refused without gzip")
+		t.Error("want no start with .gz without gzip")
 	}
 }
 
@@ -228,7 +228,7 @@ func TestHelpHasEveryOptionWithItsDefault(t *testing.T) {
 	var got []string
 	for _, o := range Options() {
 		got = append(got, o.Key)
-		if !strings.HasSuffix(o.Help, ".") || !slices.Contains([]string{"text", "integer", "boolean", "size", "time"}, o.Kind) {
+		if !strings.HasSuffix(o.Help, ".") || !slices.Contains([]string{"string", "integer", "boolean", "size", "time"}, o.Kind) {
 			t.Errorf("%+v: want a sentence, and a kind that help knows", o)
 		}
 		for _, row := range options {
@@ -237,7 +237,7 @@ func TestHelpHasEveryOptionWithItsDefault(t *testing.T) {
 			}
 		}
 		if _, found := Check(section(o.Key, o.Default)); slices.ContainsFunc(found, func(e *OptionError) bool { return e.Key == o.Key && o.Default != "" }) {
-			t.Errorf("%s: %s, the default of help, is refused", o.Key, o.Default)
+			t.Errorf("%s: %s, the default of help, is not taken", o.Key, o.Default)
 		}
 	}
 	slices.Sort(got)

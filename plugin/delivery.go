@@ -158,7 +158,7 @@ func (d *delivery) caught(doing string) {
 }
 
 // countDescriptors says how many file descriptors there are for what this delivery has open at once: the spool's files and
-// folders, an object and a connection for each upload, reports, a helper that finds credentials.
+// directories, an object and a connection for each upload, reports, a helper that finds credentials.
 func (d *delivery) countDescriptors() {
 	var limit unix.Rlimit
 	open, err := os.ReadDir("/proc/self/fd")
@@ -170,7 +170,7 @@ func (d *delivery) countDescriptors() {
 	if left < int64(needs) {
 		say = d.log.Warn
 	}
-	say("file descriptors: ulimit -n has to have room for what this output opens", "needs", needs, "left", left, "limit", limit.Cur)
+	say("file descriptors: what this output opens has to fit in ulimit -n", "needs", needs, "left", left, "limit", limit.Cur)
 }
 
 const checkTimeout = 15 * time.Second

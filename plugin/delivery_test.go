@@ -23,15 +23,15 @@ func TestTheStartSaysHowManyDescriptorsThereAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for level, room := range map[string]uint64{"INFO": 100, "WARN": 30} {
-		low := unix.Rlimit{Cur: uint64(len(open)) + room, Max: was.Max}
+	for level, left := range map[string]uint64{"INFO": 100, "WARN": 30} {
+		low := unix.Rlimit{Cur: uint64(len(open)) + left, Max: was.Max}
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
 			t.Fatal(err)
 		}
 		c := &capture{}
 		started(t, c, "store_dir", filepath.Join(t.TempDir(), "spool")).Stop()
 		if got := c.log(); !strings.Contains(got, level+" [output:amberflo:amberflo.0] file descriptors: ") || !strings.Contains(got, "needs=38 left=") {
-			t.Errorf("with room for %d: got\n%s", room, got)
+			t.Errorf("with %d left: got\n%s", left, got)
 		}
 	}
 }

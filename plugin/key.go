@@ -17,7 +17,7 @@ import (
 	"out_amberflo/plugin/spool"
 )
 
-// keyFormat is an s3_key_format: literal text and strftime verbs, %N, $UUID and $HASH.
+// keyFormat is an s3_key_format: literal strings, strftime verbs, %N, $UUID and $HASH.
 type keyFormat string
 
 // Verbs of strftime that make sense in a key: no white space, no zone (keys are in UTC).

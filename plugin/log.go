@@ -15,7 +15,7 @@ import (
 
 // logHandler writes lines that look like Fluent Bit's own, through Fluent Bit where it offers that:
 //
-//	[2026/11/21 20:00:09.692] [ info] [output:amberflo:amberflo.0] text key=value
+//	[2026/11/21 20:00:09.692] [ info] [output:amberflo:amberflo.0] message key=value
 type logHandler struct{ host Host }
 
 func newLogger(host Host) *slog.Logger { return slog.New(&logHandler{host}) }
@@ -26,7 +26,7 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "[output:amberflo:%s] %s", shown(h.host.Name), shown(r.Message))
 	r.Attrs(func(a slog.Attr) bool {
-		b.WriteString(attrText(a))
+		b.WriteString(attrString(a))
 		return true
 	})
 	if h.host.Log != nil && h.host.Log(r.Level, b.String()) {
@@ -37,44 +37,44 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	return err
 }
 
-func attrText(a slog.Attr) string {
+func attrString(a slog.Attr) string {
 	v := a.Value.Resolve()
-	text := v.String()
+	s := v.String()
 	switch {
 	case v.Kind() == slog.KindDuration:
-		text = v.Duration().Round(time.Millisecond).String()
+		s = v.Duration().Round(time.Millisecond).String()
 	case a.Key == "err" && a.Value.Any() == nil:
 		return "" // it went well
 	case a.Key == "err":
 		// The last of a line, and full of spaces and quotes: easier to read without more of them.
-		return ": " + shown(strings.ReplaceAll(text, "\n", "; "))
-	case strings.ContainsAny(text, " \t\"") || text == "" || strings.ContainsFunc(text, hidden) || !utf8.ValidString(text):
-		text = fmt.Sprintf("%q", text)
+		return ": " + shown(strings.ReplaceAll(s, "\n", "; "))
+	case strings.ContainsAny(s, " \t\"") || s == "" || strings.ContainsFunc(s, hidden) || !utf8.ValidString(s):
+		s = fmt.Sprintf("%q", s)
 	}
-	return " " + a.Key + "=" + text
+	return " " + a.Key + "=" + s
 }
 
 // hidden tells characters that a terminal obeys or does not show: what a tag, a key or a server's answer holds is to be read and
 // not to be followed.
 func hidden(r rune) bool { return !unicode.IsPrint(r) && r != '\t' }
 
-// shown is text with what is hidden written as in Go, such as \x1b.
-func shown(text string) string {
-	if !strings.ContainsFunc(text, hidden) && utf8.ValidString(text) {
-		return text
+// shown is s with what is hidden written as in Go, such as \x1b.
+func shown(s string) string {
+	if !strings.ContainsFunc(s, hidden) && utf8.ValidString(s) {
+		return s
 	}
 	var b strings.Builder
-	for len(text) > 0 {
-		r, n := utf8.DecodeRuneInString(text)
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
 		if r == utf8.RuneError && n == 1 {
-			fmt.Fprintf(&b, "\\x%02x", text[0])
+			fmt.Fprintf(&b, "\\x%02x", s[0])
 		} else if hidden(r) {
 			quoted := strconv.QuoteRune(r)
 			b.WriteString(quoted[1 : len(quoted)-1])
 		} else {
 			b.WriteRune(r)
 		}
-		text = text[n:]
+		s = s[n:]
 	}
 	return b.String()
 }
@@ -106,8 +106,8 @@ func Caught(host Host, doing string) {
 
 // logPanic writes the stack in lines of its own, since a host may cut off long ones.
 func logPanic(log *slog.Logger, doing string, r any) {
-	text := fmt.Sprintf("a mistake in this plugin, please report it: panic in %s: %v\n%s", doing, r, debug.Stack())
-	for line := range strings.Lines(text) {
+	all := fmt.Sprintf("internal error (bug), please report it: panic in %s: %v\n%s", doing, r, debug.Stack())
+	for line := range strings.Lines(all) {
 		log.Error(strings.TrimRight(line, "\n"))
 	}
 }

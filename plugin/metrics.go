@@ -32,9 +32,9 @@ type Metric struct {
 // reading is what the values of an output are read from, at one moment.
 type reading struct {
 	*counts
-	panics, refused int64
-	spool           spool.Stats
-	ship            ship.Stats
+	panics, failed int64
+	spool          spool.Stats
+	ship           ship.Stats
 }
 
 const (
@@ -48,11 +48,11 @@ var Metrics = []Metric{
 		func(r *reading, _ int) float64 { return float64(r.records.Load()) }},
 	{"accepted_bytes_total", "Bytes of the chunks that were accepted.", counter, "", nil, own,
 		func(r *reading, _ int) float64 { return float64(r.bytes.Load()) }},
-	{"rejected_records_total", "Records that could not be metered: set aside in rejected/, or dropped as rejected_overflow says.", counter, "reason", meter.Reasons, own,
+	{"rejected_records_total", "Records that were rejected: kept in rejected/, or dropped as rejected_overflow says.", counter, "reason", meter.Reasons, own,
 		func(r *reading, i int) float64 { return float64(r.rejected[meter.Reasons[i]].Load()) }},
 	{"dropped_records_total", "Of them, those that rejected_overflow drop gave up: they are gone.", counter, "", nil, own,
 		func(r *reading, _ int) float64 { return float64(r.dropped.Load()) }},
-	{"ignored_records_total", "Records that only_if or unmatched passed over.", counter, "", nil, own,
+	{"ignored_records_total", "Records that only_if or unmatched skipped.", counter, "", nil, own,
 		func(r *reading, _ int) float64 { return float64(r.ignored.Load()) }},
 	{"doubtful_records_total", "Records that were metered although something about them is doubtful.", counter, "kind", meter.Doubts, own,
 		func(r *reading, i int) float64 { return float64(r.doubtful[meter.Doubts[i]].Load()) }},
@@ -66,9 +66,9 @@ var Metrics = []Metric{
 		func(r *reading, _ int) float64 { return float64(r.redelivered.Load()) }},
 	{"damaged_chunks_total", "Chunks with bytes that could not be decoded, kept in damaged/.", counter, "", nil, own,
 		func(r *reading, _ int) float64 { return float64(r.damaged.Load()) }},
-	{"panics_total", "Mistakes in the plugin that were caught.", counter, "", nil, shared,
+	{"panics_total", "Internal errors (bugs) that were caught.", counter, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.panics) }},
-	{"lost_records_total", "Records, and rejected ones, in logs that somebody removed from open/.", counter, "", nil, shared,
+	{"lost_records_total", "Records, and rejected ones, in segments that somebody removed from open/.", counter, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.spool.LostRecords) }},
 	{"damaged_objects_total", "Objects that the disk has damaged: not sent, kept in damaged/outbox/, at the start too.", counter, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.spool.Damaged) }},
@@ -80,8 +80,8 @@ var Metrics = []Metric{
 		func(r *reading, _ int) float64 { return float64(r.ship.UploadedBytes) }},
 	{"upload_failures_total", "Attempts to upload that failed; each is repeated.", counter, "kind", failure.Names(), shared,
 		func(r *reading, i int) float64 { return float64(r.ship.Failed[failure.Kind(i)]) }},
-	{"refused_objects_total", "Objects that Amberflo refused, kept in failed/.", counter, "", nil, shared,
-		func(r *reading, _ int) float64 { return float64(r.refused) }},
+	{"failed_objects_total", "Objects that Amberflo did not take: they are kept in failed/.", counter, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.failed) }},
 	{"waiting_objects", "Objects that wait for their upload.", gauge, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.spool.WaitingObjects) }},
 	{"waiting_bytes", "Bytes of them, as stored.", gauge, "", nil, shared,
@@ -94,7 +94,7 @@ var Metrics = []Metric{
 		func(r *reading, _ int) float64 { return epoch(r.ship.LastSuccess) }},
 	{"spool_bytes", "Bytes in store_dir that count against its limit.", gauge, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.spool.UsedBytes) }},
-	{"spool_limit_bytes", "store_dir_limit_size, or what the disk has room for if that is less.", gauge, "", nil, shared,
+	{"spool_limit_bytes", "store_dir_limit_size, or what the disk has space for if that is less.", gauge, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.spool.LimitBytes) }},
 	{"failed_bytes", "Bytes of objects in failed/, as stored.", gauge, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.spool.FailedBytes) }},
@@ -153,7 +153,7 @@ func (c *counts) nothingCame() bool {
 // values are those of Metrics, one for each value of a label.
 func (p *Instance) values() (values []float64) {
 	d := p.delivery
-	r := &reading{counts: p.counts, panics: d.panics.Load(), refused: refused(d.report), spool: d.spool.Stats(), ship: d.ship.Stats()}
+	r := &reading{counts: p.counts, panics: d.panics.Load(), failed: failed(d.report), spool: d.spool.Stats(), ship: d.ship.Stats()}
 	for _, m := range Metrics {
 		for i := range max(len(m.Values), 1) {
 			v := 0.0
@@ -166,11 +166,11 @@ func (p *Instance) values() (values []float64) {
 	return values
 }
 
-func refused(r *report.Reporter) int64 {
+func failed(r *report.Reporter) int64 {
 	if r == nil {
 		return 0
 	}
-	return r.Refused()
+	return r.Failed()
 }
 
 const (
@@ -179,7 +179,7 @@ const (
 	logCounts = 10 * time.Minute
 )
 
-// publish keeps the host's metrics up to date until ctx ends. Not only flushes change them: uploads, refusals
+// publish keeps the host's metrics up to date until ctx ends. Not only flushes change them: uploads, verdicts
 // of Amberflo and the time do.
 func (p *Instance) publish(ctx context.Context, to func([]float64)) {
 	tick := time.NewTicker(publishEvery)

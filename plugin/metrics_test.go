@@ -71,7 +71,7 @@ func TestAPanicOfAGoroutineIsCountedAndItGoesOnAfterAPause(t *testing.T) {
 		stop()
 		<-done
 	})
-	if n := strings.Count(c.log(), "ERROR [output:amberflo:amberflo.0] a mistake in this plugin, please report it: panic in counting: twice"); n != 2 || !strings.Contains(c.log(), "keepRunning") {
+	if n := strings.Count(c.log(), "ERROR [output:amberflo:amberflo.0] internal error (bug), please report it: panic in counting: twice"); n != 2 || !strings.Contains(c.log(), "keepRunning") {
 		t.Errorf("%d lines, want 2 and their stacks; log:\n%s", n, c.log())
 	}
 }

@@ -1,7 +1,7 @@
 // Package plugin is one [OUTPUT] of Fluent Bit: its configuration, the way of a flush through the rooms
 // below, and every goroutine.
 //
-//	chunk   msgpack -> events               meter   event -> meter record, or a refusal
+//	chunk   msgpack -> events               meter   event -> meter record, or a reject
 //	spool   every byte on disk              ship    sealed object -> bucket
 //	bucket  the AWS SDK                     report  Amberflo's verdict on what was sent
 //
@@ -38,9 +38,9 @@ type Instance struct {
 	// dropRejects: rejected_overflow is drop.
 	dropRejects bool
 
-	work     sync.Pool // of *flush
-	refusals refusals
-	trouble  alarm.Alarm // of flushes
+	work    sync.Pool // of *flush
+	rejects rejectLog
+	trouble alarm.Alarm // of flushes
 
 	counts       *counts
 	watch        *watch
@@ -53,9 +53,9 @@ type Instance struct {
 // goroutine until Stop has returned.
 type Host struct {
 	Name   string                  // of the output, e.g. amberflo.0
-	Option func(key string) string // the text of an option, "" if it is not set; called by Start only
+	Option func(key string) string // its value, "" if it is not set; called by Start only
 
-	// KnowsOptions: it has refused keys that are no options already.
+	// KnowsOptions: it does not start with keys that are no options.
 	KnowsOptions bool
 	// RetriesForever: a chunk that is not accepted is offered again as often as it takes, whatever Retry_Limit says.
 	RetriesForever bool
@@ -82,7 +82,7 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 		return nil, err
 	}
 	p := &Instance{delivery: d, rules: c.Rules, log: log, name: host.Name, number: number,
-		dropRejects: c.DropRejects, refusals: refusals{log: log, caught: d.caught, count: make(map[string]int)}, counts: newCounts()}
+		dropRejects: c.DropRejects, rejects: rejectLog{log: log, caught: d.caught, count: make(map[string]int)}, counts: newCounts()}
 	p.work.New = func() any {
 		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewAdder()}
 	}
@@ -113,7 +113,7 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 func (p *Instance) Stop() {
 	p.stopCounting()
 	p.counting.Wait() // the host's metrics go with it
-	p.refusals.stop()
+	p.rejects.stop()
 	p.delivery.leave()
 	if p.logsCounts {
 		p.logValues(p.values())
@@ -130,7 +130,7 @@ func (p *Instance) NotStored(tag string) {
 type flush struct {
 	reader  *chunk.Reader
 	mapper  *meter.Mapper
-	refused []*meter.Rejection
+	rejects []*meter.Refusal
 
 	plain    *meter.Mapper // for the survey, which looks at lines that are not added up; nil until it does
 	lines    []byte        // of it
@@ -138,7 +138,7 @@ type flush struct {
 }
 
 // Flush accepts one chunk: when it returns nil, every meter record of it is on disk for good, what is
-// no meter record is set aside with its reason, and bytes that cannot be decoded are kept. On an error
+// no meter record is rejected with its reason, and bytes that cannot be decoded are kept. On an error
 // nothing of it counts and it is to be offered again. data is not kept and not changed.
 func (p *Instance) Flush(tag string, data []byte) error {
 	err := errPanic
@@ -146,7 +146,7 @@ func (p *Instance) Flush(tag string, data []byte) error {
 		defer p.delivery.caught("flush")
 		w := p.work.Get().(*flush)
 		err = p.flush(w, tag, data)
-		clear(w.refused) // the pool is not to hold them
+		clear(w.rejects) // the pool is not to hold them
 		p.work.Put(w)    // not after a panic: nobody knows its state
 	}()
 	if err != nil {
@@ -195,19 +195,19 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	w.mapper.StartClock(time.Now())
 	_ = w.mapper.TakeDoubts() // of a chunk that was not accepted
 	surveying := p.watch.surveying.Load()
-	w.refused = w.refused[:0]
+	w.rejects = w.rejects[:0]
 	w.reader.Reset(data)
 
 	records, ignored := 0, 0
 	for w.reader.Next() {
 		ev := w.reader.Event()
 		before, given := len(tx.Lines()), w.mapper.Lines()
-		lines, n, refusal := w.mapper.Append(tx.Lines(), tag, ev)
+		lines, n, reject := w.mapper.Append(tx.Lines(), tag, ev)
 		tx.Append(lines, w.mapper.Lines()-given)
 		records += n
-		if refusal != nil {
-			tx.Reject(lineOf(Reject{ID: tx.RejectID(), Reason: refusal.Reason, Detail: refusal.Detail, Output: p.name, Tag: tag}, ev))
-			w.refused = append(w.refused, refusal)
+		if reject != nil {
+			tx.Reject(lineOf(Reject{ID: tx.RejectID(), Reason: reject.Reason, Detail: reject.Detail, Output: p.name, Tag: tag}, ev))
+			w.rejects = append(w.rejects, reject)
 		} else {
 			if n == 0 {
 				ignored++
@@ -245,21 +245,21 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		err = tx.Commit()
 	}
 	if errors.Is(err, journal.ErrRejectsFull) {
-		err = fmt.Errorf("%w (here %d records, the first with reason %s)", err, len(w.refused), w.refused[0].Reason)
+		err = fmt.Errorf("%w (here %d records, the first with reason %s)", err, len(w.rejects), w.rejects[0].Reason)
 	}
 	if err != nil {
 		return err
 	}
 	// Counted and told once, and not each time that the chunk is offered.
 	if dropped {
-		p.refusals.drop(len(w.refused), full)
-		p.counts.dropped.Add(int64(len(w.refused)))
+		p.rejects.drop(len(w.rejects), full)
+		p.counts.dropped.Add(int64(len(w.rejects)))
 	}
-	for _, refusal := range w.refused {
+	for _, reject := range w.rejects {
 		if !dropped {
-			p.refusals.add(refusal, tag)
+			p.rejects.add(reject, tag)
 		}
-		p.counts.rejected[refusal.Reason].Add(1)
+		p.counts.rejected[reject.Reason].Add(1)
 	}
 	if damage != nil {
 		p.counts.damaged.Add(1)
@@ -311,14 +311,14 @@ type Reject struct {
 	ID     string `json:"id"`     // of this reject alone
 	Reason string `json:"reason"` // a stable word
 	Detail string `json:"detail"` // a sentence
-	Output string `json:"output"` // the one that refused it, since several may share a spool
+	Output string `json:"output"` // the one that rejected it, since several may share a spool
 	Tag    string `json:"tag"`
 	// TagBytes is the tag in base64 where it is no UTF-8, which JSON cannot hold.
 	TagBytes []byte `json:"tag_bytes,omitempty"`
 	Time     string `json:"time"` // of the event, RFC 3339
 	// Record is for reading: null where JSON cannot hold it, or where it is long.
 	Record json.RawMessage `json:"record"`
-	// Chunk is the event as it came, msgpack (in the line base64), behind the start of its group if it has one:
+	// Chunk is the event as it came, msgpack (in the line base64), after the start of its group if it has one:
 	// what JSON cannot hold is in here.
 	Chunk []byte `json:"chunk"`
 }
@@ -347,12 +347,12 @@ func lineOf(r Reject, ev *chunk.Event) []byte {
 	if r.Reason == meter.TornGroup { // its group is not known, and cannot become known by mapping it again
 		r.Chunk = slices.Concat(ev.Raw, []byte(chunk.GroupEnd))
 	}
-	line, _ := json.Marshal(r) // texts, and JSON that is valid: it cannot fail
+	line, _ := json.Marshal(r) // strings, and JSON that is valid: it cannot fail
 	return append(line, '\n')
 }
 
-// refusals logs what was set aside, a line a minute and reason.
-type refusals struct {
+// rejectLog logs what was rejected, a line a minute and reason.
+type rejectLog struct {
 	log    *slog.Logger
 	caught func(doing string) // deferred, ends a panic
 
@@ -361,25 +361,25 @@ type refusals struct {
 	timer *time.Timer
 }
 
-const refusalPeriod = time.Minute
+const rejectPeriod = time.Minute
 
-func (r *refusals) add(why *meter.Rejection, tag string) {
+func (r *rejectLog) add(why *meter.Refusal, tag string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, known := r.count[why.Reason]; !known {
 		// What was got is customer data, and stands in rejected/.
 		wanted, _, _ := strings.Cut(why.Detail, ", got ")
-		r.log.Warn("a record cannot be metered: set aside in rejected/, further ones are counted for a minute",
+		r.log.Warn("a record was rejected: it is kept in rejected/, further ones are counted for a minute",
 			"reason", why.Reason, "tag", tag, "detail", wanted)
 	}
 	r.count[why.Reason]++
 	if r.timer == nil {
-		r.timer = time.AfterFunc(refusalPeriod, r.report)
+		r.timer = time.AfterFunc(rejectPeriod, r.report)
 	}
 }
 
 // drop notes records that rejected_overflow drop gave up.
-func (r *refusals) drop(n int, err error) {
+func (r *rejectLog) drop(n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	const reason = "dropped, as rejected_overflow says"
@@ -388,24 +388,24 @@ func (r *refusals) drop(n int, err error) {
 	}
 	r.count[reason] += n
 	if r.timer == nil {
-		r.timer = time.AfterFunc(refusalPeriod, r.report)
+		r.timer = time.AfterFunc(rejectPeriod, r.report)
 	}
 }
 
-func (r *refusals) report() {
-	defer r.caught("counting refusals")
+func (r *rejectLog) report() {
+	defer r.caught("counting rejects")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for reason, n := range r.count {
 		if n > 1 {
-			r.log.Warn("records that cannot be metered in the last minute", "reason", reason, "records", n)
+			r.log.Warn("records were rejected in the last minute", "reason", reason, "records", n)
 		}
 	}
 	clear(r.count)
 	r.timer = nil
 }
 
-func (r *refusals) stop() {
+func (r *rejectLog) stop() {
 	r.mu.Lock()
 	timer := r.timer
 	r.mu.Unlock()

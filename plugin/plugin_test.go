@@ -112,7 +112,7 @@ func TestAFlushKeepsEachPartOfAChunk(t *testing.T) {
 	}
 	rejected := rejects(t, dir)
 	if len(rejected) != 2 || rejected[0].Reason != "no_customer" || rejected[1].Reason != "not_an_event" {
-		t.Fatalf("got %+v, want the two refusals", rejected)
+		t.Fatalf("got %+v, want the two rejects", rejected)
 	}
 	if raw := rejected[0].Chunk; len(raw) == 0 || !bytes.Contains(data, raw) || rejected[0].Tag != "app" {
 		t.Errorf("got %q: want the event as it came", raw)
@@ -199,16 +199,16 @@ func TestRejectsBeyondTheirLimitHoldTheChunkBackUnlessTheUserSaysDrop(t *testing
 			if (err == nil) != accepted {
 				t.Errorf("got %v, want accepted %v", err, accepted)
 			}
-			p.refusals.mu.Lock()
-			if accepted && p.refusals.timer == nil {
+			p.rejects.mu.Lock()
+			if accepted && p.rejects.timer == nil {
 				t.Error("nothing will tell how many were dropped")
 			}
-			p.refusals.mu.Unlock()
+			p.rejects.mu.Unlock()
 			p.Stop()
 			if got := len(delivered(t, dir)); (got == 1) != accepted {
 				t.Errorf("got %d records, want the good one delivered: %v", got, accepted)
 			}
-			if said := c.log(); strings.Count(said, "set aside in rejected/") != 1 || strings.Contains(said, "rejected records are dropped") != accepted {
+			if said := c.log(); strings.Count(said, "kept in rejected/") != 1 || strings.Contains(said, "rejected records are dropped") != accepted {
 				t.Errorf("want it said that they are dropped: %v, and once that one is kept:\n%s", accepted, said)
 			}
 			if n := p.counts.rejected[meter.NoCustomer].Load(); n != map[bool]int64{false: 1, true: 2}[accepted] {
@@ -261,7 +261,7 @@ func TestAChunkThatIsOfferedAgainIsCountedOnce(t *testing.T) {
 	if n := p.counts.deferred.Load(); n != 3 {
 		t.Errorf("%d deferred chunks counted, want each of the 3 times", n)
 	}
-	if said := c.log(); strings.Contains(said, "set aside") || strings.Contains(said, "damaged") {
+	if said := c.log(); strings.Contains(said, "kept in rejected/") || strings.Contains(said, "damaged") {
 		t.Errorf("told of a chunk that was not accepted:\n%s", said)
 	}
 	small := append(events(t, map[string]any{"x": 1}), 0xc1)
@@ -308,8 +308,8 @@ func TestNoLogLineHoldsASecretOrACustomersData(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Stop()
-	if strings.Count(c.log(), "cannot be metered: set aside") != 2 {
-		t.Errorf("want both refusals said, got\n%s", c.log())
+	if strings.Count(c.log(), "was rejected: it is kept") != 2 {
+		t.Errorf("want both rejects said, got\n%s", c.log())
 	}
 	for _, secret := range []string{"verysecretkey", "privateexternalid", "hush"} {
 		if strings.Contains(c.log(), secret) {
@@ -339,7 +339,7 @@ func TestEqualRejectsHaveIDsOfTheirOwn(t *testing.T) {
 	}
 }
 
-// After a crash, what one output has accepted must not be taken for what another one is still to get.
+// After a crash, what one output has accepted must not count as what another one is still to get.
 
 func TestAChunkIsKnownByItsOutputItsTagAndItsBytes(t *testing.T) {
 	p, other := &Instance{name: "a", number: 0}, &Instance{name: "b", number: 0}
@@ -359,7 +359,7 @@ func TestAChunkIsKnownByItsOutputItsTagAndItsBytes(t *testing.T) {
 		}
 	}
 	if moved := (&Instance{name: "a", number: 3}).source(7, "app", []byte("chunk")); moved != same {
-		t.Error("an output that starts behind others knows its chunks by another identity")
+		t.Error("an output that starts after others knows its chunks by another identity")
 	}
 	if same.Length != 5 {
 		t.Errorf("length %d, want 5", same.Length)

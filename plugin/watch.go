@@ -116,9 +116,9 @@ func (w *watch) unmeteredEvent(ev *chunk.Event) {
 
 // doubtAdvice says what to do about each kind of doubt.
 var doubtAdvice = map[string]string{
-	meter.OutsideWindow:   "the time is outside of what Amberflo takes: look at the clock and the format; meter_time_outside reject sets such records aside, meter_time_window moves the bounds",
+	meter.OutsideWindow:   "the time is outside of what Amberflo takes: look at the clock and the format; meter_time_outside reject rejects such records, meter_time_window moves the bounds",
 	meter.BeyondDouble:    "the value has more digits than a double keeps, and most readers see another number: meter it in a larger unit",
-	meter.WordForNothing:  "the text often means that there is no value: add it to absent, or leave it if there is a customer of that name",
+	meter.WordForNothing:  "the string often means that there is no value: add it to absent, or leave it if there is a customer of that name",
 	meter.HiddenCharacter: "it holds a character that nobody sees, and so is another name than the one without: take it out where the log is written",
 	meter.NoName:          "a dimension without a name was left out",
 	meter.CutDimension:    "a value of more than 200 characters was cut, as long_dimensions says",
@@ -165,7 +165,7 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// tick tells where everything that came was passed over or rejected, and ends a survey whose time is over.
+// tick tells where everything that came was skipped or rejected, and ends a survey whose time is over.
 func (w *watch) tick(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -195,7 +195,7 @@ func (w *watch) tick(now time.Time) {
 		if w.names == "log" || w.names == "message" || w.names == "MESSAGE" {
 			hint = "the line was not parsed: does the input have a Parser, and does it fit?"
 		}
-		w.log.Error("nothing is metered: all that came was passed over or rejected", "for", waited, "ignored", ignored, "rejected", rejected,
+		w.log.Error("nothing is metered: all that came was skipped or rejected", "for", waited, "ignored", ignored, "rejected", rejected,
 			"fields", w.names, "hint", hint)
 	}
 }

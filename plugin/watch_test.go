@@ -22,7 +22,7 @@ func watched(t *testing.T, c *capture) *watch {
 	return newWatch(newLogger(c.host()), newCounts(), rules)
 }
 
-func (c *capture) count(text string) int { return strings.Count(c.log(), text) }
+func (c *capture) count(line string) int { return strings.Count(c.log(), line) }
 
 // CASES B7.
 func TestAnOutputThatNothingReachesSaysSoAfterAMinuteAndAtDoublings(t *testing.T) {
@@ -68,7 +68,7 @@ func TestABillOfNothingIsSaidWithTheFieldsOfTheFirstRecord(t *testing.T) {
 			time.Sleep(d)
 			synctest.Wait()
 		}
-		const line = "nothing is metered: all that came was passed over or rejected"
+		const line = "nothing is metered: all that came was skipped or rejected"
 		w.counts.bytes.Add(1)
 		w.unmeteredEvent(event(map[string]any{"log": "secret line"}))
 		w.unmeteredEvent(event(map[string]any{"other": 1}))
@@ -170,7 +170,7 @@ func TestALiteralThatIsAFieldIsToldOnce(t *testing.T) {
 }
 
 // CASES B3.
-func TestAKeyThatIsNearlyAnOptionIsRefused(t *testing.T) {
+func TestAKeyThatIsNearlyAnOptionDoesNotStart(t *testing.T) {
 	for key, meant := range map[string]string{"dimension": "dimensions", "dimenions": "dimensions", "dimesnions": "dimensions", "dimensionss": "dimensions",
 		"customer-id": "customer_id", "meter_apiname": "meter_api_name", "meter": "meters", "bucket_name": "bucket", "unmatchd": "unmatched", "absemt": "absent"} {
 		_, _, err := Load(t.Context(), Host{Option: section("bucket", "b", "region", "r", "endpoint", "http://127.0.0.1:1", key, "x")})

@@ -14,7 +14,7 @@ type Alarm struct {
 	count int
 	told  map[string]bool // causes
 	since time.Time       // the first failure
-	ended time.Time       // the success behind the last; zero before
+	ended time.Time       // the success after the last; zero before
 	open  bool            // a failure was told of since the last success
 }
 
@@ -41,7 +41,7 @@ func (a *Alarm) Failed(cause string) (n int, tell bool) {
 }
 
 // Succeeded notes a success. It returns how many failures were in a row before it, for how long, and whether to tell of
-// that: they were told of, and this is the first success behind them.
+// that: they were told of, and this is the first success after them.
 func (a *Alarm) Succeeded() (n int, lasted time.Duration, tell bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,5 +1,5 @@
 // Package report reads Amberflo's verdict on what was sent. Amberflo answers late and elsewhere: for an
-// object that it refuses it writes failed-requests/<date>/<original uri>.reason.txt into the bucket
+// object that it does not take it writes failed-requests/<date>/<original uri>.reason.txt into the bucket
 // (docs.amberflo.io/docs/s3-ingestion). It is silent about an object that it takes.
 package report
 
@@ -61,11 +61,11 @@ type Reporter struct {
 	denials int           // of listings, while none has succeeded
 	trouble alarm.Alarm   // of other failures
 
-	refused atomic.Int64
+	failed atomic.Int64
 }
 
-// Refused counts the objects that Amberflo refused since the start.
-func (r *Reporter) Refused() int64 { return r.refused.Load() }
+// Failed counts the objects that Amberflo did not take, since the start.
+func (r *Reporter) Failed() int64 { return r.failed.Load() }
 
 // New makes a Reporter; Run sets it going.
 func New(o Options) *Reporter { return &Reporter{opt: o, first: firstLook, rarest: rarestTry} }
@@ -129,7 +129,7 @@ func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 		err = r.opt.Bucket.List(ctx, r.opt.Prefix, func(keys []string) error {
 			for _, key := range keys {
 				if obj, ok := waiting.match(key); ok {
-					if err := r.refuse(ctx, obj, key); err != nil {
+					if err := r.keepFailed(ctx, obj, key); err != nil {
 						return err
 					}
 					waiting.remove(obj)
@@ -173,8 +173,8 @@ func nextLook(age, first, window time.Duration) time.Duration {
 	return min(at, max(window, first)) - age
 }
 
-// refuse takes the reason of one object home.
-func (r *Reporter) refuse(ctx context.Context, obj spool.Object, report string) error {
+// keepFailed keeps an object that Amberflo did not take, with the reason.
+func (r *Reporter) keepFailed(ctx context.Context, obj spool.Object, report string) error {
 	reason, err := r.opt.Bucket.Get(ctx, report, reasonLimit)
 	if err != nil {
 		var e *failure.Error
@@ -186,13 +186,13 @@ func (r *Reporter) refuse(ctx context.Context, obj spool.Object, report string) 
 	if err := r.opt.Spool.KeepFailed(obj, reason); err != nil {
 		return err
 	}
-	r.refused.Add(1)
+	r.failed.Add(1)
 	records, customers := r.count(obj)
 	first, _, _ := strings.Cut(strings.TrimSpace(string(reason)), "\n")
 	if len(first) > 300 { // all of it lies beside the object
 		first = strings.ToValidUTF8(first[:300], "") + "…"
 	}
-	r.opt.Log.Error("Amberflo refused an object; it is kept, mend the cause and send it again", "key", obj.Key,
+	r.opt.Log.Error("Amberflo did not take an object: it is kept in failed/; fix the cause and send it again", "key", obj.Key,
 		"records", records, "customers", customers, "reason", first,
 		"command", fmt.Sprintf("meterctl --store-dir %s resend %s", r.opt.Dir, obj.Key))
 	return nil
@@ -224,7 +224,7 @@ func (r *Reporter) denied(err error) (next time.Duration) {
 		return next
 	}
 	container, objects := r.opt.Bucket.ARN(r.opt.Prefix)
-	r.opt.Log.Warn("failure reports cannot be read: what Amberflo refuses will not show here. "+
+	r.opt.Log.Warn("failure reports cannot be read: objects that Amberflo does not take will not show here. "+
 		"Ask the bucket's owner for these statements, or set failure_reports off", "statements", fmt.Sprintf(
 		`[{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:ListBucket","Resource":"%[2]s","Condition":{"StringLike":{"s3:prefix":"%[4]s*"}}},`+
 			`{"Effect":"Allow","Principal":{"AWS":"%[1]s"},"Action":"s3:GetObject","Resource":"%[3]s"}]`,

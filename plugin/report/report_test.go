@@ -152,9 +152,9 @@ func TestAReportIsMatchedHoweverItsPathIsSpelled(t *testing.T) {
 	s.put(t, "failed-requests/11-21-2026/"+keys[5], "no report: another ending")
 	s.round(t)
 
-	refused, err := repair.Failed(s.dir)
-	if err != nil || len(refused) != 5 {
-		t.Fatalf("got %d refused objects, %v, want 5", len(refused), err)
+	failed, err := repair.Failed(s.dir)
+	if err != nil || len(failed) != 5 {
+		t.Fatalf("got %d failed objects, %v, want 5", len(failed), err)
 	}
 	for i, key := range keys[:5] {
 		reason, err := os.ReadFile(filepath.Join(s.dir, "failed", key+spool.ReasonSuffix))
@@ -173,18 +173,18 @@ func TestAReportIsMatchedHoweverItsPathIsSpelled(t *testing.T) {
 }
 
 // file is where the object of a key lies.
-func (s *scene) file(t *testing.T, room, key string) string {
+func (s *scene) file(t *testing.T, dir, key string) string {
 	t.Helper()
 	files, err := repair.Files(s.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		if f.Dir == room && f.Key() == key {
+		if f.Dir == dir && f.Key() == key {
 			return filepath.Join(s.dir, f.Path)
 		}
 	}
-	t.Fatalf("no object %s in %s/", key, room)
+	t.Fatalf("no object %s in %s/", key, dir)
 	return ""
 }
 
@@ -233,8 +233,8 @@ func TestAVerdictIsWaitedForAsLongAsTheWindowAndOverARestart(t *testing.T) {
 	if left, _ := s.spool.InBucket(); len(left) != 0 {
 		t.Errorf("got %v still waiting, want none", left)
 	}
-	if refused, _ := repair.Failed(s.dir); len(refused) != 1 || refused[0].Key != keys[1] {
-		t.Errorf("got %v refused, want the late one", refused)
+	if failed, _ := repair.Failed(s.dir); len(failed) != 1 || failed[0].Key != keys[1] {
+		t.Errorf("got %v failed, want the late one", failed)
 	}
 }
 
@@ -285,15 +285,15 @@ func TestWithoutThePermissionToListOneLineSaysSoAndAtLastNothingIsKept(t *testin
 	eventually("the permission noticed", func() bool { return strings.Contains(s.log.String(), "failure reports can be read now") })
 	key := s.sent(t, 1)[0]
 	s.put(t, "failed-requests/x/"+key+".reason.txt", "unknown meter")
-	eventually("the refusal noticed", func() bool {
-		refused, _ := repair.Failed(s.dir)
-		return len(refused) == 1 && refused[0].Key == key && key != keys[0]
+	eventually("the verdict noticed", func() bool {
+		failed, _ := repair.Failed(s.dir)
+		return len(failed) == 1 && failed[0].Key == key && key != keys[0]
 	})
 	stop()
 	run.Wait()
 }
 
-func TestARefusedObjectGoesOutAgainUnderAFreshKeyWithTheSameBytes(t *testing.T) {
+func TestAFailedObjectGoesOutAgainUnderAFreshKeyWithTheSameBytes(t *testing.T) {
 	s := newScene(t, true)
 	key := s.sent(t, 1)[0]
 	was, err := os.ReadFile(s.file(t, "sent", key))
@@ -319,8 +319,8 @@ func TestARefusedObjectGoesOutAgainUnderAFreshKeyWithTheSameBytes(t *testing.T) 
 	if err != nil || !bytes.Equal(is, was) {
 		t.Errorf("the bytes changed (%v)", err)
 	}
-	if refused, _ := repair.Failed(s.dir); len(refused) != 0 {
-		t.Errorf("got %v still refused, want none", refused)
+	if failed, _ := repair.Failed(s.dir); len(failed) != 0 {
+		t.Errorf("got %v still failed, want none", failed)
 	}
 	journal, err := os.ReadFile(filepath.Join(s.dir, "failed", "audit.ndjson"))
 	if err != nil || !strings.Contains(string(journal), fresh) || !strings.Contains(string(journal), "unknown meter") {
@@ -343,10 +343,10 @@ func TestALookIsDueLessAndLessOften(t *testing.T) {
 // What the options accept as keys may have a name, or a uuid, in common.
 func TestAReportIsOfTheObjectWhoseKeyItEndsWith(t *testing.T) {
 	for name, key := range map[string]func(object.Sealed) string{
-		"one name in folders of their own": func(o object.Sealed) string {
+		"one name in directories of their own": func(o object.Sealed) string {
 			return fmt.Sprintf("ingest/%09d-%x/data.ndjson.gz", o.Opened.Nanosecond(), o.Sum[:4])
 		},
-		"a uuid of the application behind": func(o object.Sealed) string {
+		"a uuid of the application after it": func(o object.Sealed) string {
 			return "ingest/" + o.ID.String() + "/app-11111111-1111-4111-8111-111111111111.gz"
 		},
 	} {
@@ -357,8 +357,8 @@ func TestAReportIsOfTheObjectWhoseKeyItEndsWith(t *testing.T) {
 			keys := s.sent(t, 3)
 			s.put(t, "failed-requests/2026-11-21/"+keys[1]+".reason.txt", "unknown meter")
 			s.round(t)
-			if refused, _ := repair.Failed(s.dir); len(refused) != 1 || refused[0].Key != keys[1] {
-				t.Errorf("got %v refused, want %s", refused, keys[1])
+			if failed, _ := repair.Failed(s.dir); len(failed) != 1 || failed[0].Key != keys[1] {
+				t.Errorf("got %v failed, want %s", failed, keys[1])
 			}
 			if left, _ := s.spool.InBucket(); len(left) != 2 {
 				t.Errorf("got %v waiting, want the other two", left)

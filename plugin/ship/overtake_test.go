@@ -91,11 +91,11 @@ func TestObjectsThatAlwaysFailDoNotHoldUpTheOthers(t *testing.T) {
 		{"the first and the last are denied", ends, failure.Denied, errors.New("403"), quick, 2 * time.Second},
 		{"the first and the last break the server", ends, failure.Unavailable, errors.New("500"), quick, 3 * time.Second},
 		{"the first and the last are not proved", ends, failure.Unproven, errors.New("200"), quick, 2 * time.Second},
-		{"the first and the last are refused", ends, failure.Object, errors.New("400"), quick, 2 * time.Second},
+		{"the first and the last are not taken", ends, failure.Object, errors.New("400"), quick, 2 * time.Second},
 		{"the first and the last hang", ends, failure.Unreachable, stall, 30 * time.Second, time.Minute},
 		{"the prefixes of the oldest and of today are denied", thirds, failure.Denied, errors.New("403"), quick, 2 * time.Minute},
 		{"two thirds break the server", thirds, failure.Unavailable, errors.New("500"), quick, 2 * time.Minute},
-		{"two thirds are refused", thirds, failure.Object, errors.New("400"), quick, 2 * time.Minute},
+		{"two thirds are not taken", thirds, failure.Object, errors.New("400"), quick, 2 * time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -121,13 +121,13 @@ func TestObjectsThatAlwaysFailDoNotHoldUpTheOthers(t *testing.T) {
 }
 
 // What is wrong with all may come in a 4xx that no table knows, long after the first success.
-func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
+func TestWhatFailsOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &logbook.Book{}
 		var attempts atomic.Int64
-		var refuses atomic.Bool
+		var fails atomic.Bool
 		s := waiting(t, 30, l.Logger(), func(int, int) (time.Duration, error) {
-			if attempts.Add(1); refuses.Load() {
+			if attempts.Add(1); fails.Load() {
 				return time.Millisecond, &failure.Error{Kind: failure.Object, Err: errors.New("400")}
 			}
 			return time.Second, nil
@@ -137,7 +137,7 @@ func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 			t.Fatal("nothing was taken, want something")
 		}
 		attempts.Store(0)
-		refuses.Store(true)
+		fails.Store(true)
 		run(t, s, 10*time.Minute)
 		if told := l.Count("others go on"); told > coincidence {
 			t.Errorf("that others go on is said %d times, though none does:\n%s", told, l)
@@ -145,15 +145,15 @@ func TestWhatIsRefusedOneAfterTheOtherIsToldAsWhatConcernsAll(t *testing.T) {
 		if l.Count("upload failed, nothing is lost, will be tried again\" kind=object") == 0 || attempts.Load() > 60 {
 			t.Errorf("%d attempts in ten minutes; want it told:\n%s", attempts.Load(), l)
 		}
-		refuses.Store(false)
+		fails.Store(false)
 		run(t, s, 2*time.Minute)
 		if left := s.opt.Spool.Waiting(); left > 0 || l.Count("upload succeeded after") != 1 {
-			t.Errorf("%d wait once it is mended; want the end told:\n%s", left, l)
+			t.Errorf("%d wait once it is fixed; want the end told:\n%s", left, l)
 		}
 	})
 }
 
-func TestAFewThatAreRefusedForThemselvesAreNoOutage(t *testing.T) {
+func TestAFewThatFailByThemselvesAreNoOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &logbook.Book{}
 		s := waiting(t, 30, l.Logger(), func(n, _ int) (time.Duration, error) {

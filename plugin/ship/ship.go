@@ -1,7 +1,7 @@
 // Package ship brings sealed objects to the bucket. It tries for ever and discards nothing: an object
-// leaves the outbox only behind an answer that proves it is stored. Whether an answer was lost does not
+// leaves the outbox only after an answer that proves it is stored. Whether an answer was lost does not
 // matter, because every attempt has the same key and the same bytes. An object that the disk has changed is not sent: it is
-// set aside, and told of.
+// moved to damaged/, and told of.
 //
 // While a backlog drains, every second upload takes the newest object and the others the oldest, so that today's records do
 // not wait for last week's, and last week's come nearer to their end with each upload (Amberflo takes records up to 60 days
@@ -46,15 +46,15 @@ type Options struct {
 }
 
 // Backoff: after patience failures in a row the wait doubles from firstWait to longestWait, half of it at
-// random, so that a fleet that failed together does not come back together. With an S3 that refuses every
+// random, so that a fleet that failed together does not come back together. With an S3 that fails every
 // second request, doubling at once would make long waits of ordinary bad luck: a backlog would drain ten
 // times more slowly.
 const (
 	firstWait   = 50 * time.Millisecond
 	patience    = 4
 	longestWait = time.Minute
-	// An object that S3 refuses for itself is tried rarely; it does not hold up others.
-	refusedWait = 10 * time.Minute
+	// An object that fails for a reason of its own is tried rarely; it does not hold up others.
+	longestOwnWait = 10 * time.Minute
 )
 
 // After a failure the next attempt takes another object: a success anywhere shows that it is not all, and what fails for a
@@ -62,7 +62,7 @@ const (
 const (
 	overtaking        = 8  // others go before an object that failed
 	overtakingStalled = 64 // one that takes a long time to fail
-	// So many objects are refused for themselves, one after the other. What is wrong with more is wrong with all.
+	// So many objects fail for a reason of their own, one after the other. What is wrong with more is wrong with all.
 	coincidence = 2
 	// A server that takes longer than that to store an object is slow.
 	slow = 20 * time.Second
@@ -73,24 +73,24 @@ type Shipper struct {
 	opt     Options
 	trouble alarm.Alarm // of attempts that concern all objects
 
-	mu       sync.Mutex // guards what follows
-	failures int        // of those attempts, since the last success
-	last     time.Time  // of the latest of them
-	until    time.Time  // no attempt before
-	opened   chan struct{}
-	refused  map[string]int    // failures of single objects, by key
-	lately   map[string]bool   // objects that were refused since the last success
-	behind   map[string]behind // of objects whose attempts failed
-	late     int               // attempts in a row that got no answer
-	going    int               // attempts
-	atOnce   int               // as many attempts may go at once; see stalled
-	left     chan struct{}     // closed when one has ended
-	singles  alarm.Alarm       // of those failures, of all keys
-	stats    Stats
+	mu        sync.Mutex // guards what follows
+	failures  int        // of those attempts, since the last success
+	last      time.Time  // of the latest of them
+	until     time.Time  // no attempt before
+	opened    chan struct{}
+	own       map[string]int       // failures for a reason of the object's own, by key
+	lately    map[string]bool      // objects that failed so since the last success
+	overtaken map[string]overtaken // objects whose attempts failed
+	late      int                  // attempts in a row that got no answer
+	going     int                  // attempts
+	atOnce    int                  // as many attempts may go at once; see stalled
+	left      chan struct{}        // closed when one has ended
+	singles   alarm.Alarm          // of those failures, of all keys
+	stats     Stats
 }
 
-// behind is an object that others overtake.
-type behind struct {
+// overtaken is an object that others overtake.
+type overtaken struct {
 	uploaded int64 // others, at its latest failure
 	times    int   // that some were between two failures
 	late     int   // attempts that got no answer
@@ -117,7 +117,7 @@ func (s *Shipper) Stats() Stats {
 func New(o Options) *Shipper {
 	return &Shipper{
 		opt: o, atOnce: unbounded, opened: make(chan struct{}), left: make(chan struct{}),
-		refused: make(map[string]int), lately: make(map[string]bool), behind: make(map[string]behind),
+		own: make(map[string]int), lately: make(map[string]bool), overtaken: make(map[string]overtaken),
 		stats: Stats{Failed: make(map[failure.Kind]int64)},
 	}
 }
@@ -154,8 +154,8 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	began := time.Now()
 	settled := false
 	defer func() {
-		if !settled { // a panic is under way, or what is damaged could not be set aside
-			s.opt.Spool.Failed(obj, time.Now().Add(refusedWait), overtaking)
+		if !settled { // a panic is under way, or what is damaged could not be moved
+			s.opt.Spool.Failed(obj, time.Now().Add(longestOwnWait), overtaking)
 		}
 	}()
 	f, err := s.opt.Spool.Read(obj)
@@ -168,7 +168,7 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 		_ = f.Close()
 	}
 	if errors.Is(err, spool.ErrDamaged) {
-		settled = s.setAside(obj, err)
+		settled = s.moveAway(obj, err)
 		return
 	}
 	switch {
@@ -191,10 +191,10 @@ func (s *Shipper) ship(ctx context.Context, obj spool.Object) {
 	settled = true
 }
 
-// setAside takes a damaged object out of the way; false if that failed.
-func (s *Shipper) setAside(obj spool.Object, why error) bool {
+// moveAway takes a damaged object out of the way; false if that failed.
+func (s *Shipper) moveAway(obj spool.Object, why error) bool {
 	if err := s.opt.Spool.SetAside(obj); err != nil {
-		s.opt.Log.Error("a damaged object could not be set aside: it is not sent, and will be tried again", "key", obj.Key, "err", err)
+		s.opt.Log.Error("a damaged object could not be moved to damaged/outbox/: it is not sent, and will be tried again", "key", obj.Key, "err", err)
 		return false
 	}
 	s.mu.Lock()
@@ -278,14 +278,14 @@ func (s *Shipper) failed(key string, began time.Time, err error) retry {
 		s.stalled()
 		again.others = overtakingStalled
 	}
-	if s.alone(key, e.Kind, err) {
-		s.refused[key]++
+	if s.blame(key, e.Kind, err) {
+		s.own[key]++
 		// A stalled attempt takes a runner from the others while it lasts.
-		wait := min(max(backoff(s.refused[key], 40*firstWait, refusedWait), stalledShare*took(began, err)), refusedWait)
+		wait := min(max(backoff(s.own[key], 40*firstWait, longestOwnWait), stalledShare*took(began, err)), longestOwnWait)
 		again.notBefore = time.Now().Add(wait)
-		if all, tell := s.singles.Failed(e.Kind.String() + e.Code); tell { // hundreds may be refused for one reason
-			s.opt.Log.Error("an object was not taken; it is kept and tried again, others go on", "key", key, "failures", s.refused[key], "of_all", all,
-				"objects", len(s.refused), "next", wait.Round(time.Second), "err", err)
+		if all, tell := s.singles.Failed(e.Kind.String() + e.Code); tell { // hundreds may fail for one reason
+			s.opt.Log.Error("an object fails to upload: it is kept and tried again, others go on", "key", key, "failures", s.own[key], "of_all", all,
+				"objects", len(s.own), "next", wait.Round(time.Second), "err", err)
 		}
 		return again
 	}
@@ -306,9 +306,9 @@ func (s *Shipper) failed(key string, began time.Time, err error) retry {
 	return again
 }
 
-// alone tells if a failure is the object's own. The caller holds s.mu.
-func (s *Shipper) alone(key string, kind failure.Kind, err error) bool {
-	b, again := s.behind[key]
+// blame notes an object's failure, and returns true if its reason is the object's own. The caller holds s.mu.
+func (s *Shipper) blame(key string, kind failure.Kind, err error) bool {
+	b, again := s.overtaken[key]
 	if again && s.stats.Uploaded > b.uploaded {
 		b.times++
 	}
@@ -316,7 +316,7 @@ func (s *Shipper) alone(key string, kind failure.Kind, err error) bool {
 	if errors.Is(err, failure.ErrNoAnswer) {
 		b.late++
 	}
-	s.behind[key] = b
+	s.overtaken[key] = b
 	switch {
 	case failure.OutOfFiles(err):
 		return false
@@ -324,7 +324,7 @@ func (s *Shipper) alone(key string, kind failure.Kind, err error) bool {
 		// Again and again, though others are taken: it does not concern all, such as a prefix that is not allowed.
 		return b.times >= patience || b.times > 0 && (kind.NeedsYou() || errors.Is(err, failure.ErrStalled))
 	}
-	// Different ones are refused one after the other, and none is taken between them: it concerns all.
+	// Different ones fail one after the other, and none is taken between them: it concerns all.
 	s.lately[key] = true
 	return len(s.lately) <= coincidence
 }
@@ -344,7 +344,7 @@ func took(began time.Time, err error) time.Duration {
 func (s *Shipper) patienceFor(key string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return max(s.late, s.behind[key].late)
+	return max(s.late, s.overtaken[key].late)
 }
 
 func (s *Shipper) succeeded(obj spool.Object, began time.Time) {
@@ -370,13 +370,13 @@ func (s *Shipper) succeeded(obj spool.Object, began time.Time) {
 
 // forget drops what is known of an object that has left the outbox. The caller holds s.mu.
 func (s *Shipper) forget(key string) {
-	delete(s.behind, key)
-	if _, was := s.refused[key]; !was {
+	delete(s.overtaken, key)
+	if _, was := s.own[key]; !was {
 		return
 	}
-	if delete(s.refused, key); len(s.refused) == 0 {
+	if delete(s.own, key); len(s.own) == 0 {
 		if n, _, tell := s.singles.Succeeded(); tell {
-			s.opt.Log.Info("no object is refused any more", "failures", n)
+			s.opt.Log.Info("no object fails to upload by itself any more", "failures", n)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func TestAnOutageIsQuietThenLoudAndSaysWhenItIsOver(t *testing.T) {
 	})
 }
 
-func TestAnObjectThatIsRefusedDoesNotHoldUpOthers(t *testing.T) {
+func TestAnObjectThatFailsByItselfDoesNotHoldUpOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &logbook.Book{}
 		log := l.Logger()
@@ -90,8 +90,8 @@ func TestAnObjectThatIsRefusedDoesNotHoldUpOthers(t *testing.T) {
 	})
 }
 
-// Where one after the other is refused and none is taken, what is wrong with one is wrong with all: the bucket, not the objects.
-func TestObjectsThatAreAllRefusedHoldUpEachOther(t *testing.T) {
+// Where one after the other fails and none is taken, what is wrong with one is wrong with all: the bucket, not the objects.
+func TestObjectsThatAllFailByThemselvesHoldUpEachOther(t *testing.T) {
 	for name, taken := range map[string]int64{"and none was ever taken": 0, "after some were taken": 3} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -147,31 +147,31 @@ func TestManyLinesOfOneCauseBecomeFew(t *testing.T) {
 		if l.Count("the first object is in the bucket") != 1 || l.Count("upload succeeded after") == 0 {
 			t.Errorf("want the end of failures said:\n%s", l)
 		}
-		before := l.Count("an object was not taken")
-		for i := range 1200 { // each of 300 objects is refused four times, while others are taken
+		before := l.Count("an object fails to upload")
+		for i := range 1200 { // each of 300 objects fails four times, while others are taken
 			s.succeeded(spool.Object{Key: "other"}, time.Now())
 			s.failed(fmt.Sprint(i%300), time.Now(), &failure.Error{Kind: failure.Object, Code: "InvalidArgument", Err: errors.New("400")})
 		}
-		if n := l.Count("an object was not taken") - before; n != 11 {
-			t.Errorf("%d lines of 1,200 refusals, want one for each doubling", n)
+		if n := l.Count("an object fails to upload") - before; n != 11 {
+			t.Errorf("%d lines of 1,200 failures, want one for each doubling", n)
 		}
 		s.failed("7", time.Now(), &failure.Error{Kind: failure.Object, Code: "KeyTooLongError", Err: errors.New("400")})
 		if l.Count("key=7 failures=5 of_all=1201 objects=300") != 1 {
 			t.Errorf("want another cause said at once:\n%s", l)
 		}
 		for i := range 300 {
-			if l.Count("no object is refused any more") != 0 {
-				t.Fatalf("said with %d still refused", 300-i)
+			if l.Count("no object fails to upload by itself any more") != 0 {
+				t.Fatalf("said with %d that still fail", 300-i)
 			}
 			s.succeeded(spool.Object{Key: fmt.Sprint(i)}, time.Now())
 		}
-		if l.Count("no object is refused any more") != 1 {
+		if l.Count("no object fails to upload by itself any more") != 1 {
 			t.Error("want the end said")
 		}
 		time.Sleep(2 * time.Minute)
 		s.failed("later", time.Now(), &failure.Error{Kind: failure.Object, Code: "InvalidArgument", Err: errors.New("400")})
 		if l.Count("key=later") != 1 {
-			t.Error("want a single object said that is refused later")
+			t.Error("want a single object said that fails later")
 		}
 	})
 }
@@ -340,7 +340,7 @@ func TestWhatIsAwayForAMomentIsStillUploaded(t *testing.T) {
 				}
 			}
 			if err == nil || sp.Gone(obj) {
-				t.Errorf("%v: taken for removed for good", err)
+				t.Errorf("%v: counts as removed for good", err)
 			}
 			New(Options{Spool: sp, Log: log}).failed(obj.Key, time.Now(), err)
 			sp.Return(obj, time.Time{})

@@ -244,7 +244,7 @@ func lines(records []map[string]any) string {
 	return b.String()
 }
 
-// rejected gives the reasons of the records that were set aside.
+// rejected gives the reasons of the records that were rejected.
 func (s *site) rejected() (reasons []string) {
 	s.t.Helper()
 	files, err := filepath.Glob(s.path("state/amberflo/rejected/*/*.ndjson"))

@@ -155,7 +155,7 @@ func TestLinesInPartsAreJoinedAndOutliveACrash(t *testing.T) {
 		return strings.Contains(chunks, "customer-123") && strings.Contains(chunks, "customer-321")
 	}).Kill()
 	if got := s.accepted() + s.delivered(); got != 0 {
-		t.Fatalf("%d records accepted before the kill, want 0: the spool has no room", got)
+		t.Fatalf("%d records accepted before the kill, want 0: the spool has no space", got)
 	}
 
 	s.viaFluentBit(firelens(t, s, ""), 2, nil)

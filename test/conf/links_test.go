@@ -194,7 +194,7 @@ func TestDesignNamesWhoMayImportWhom(t *testing.T) {
 		return "plugin/" + name
 	}
 	allowed := map[string][]string{}
-	for _, cells := range rows(document(t, "docs/design.md", "## Packages", "## What was refused, and why"), "package") {
+	for _, cells := range rows(document(t, "docs/design.md", "## Packages", "## What was decided against, and why"), "package") {
 		if len(cells) != 2 {
 			continue
 		}

@@ -96,7 +96,7 @@ func TestARecordThatCannotBeMeteredIsSetAsideWithItsReason(t *testing.T) {
 			if !seen {
 				t.Errorf("%s: no line in rejected/ with its time", name)
 			}
-			if n := logbook.Count(log, "[ warn]", "a record cannot be metered: set aside in rejected/", "reason="+test.reason); n != 1 {
+			if n := logbook.Count(log, "[ warn]", "a record was rejected: it is kept in rejected/", "reason="+test.reason); n != 1 {
 				t.Errorf("%d warnings of %s, want 1, further ones are counted", n, test.reason)
 			}
 		}
@@ -141,7 +141,7 @@ func TestADamagedChunkLosesNothingBeforeTheDamage(t *testing.T) {
 			b.wantDelivered()
 		})
 	}
-	t.Run("bytes that are msgpack but no events are set aside as rejects", func(t *testing.T) {
+	t.Run("bytes that are msgpack but no events are rejected", func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t, bundledHost)
 		chunk := append(append([]byte{0x2a, 0xa1, 'x', 0xc0, 0x90, 0x93, 1, 2, 3}, one...), 0x92, 0xc0, 0xc0)

@@ -111,7 +111,7 @@ func TestTheCountersSayWhatTheBucketHolds(t *testing.T) {
 		"waiting_objects amberflo.0":        0,
 		"waiting_bytes amberflo.0":          0,
 		"oldest_waiting_seconds amberflo.0": 0,
-		"refused_objects_total amberflo.0":  0,
+		"failed_objects_total amberflo.0":   0,
 		"rejected_bytes amberflo.0":         float64(b.size("rejected")),
 	}
 	for reason, n := range b.rejectedBy() {
@@ -139,14 +139,14 @@ func TestTheCountersSayWhatTheBucketHolds(t *testing.T) {
 		t.Errorf("series that are not in plugin.Metrics: %v", series)
 	}
 
-	// Amberflo refuses all of it.
+	// Amberflo takes none of it.
 	s := b.server.Standin(amberflo.Options{RefuseWhole: true, Meters: []string{}})
 	if _, err := s.Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	p.stop()
 	p = b.start(input{}, b.section()) // what waits for its verdict is looked for at once
-	b.untilCounted(url, map[string]float64{"refused_objects_total amberflo.0": float64(len(objects)), "failed_bytes amberflo.0": float64(bytes)})
+	b.untilCounted(url, map[string]float64{"failed_objects_total amberflo.0": float64(len(objects)), "failed_bytes amberflo.0": float64(bytes)})
 	p.stop()
 }
 

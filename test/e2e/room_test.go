@@ -37,7 +37,7 @@ func TestAtTheLimitFluentBitKeepsTheLogsUntilThereIsRoom(t *testing.T) {
 	})
 }
 
-// What was uploaded is kept only to be sent again should Amberflo refuse it: it must not hold up what is not.
+// What was uploaded is kept only to be sent again should Amberflo not take it: it must not hold up what is not.
 func TestWhatIsInTheBucketTakesNoRoomFromWhatIsNot(t *testing.T) {
 	t.Parallel()
 	in, truth := accessLog(t, accesslog.Options{Lines: 40000, Seed: 4}, accesslog.Chunks{Records: 100})

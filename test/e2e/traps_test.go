@@ -192,7 +192,7 @@ func TestAPanicIsCaughtCountedAndNothingIsLost(t *testing.T) {
 					return
 				}
 				p := b.start(counted(300, 20), section)
-				p.await("a mistake in this plugin, please report it: panic in " + test.where)
+				p.await("internal error (bug), please report it: panic in " + test.where)
 				b.untilBilled(300)
 				b.wantPanic(p.stop(), test.where)
 				b.env = nil
@@ -207,7 +207,7 @@ func TestAPanicIsCaughtCountedAndNothingIsLost(t *testing.T) {
 // wantPanic wants it told once, with its stack, and counted where the host shows counters.
 func (b *bench) wantPanic(log, where string) {
 	b.Helper()
-	if n := logbook.Count(log, "[error] [output:amberflo:amberflo.0]", "a mistake in this plugin, please report it: panic in "+where+": provoked at"); n != 1 {
+	if n := logbook.Count(log, "[error] [output:amberflo:amberflo.0]", "internal error (bug), please report it: panic in "+where+": provoked at"); n != 1 {
 		b.Errorf("%d lines that tell of the panic, want 1; log:\n%s", n, log)
 	}
 	b.wantLog(log, "[error] [output:amberflo:amberflo.0]", "disk.Crash")

@@ -25,7 +25,7 @@ func Object(text []byte) (Map, error) {
 	return object, nil
 }
 
-// secondValue is what begins like another value of JSON, and not just with some text.
+// secondValue is what begins like another value of JSON, and not just with some words.
 var secondValue = regexp.MustCompile(`^(?:[{["0-9-]|true|false|null)`)
 
 // lineObject is Object as the json parser has it: a number beyond the range of a double is no JSON, and what stands after the

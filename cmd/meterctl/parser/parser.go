@@ -61,8 +61,8 @@ func New(s *pipeline.Section) (*Parser, error) {
 	case "ltsv":
 		p.parse = p.ltsv
 	}
-	if key, text := Refused(s); key != "" {
-		return nil, fmt.Errorf("%s: %s: %s, got %q, with which Fluent Bit does not start", s.PlaceOf(key), key, text, s.Get(key))
+	if key, want := Wrong(s); key != "" {
+		return nil, fmt.Errorf("%s: %s: %s, got %q, with which Fluent Bit does not start", s.PlaceOf(key), key, want, s.Get(key))
 	}
 	p.times = newTimeFormat(s)
 	return p, nil

@@ -17,7 +17,7 @@ type timeFormat struct {
 	lenient       bool           // Time_Strict Off
 }
 
-// newTimeFormat returns nil where the parser has none. The parser must not be Refused.
+// newTimeFormat returns nil where the parser has none. The parser must not be Wrong.
 func newTimeFormat(s *pipeline.Section) *timeFormat {
 	format := s.Get("time_format")
 	if format == "" {

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Whatever stands in a configuration, it is read or refused.
+// Whatever stands in a configuration, it is read, or there is an error.
 func FuzzConfiguration(f *testing.F) {
 	for _, seed := range []string{
 		"[OUTPUT]\n    Name amberflo\n    [G x]\n        a b\n    dimensions ${A:-b}\n", "@SET A=b\n@INCLUDE x*\n", "[X\n", "\t\n \n", "[OUTPUT]\n a ${}\n",

@@ -204,7 +204,7 @@ type Pipeline struct {
 	Parsers  []*Section // those of parsers files too
 	Streams  []*Section // stream processors, which make tags of their own
 	Unset    []Variable
-	Findings []Finding // what Fluent Bit takes without a word but not as it was meant, or refuses
+	Findings []Finding // what Fluent Bit takes without a word but not as it was meant, or does not start with
 	Complete bool      // all parsers files could be read
 
 	root              string     // the directory of the first file
@@ -212,7 +212,7 @@ type Pipeline struct {
 	env               map[string]string
 }
 
-// Read reads a file of either form and what it includes. The error says what Fluent Bit refuses to read.
+// Read reads a file of either form and what it includes. The error says what Fluent Bit cannot read.
 func Read(file string) (*Pipeline, error) {
 	p := &Pipeline{Service: &Section{Kind: Service, Place: Place{file, 1}}, env: map[string]string{}, Complete: true}
 	if host, err := os.Hostname(); err == nil && os.Getenv("HOSTNAME") == "" {

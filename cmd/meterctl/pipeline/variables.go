@@ -33,7 +33,7 @@ func (r *reader) expand(s *Section, p *Property) (string, error) {
 		}
 		end := strings.IndexByte(rest, '}')
 		if end < at+3 {
-			// Fluent Bit would give up here, and lose text in some cases.
+			// Fluent Bit would give up here, and lose a part in some cases.
 			return "", fmt.Errorf("%s: %s: want ${NAME} and no other } before it, got %q", p.Place, p.Key, rest)
 		}
 		name, byDefault, hasDefault := strings.Cut(rest[at+2:end], ":-")

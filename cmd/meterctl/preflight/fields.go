@@ -41,7 +41,7 @@ func mapping(get func(string) string) map[string]string {
 }
 
 // Fields finds the accessors in the options of a mapping. It looks for $name wherever it may stand, so that it needs to know
-// no function or operator, and reads what the plugin refuses as well as it can.
+// no function or operator, and reads what the plugin does not take as well as it can.
 func Fields(get func(string) string) (fields []Field) {
 	texts := mapping(get)
 	for _, option := range ofMapping() {

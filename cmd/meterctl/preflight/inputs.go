@@ -96,7 +96,7 @@ var parserKeys = []string{"name", "format", "regex", "time_key", "time_format", 
 func parserOptions(v *view) {
 	times := items(mapping(v.out.Get)["meter_time"])
 	byEvent := slices.Contains(times, "event")
-	v.refused()
+	v.wrongParsers()
 	for _, u := range v.uses() {
 		if u.parser == nil {
 			continue
@@ -130,14 +130,14 @@ func (v *view) timeless(p *pipeline.Section, alone bool) {
 	}
 }
 
-// refused looks at all parsers, since Fluent Bit reads those too that nobody names.
-func (v *view) refused() {
+// wrongParsers looks at all parsers, since Fluent Bit reads those too that nobody names.
+func (v *view) wrongParsers() {
 	seen := map[string]*pipeline.Section{}
 	for _, s := range v.p.Parsers {
 		const so = ", with which Fluent Bit does not start"
 		before := seen[s.Name]
-		if key, text := parser.Refused(s); key != "" {
-			v.fail(s, key, "%s, got %s%s", text, got(s.Get(key)), so)
+		if key, want := parser.Wrong(s); key != "" {
+			v.fail(s, key, "%s, got %s%s", want, got(s.Get(key)), so)
 		}
 		switch {
 		case s.Name == "":

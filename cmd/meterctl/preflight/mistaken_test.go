@@ -1,6 +1,6 @@
 package preflight
 
-// mistakenRows are rows of TestEachFaultIsNamed: texts that Fluent Bit reads otherwise than they look, or not at all.
+// mistakenRows are rows of TestEachFaultIsNamed: strings that Fluent Bit reads otherwise than they look, or not at all.
 var mistakenRows = []row{
 	{"a file that two inputs read by other paths", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/../log//a*.log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n    Read_from_Head On\n[OUTPUT]\n"}, `error: path: want files that no other input reads, got "/var/log/../log//a*.log"`},
 	{"a file that two inputs may read", "", []string{"[OUTPUT]\n", "[INPUT]\n    Name tail\n    Tag app.more\n    Path /var/log/[a-c].log\n    Parser lines\n    DB /x\n    storage.type filesystem\n    Skip_Long_Lines On\n    Read_from_Head On\n[OUTPUT]\n"}, `warning: path: want files that no other input reads, got "/var/log/[a-c].log"`},
@@ -11,8 +11,8 @@ var mistakenRows = []row{
 	{"the meter of another output", "", second("", "meters ApiCalls=1"), "error: match: want other records or other meters than the output at main.conf:15 has, got the tag app.log and the meter ApiCalls in both: they are billed twice"},
 	{"the meter of another output under another condition", "", second("    only_if $plan == free\n", "meters ApiCalls=1", "only_if $status < 400"), "warning: match: want other records or other meters than the output at main.conf:15 has, got the tag app.log and the meter ApiCalls in both: they may be billed twice"},
 	{"the meter of another output under the opposite condition", "", second("    only_if $plan is present and $status != 401\n", "meters ApiCalls=1", "only_if $status == 401"), ""},
-	{"the meter of another output of another text", "", second("    only_if $plan == free\n", "meters ApiCalls=1", "only_if $plan == 'paid'"), ""},
-	{"the meter of another output of the same text in quotes", "", second("    only_if $plan == free\n", "meters ApiCalls=1", "only_if $plan == 'free'"), "they may be billed twice"},
+	{"the meter of another output of another string", "", second("    only_if $plan == free\n", "meters ApiCalls=1", "only_if $plan == 'paid'"), ""},
+	{"the meter of another output of the same string in quotes", "", second("    only_if $plan == free\n", "meters ApiCalls=1", "only_if $plan == 'free'"), "they may be billed twice"},
 	{"the meter of another output of the same number", "", second("    only_if $status == 200\n", "meters ApiCalls=1", "only_if $status == 200.0"), "they may be billed twice"},
 	{"an expression for tags that is none", "", []string{"Match app.*", "Match_Regex app[."}, `error: match_regex: want an expression whose brackets all close, got "app[.": no record would come`},
 	{"rewrite_tag that moves all records away", "", filter("Name rewrite_tag", "Rule $tenant ^(.*)$ cust.$1 false", emitter[4:]), `error: rule: want an output of amberflo that matches the new tag, got "$tenant ^(.*)$ cust.$1 false", which moves records to cust.*: they are not billed`},
@@ -55,7 +55,7 @@ var mistakenRows = []row{
 	{"warnings of the output that nobody sees", "", []string{lastLine, lastLine + "    Log_Level off\n"}, `warning: log_level: want warn or info, got "off"`},
 	{"a filter that is to exclude numbers", "", filter("Name grep", "Exclude status ^4"), `warning: exclude: want a field that is a string, got status with "^4": grep compares strings only, and a number of JSON fits nothing`},
 	{"a filter that is to move numbers", "", filter("Name rewrite_tag", `Rule $status ^(4|5)\d\d$ app.failed false`, emitter[4:]), "warning: rule: want a field that is a string, got $status"},
-	{"a filter that excludes texts", "", filter("Name grep", "Exclude kind ^health"), ""},
+	{"a filter that excludes strings", "", filter("Name grep", "Exclude kind ^health"), ""},
 	{"a filter that excludes numbers of an expression", "", append(filter("Name grep", "Exclude size ^4"), "Parser lines", "Parser plain"), ""},
 	{"a field that no parser makes", "", []string{"Parser lines", "Parser plain", "$bytes", "$Bytes"}, "error: meters: want a field that the parser makes (tenant, bytes, size, time), got $Bytes: no group of the Regex has that name"},
 	{"a condition's field that no parser makes", "", []string{"Parser lines", "Parser plain", lastLine, lastLine + "    only_if $stauts != 401\n"}, "error: only_if: want a field that the parser makes"},

@@ -16,7 +16,7 @@ import (
 var checks = []func(*view){
 	keys,          // keys of the output
 	forms,         // how a value is written
-	values,        // values that the plugin refuses
+	values,        // values that the plugin does not take
 	variables,     // variables
 	match,         // what has a tag that the output matches
 	twice,         // two outputs that bill the same

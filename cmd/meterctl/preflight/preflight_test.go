@@ -111,7 +111,7 @@ const parsers = `[PARSER]
     Types bytes:float
 `
 
-// findings are those of a pipeline in which pairs of texts are replaced, one a line.
+// findings are those of a pipeline in which pairs of strings are replaced, one a line.
 func findings(t *testing.T, conf string, replace ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -149,7 +149,7 @@ func TestAPipelineWithoutFaultHasNoFinding(t *testing.T) {
 	}
 }
 
-// rows of TestEachFaultIsNamed: texts of the pipeline without fault, and what stands in their place.
+// rows of TestEachFaultIsNamed: strings of the pipeline without fault, and what stands in their place.
 type row struct {
 	name    string
 	conf    string // classic if empty
@@ -191,7 +191,7 @@ var rows = []row{
 	{"an alias twice", "", []string{lastLine, lastLine + "    alias a\n    alias b\n"}, "warning: alias: want it once"},
 	{"a group inside of the output", "", []string{lastLine, lastLine + "    [X y]\n        unmatched ignore\n"}, "main.conf:25: error: [X y]: want all options directly below [OUTPUT], got a group"},
 	{"a YAML string of spaces", inYAML, []string{yamlLast, yamlLast + "      profile: '  '\n"}, "error: profile: want a string, got only spaces, with which Fluent Bit does not start"},
-	{"a YAML text of nothing", inYAML, []string{"$tenant", "''"}, "main.yaml:10: error: customer_id: want a string, got an empty one: the default would count"},
+	{"a YAML string of nothing", inYAML, []string{"$tenant", "''"}, "main.yaml:10: error: customer_id: want a string, got an empty one: the default would count"},
 	{"a YAML key without a value", inYAML, []string{"$tenant", ""}, "error: customer_id: want a string, got an empty one"},
 	{"a YAML list of nothing", inYAML, []string{yamlLast, yamlLast + "      dimensions: []\n"}, "error: dimensions: want one string, got a map or an empty list, with which Fluent Bit does not start"},
 	{"a YAML map", inYAML, []string{yamlLast, yamlLast + "      dimensions: {a: $b}\n"}, "error: dimensions: want one string, got a map"},
@@ -202,7 +202,7 @@ var rows = []row{
 	{"a condition and functions of values", "", []string{"meters ApiCalls=1, BytesOut=$bytes", "meters ApiCalls=1, Seconds=sum(ms($spent)), Bytes=$in+$out\n    only_if $status in (200, 201) and $user is present\n    absent -, none\n    unique_id hash($path, $offset, $log), generate"}, ""},
 	// CASES B4
 	{"a YAML list", inYAML, []string{yamlLast, yamlLast + "      dimensions: [region, plan=$plan]\n"}, "main.yaml:15: error: dimensions: want one string, got a list, with which Fluent Bit 5.1.1 does not start, and of which older ones take the first item, for example: dimensions: region, plan=$plan"},
-	{"a value that the plugin refuses", "", []string{"$tenant", "$tenant.id"}, "main.conf:20: error: customer_id: want "},
+	{"a value that the plugin does not take", "", []string{"$tenant", "$tenant.id"}, "main.conf:20: error: customer_id: want "},
 	{"options that cannot be right together", "", []string{lastLine, lastLine + "    meter_value 1\n"}, "error: meter_value: want "},
 	{"a comment after a value", "", []string{"Match app.*", "Match app.* # all"}, "main.conf:17: error: Match: want a comment on a line of its own"},
 

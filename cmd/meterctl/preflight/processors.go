@@ -8,7 +8,7 @@ import (
 )
 
 // Of processors of an output: those that make the same of the same record each time, those that do not, and those that change
-// nothing. Fluent Bit runs them each time it hands a chunk over, so that a chunk which comes again must look as it did.
+// nothing. Fluent Bit runs them each time it hands a chunk over, so that a redelivered chunk must look as it did.
 var (
 	constant  = []string{"content_modifier", "modify", "grep", "nest", "parser", "type_converter", "checklist", "opentelemetry_envelope", "record_modifier"}
 	changing  = []string{"lua", "wasm", "sampling", "throttle", "throttle_size", "sysinfo", "tensorflow", "nightfall"}
@@ -25,7 +25,7 @@ func processors(v *view) {
 		case changes:
 			v.fail(s, "name", "want processors of an output that make the same of a record each time, got %s: a chunk that Fluent Bit hands over again then looks new, and is billed twice; put it below the input, or make it a filter", s.Name)
 		case !slices.Contains(constant, s.Name):
-			v.warn(s, "name", "want processors of an output that make the same of a record each time, got %s, of which that is not known: a chunk that comes again must look as it did, or it is billed twice", s.Name)
+			v.warn(s, "name", "want processors of an output that make the same of a record each time, got %s, of which that is not known: a redelivered chunk must look as it did, or it is billed twice", s.Name)
 		default:
 			v.warn(s, "name", "want samples as records are after %s: meterctl map does not apply processors, but with --through-fluent-bit", s.Name)
 		}

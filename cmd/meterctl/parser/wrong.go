@@ -12,9 +12,9 @@ import (
 	"out_amberflo/cmd/meterctl/pipeline"
 )
 
-// Refused tells what is wrong with a parser that Fluent Bit does not take, and in which option (flb_parser.c); "" if it is
-// taken, as far as can be known here.
-func Refused(s *pipeline.Section) (key, text string) {
+// Wrong tells what is wrong with a parser with which Fluent Bit does not start, and in which option (flb_parser.c); "" if
+// nothing is, as far as can be known here.
+func Wrong(s *pipeline.Section) (key, want string) {
 	format, zone, offset := strings.ToLower(s.Get("format")), s.Get("time_zone"), s.Get("time_offset")
 	system := pipeline.IsOn(s.Get("time_system_timezone"))
 	switch {
