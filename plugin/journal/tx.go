@@ -132,6 +132,11 @@ func (tx *Tx) Commit() error {
 // Write is the first half of Commit: it compresses, without the lock, and writes. On success the caller must call Sync.
 func (tx *Tx) Write() error {
 	j, level := tx.journal, 0
+	if len(tx.rejects) > 0 { // what has no space for them is not compressed, and that again without them
+		if err := tx.askForRejects(); err != nil {
+			return fmt.Errorf("append: %w", err)
+		}
+	}
 	if len(tx.lines) >= cmp.Or(j.opt.MinBlock, 64<<10) {
 		level = j.opt.GzipLevel
 	}
@@ -161,6 +166,17 @@ func (tx *Tx) Write() error {
 		j.opt.Wake()
 	}
 	return nil
+}
+
+// askForRejects returns ErrRejectsFull, or ErrFull, if there is no space for the rejects alone.
+func (tx *Tx) askForRejects() error {
+	j, n := tx.journal, int64(len(tx.rejects))
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := tx.giveBack(); err != nil {
+		return err
+	}
+	return j.opt.Space(n, n, j.held())
 }
 
 // Sync is the second half: it waits until what was written is durable. Flushes that were written together share an fsync.
