@@ -258,6 +258,12 @@ func Check(get func(key string) string) (*Config, []*OptionError) {
 	return c, wrong
 }
 
+// lacksZone tells if a meter_time_format is a layout of which nothing says in what zone its times are.
+func lacksZone(format string) bool {
+	says := func(zone string) bool { return strings.Contains(format, zone) }
+	return says("%") && !slices.ContainsFunc([]string{"%z", "%s", "Z", "UTC", "GMT", "+00"}, says)
+}
+
 // unjoin gives the errors that errors.Join has put together, err alone, or none for nil.
 func unjoin(err error) []error {
 	if err == nil {

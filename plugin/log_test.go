@@ -35,3 +35,17 @@ func TestNoControlCharacterReachesALine(t *testing.T) {
 		t.Errorf("got\n%s", got)
 	}
 }
+
+func TestALayoutWithoutAZoneIsToldAtTheStart(t *testing.T) {
+	for layout, told := range map[string]int{
+		"%Y-%m-%d %H:%M:%S": 1, "%Y-%m-%dT%H:%M:%S.%L": 1,
+		"%d/%b/%Y:%H:%M:%S %z": 0, "%Y-%m-%dT%H:%M:%SZ": 0, "%F %T UTC": 0, "rfc3339": 0, "unix_ms": 0, "": 0,
+	} {
+		c := &capture{}
+		p := started(t, c, "store_dir", t.TempDir(), "meter_time", "$at, event", "meter_time_format", layout)
+		p.Stop()
+		if n := c.count("WARN [output:amberflo:amberflo.0] meter_time_format has no %z: times are read as UTC layout="); n != told {
+			t.Errorf("%q: told %d times, want %d:\n%s", layout, n, told, c.log())
+		}
+	}
+}

@@ -103,6 +103,9 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 		retries = " Retry_Limit=no_limits"
 	}
 	log.Info("started " + Version + ": " + c.describe() + retries)
+	if layout := host.Option("meter_time_format"); lacksZone(layout) {
+		log.Warn("meter_time_format has no %z: times are read as UTC", "layout", layout)
+	}
 	if !host.RetriesForever {
 		log.Warn("Retry_Limit cannot be set from here: without no_limits, Fluent Bit drops chunks that have to wait")
 	}
@@ -146,8 +149,9 @@ func (p *Instance) Flush(tag string, data []byte) error {
 		defer p.delivery.caught("flush")
 		w := p.work.Get().(*flush)
 		err = p.flush(w, tag, data)
-		clear(w.rejects) // the pool is not to hold them
-		p.work.Put(w)    // not after a panic: nobody knows its state
+		w.reader.Reset(nil) // the pool is not to hold the host's bytes
+		clear(w.rejects)    // nor these
+		p.work.Put(w)       // not after a panic: nobody knows its state
 	}()
 	if err != nil {
 		p.counts.deferred.Add(1)
@@ -364,32 +368,31 @@ type rejectLog struct {
 const rejectPeriod = time.Minute
 
 func (r *rejectLog) add(why *meter.Refusal, tag string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, known := r.count[why.Reason]; !known {
+	if r.first(why.Reason, 1) {
 		// What was got is customer data, and stands in rejected/.
 		wanted, _, _ := strings.Cut(why.Detail, ", got ")
 		r.log.Warn("a record was rejected: it is kept in rejected/, further ones are counted for a minute",
 			"reason", why.Reason, "tag", tag, "detail", wanted)
 	}
-	r.count[why.Reason]++
-	if r.timer == nil {
-		r.timer = time.AfterFunc(rejectPeriod, r.report)
-	}
 }
 
 // drop notes records that rejected_overflow drop gave up.
 func (r *rejectLog) drop(n int, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	const reason = "dropped, as rejected_overflow says"
-	if r.count[reason] == 0 {
+	if r.first("dropped, as rejected_overflow says", n) {
 		r.log.Error("rejected records are dropped, as rejected_overflow says", "records", n, "err", err)
 	}
+}
+
+// first counts n records, and returns true if they are the first in a minute with that reason.
+func (r *rejectLog) first(reason string, n int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, known := r.count[reason]
 	r.count[reason] += n
 	if r.timer == nil {
 		r.timer = time.AfterFunc(rejectPeriod, r.report)
 	}
+	return !known
 }
 
 func (r *rejectLog) report() {
