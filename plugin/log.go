@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -16,13 +17,20 @@ import (
 // logHandler writes lines that look like Fluent Bit's own, through Fluent Bit where it offers that:
 //
 //	[2026/11/21 20:00:09.692] [ info] [output:amberflo:amberflo.0] message key=value
-type logHandler struct{ host Host }
+type logHandler struct {
+	host  Host
+	lines atomic.Int64 // so far
+}
 
-func newLogger(host Host) *slog.Logger { return slog.New(&logHandler{host}) }
+func newLogger(host Host) *slog.Logger { return slog.New(&logHandler{host: host}) }
+
+// linesOf is how many lines a logger of newLogger has written.
+func linesOf(log *slog.Logger) int64 { return log.Handler().(*logHandler).lines.Load() }
 
 func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.host.Level }
 
 func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
+	h.lines.Add(1)
 	var b strings.Builder
 	fmt.Fprintf(&b, "[output:amberflo:%s] %s", shown(h.host.Name), shown(r.Message))
 	r.Attrs(func(a slog.Attr) bool {

@@ -175,7 +175,7 @@ func failed(r *report.Reporter) int64 {
 
 const (
 	publishEvery = time.Second
-	// A host without metrics gets a log line this often, if anything has changed; any host does if something was not metered.
+	// Each output writes at most one line of its counters this often, see logChanges.
 	logCounts = 10 * time.Minute
 )
 
@@ -194,11 +194,12 @@ func (p *Instance) publish(ctx context.Context, to func([]float64)) {
 	}
 }
 
-// logChanges writes a line of the counters every ten minutes in which what it is about has changed, until ctx ends.
+// logChanges writes at most one line every ten minutes, until ctx ends: the counters, if what they are about has changed; else
+// that all is well, if nothing else was said, nothing failed and something was done.
 func (p *Instance) logChanges(ctx context.Context) {
 	tick := time.NewTicker(logCounts)
 	defer tick.Stop()
-	last := p.changes()
+	last, before := p.changes(), p.pulse()
 	for {
 		select {
 		case <-ctx.Done():
@@ -207,9 +208,38 @@ func (p *Instance) logChanges(ctx context.Context) {
 			if now := p.changes(); !slices.Equal(now, last) {
 				p.logValues(p.values())
 				last = now
+			} else if p.pulse().isWell(before) {
+				d := p.delivery
+				p.log.Info("all is well: nothing failed in the last ten minutes", "records", p.counts.records.Load(), "objects", d.ship.Stats().Uploaded,
+					"rejected", p.counts.allRejected(), "waiting", d.spool.Waiting())
 			}
+			before = p.pulse()
 		}
 	}
+}
+
+// pulse is by which a healthy run is known from one in which nothing goes on, and from one that says nothing only because its
+// failures last.
+type pulse struct {
+	lines  int64 // of the log
+	failed int64 // attempts to upload
+	done   int64 // bytes accepted, objects uploaded
+	late   bool  // something waits for longer than it does where sealing and uploads work
+}
+
+func (p *Instance) pulse() (now pulse) {
+	d := p.delivery
+	uploads, waits := d.ship.Stats(), age(d.spool.Stats().OldestWaiting)
+	for _, n := range uploads.Failed {
+		now.failed += n
+	}
+	now.lines, now.done = linesOf(p.log), p.counts.bytes.Load()+uploads.Uploaded
+	now.late = waits > (d.config.UploadTimeout + logCounts).Seconds()
+	return now
+}
+
+func (now pulse) isWell(before pulse) bool {
+	return now.lines == before.lines && now.failed == before.failed && now.done != before.done && !now.late
 }
 
 // changes are the counters that are worth a line when they change: those of what was not metered, or all, in a host that

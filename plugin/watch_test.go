@@ -217,3 +217,43 @@ func TestWhatWasNotMeteredIsInALineEveryTenMinutesInAnyHost(t *testing.T) {
 		t.Errorf("want the counter in the line:\n%s", c.log())
 	}
 }
+
+func TestAHealthyRunSaysSoWhereNothingElseWasSaid(t *testing.T) {
+	c := &capture{}
+	p := started(t, c, "store_dir", t.TempDir())
+	defer p.Stop()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go p.logChanges(ctx)
+		for _, step := range []struct {
+			name   string
+			change func()
+			lines  int
+		}{
+			{"nothing came", func() {}, 0},
+			{"records came", func() { p.counts.records.Add(5); p.counts.bytes.Add(500) }, 1},
+			{"nothing came again", func() {}, 1},
+			{"records came, and something was said", func() { p.counts.bytes.Add(500); p.log.Info("something else") }, 1},
+			{"records came, and one was rejected", func() { p.counts.bytes.Add(500); p.counts.rejected[meter.BadTime].Add(1) }, 1},
+			{"records came, and a chunk was deferred", func() { p.counts.bytes.Add(500); p.counts.deferred.Add(1) }, 1},
+			{"records came", func() { p.counts.records.Add(2); p.counts.bytes.Add(200) }, 2},
+		} {
+			synctest.Wait()
+			step.change()
+			time.Sleep(logCounts)
+			synctest.Wait()
+			if got := c.count("INFO [output:amberflo:amberflo.0] all is well: nothing failed in the last ten minutes records="); got != step.lines {
+				t.Fatalf("%s: %d lines, want %d; log:\n%s", step.name, got, step.lines, c.log())
+			}
+		}
+	})
+	if c.count("records=5 objects=0 rejected=0 waiting=0") != 1 || c.count("records=7 objects=0 rejected=1 waiting=0") != 1 {
+		t.Errorf("want the numbers in the lines:\n%s", c.log())
+	}
+	for name, now := range map[string]pulse{"a failure that is not said each time": {failed: 1, done: 1}, "what waits too long": {done: 1, late: true}} {
+		if now.isWell(pulse{}) {
+			t.Errorf("want no such line with %s", name)
+		}
+	}
+}
