@@ -10,14 +10,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"out_amberflo/plugin/meter"
 	"out_amberflo/plugin/repair"
 	"out_amberflo/plugin/tally"
 	"out_amberflo/test/encode"
-	"out_amberflo/test/logbook"
 )
 
 // lines are the meter records in dir, one after the other.
@@ -177,7 +175,7 @@ func TestTheStartSaysWhatIsAddedUpAndForWhichMetersThatIsRight(t *testing.T) {
 func TestRecordsThatAreAddedUpAreSurveyedToo(t *testing.T) {
 	c := &capture{}
 	p := started(t, c, "store_dir", t.TempDir(), "customer_id", "tenant", "meters", "Calls=1, Bytes=$bytes", "dimensions", "region, plan=$plna", "aggregate", "Calls")
-	many := make([]any, surveyRecords)
+	many := make([]any, 1000)
 	for i := range many {
 		many[i] = map[string]any{"tenant": "acme", "region": "eu", "plan": "pro", "bytes": 1}
 	}
@@ -210,55 +208,4 @@ func TestSumsOfAChunkThatIsNotAcceptedDoNotCount(t *testing.T) {
 	if got := delivered(t, dir); len(got) != 1 || got[0]["meterValue"] != 4.0 || got[0]["records"] != 2.0 {
 		t.Errorf("got %v", got)
 	}
-}
-
-func TestAnHourInWhichAddingUpDoesLittleIsTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := &capture{}
-		rules, errs := meter.Compile(meter.Options{Aggregate: "*"})
-		if errs != nil {
-			t.Fatal(errs)
-		}
-		w := newWatch(newLogger(c.host()), newCounts(), rules)
-		w.reduction.segment = time.Minute
-		partial := func(customer, path string, records int64) []byte {
-			return tally.AppendMembers(fmt.Appendf(nil, `{"customerId":"%s","meterApiName":"m","dimensions":{"path":"%s","status":"200"},"meterValue":1,"meterTimeInMillis":1795291200000,"uniqueId":"u"`, customer, path),
-				records, 1795291200000, 1795291200000)
-		}
-		flush := func(distinct, each int) {
-			var b []byte
-			for i := range distinct {
-				b = append(b, partial(fmt.Sprint("c", i%3), fmt.Sprint("/", i), int64(each))...)
-			}
-			if !hardlyReduced(distinct*each, distinct) {
-				b = nil
-			}
-			w.summed(distinct*each, distinct, b)
-		}
-		for _, step := range []struct {
-			name           string
-			flushes        int
-			pause          time.Duration
-			distinct, each int
-			want           string
-		}{
-			{"each record has a path of its own", 1, 0, 2000, 1, "records=2000 events=\"about 2000\" dimension=path values=1"},
-			{"few records of a key in a chunk, and few keys in a minute", 600, 5 * time.Second, 10, 1, ""},
-			{"chunks of their own segments", 50, time.Minute, 100, 1, "records=5000 events=\"about 5000\" dimension=path values=100 "},
-			{"many records of each key", 10, time.Second, 100, 100, ""},
-			{"too few to tell", 1, 0, 900, 1, ""},
-		} {
-			before := len(c.log())
-			for range step.flushes {
-				flush(step.distinct, step.each)
-				time.Sleep(step.pause)
-			}
-			time.Sleep(time.Hour)
-			w.tick(time.Now())
-			log := c.log()[before:]
-			if got := logbook.Count(log, "adding up does little"); (got == 1) != (step.want != "") || step.want != "" && logbook.Count(log, step.want) != 1 {
-				t.Errorf("%s: want %q, got\n%s", step.name, step.want, log)
-			}
-		}
-	})
 }

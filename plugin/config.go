@@ -18,6 +18,7 @@ import (
 	"out_amberflo/plugin/meter"
 	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/watch"
 )
 
 // Config is one [OUTPUT] section, checked.
@@ -172,7 +173,8 @@ func Keys() (ofDelivery, ofMapping []string) {
 func Load(ctx context.Context, host Host) (*Config, *bucket.Bucket, error) {
 	c, found := Check(host.Option)
 	if !host.KnowsOptions {
-		found = append(misspelt(host.Option), found...)
+		ofDelivery, ofMapping := Keys()
+		found = append(watch.Misspelt(slices.Concat(ofDelivery, ofMapping), host.Option), found...)
 	}
 	wrong := mistakes(found)
 	var errs []error

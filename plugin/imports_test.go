@@ -12,6 +12,7 @@ var mayImport = map[string][]string{
 	"alarm": {}, "ship/failure": {},
 	"ship":   {"alarm", "ship/failure", "spool"}, // no bucket: it says what it needs of one
 	"report": {"alarm", "ship/failure", "spool"},
+	"watch":  {"chunk", "meter", "tally"},
 
 	"disk":    {},
 	"object":  {"disk"},

@@ -13,6 +13,7 @@ import (
 	"out_amberflo/plugin/ship"
 	"out_amberflo/plugin/ship/failure"
 	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/watch"
 )
 
 // Metric is a counter or a gauge. Its name in Fluent Bit's own metrics is fluentbit_amberflo_<Name>; it
@@ -145,9 +146,10 @@ func (c *counts) allRejected() (n int64) {
 	return n
 }
 
-// nothingCame tells if no chunk was ever handed over.
-func (c *counts) nothingCame() bool {
-	return c.bytes.Load()+c.deferred.Load()+c.redelivered.Load() == 0
+// watched is what a Watch sees of them.
+func (c *counts) watched() watch.Counts {
+	return watch.Counts{Metered: c.records.Load(), Ignored: c.ignored.Load(), Rejected: c.allRejected(),
+		Came: c.bytes.Load()+c.deferred.Load()+c.redelivered.Load() > 0}
 }
 
 // values are those of Metrics, one for each value of a label.

@@ -4,6 +4,7 @@
 //	chunk   msgpack -> events               meter   event -> meter record, or a reject
 //	spool   every byte on disk              ship    sealed object -> bucket
 //	bucket  the AWS SDK                     report  Amberflo's verdict on what was sent
+//	watch   what would be a wrong bill
 //
 // Flush makes it durable, shipping makes it remote, Amberflo's silence makes it forgettable.
 package plugin
@@ -26,6 +27,7 @@ import (
 	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/meter"
+	"out_amberflo/plugin/watch"
 )
 
 // Instance is one started [OUTPUT]. Flush may be called concurrently; Stop once, when no Flush runs.
@@ -43,7 +45,7 @@ type Instance struct {
 	trouble alarm.Alarm // of flushes
 
 	counts       *counts
-	watch        *watch
+	watch        *watch.Watch
 	logsCounts   bool // the host has no metrics
 	stopCounting context.CancelFunc
 	counting     sync.WaitGroup
@@ -86,8 +88,7 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 	p.work.New = func() any {
 		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewAdder()}
 	}
-	p.watch = newWatch(log, p.counts, c.Rules)
-	p.watch.reduction.segment = c.UploadTimeout
+	p.watch = watch.New(watch.Options{Log: log, Rules: c.Rules, Age: c.UploadTimeout, Counts: p.counts.watched})
 	counting, stop := context.WithCancel(context.Background())
 	p.stopCounting = stop
 	p.logsCounts = host.Publish == nil
@@ -97,7 +98,7 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 		})
 	}
 	p.counting.Go(func() { d.keepRunning(counting, "counting", p.logChanges) })
-	p.counting.Go(func() { d.keepRunning(counting, "watching", p.watch.run) })
+	p.counting.Go(func() { d.keepRunning(counting, "watching", p.watch.Run) })
 	retries := ""
 	if host.RetriesForever {
 		retries = " Retry_Limit=no_limits"
@@ -198,7 +199,7 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	w.mapper.StartIDs(tx.IDs())
 	w.mapper.StartClock(time.Now())
 	_ = w.mapper.TakeDoubts() // of a chunk that was not accepted
-	surveying := p.watch.surveying.Load()
+	surveying := p.watch.Surveying()
 	w.rejects = w.rejects[:0]
 	w.reader.Reset(data)
 
@@ -220,18 +221,18 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 				if lines = lines[before:]; n > w.mapper.Lines()-given {
 					lines = w.linesOf(p.rules, tag, ev)
 				}
-				p.watch.look(tag, ev, lines)
+				p.watch.Look(tag, ev, lines)
 			}
 		}
-		if n == 0 && p.watch.wantsNames.Load() {
-			p.watch.unmeteredEvent(ev)
+		if n == 0 {
+			p.watch.Unmetered(ev)
 		}
 	}
 	summed := records - w.mapper.Lines()
 	before := len(tx.Lines())
 	lines, partials := w.mapper.AppendSums(tx.Lines())
 	tx.Append(lines, partials)
-	if w.partials = w.partials[:0]; hardlyReduced(summed, partials) {
+	if w.partials = w.partials[:0]; watch.HardlyReduced(summed, partials) {
 		w.partials = append(w.partials, lines[before:]...) // after Commit they are the spool's
 	}
 	if _, bucket := p.rules.Aggregate(); bucket > 0 {
@@ -270,14 +271,14 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		p.log.Error("a chunk is damaged: the events before are delivered, the rest is kept", "tag", tag,
 			"bytes", len(w.reader.Rest()), "kept", damaged, "err", damage)
 	}
-	if doubts := w.mapper.TakeDoubts(); len(doubts) > 0 {
-		p.watch.doubtful(doubts)
+	for _, d := range w.mapper.TakeDoubts() {
+		p.watch.Doubtful(d, p.counts.doubtful[d.Kind].Add(int64(d.Records)))
 	}
 	for i, n := range w.mapper.Passed() {
 		p.counts.passed[i].Add(int64(n))
 	}
 	if summed > 0 {
-		p.watch.summed(summed, partials, w.partials)
+		p.watch.Summed(summed, partials, w.partials)
 	}
 	p.counts.records.Add(int64(records))
 	p.counts.lines.Add(int64(w.mapper.Lines()))

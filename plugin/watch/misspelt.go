@@ -1,9 +1,11 @@
-package plugin
+package watch
 
 import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"out_amberflo/plugin/meter"
 )
 
 // foreign are keys of other outputs, and other words for ours, that people write for them.
@@ -19,12 +21,10 @@ var foreign = map[string]string{
 	"max_size": "total_file_size", "flush_interval": "upload_timeout",
 }
 
-// misspelt finds keys that are set and are nearly an option, with one letter missing, too many, wrong or in another place,
+// Misspelt finds keys that are set and are nearly one of the known options, with one letter missing, too many, wrong or in another place,
 // or another word for one. Fluent Bit gives an output in Go the keys that it asks for, and tells of no others: without this,
 // a key with a letter missing would be an option that is not set, and its bill would be wrong in silence.
-func misspelt(get func(key string) string) (wrong []*OptionError) {
-	ofDelivery, ofMapping := Keys()
-	known := slices.Concat(ofDelivery, ofMapping)
+func Misspelt(known []string, get func(key string) string) (wrong []*meter.OptionError) {
 	asked := make(map[string]bool, 1<<15)
 	for _, key := range known {
 		asked[key] = true
@@ -34,7 +34,7 @@ func misspelt(get func(key string) string) (wrong []*OptionError) {
 			return
 		}
 		if asked[key] = true; get(key) != "" {
-			wrong = append(wrong, &OptionError{Key: key, Want: fmt.Sprintf("an option of amberflo (did you mean %s?)", meant), Got: "a key that is none"})
+			wrong = append(wrong, &meter.OptionError{Key: key, Want: fmt.Sprintf("an option of amberflo (did you mean %s?)", meant), Got: "a key that is none"})
 		}
 	}
 	for key, meant := range foreign {
@@ -57,6 +57,6 @@ func misspelt(get func(key string) string) (wrong []*OptionError) {
 			}
 		}
 	}
-	slices.SortFunc(wrong, func(a, b *OptionError) int { return cmp.Compare(a.Key, b.Key) })
+	slices.SortFunc(wrong, func(a, b *meter.OptionError) int { return cmp.Compare(a.Key, b.Key) })
 	return wrong
 }

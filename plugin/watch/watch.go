@@ -1,6 +1,10 @@
-package plugin
+// Package watch finds what would be a wrong bill in silence: options that are nearly spelt right, a mapping that may not say
+// what is meant, records that are doubtful, a bill of nothing, and adding up that does little. It only says so, in the log; a
+// flush costs it an atomic load or two where there is nothing to say.
+package watch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -14,11 +18,23 @@ import (
 	"out_amberflo/plugin/meter"
 )
 
-// watch says in the log what makes a bill of nothing, or another one than was meant, while counters alone would have to be
-// looked at. A flush costs it two loads of an atomic where there is nothing to say.
-type watch struct {
-	log    *slog.Logger
-	counts *counts
+// Options say what a Watch looks at.
+type Options struct {
+	Log    *slog.Logger
+	Rules  *meter.Rules
+	Age    time.Duration // how long records go to one segment
+	Counts func() Counts // of the output
+}
+
+// Counts are records since the start.
+type Counts struct {
+	Metered, Ignored, Rejected int64
+	Came                       bool // a chunk was handed over
+}
+
+// Watch watches one output. Its methods are safe for concurrent use.
+type Watch struct {
+	opt Options
 
 	surveying  atomic.Bool
 	wantsNames atomic.Bool // of the fields of the first record that is not metered
@@ -31,7 +47,7 @@ type watch struct {
 
 	reduction reduction
 
-	// What Run saw the last time, and since when nothing was metered although something came (zero: that is not so).
+	// What tick saw the last time, and since when nothing was metered although something came (zero: that is not so).
 	metered, unmetered int64
 	since              time.Time
 	told               time.Duration
@@ -48,16 +64,21 @@ const (
 	mostNames, longestName = 12, 40
 )
 
-func newWatch(log *slog.Logger, c *counts, rules *meter.Rules) *watch {
-	w := &watch{log: log, counts: c, survey: rules.NewSurvey(), doubts: make(map[string]int64)}
-	_, w.reduction.bucket = rules.Aggregate()
+// New makes a Watch; Run sets it going.
+func New(o Options) *Watch {
+	w := &Watch{opt: o, survey: o.Rules.NewSurvey(), doubts: make(map[string]int64)}
+	_, w.reduction.bucket = o.Rules.Aggregate()
+	w.reduction.segment = o.Age
 	w.surveying.Store(true)
 	w.wantsNames.Store(true)
 	return w
 }
 
-// look shows an event, and the meter records that it gave, to the survey.
-func (w *watch) look(tag string, ev *chunk.Event, lines []byte) {
+// Surveying tells if Look is still worth its price: the first records show what the mapping finds in them.
+func (w *Watch) Surveying() bool { return w.surveying.Load() }
+
+// Look shows an event, and the meter records that it gave, to the survey. It keeps neither.
+func (w *Watch) Look(tag string, ev *chunk.Event, lines []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.survey == nil {
@@ -74,9 +95,9 @@ func (w *watch) look(tag string, ev *chunk.Event, lines []byte) {
 }
 
 // report tells what the survey has found. w.mu is locked.
-func (w *watch) report(ended bool) {
+func (w *Watch) report(ended bool) {
 	for _, f := range w.survey.Findings(ended) {
-		w.log.Warn("the mapping may not say what is meant", "option", f.Option, "finding", f.Text)
+		w.opt.Log.Warn("the mapping may not say what is meant", "option", f.Option, "finding", f.Text)
 	}
 	if ended {
 		w.survey = nil
@@ -84,8 +105,11 @@ func (w *watch) report(ended bool) {
 	}
 }
 
-// unmeteredEvent notes the names of the fields of the first event that is not metered.
-func (w *watch) unmeteredEvent(ev *chunk.Event) {
+// Unmetered notes the names of the fields of the first event that is not metered.
+func (w *Watch) Unmetered(ev *chunk.Event) {
+	if !w.wantsNames.Load() {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.names != "" {
@@ -114,8 +138,8 @@ func (w *watch) unmeteredEvent(ev *chunk.Event) {
 	w.wantsNames.Store(false)
 }
 
-// doubtAdvice says what to do about each kind of doubt.
-var doubtAdvice = map[string]string{
+// advice says what to do about each kind of doubt.
+var advice = map[string]string{
 	meter.OutsideWindow:   "the time is outside of what Amberflo takes: look at the clock and the format; meter_time_outside reject rejects such records, meter_time_window moves the bounds",
 	meter.BeyondDouble:    "the value has more digits than a double keeps, and most readers see another number: meter it in a larger unit",
 	meter.WordForNothing:  "the string often means that there is no value: add it to absent, or leave it if there is a customer of that name",
@@ -125,28 +149,22 @@ var doubtAdvice = map[string]string{
 }
 
 // Advice says what to do about a kind of doubt.
-func Advice(kind string) string { return doubtAdvice[kind] }
+func Advice(kind string) string { return advice[kind] }
 
-// doubtful counts what there was to doubt in a chunk, and tells of the first and at doublings.
-func (w *watch) doubtful(list []meter.Doubt) {
+// Doubtful tells of a doubt, which so many records have had since the start: of the first, and at doublings.
+func (w *Watch) Doubtful(d meter.Doubt, records int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, d := range list {
-		n := w.counts.doubtful[d.Kind].Add(int64(d.Records))
-		if n < w.doubts[d.Kind] {
-			continue
-		}
-		w.doubts[d.Kind] = 2 * n
-		field := d.Source
-		if field == "" {
-			field = "the event's own time"
-		}
-		w.log.Warn("metered, but doubtful", "kind", d.Kind, "records", n, "option", d.Option, "field", field, "advice", doubtAdvice[d.Kind])
+	if records < w.doubts[d.Kind] {
+		return
 	}
+	w.doubts[d.Kind] = 2 * records
+	field := cmp.Or(d.Source, "the event's own time")
+	w.opt.Log.Warn("metered, but doubtful", "kind", d.Kind, "records", records, "option", d.Option, "field", field, "advice", advice[d.Kind])
 }
 
-// run looks at the counters until ctx ends.
-func (w *watch) run(ctx context.Context) {
+// Run looks at the counters until ctx ends.
+func (w *Watch) Run(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	started := time.Now()
@@ -156,8 +174,8 @@ func (w *watch) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			if waited := now.Sub(started).Round(time.Second); waited >= nextEmpty && w.counts.nothingCame() {
-				w.log.Warn("nothing has arrived: does Match fit the tag of an input, and does that input read anything?", "for", waited)
+			if waited := now.Sub(started).Round(time.Second); waited >= nextEmpty && !w.opt.Counts().Came {
+				w.opt.Log.Warn("nothing has arrived: does Match fit the tag of an input, and does that input read anything?", "for", waited)
 				nextEmpty = 2 * waited
 			}
 			w.tick(now)
@@ -166,18 +184,19 @@ func (w *watch) run(ctx context.Context) {
 }
 
 // tick tells where everything that came was skipped or rejected, and ends a survey whose time is over.
-func (w *watch) tick(now time.Time) {
+func (w *Watch) tick(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.survey != nil && !w.until.IsZero() && now.After(w.until) {
 		w.report(true)
 	}
 	w.tellReduction(now)
-	metered, ignored, rejected := w.counts.records.Load(), w.counts.ignored.Load(), w.counts.allRejected()
+	counts := w.opt.Counts()
+	metered, ignored, rejected := counts.Metered, counts.Ignored, counts.Rejected
 	switch {
 	case metered != w.metered:
 		if w.told > 0 {
-			w.log.Info("records are metered again", "after", now.Sub(w.since).Round(time.Second))
+			w.opt.Log.Info("records are metered again", "after", now.Sub(w.since).Round(time.Second))
 		}
 		w.metered, w.unmetered = metered, ignored+rejected
 		w.since, w.told, w.names = time.Time{}, 0, ""
@@ -195,7 +214,7 @@ func (w *watch) tick(now time.Time) {
 		if w.names == "log" || w.names == "message" || w.names == "MESSAGE" {
 			hint = "the line was not parsed: does the input have a Parser, and does it fit?"
 		}
-		w.log.Error("nothing is metered: all that came was skipped or rejected", "for", waited, "ignored", ignored, "rejected", rejected,
+		w.opt.Log.Error("nothing is metered: all that came was skipped or rejected", "for", waited, "ignored", ignored, "rejected", rejected,
 			"fields", w.names, "hint", hint)
 	}
 }

@@ -1,4 +1,4 @@
-package plugin
+package watch
 
 import (
 	"bytes"
@@ -63,11 +63,11 @@ func (s *sketch) reset() {
 	s.n = 0
 }
 
-// hardlyReduced tells if a chunk has so many partials that it matters how many events they become.
-func hardlyReduced(records, partials int) bool { return partials*4 > records }
+// HardlyReduced tells if a chunk has so many partials that it matters how many events they become.
+func HardlyReduced(records, partials int) bool { return partials*4 > records }
 
-// summed counts the records of a chunk that were added up to a number of partials. lines are these, if hardlyReduced says so.
-func (w *watch) summed(records, partials int, lines []byte) {
+// Summed counts the records of a chunk that were added up to a number of partials. lines are these, if HardlyReduced says so.
+func (w *Watch) Summed(records, partials int, lines []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r, now := &w.reduction, time.Now()
@@ -108,7 +108,7 @@ func (r *reduction) look(dimension string, value []byte) {
 }
 
 // tellReduction tells at the end of an hour if adding up did little in it. w.mu is locked.
-func (w *watch) tellReduction(now time.Time) {
+func (w *Watch) tellReduction(now time.Time) {
 	r := &w.reduction
 	if r.since.IsZero() || now.Sub(r.since) < reductionEvery {
 		return
@@ -120,7 +120,7 @@ func (w *watch) tellReduction(now time.Time) {
 				most = v
 			}
 		}
-		w.log.Warn("adding up does little: an hour has more than half as many events as records", "records", r.records, "events", fmt.Sprintf("about %d", r.events),
+		w.opt.Log.Warn("adding up does little: an hour has more than half as many events as records", "records", r.records, "events", fmt.Sprintf("about %d", r.events),
 			"dimension", most.dimension, "values", most.seen.n, "advice", "leave a dimension out whose values keep records apart, or make aggregate_bucket wider; without aggregate it costs less")
 	}
 	r.since, r.records, r.events, r.values = time.Time{}, 0, 0, nil
