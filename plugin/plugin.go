@@ -134,7 +134,7 @@ func (p *Instance) NotStored(tag string) {
 type flush struct {
 	reader  *chunk.Reader
 	mapper  *meter.Mapper
-	rejects []*meter.Refusal
+	rejects []*meter.Rejection
 
 	plain    *meter.Mapper // for the survey, which looks at lines that are not added up; nil until it does
 	lines    []byte        // of it
@@ -368,7 +368,7 @@ type rejectLog struct {
 
 const rejectPeriod = time.Minute
 
-func (r *rejectLog) add(why *meter.Refusal, tag string) {
+func (r *rejectLog) add(why *meter.Rejection, tag string) {
 	if r.first(why.Reason, 1) {
 		// What was got is customer data, and stands in rejected/.
 		wanted, _, _ := strings.Cut(why.Detail, ", got ")

@@ -17,9 +17,9 @@ import (
 	"out_amberflo/cmd/meterctl/preflight"
 	"out_amberflo/cmd/meterctl/replay"
 	"out_amberflo/cmd/meterctl/show"
-	"out_amberflo/plugin"
 	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/meter"
+	"out_amberflo/plugin/watch"
 )
 
 // Options are what the user says of the lines.
@@ -184,7 +184,7 @@ func (r *Run) tellDoubts(section *pipeline.Section) (failed bool) {
 			Text: fmt.Sprintf("want what the times of the log look like, got %q, which %s not fit: such a line has no time but that of its reading", s.of.Get("time_format"), show.Number(s.parser.BadTimes, "line", " does", " do"))})
 	}
 	for _, d := range r.Mapper.TakeDoubts() {
-		fmt.Fprintf(r.notes, "%s metered, but doubtful: %s (%s): %s\n", show.Number(d.Records, "record"), d.Kind, strings.TrimSpace(d.Option+" "+d.Source), plugin.Advice(d.Kind))
+		fmt.Fprintf(r.notes, "%s metered, but doubtful: %s (%s): %s\n", show.Number(d.Records, "record"), d.Kind, strings.TrimSpace(d.Option+" "+d.Source), watch.Advice(d.Kind))
 	}
 	return failed
 }
