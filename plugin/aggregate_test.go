@@ -87,7 +87,8 @@ func TestAFlushAddsUpWhateverTheChunks(t *testing.T) {
 	for round := range 6 {
 		c, dir := &capture{}, t.TempDir()
 		p := started(t, c, "store_dir", dir, "customer_id", "$tenant", "meters", "Calls=1, Bytes=$bytes, Seconds=$took", "meter_time", "$at", "dimensions", "$dims",
-			"aggregate", []string{"*", "Calls, Seconds"}[round%2], "aggregate_bucket", "1m")
+			"aggregate", []string{"*", "Calls, Seconds"}[round%2], "aggregate_bucket", "1m",
+			"shutdown_timeout", "2s") // to seal all of it, also with the race detector
 		want, records := map[string]*big.Rat{}, int64(0)
 		var chunks [][]byte
 		for range 20 {
