@@ -43,6 +43,10 @@ type Config struct {
 	Reports       bool // look for Amberflo's failure reports
 	ReportsPrefix string
 	ReportsWindow time.Duration
+	// SentRetention is how long sent objects are kept; 0: until their verdict.
+	SentRetention time.Duration
+
+	EventsLimit int64 // of a meter in an hour, to warn of; 0: none
 
 	Rules *meter.Rules
 
@@ -151,6 +155,17 @@ var options = []option{
 	{"failure_reports", "on", "on", func(c *Config, v string) (err error) { c.Reports, err = parseBool(v); return }},
 	{"failure_reports_prefix", "failed-requests/", "failed-requests/", func(c *Config, v string) error { c.ReportsPrefix = strings.TrimLeft(v, "/"); return nil }},
 	{"failure_reports_window", "1h", "1h", func(c *Config, v string) (err error) { c.ReportsWindow, err = parseDuration(v); return }},
+	{"sent_retention", "", "30d", func(c *Config, v string) (err error) {
+		if c.SentRetention, err = parseDuration(v); err == nil && c.Reports && c.SentRetention < c.ReportsWindow {
+			err = fmt.Errorf("at least failure_reports_window (%s), in which a verdict may come", c.ReportsWindow)
+		}
+		return
+	}},
+	{"events_per_hour_limit", "1000000", "1000000", func(c *Config, v string) error {
+		n, err := parseCount(v, 0, math.MaxInt32)
+		c.EventsLimit = int64(n)
+		return err
+	}},
 	{"shutdown_timeout", "10s", "10s", func(c *Config, v string) (err error) { c.ShutdownTimeout, err = parseDuration(v); return }},
 }
 
@@ -314,7 +329,7 @@ func (c *Config) Spool() spool.Options {
 		Dir: c.StoreDir, Object: object.Options{
 			Key: c.Key.key, Hash: c.Key.hashed(), JSONArray: c.JSONArray, GzipLevel: c.GzipLevel, MaxRecords: c.MaxRecords,
 		},
-		MaxBytes: c.TotalFileSize, MaxAge: c.UploadTimeout, Limit: c.StoreDirLimit, RejectLimit: c.RejectedLimit,
+		MaxBytes: c.TotalFileSize, MaxAge: c.UploadTimeout, Limit: c.StoreDirLimit, RejectLimit: c.RejectedLimit, Retention: c.SentRetention,
 	}
 }
 

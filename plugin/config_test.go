@@ -78,6 +78,38 @@ func TestBoundsOfOptions(t *testing.T) {
 	}
 }
 
+func TestSentObjectsAreKeptAtLeastUntilTheirVerdict(t *testing.T) {
+	for _, o := range []struct {
+		set  []string
+		want string
+		kept time.Duration
+	}{
+		{nil, "", 0},
+		{[]string{"failure_reports_window", "2d"}, "", 0},
+		{[]string{"sent_retention", "30d"}, "", 720 * time.Hour},
+		{[]string{"sent_retention", "1h"}, "", time.Hour},
+		{[]string{"sent_retention", "10m", "failure_reports", "off"}, "", 10 * time.Minute},
+		{[]string{"sent_retention", "59m"}, `sent_retention: want at least failure_reports_window (1h0m0s), in which a verdict may come, got "59m", for example: sent_retention 30d`, 0},
+		{[]string{"sent_retention", "10m", "failure_reports_window", "5m"}, "", 10 * time.Minute},
+		{[]string{"sent_retention", "30"}, `sent_retention: want a duration such as 30s or 5m, got "30", for example: sent_retention 30d`, 0},
+		{[]string{"events_per_hour_limit", "many"}, `events_per_hour_limit: want a whole number from 0 to 2147483647, got "many", for example: events_per_hour_limit 1000000`, 0},
+	} {
+		c, wrong := Check(section(append(o.set, "bucket", "b")...))
+		if o.want != "" {
+			if len(wrong) != 1 || wrong[0].Error() != o.want {
+				t.Errorf("%q: got %v, want %s", o.set, wrong, o.want)
+			}
+			continue
+		}
+		if len(wrong) > 0 || c.Spool().Retention != o.kept || c.EventsLimit != 1_000_000 {
+			t.Errorf("%q: got %v and %s, want %s", o.set, wrong, c.Spool().Retention, o.kept)
+		}
+		if said := strings.Contains(c.describe(), " sent_retention="); said != (o.kept > 0) {
+			t.Errorf("%q: the start says %s", o.set, c.describe())
+		}
+	}
+}
+
 func TestTheRegionOfTheEnvironmentIsSaid(t *testing.T) {
 	t.Setenv("AWS_REGION", "eu-west-2")
 	c, b, err := Load(t.Context(), Host{Option: section("bucket", "b")})

@@ -31,6 +31,7 @@ type delivery struct {
 	spool  *spool.Spool
 	ship   *ship.Shipper
 	report *report.Reporter // nil with failure_reports off
+	events *guardrail
 
 	stopSealing, stopShipping context.CancelFunc
 	sealing, shipping         sync.WaitGroup
@@ -83,7 +84,8 @@ func (d *delivery) start(ctx context.Context) error {
 		}
 	}
 	o := d.config.Spool()
-	o.Log = d.log
+	d.events = newGuardrail(d.log, d.config.EventsLimit)
+	o.Log, o.Sealed = d.log, d.events.add
 	var err error
 	if d.spool, err = spool.Open(o); err != nil {
 		return err
@@ -116,6 +118,7 @@ func (d *delivery) start(ctx context.Context) error {
 		})
 		d.shipping.Go(func() { d.keepRunning(shipping, "looking for failure reports", d.report.Run) })
 	}
+	d.shipping.Go(func() { d.keepRunning(shipping, "counting events", d.events.run) })
 	if d.config.StartupCheck == "probe" {
 		d.shipping.Go(func() {
 			defer d.caught("startup_check")

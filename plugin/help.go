@@ -60,4 +60,6 @@ var help = []Option{
 	{"failure_reports", "boolean", "on", "Look for objects that Amberflo did not take."},
 	{"failure_reports_prefix", "string", "failed-requests/", "Where Amberflo puts its reports."},
 	{"failure_reports_window", "time", "1h", "How long a sent object is kept for its verdict."},
+	{"sent_retention", "time", "", "How long a sent object is kept for an audit, if store_dir has the space. By default until its verdict."},
+	{"events_per_hour_limit", "integer", "1000000", "Events of a meter in an hour that Amberflo takes, to be warned before; 0 for none."},
 }

@@ -34,6 +34,7 @@ type Metric struct {
 type reading struct {
 	*counts
 	panics, failed int64
+	busiest, limit int64 // events of a meter in the last hour, and how many there may be
 	spool          spool.Stats
 	ship           ship.Stats
 }
@@ -61,6 +62,8 @@ var Metrics = []Metric{
 		func(r *reading, _ int) float64 { return float64(r.lines.Load()) }},
 	{"passed_records_total", "Records of the meters that aggregate names that were not added up.", counter, "reason", meter.PassReasons, own,
 		func(r *reading, i int) float64 { return float64(r.passed[i].Load()) }},
+	{"summed_records_total", "Records that aggregate added up.", counter, "", nil, own,
+		func(r *reading, _ int) float64 { return float64(r.summed.Load()) }},
 	{"deferred_chunks_total", "Times that a chunk could not be accepted and was left with Fluent Bit.", counter, "", nil, own,
 		func(r *reading, _ int) float64 { return float64(r.deferred.Load()) }},
 	{"redelivered_chunks_total", "Chunks that came again after a crash, and were not counted again.", counter, "", nil, own,
@@ -73,6 +76,12 @@ var Metrics = []Metric{
 		func(r *reading, _ int) float64 { return float64(r.spool.LostRecords) }},
 	{"damaged_objects_total", "Objects that the disk has damaged: not sent, kept in damaged/outbox/, at the start too.", counter, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.spool.Damaged) }},
+	{"sealed_events_total", "Events put into objects: as many as records, or fewer where aggregate adds them up.", counter, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.spool.SealedEvents) }},
+	{"busiest_meter_events", "Events of the last hour, of the meter that has most.", gauge, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.busiest) }},
+	{"events_per_hour_limit", "events_per_hour_limit.", gauge, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.limit) }},
 	{"sealed_objects_total", "Objects put into the outbox.", counter, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.spool.Sealed) }},
 	{"uploaded_objects_total", "Objects stored in the bucket.", counter, "", nil, shared,
@@ -97,6 +106,8 @@ var Metrics = []Metric{
 		func(r *reading, _ int) float64 { return float64(r.spool.UsedBytes) }},
 	{"spool_limit_bytes", "store_dir_limit_size, or what the disk has space for if that is less.", gauge, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.spool.LimitBytes) }},
+	{"sent_bytes", "Bytes of objects in sent/, which give way to all else.", gauge, "", nil, shared,
+		func(r *reading, _ int) float64 { return float64(r.spool.SentBytes) }},
 	{"failed_bytes", "Bytes of objects in failed/, as stored.", gauge, "", nil, shared,
 		func(r *reading, _ int) float64 { return float64(r.spool.FailedBytes) }},
 	{"rejected_bytes", "Bytes in rejected/, and what open/ has of it.", gauge, "", nil, shared,
@@ -121,7 +132,7 @@ func epoch(at time.Time) float64 {
 
 // counts are what one output counts itself.
 type counts struct {
-	records, lines, bytes, dropped, ignored, deferred, redelivered, damaged atomic.Int64
+	records, summed, lines, bytes, dropped, ignored, deferred, redelivered, damaged atomic.Int64
 
 	rejected, doubtful map[string]*atomic.Int64 // read-only maps
 	passed             []atomic.Int64           // in the order of meter.PassReasons
@@ -155,7 +166,8 @@ func (c *counts) watched() watch.Counts {
 // values are those of Metrics, one for each value of a label.
 func (p *Instance) values() (values []float64) {
 	d := p.delivery
-	r := &reading{counts: p.counts, panics: d.panics.Load(), failed: failed(d.report), spool: d.spool.Stats(), ship: d.ship.Stats()}
+	r := &reading{counts: p.counts, panics: d.panics.Load(), failed: failed(d.report), spool: d.spool.Stats(), ship: d.ship.Stats(), limit: d.config.EventsLimit}
+	_, r.busiest = d.events.busiest()
 	for _, m := range Metrics {
 		for i := range max(len(m.Values), 1) {
 			v := 0.0

@@ -86,7 +86,7 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 	p := &Instance{delivery: d, rules: c.Rules, log: log, name: host.Name, number: number,
 		dropRejects: c.DropRejects, rejects: rejectLog{log: log, caught: d.caught, count: make(map[string]int)}, counts: newCounts()}
 	p.work.New = func() any {
-		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewAdder()}
+		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewAdder(), meters: make(map[string]int64)}
 	}
 	p.watch = watch.New(watch.Options{Log: log, Rules: c.Rules, Age: c.UploadTimeout, Counts: p.counts.watched})
 	counting, stop := context.WithCancel(context.Background())
@@ -135,6 +135,7 @@ type flush struct {
 	reader  *chunk.Reader
 	mapper  *meter.Mapper
 	rejects []*meter.Rejection
+	meters  map[string]int64 // lines, for the guardrail
 
 	plain    *meter.Mapper // for the survey, which looks at lines that are not added up; nil until it does
 	lines    []byte        // of it
@@ -201,6 +202,7 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	_ = w.mapper.TakeDoubts() // of a chunk that was not accepted
 	surveying := p.watch.Surveying()
 	w.rejects = w.rejects[:0]
+	clear(w.meters)
 	w.reader.Reset(data)
 
 	records, ignored := 0, 0
@@ -232,10 +234,14 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	before := len(tx.Lines())
 	lines, partials := w.mapper.AppendSums(tx.Lines())
 	tx.Append(lines, partials)
+	_, bucket := p.rules.Aggregate()
+	if bucket == 0 { // else the seal counts what it leaves
+		countMeters(w.meters, lines, w.mapper.Lines())
+	}
 	if w.partials = w.partials[:0]; watch.HardlyReduced(summed, partials) {
 		w.partials = append(w.partials, lines[before:]...) // after Commit they are the spool's
 	}
-	if _, bucket := p.rules.Aggregate(); bucket > 0 {
+	if bucket > 0 {
 		tx.Summed(bucket, records)
 	}
 	damage, damaged := w.reader.Err(), ""
@@ -280,7 +286,9 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	if summed > 0 {
 		p.watch.Summed(summed, partials, w.partials)
 	}
+	p.delivery.events.add(w.meters)
 	p.counts.records.Add(int64(records))
+	p.counts.summed.Add(int64(summed))
 	p.counts.lines.Add(int64(w.mapper.Lines()))
 	p.counts.ignored.Add(int64(ignored))
 	p.counts.bytes.Add(int64(len(data)))

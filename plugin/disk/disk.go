@@ -12,6 +12,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -217,4 +218,39 @@ func Walk(root string, do func(path string, st fs.FileInfo)) error {
 		}
 		return err
 	})
+}
+
+// Each is Walk in no order: of a large directory it holds few names at a time. do may remove the file.
+func Each(root string, do func(path string, st fs.FileInfo)) error { return each(root, "", do) }
+
+func each(root, below string, do func(path string, st fs.FileInfo)) error {
+	f, err := os.Open(filepath.Join(root, below))
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) && below != "" {
+			return nil
+		}
+		return err
+	}
+	defer f.Close()
+	for {
+		entries, err := f.ReadDir(256)
+		for _, e := range entries {
+			name := filepath.Join(below, e.Name())
+			if e.IsDir() {
+				if err := each(root, name, do); err != nil {
+					return err
+				}
+			} else if st, err := e.Info(); err == nil {
+				do(name, st)
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

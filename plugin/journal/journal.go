@@ -44,7 +44,7 @@ type Options struct {
 	GzipLevel int
 	// MinBlock is how many bytes of lines make a block worth it; 0: 64 KB. What comes in small batches is compressed together
 	// when it is sealed: a record of an access log takes 190 bytes in a block of its own, 42 among 10, 19 among 100, and 16
-	// from some 300 (64 KB) on.
+	// from some 300 (64 KB) on. Of lines that stand for records added up, four times as many are left as they are.
 	MinBlock int
 	// A segment is closed at MaxBytes of lines, and before a chunk that would take it beyond MaxRecords (0: no bound).
 	MaxBytes   int64

@@ -137,7 +137,11 @@ func (tx *Tx) Write() error {
 			return fmt.Errorf("append: %w", err)
 		}
 	}
-	if len(tx.lines) >= cmp.Or(j.opt.MinBlock, 64<<10) {
+	least := cmp.Or(j.opt.MinBlock, 64<<10)
+	if tx.bucket > 0 {
+		least *= 4 // the seal would have to inflate them: where they are few, that costs more than their bytes
+	}
+	if len(tx.lines) >= least {
 		level = j.opt.GzipLevel
 	}
 	h, frame, err := tx.encoder.frameOf(&tx.chunk, level)

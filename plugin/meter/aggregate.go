@@ -298,11 +298,11 @@ func (m *Mapper) sumKey(mt *rules.Meter) int {
 		key = m.appendFoundSpan(key, mt.Name.From)
 	}
 	if r.DimensionMap != nil {
-		key = appendSpan(key, m.ev.Find(r.DimensionMap))
+		key = appendSpan(key, m.ev.Look(r.DimensionMap))
 	} else {
 		for i := range r.Dimensions {
 			if from := r.Dimensions[i].From; from != nil {
-				key = appendSpan(key, m.ev.Find(from))
+				key = appendSpan(key, m.ev.Look(from))
 			}
 		}
 	}
@@ -314,7 +314,12 @@ func (m *Mapper) sumKey(mt *rules.Meter) int {
 	return number
 }
 
+// appendFoundSpan appends what a list finds. Whether a value says that there is none is asked where a key is new: two that say
+// so make two keys, whose lines the seal adds up.
 func (m *Mapper) appendFoundSpan(key []byte, list []*grammar.Accessor) []byte {
+	if len(list) == 1 {
+		return appendSpan(key, m.ev.Look(list[0]))
+	}
 	_, v := m.ev.First(list)
 	return appendSpan(key, v)
 }

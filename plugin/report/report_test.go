@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"out_amberflo/plugin/bucket"
+	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/repair"
@@ -33,6 +34,8 @@ type scene struct {
 	dir    string
 	report *Reporter
 	log    *logbook.Book
+
+	retention time.Duration
 }
 
 func newScene(t *testing.T, mayList bool) *scene {
@@ -67,7 +70,7 @@ func (s *scene) open(t *testing.T, b *bucket.Bucket, key func(object.Sealed) str
 	t.Helper()
 	log := s.log.Logger()
 	var err error
-	s.spool, err = spool.Open(spool.Options{Dir: s.dir, Object: object.Options{Key: key, Hash: true, GzipLevel: 6}, MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Log: log})
+	s.spool, err = spool.Open(spool.Options{Dir: s.dir, Object: object.Options{Key: key, Hash: true, GzipLevel: 6}, MaxBytes: 1, MaxAge: time.Hour, Limit: 1 << 30, Retention: s.retention, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -421,5 +424,39 @@ func TestAClockThatWasSetBackDelaysNoLook(t *testing.T) {
 	}
 	if next := s.round(t); next > time.Second {
 		t.Errorf("the next look is in %s", next)
+	}
+}
+
+func TestWhatIsKeptForAnAuditIsNotAskedForAgain(t *testing.T) {
+	s := newScene(t, true)
+	s.dir, s.retention = t.TempDir(), 24*time.Hour
+	b, _ := s.report.opt.Bucket.(*bucket.Bucket)
+	key := func(o object.Sealed) string { return o.ID.String() + ".gz" }
+	s.open(t, b, key)
+	s.sent(t, 2)
+	s.report.opt.Window = 0
+	if next := s.round(t); next != 0 || s.listings() != 1 {
+		t.Fatalf("got %d listings and the next round in %s, want one, at the end of the window", s.listings(), next)
+	}
+	// What is sent later is.
+	s.put(t, "failed-requests/x/"+s.sent(t, 1)[0]+".reason.txt", "unknown meter")
+	s.round(t)
+	if failed, _ := repair.Failed(s.dir); len(failed) != 1 || s.listings() != 2 {
+		t.Errorf("got %v failed after %d listings, want the object that was sent since, after one more", failed, s.listings())
+	}
+	asked := len(s.proxy.Requests())
+	for _, start := range []bool{false, true} {
+		if start {
+			if err := s.spool.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s.open(t, b, key)
+		}
+		if next := s.round(t); next != 0 || len(s.proxy.Requests()) != asked {
+			t.Errorf("after a start %v: the next round in %s and %d requests, want none more", start, next, len(s.proxy.Requests())-asked)
+		}
+		if kept, err := spool.List(disk.New(s.dir), disk.Sent); err != nil || len(kept) != 2 {
+			t.Errorf("after a start %v: got %v, %v in sent/, want two objects", start, kept, err)
+		}
 	}
 }

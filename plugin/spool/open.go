@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,7 +24,7 @@ func Open(o Options) (*Spool, error) {
 	d := cmp.Or(o.Disk, disk.New(o.Dir))
 	s := &Spool{
 		opt: o, dir: d, wake: make(chan struct{}, 1), uploaded: make(chan struct{}, 1),
-		outbox: outbox{taken: make(map[string]Object)}, maker: object.Maker{Options: o.Object, Dir: d},
+		outbox: outbox{taken: make(map[string]Object)}, sent: sent{look: time.Now()}, maker: object.Maker{Options: o.Object, Dir: d},
 	}
 	if err := d.Private(o.Log); err != nil {
 		return nil, err
@@ -135,15 +136,17 @@ func (s *Spool) recoverObjects() error {
 	if len(strangers) > 0 {
 		s.opt.Log.Warn("not a file of this plugin: left alone", "file", strangers[0], "files", len(strangers))
 	}
-	sent, err := List(s.dir, disk.Sent)
-	if err != nil {
+	awaited := false
+	if err := s.walkSent(func(obj Object, kept bool) {
+		s.quota.sent.Add(obj.Size)
+		awaited = awaited || !kept
+	}); err != nil {
 		return err
 	}
 	o.damaged = int64(len(s.damagedObjects())) // nobody has seen to them yet
 	o.bytes = sizeOf(o.waiting)
 	s.quota.objects.Store(o.bytes)
-	s.quota.sent.Store(sizeOf(sent))
-	if len(sent) > 0 {
+	if awaited {
 		s.uploaded <- struct{}{}
 	}
 	s.lookAside()

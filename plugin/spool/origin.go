@@ -200,10 +200,11 @@ type Sealing struct {
 	Day     time.Time // of the rejects
 
 	from    Origin
-	merger  *tally.Merger // nil before the first sum
-	events  []byte        // of it, on their way to Objects
-	rejects *disk.File    // nil before the first
-	aside   bool          // some damage is in sealing/, or all rejects
+	merger  *tally.Merger    // nil before the first sum
+	events  []byte           // of it, on their way to Objects
+	meters  map[string]int64 // of them, by meter, if Options.Sealed asks for it
+	rejects *disk.File       // nil before the first
+	aside   bool             // some damage is in sealing/, or all rejects
 }
 
 // NewSealing begins one. id is that of the first object, and opened its time, and the day of the rejects if nothing else is
@@ -223,6 +224,7 @@ const longestEvents = 64 << 10
 func (w *Sealing) Sum(ctx context.Context, bucket time.Duration, lines []byte) error {
 	if w.merger == nil {
 		w.merger = tally.NewMerger(w.Objects.ID, func(line []byte, _ int64) error {
+			w.count(line)
 			if w.events = append(w.events, line...); len(w.events) < longestEvents {
 				return nil
 			}
@@ -231,6 +233,19 @@ func (w *Sealing) Sum(ctx context.Context, bucket time.Duration, lines []byte) e
 	}
 	w.Objects.Pace.Worked(len(lines))
 	return w.merger.Add(bucket, lines)
+}
+
+// mostMeters bounds the names by which events are counted.
+const mostMeters = 256
+
+func (w *Sealing) count(line []byte) {
+	if w.meters == nil {
+		return
+	}
+	meter := tally.Meter(line)
+	if _, known := w.meters[string(meter)]; known || len(w.meters) < mostMeters {
+		w.meters[string(meter)]++
+	}
 }
 
 // addEvents hands what came out of the merger on.

@@ -52,8 +52,6 @@ type outbox struct {
 	failing bool              // the latest attempt failed
 	damaged int64             // objects that were set aside since the start, or lay there then
 	arrived chan struct{}     // closed when waiting grows; nil if nobody waits
-
-	keepSent bool
 }
 
 // add keeps the order, whichever end an object that comes back was taken from.
@@ -155,7 +153,7 @@ func (o *outbox) giveBack(obj Object, notBefore time.Time) {
 	o.add(obj)
 }
 
-// Sent takes an object that is in the bucket out of the outbox: to sent/, if KeepSent says so. Should that be lost in a power
+// Sent takes an object that is in the bucket out of the outbox: to sent/, if KeepSent or Options.Retention says so. Should that be lost in a power
 // cut, the object is sent once more, under the same key and with the same bytes. On an error it is handed out again later, for
 // the same.
 func (s *Spool) Sent(obj Object) error {
@@ -165,7 +163,7 @@ func (s *Spool) Sent(obj Object) error {
 	defer o.mu.Unlock()
 	o.sent++
 	o.failing = false
-	if !o.keepSent || s.keepSent(obj) != nil { // a full disk must get empty
+	if !s.sent.await && s.opt.Retention == 0 || s.keepSent(obj) != nil { // a full disk must get empty
 		if err := s.dir.Remove(s.dir.Path(disk.Outbox, obj.File())); err != nil && !errors.Is(err, fs.ErrNotExist) { // else somebody removed it
 			o.giveBack(obj, time.Now().Add(time.Minute))
 			return fmt.Errorf("take the delivered object %s out of the outbox: %w", obj.Key, err)

@@ -3,7 +3,6 @@ package spool
 import (
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/journal"
@@ -15,8 +14,8 @@ type quota struct {
 	// Bytes in outbox/, sent/, failed/, those in sealing/ that could not be published, and in rejected/.
 	objects, sent, failed, stuck, rejected atomic.Int64
 
-	crowded    atomic.Bool // the disk lacks what sent/ has
-	resendable atomic.Bool // there is something that meterctl could send again
+	crowded    atomic.Int64 // bytes that the disk lacks and sent/ has
+	resendable atomic.Bool  // there is something that meterctl could send again
 }
 
 // reserve is what stays free on the disk, for directories and what is moved.
@@ -38,8 +37,8 @@ func (s *Spool) space(n, rejects int64, have journal.Held) error {
 	}
 	// The object of a segment takes about as much again until the segment is removed.
 	if free := s.dir.Free(); free < have.Bytes+n+reserve {
-		q.noSpace()
-		s.poke() // sent/ is to give way
+		q.noSpace(have.Bytes + n + reserve - free + q.sent.Load()/16) // not each flush is to be refused
+		s.poke()                                                      // sent/ is to give way
 		return fmt.Errorf("%w: no space left on the disk: want %d bytes free to write and seal, have %d", journal.ErrFull, have.Bytes+n+reserve, free)
 	}
 	// A chunk with more rejects than their limit is let in alone too.
@@ -50,40 +49,8 @@ func (s *Spool) space(n, rejects int64, have journal.Held) error {
 	return nil
 }
 
-// noSpace says that the disk is full: what is in the bucket gives way at the next try.
-func (q *quota) noSpace() { q.crowded.Store(q.sent.Load() > 0) }
-
-// trimSent gives up waiting for the verdict on the oldest objects in sent/ until all of store_dir is within its limit, and on
-// every one if the disk is full. Only Run calls it.
-func (s *Spool) trimSent() {
-	q := &s.quota
-	over := q.used(s.journal.Held()) + q.sent.Load() - s.opt.Limit
-	if s.opt.Limit <= 0 {
-		over = 0
-	}
-	if q.crowded.Swap(false) {
-		over = q.sent.Load()
-	}
-	if over <= 0 || q.sent.Load() == 0 {
-		return
-	}
-	s.outbox.mu.Lock() // nothing comes in meanwhile
-	objects, err := s.InBucket()
-	if err == nil { // somebody may have removed some
-		over -= q.sent.Swap(sizeOf(objects)) - sizeOf(objects)
-	}
-	s.outbox.mu.Unlock()
-	n := 0
-	for ; n < len(objects) && over > 0 && err == nil; n++ {
-		err = s.Forget(objects[n])
-		over -= objects[n].Size
-	}
-	if (n > 0 || err != nil) && time.Since(s.trimmed) > time.Minute {
-		s.trimmed = time.Now()
-		s.opt.Log.Warn("no space to keep all that is in the bucket until its verdict: the oldest is given up; should Amberflo not take it, that will not be seen. "+
-			"A larger store_dir_limit_size or a shorter failure_reports_window helps", "objects", n, "err", err)
-	}
-}
+// noSpace says that the disk lacks so many bytes: as much of what is in the bucket gives way at the next try.
+func (q *quota) noSpace(lacks int64) { q.crowded.Store(min(lacks, q.sent.Load())) }
 
 // lookAside measures failed/ and rejected/ again, from where meterctl takes files, and notes whether there is anything left
 // that it could send.

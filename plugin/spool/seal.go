@@ -63,6 +63,9 @@ func (s *Spool) Seal(ctx context.Context) (next time.Duration, err error) {
 	}
 	segments, next, err := s.journal.Due(s.opt.MaxAge)
 	s.trimSent()
+	if wait, kept := s.expireSent(); kept && (next == 0 || next > wait) {
+		next = wait
+	}
 	if s.quota.resendable.Load() {
 		wait := time.Until(s.looked.Add(lookForResent))
 		if wait <= 0 {
@@ -74,7 +77,7 @@ func (s *Spool) Seal(ctx context.Context) (next time.Duration, err error) {
 		}
 	}
 	if err = errors.Join(err, s.sealAll(ctx, segments)); errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		s.quota.noSpace()
+		s.quota.noSpace((s.quota.sent.Load() + 1) / 2) // nobody knows how much it takes
 	}
 	return next, err
 }
@@ -130,6 +133,9 @@ func (s *Spool) seal(ctx context.Context, seg *journal.Segment, hurry bool) erro
 	defer r.Close()
 	w := NewSealing(&s.maker, Origin(seg.ID.String()), seg.ID, seg.Opened())
 	defer w.Abort()
+	if s.opt.Sealed != nil {
+		w.meters = make(map[string]int64)
+	}
 	if !hurry {
 		w.Objects.Pace.Busy = s.journal.Busy
 	}
@@ -141,6 +147,9 @@ func (s *Spool) seal(ctx context.Context, seg *journal.Segment, hurry bool) erro
 		return err
 	}
 	s.events.Add(int64(w.Objects.Records))
+	if len(w.meters) > 0 {
+		s.opt.Sealed(w.meters)
+	}
 	return nil
 }
 

@@ -18,7 +18,7 @@
 //	open/<uuid>.log           segment: accepted, still growing
 //	sealing/<origin>=<file>   whole object, or what else comes of an origin; it counts from the moment the origin is gone
 //	outbox/<file>             sealed: the exact bytes, under the exact key and with their MD5 (object.FileOf)
-//	sent/<file>               in the bucket, waiting for Amberflo's verdict
+//	sent/<file>               in the bucket, waiting for Amberflo's verdict; one that is kept longer for an audit is read-only
 //	failed/<file>             not taken by Amberflo, beside <key>.reason.txt
 //	failed/audit.ndjson       what was sent again or given up, and why
 //	rejected/<day>/<uuid>.ndjson   records that could not be metered, of one segment; earlier versions had a file for each day
@@ -26,7 +26,8 @@
 //	damaged/outbox/<file>     objects that the disk has changed
 //
 // Files: open.go is a start, seal.go makes objects of segments, origin.go is what waits in sealing/ and for what, outbox.go
-// hands objects out, verdict.go keeps them until Amberflo has spoken, quota.go is how full it may get.
+// hands objects out, sent.go keeps them until Amberflo has spoken and for an audit, verdict.go is what Amberflo did not take,
+// quota.go is how full it may get.
 package spool
 
 import (
@@ -56,6 +57,12 @@ type Options struct {
 	Limit int64
 	// RejectLimit bounds the bytes of rejects, in open/ and in rejected/; 0 is no bound.
 	RejectLimit int64
+	// Retention is how long after its upload an object is kept in sent/ for an audit, its verdict or none; 0: no longer than
+	// its verdict is waited for.
+	Retention time.Duration
+	// Sealed, unless it is nil, is called with the number of events by meter (its name in quotes, as in a line) that came of
+	// flushes that add up, once they are in objects.
+	Sealed func(events map[string]int64)
 	// Log is used by Open and Run, for what an operator should know and no caller can act on.
 	Log *slog.Logger
 	// Disk is Dir with seams that fail, in tests; nil otherwise.
@@ -72,14 +79,16 @@ type Spool struct {
 	dir     *disk.Dir
 	journal *journal.Journal
 	outbox  outbox
+	sent    sent
 	quota   quota
 	lost    atomic.Int64 // records and rejects in segments that somebody removed
 	events  atomic.Int64 // lines of sealed objects
 
 	// Of the one goroutine that seals.
 	maker   object.Maker
-	trimmed time.Time // when it was last said that sent/ had no space
-	looked  time.Time // when failed/ and rejected/ were last measured
+	oldest  []Object     // of sent/: those that give way next
+	trimmed [2]time.Time // when it was last said that sent/ had no space: for what is kept, for what waits
+	looked  time.Time    // when failed/ and rejected/ were last measured
 
 	wake     chan struct{} // to Run: something to seal
 	uploaded chan struct{} // see Uploaded
@@ -123,6 +132,7 @@ type Stats struct {
 	OldestWaiting  time.Time // when the oldest of all that is named sealed, or accepted; zero if nothing waits
 	UsedBytes      int64     // what counts against Options.Limit
 	LimitBytes     int64     // Options.Limit, or what the disk has space for if that is less
+	SentBytes      int64     // in sent/, which is no part of UsedBytes: it gives way
 	FailedBytes    int64     // in failed/, which is part of UsedBytes
 	RejectedBytes  int64     // in rejected/, and of rejects in open/: they have a limit of their own
 	RejectedLimit  int64
@@ -141,7 +151,7 @@ func (s *Spool) Stats() (st Stats) {
 			st.OldestWaiting = obj.Since
 		}
 	}
-	st.UsedBytes, st.FailedBytes, st.LimitBytes = q.used(have), q.failed.Load(), s.opt.Limit
+	st.UsedBytes, st.SentBytes, st.FailedBytes, st.LimitBytes = q.used(have), q.sent.Load(), q.failed.Load(), s.opt.Limit
 	if most := st.UsedBytes + max(0, s.dir.Free()+q.sent.Load()-have.Bytes-reserve); s.opt.Limit == 0 || most < s.opt.Limit {
 		st.LimitBytes = most
 	}

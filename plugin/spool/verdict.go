@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/object"
@@ -40,70 +39,6 @@ func IsNote(file string) bool {
 	return file == AuditLog || file == formerAuditLog || strings.HasSuffix(file, ReasonSuffix) || strings.HasPrefix(path.Base(file), formerLeft)
 }
 
-// KeepSent says whether Sent keeps objects in sent/ from now on, for their verdict, or removes them.
-func (s *Spool) KeepSent(keep bool) {
-	s.outbox.mu.Lock()
-	defer s.outbox.mu.Unlock()
-	s.outbox.keepSent = keep
-}
-
-// keepSent moves a delivered object from outbox/ to sent/. The caller holds outbox.mu.
-func (s *Spool) keepSent(obj Object) error {
-	from, to := s.dir.Path(disk.Outbox, obj.File()), s.dir.Path(disk.Sent, obj.File())
-	now := time.Now() // the verdict's window begins
-	if err := os.Chtimes(from, now, now); err != nil {
-		return err
-	}
-	// Not synced: should a power cut undo it, the object is sent again, as it was.
-	if err := s.dir.Move(from, to); err != nil {
-		return err
-	}
-	s.quota.sent.Add(obj.Size)
-	s.poke() // perhaps there is too much of it now
-	select {
-	case s.uploaded <- struct{}{}:
-	default:
-	}
-	return nil
-}
-
-// Uploaded receives after objects came into sent/.
-func (s *Spool) Uploaded() <-chan struct{} { return s.uploaded }
-
-// InBucket lists sent/, the longest there first.
-func (s *Spool) InBucket() ([]Object, error) {
-	if err := s.dir.Attached(); err != nil {
-		return nil, err
-	}
-	return List(s.dir, disk.Sent)
-}
-
-// Forget removes an object from sent/: its verdict is not waited for any more.
-func (s *Spool) Forget(obj Object) error {
-	s.outbox.mu.Lock()
-	defer s.outbox.mu.Unlock()
-	err := s.dir.Remove(s.dir.Path(disk.Sent, obj.File()))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // given up, for want of space, since it was listed
-	}
-	if err != nil {
-		return fmt.Errorf("forget %s: %w", obj.Key, err)
-	}
-	s.leftSent(obj)
-	return nil
-}
-
-// ForgetAll removes every object from sent/. It logs what it could not remove.
-func (s *Spool) ForgetAll() {
-	objects, err := s.InBucket()
-	for _, obj := range objects {
-		err = errors.Join(err, s.Forget(obj))
-	}
-	if err != nil {
-		s.opt.Log.Error("sent objects could not be removed", "err", err)
-	}
-}
-
 // KeepFailed moves an object from sent/ to failed/, beside the reason. An error means that it has not.
 func (s *Spool) KeepFailed(obj Object, reason []byte) error {
 	s.outbox.mu.Lock()
@@ -128,12 +63,6 @@ func (s *Spool) KeepFailed(obj Object, reason []byte) error {
 	// Should that fail, and a power cut undo the rename, the report is found again.
 	_ = s.dir.SyncDir(filepath.Dir(to))
 	return nil
-}
-
-// leftSent notes that an object is not in sent/ any more. The caller holds outbox.mu.
-func (s *Spool) leftSent(obj Object) {
-	s.dir.RemoveEmptyAbove(disk.Sent, obj.Key)
-	s.quota.sent.Add(-obj.Size)
 }
 
 // FailedRecords calls each with the records of an object in failed/, as object.Records does.

@@ -54,6 +54,19 @@ func Key(b []byte) (customer, meter, dimensions []byte, first int64, ok bool) {
 	return customer, l.names[len(CustomerKey)+len(customer)+len(MeterKey):], l.dimensions, l.first, true
 }
 
+// Meter returns the meter of a line, in quotes, or nil where it is no meter record.
+func Meter(b []byte) []byte {
+	b, ok := bytes.CutPrefix(b, []byte(CustomerKey))
+	if !ok {
+		return nil
+	}
+	b, ok = bytes.CutPrefix(b[stringSize(b):], []byte(MeterKey))
+	if size := stringSize(b); ok && size > 0 {
+		return b[:size]
+	}
+	return nil
+}
+
 // Records returns how many records a line stands for: 1 where it does not say so.
 func Records(b []byte) int64 {
 	if _, l, ok := cutMembers(b); ok {

@@ -3,10 +3,12 @@
 // Where there is no Fluent Bit it measures the plugin alone, in the bundled host.
 //
 // CPU is user and system time of the process; what an output costs is the median of its difference to the
-// null output in the same round.
+// null output in the same round. The plugin runs twice: a line for each record, and with aggregate.
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -25,17 +27,21 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
+
 	"out_amberflo/test/accesslog"
 	"out_amberflo/test/fluentbit"
 	"out_amberflo/test/s3server"
 )
 
 var (
-	lines   = flag.Int("lines", 1_000_000, "records of the access log")
-	rounds  = flag.Int("rounds", 5, "measured runs of each output, after one that does not count")
-	backlog = flag.Int("backlog", 0, "objects that wait in the outbox, with no S3 to take them")
-	plot    = flag.String("plot", "", "write a plot of the CPU times to this SVG file")
-	alone   = flag.Bool("host", false, "measure the plugin alone even where there is a Fluent Bit")
+	lines     = flag.Int("lines", 1_000_000, "records of the access log")
+	rounds    = flag.Int("rounds", 5, "measured runs of each output, after one that does not count; 1: that one alone")
+	backlog   = flag.Int("backlog", 0, "objects that wait in the outbox, with no S3 to take them")
+	plot      = flag.String("plot", "", "write a plot of the CPU times to this SVG file")
+	customers = flag.Int("customers", 12, "customers of the access log, of which the n-th has 1/n of the first one's records")
+	without   = flag.String("without", "", "an output not to run: s3, where a long log is measured")
+	alone     = flag.Bool("host", false, "measure the plugin alone even where there is a Fluent Bit")
 )
 
 func main() {
@@ -74,8 +80,10 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer b.server.Stop()
-	if err := b.host(ctx); err != nil {
-		return err
+	for _, more := range []string{"", aggregate} {
+		if err := b.host(ctx, more); err != nil {
+			return err
+		}
 	}
 	if b.fluentBit == "" || *alone {
 		return nil
@@ -83,9 +91,12 @@ func run(ctx context.Context) error {
 	return b.compare(ctx)
 }
 
-// section is the [OUTPUT] of the workload.
-func (b *bench) section(endpoint string) string {
-	return fluentbit.Section("OUTPUT", "Name amberflo", "Match *", "bucket "+b.server.Bucket, "region "+b.server.Region, "endpoint "+endpoint,
+// aggregate is the option with which the plugin runs once more.
+const aggregate = "aggregate *"
+
+// section is the [OUTPUT] of the workload, with one more option if that is not empty.
+func (b *bench) section(endpoint, more string) string {
+	return fluentbit.Section("OUTPUT", more, "Name amberflo", "Match *", "bucket "+b.server.Bucket, "region "+b.server.Region, "endpoint "+endpoint,
 		"store_dir "+filepath.Join(b.dir, "spool"), "shutdown_timeout 60s", "customer_id $tenant", "meter_api_name $api", "meter_value $bytes",
 		"dimensions method, status", "Workers 1", "Retry_Limit no_limits")
 }
@@ -94,7 +105,7 @@ func (b *bench) section(endpoint string) string {
 func (b *bench) compare(ctx context.Context) error {
 	input := filepath.Join(b.dir, "access.log")
 	if err := write(input, func(w io.Writer) error {
-		_, err := accesslog.WriteLines(w, accesslog.Options{Lines: *lines})
+		_, err := accesslog.WriteLines(w, accesslog.Options{Lines: *lines, Customers: *customers})
 		return err
 	}); err != nil {
 		return err
@@ -105,22 +116,27 @@ func (b *bench) compare(ctx context.Context) error {
 	}
 	service := fluentbit.Section("SERVICE", "Flush 1", "Grace 60", "Log_Level error", "Parsers_File "+parsers) +
 		fluentbit.Section("INPUT", append(fluentbit.Tail(input, "app.access"), "Exit_On_Eof on")...)
-	outputs := []struct{ name, section string }{
+	outputs := []output{
 		{"null", "[OUTPUT]\n    Name null\n    Match *\n"},
 		{"s3", fmt.Sprintf("[OUTPUT]\n    Name s3\n    Match *\n    bucket %s\n    region %s\n    endpoint %s\n    tls off\n    s3_key_format /ingest/amberdata/%%m-%%d-%%Y/$UUID.gz\n"+
 			"    use_put_object on\n    compression gzip\n    canned_acl bucket-owner-full-control\n    total_file_size 50M\n    upload_timeout 1m\n    store_dir %s\n",
 			b.server.Bucket, b.server.Region, b.server.Endpoint, filepath.Join(b.dir, "s3"))},
-		{"amberflo", b.section(b.server.Endpoint)},
+		{"amberflo", b.section(b.server.Endpoint, "")},
+		{summed, b.section(b.server.Endpoint, aggregate)},
 	}
+	outputs = slices.DeleteFunc(outputs, func(o output) bool { return o.name == *without })
 	samples := map[string][]sample{}
-	stored := map[string]int64{}
+	made := map[string]stored{}
 	for round := range *rounds + 1 {
+		if *rounds == 1 && round == 0 { // that of a long log
+			continue
+		}
 		for _, o := range outputs {
-			conf := filepath.Join(b.dir, o.name+".conf")
+			conf := filepath.Join(b.dir, "fluent-bit.conf")
 			if err := os.WriteFile(conf, []byte(service+o.section), 0o600); err != nil {
 				return err
 			}
-			before, err := b.stored(ctx)
+			before, err := b.server.Objects(ctx)
 			if err != nil {
 				return err
 			}
@@ -128,15 +144,15 @@ func (b *bench) compare(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			after, err := b.stored(ctx)
-			if err != nil {
-				return err
+			if round == *rounds {
+				if made[o.name], err = b.since(ctx, before); err != nil {
+					return err
+				}
 			}
-			stored[o.name] = after - before
 			if round > 0 {
 				samples[o.name] = append(samples[o.name], s)
 			}
-			fmt.Printf("\rround %d of %d: %-10s", round, *rounds, o.name)
+			fmt.Printf("\rround %d of %d: %-20s", round, *rounds, o.name)
 			for _, dir := range []string{"spool", "s3"} {
 				if err := os.RemoveAll(filepath.Join(b.dir, dir)); err != nil {
 					return err
@@ -153,44 +169,88 @@ func (b *bench) compare(ctx context.Context) error {
 		}
 		return v
 	}
-	ratio := func(name string) float64 {
+	ratio := func(name, of string) float64 {
 		v := above(name)
-		for i, s3 := range above("s3") {
-			v[i] = s3 / v[i]
+		for i, other := range above(of) {
+			v[i] /= other
 		}
 		slices.Sort(v)
 		return medianOf(v)
 	}
 	fmt.Printf("\r%d records, %d alternating runs each, medians (CPU: least to most)\n", *lines, *rounds)
 	t := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "output\tCPU s\tabove null\tof s3\tpeak MB\tabove null\twall s\tstored MB")
+	fmt.Fprintln(t, "output\tCPU s\tabove null\tof s3\tpeak MB\tabove null\twall s\tstored MB\tobjects\tlines")
 	var bars []bar
 	for _, o := range outputs {
 		m := median(samples[o.name])
 		cpu := column(samples[o.name], func(s sample) float64 { return s.cpu })
 		costs, share := above(o.name), "-"
 		slices.Sort(costs)
-		if o.name == "amberflo" {
-			share = fmt.Sprintf("1/%.1f", ratio(o.name))
+		if strings.HasPrefix(o.name, "amberflo") && *without != "s3" {
+			share = fmt.Sprintf("1/%.1f", 1/ratio(o.name, "s3"))
 		}
-		fmt.Fprintf(t, "%s\t%.2f (%.2f to %.2f)\t%.2f\t%s\t%.0f\t%.0f\t%.1f\t%.1f\n", o.name, m.cpu, cpu[0], cpu[len(cpu)-1],
-			medianOf(costs), share, m.peak, m.peak-null.peak, m.wall, float64(stored[o.name])/1e6)
+		in := made[o.name]
+		fmt.Fprintf(t, "%s\t%.2f (%.2f to %.2f)\t%.2f\t%s\t%.0f\t%.0f\t%.1f\t%.3f\t%d\t%d\n", o.name, m.cpu, cpu[0], cpu[len(cpu)-1],
+			medianOf(costs), share, m.peak, m.peak-null.peak, m.wall, float64(in.bytes)/1e6, in.objects, in.lines)
 		bars = append(bars, bar{o.name, (null.cpu + medianOf(costs)) / float64(*lines) * 1e6, null.cpu / float64(*lines) * 1e6})
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	fmt.Printf("with %s the output costs %.2f of what it costs without\n", aggregate, ratio(summed, "amberflo"))
 	if *plot != "" {
 		return drawPlot(*plot, bars)
 	}
 	return nil
 }
 
+// output is one that is compared: its name and its [OUTPUT].
+type output struct{ name, section string }
+
+// summed is the name of the plugin's second run.
+const summed = "amberflo, " + aggregate
+
+// stored is what a run put into the bucket.
+type stored struct {
+	objects, lines int
+	bytes          int64
+}
+
+// since reads what is in the bucket and was not there before.
+func (b *bench) since(ctx context.Context, before []s3server.Object) (made stored, err error) {
+	known := map[string]bool{}
+	for _, o := range before {
+		known[o.Key] = true
+	}
+	after, err := b.server.Objects(ctx)
+	for _, o := range after {
+		if err != nil || known[o.Key] {
+			continue
+		}
+		made.objects++
+		made.bytes += o.Size
+		var body []byte
+		if body, err = b.server.Get(ctx, o.Key); err != nil {
+			continue
+		}
+		var text *gzip.Reader
+		if text, err = gzip.NewReader(bytes.NewReader(body)); err != nil {
+			continue
+		}
+		in := bufio.NewScanner(text)
+		for in.Scan() {
+			made.lines++
+		}
+		err = in.Err()
+	}
+	return made, err
+}
+
 // host measures the plugin alone: on one core, fsync, compression and upload included.
-func (b *bench) host(ctx context.Context) error {
+func (b *bench) host(ctx context.Context, more string) error {
 	input := filepath.Join(b.dir, "access.chunks")
 	if err := write(input, func(w io.Writer) error {
-		_, err := accesslog.WriteChunks(w, accesslog.Options{Lines: *lines}, accesslog.Chunks{})
+		_, err := accesslog.WriteChunks(w, accesslog.Options{Lines: *lines, Customers: *customers}, accesslog.Chunks{})
 		return err
 	}); err != nil {
 		return err
@@ -200,7 +260,7 @@ func (b *bench) host(ctx context.Context) error {
 		endpoint = "http://127.0.0.1:1"
 	}
 	conf := filepath.Join(b.dir, "host.conf")
-	if err := os.WriteFile(conf, []byte(strings.Replace(b.section(endpoint), "shutdown_timeout 60s", "shutdown_timeout "+cmp.Or(map[bool]string{true: "1s"}[*backlog > 0], "60s"), 1)), 0o600); err != nil {
+	if err := os.WriteFile(conf, []byte(strings.Replace(b.section(endpoint, more), "shutdown_timeout 60s", "shutdown_timeout "+cmp.Or(map[bool]string{true: "1s"}[*backlog > 0], "60s"), 1)), 0o600); err != nil {
 		return err
 	}
 	program := filepath.Join(b.root, "bin", "amberflo-host")
@@ -215,7 +275,7 @@ func (b *bench) host(ctx context.Context) error {
 	}
 	var samples []sample
 	var flushes []summary
-	before, err := b.stored(ctx)
+	before, err := b.server.Objects(ctx)
 	if err != nil {
 		return err
 	}
@@ -242,13 +302,13 @@ func (b *bench) host(ctx context.Context) error {
 	of := func(get func(summary) float64) float64 {
 		return medianOf(column(flushes, get))
 	}
-	after, err := b.stored(ctx)
+	made, err := b.since(ctx, before)
 	if err != nil {
 		return err
 	}
 	size := 100_000 // with a backlog nothing is stored
-	if after > before {
-		size = int(float64(after-before) / float64(*rounds+1) / flushes[0].OK)
+	if made.bytes > 0 {
+		size = max(1, int(float64(made.bytes)/float64(*rounds+1)/flushes[0].OK))
 	}
 	bare50, bare99, err := b.bare(size)
 	if err != nil {
@@ -259,11 +319,11 @@ func (b *bench) host(ctx context.Context) error {
 	if *backlog == 0 {
 		rate = fmt.Sprintf("%.2f M records/s, %.2f without the time in which the host reads the chunks", float64(*lines)/m.wall/1e6, float64(*lines)/(m.wall-read)/1e6)
 	}
-	fmt.Printf("the plugin alone, in the host on one core, %d records, %d objects waiting, medians of %d runs:\n"+
+	fmt.Printf("the plugin alone%s, in the host on one core, %d records, %d objects waiting, medians of %d runs:\n"+
 		"  %s; %.2f CPU s in all, %.2f of them the host's reading; peak %.0f MiB\n"+
-		"  a flush of a chunk of 2 MB: p50 %.1f ms, p99 %.1f ms; a bare write and fsync of the %d bytes that it writes: p50 %.1f ms, p99 %.1f ms\n"+
+		"  a flush of a chunk of 2 MB: p50 %.1f ms, p99 %.1f ms; a bare write and fsync of %d bytes, which it adds to the object: p50 %.1f ms, p99 %.1f ms\n"+
 		"  %.0f ms from the start to the first flush\n\n",
-		*lines, *backlog, *rounds, rate, m.cpu, read, of(func(s summary) float64 { return s.Peak }),
+		strings.TrimSuffix(", "+more, ", "), *lines, *backlog, *rounds, rate, m.cpu, read, of(func(s summary) float64 { return s.Peak }),
 		of(func(s summary) float64 { return s.P50 }), of(func(s summary) float64 { return s.P99 }), size, bare50, bare99,
 		of(func(s summary) float64 { return s.First * 1000 }))
 	return nil
@@ -339,15 +399,6 @@ func (b *bench) measure(ctx context.Context, program, stdin string, args ...stri
 	}, []byte(out.String()), nil
 }
 
-// stored is the size of all objects in the bucket.
-func (b *bench) stored(ctx context.Context) (n int64, err error) {
-	all, err := b.server.Objects(ctx)
-	for _, o := range all {
-		n += o.Size
-	}
-	return n, err
-}
-
 func write(path string, do func(io.Writer) error) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -390,7 +441,7 @@ func drawPlot(path string, bars []bar) error {
 	for _, b := range bars {
 		most = max(most, b.cpu)
 	}
-	const left, width, height, gap = 110.0, 420.0, 34.0, 16.0
+	const left, width, height, gap = 170.0, 360.0, 34.0, 16.0
 	var s strings.Builder
 	total := float64(len(bars))*(height+gap) + 70
 	fmt.Fprintf(&s, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 %.0f" font-family="sans-serif" font-size="14">`+"\n", total)
@@ -402,7 +453,7 @@ func drawPlot(path string, bars []bar) error {
 		fmt.Fprintf(&s, `<text x="%.0f" y="%.0f" text-anchor="end" fill="#222">%s</text>`+"\n", left-10, y+height/2+5, b.name)
 		fmt.Fprintf(&s, `<rect x="%.0f" y="%.0f" width="%.1f" height="%.0f" fill="#c4c8cc"/>`+"\n", left, y, input/most*width, height)
 		fmt.Fprintf(&s, `<rect x="%.1f" y="%.0f" width="%.1f" height="%.0f" fill="%s"/>`+"\n", left+input/most*width, y, (b.cpu-input)/most*width, height,
-			map[bool]string{true: "#2f7d5b", false: "#b5523b"}[b.name == "amberflo"])
+			map[bool]string{true: "#2f7d5b", false: "#b5523b"}[strings.HasPrefix(b.name, "amberflo")])
 		fmt.Fprintf(&s, `<text x="%.1f" y="%.0f" fill="#222">%s</text>`+"\n", left+b.cpu/most*width+8, y+height/2+5, strconv.FormatFloat(b.cpu-input, 'f', 2, 64))
 	}
 	fmt.Fprintf(&s, `<text x="12" y="%.0f" font-size="12" fill="#555">make bench repeats it; the number is the output's share, the process minus that of null</text>`+"\n</svg>\n", total-10)

@@ -42,7 +42,7 @@ func (s *Status) Screen(w io.Writer) error {
 	row("waiting", "%s%s", of(store.Outbox), since(store.Outbox))
 	switch {
 	case s.LastUpload != nil:
-		row("last upload", "%s; in sent/, waiting for Amberflo's verdict: %s", show.Ago(*s.LastUpload), of(store.Sent))
+		row("last upload", "%s; in sent/, for Amberflo's verdict or an audit: %s", show.Ago(*s.LastUpload), of(store.Sent))
 	case s.by[store.Outbox].Files == 0:
 		row("last upload", "nothing waits, and sent/ keeps nothing: the verdicts are over, or failure_reports is off")
 	default:
