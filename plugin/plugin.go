@@ -137,9 +137,8 @@ type flush struct {
 	rejects []*meter.Rejection
 	meters  map[string]int64 // lines, for the guardrail
 
-	plain    *meter.Mapper // for the survey, which looks at lines that are not added up; nil until it does
-	lines    []byte        // of it
-	partials []byte        // for the watch
+	plain *meter.Mapper // for the survey, which looks at lines that are not added up; nil until it does
+	lines []byte        // of it
 }
 
 // Flush accepts one chunk: when it returns nil, every meter record of it is on disk for good, what is
@@ -238,9 +237,6 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	if bucket == 0 { // else the seal counts what it leaves
 		countMeters(w.meters, lines, w.mapper.Lines())
 	}
-	if w.partials = w.partials[:0]; watch.HardlyReduced(summed, partials) {
-		w.partials = append(w.partials, lines[before:]...) // after Commit they are the spool's
-	}
 	if bucket > 0 {
 		tx.Summed(bucket, records)
 	}
@@ -284,7 +280,11 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 		p.counts.passed[i].Add(int64(n))
 	}
 	if summed > 0 {
-		p.watch.Summed(summed, partials, w.partials)
+		var hardly []byte
+		if watch.HardlyReduced(summed, partials) {
+			hardly = lines[before:]
+		}
+		p.watch.Summed(summed, partials, hardly)
 	}
 	p.delivery.events.add(w.meters)
 	p.counts.records.Add(int64(records))
@@ -292,6 +292,7 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	p.counts.lines.Add(int64(w.mapper.Lines()))
 	p.counts.ignored.Add(int64(ignored))
 	p.counts.bytes.Add(int64(len(data)))
+	tx.Release()
 	return nil
 }
 

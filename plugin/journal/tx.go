@@ -122,11 +122,14 @@ func (tx *Tx) Commit() error {
 	if err == nil {
 		err = tx.Sync()
 	}
-	if err == nil {
-		tx.chunk = chunk{lines: tx.lines, rejects: tx.rejects}
-		tx.journal.txs.Put(tx) // not after a panic
-	}
 	return err
+}
+
+// Release gives its memory, [Tx.Lines] too, to the next one. It is for whoever has no more use for it after Commit, and not
+// called after a panic.
+func (tx *Tx) Release() {
+	tx.chunk = chunk{lines: tx.lines, rejects: tx.rejects}
+	tx.journal.txs.Put(tx)
 }
 
 // Write is the first half of Commit: it compresses, without the lock, and writes. On success the caller must call Sync.

@@ -94,6 +94,13 @@ func (m *Mapper) AppendSums(dst []byte) (out []byte, lines int) {
 		return dst, 0
 	}
 	sums := a.table.Sums()
+	const rest = 136 // what of a line is not its head, nor its id's prefix, about
+	size := 0
+	for i := range sums {
+		h := &a.heads[sums[i].Key]
+		size += h.to - h.from + len(m.id) + rest
+	}
+	dst = slices.Grow(dst, size) // once, and not by a quarter again and again: there may be as many as events
 	for i := range sums {
 		s := &sums[i]
 		h := &a.heads[s.Key]

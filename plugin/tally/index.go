@@ -7,8 +7,8 @@ type index struct {
 	seed   maphash.Seed // of each index its own: whoever writes a log cannot know which keys would share a slot
 	slots  []uint32     // 1 + the number of a key, 0 for none: open addressing, at most half of it taken
 	hashes []uint64     // by number
-	ends   []int        // by number: where the key ends in keys
-	keys   []byte
+	keys   [][]byte     // by number
+	texts  texts        // of keys
 }
 
 // find returns the number of key, -1 if it has none, and its hash for add.
@@ -19,7 +19,7 @@ func (x *index) find(key []byte) (number int, hash uint64) {
 	hash = maphash.Bytes(x.seed, key)
 	for i := hash; ; i++ {
 		n := int(x.slots[i&uint64(len(x.slots)-1)]) - 1
-		if n < 0 || x.hashes[n] == hash && string(x.key(n)) == string(key) {
+		if n < 0 || x.hashes[n] == hash && string(x.keys[n]) == string(key) {
 			return n, hash
 		}
 	}
@@ -28,9 +28,8 @@ func (x *index) find(key []byte) (number int, hash uint64) {
 // add gives key, which has none, the next number.
 func (x *index) add(key []byte, hash uint64) (number int) {
 	number = len(x.hashes)
-	x.hashes = append(x.hashes, hash)
-	x.keys = append(x.keys, key...)
-	x.ends = append(x.ends, len(x.keys))
+	x.hashes = push(x.hashes, hash)
+	x.keys = push(x.keys, x.texts.keep(key))
 	if 2*len(x.hashes) > len(x.slots) {
 		x.slots = make([]uint32, 2*len(x.slots))
 		for n, h := range x.hashes {
@@ -51,16 +50,10 @@ func (x *index) put(number int, hash uint64) {
 	}
 }
 
-func (x *index) key(number int) []byte {
-	from := 0
-	if number > 0 {
-		from = x.ends[number-1]
-	}
-	return x.keys[from:x.ends[number]]
-}
-
 // reset forgets all keys, and keeps the memory.
 func (x *index) reset() {
 	clear(x.slots)
-	x.hashes, x.ends, x.keys = x.hashes[:0], x.ends[:0], x.keys[:0]
+	clear(x.keys) // long ones are not in pages
+	x.hashes, x.keys = x.hashes[:0], x.keys[:0]
+	x.texts.reset()
 }

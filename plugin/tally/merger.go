@@ -27,7 +27,7 @@ type Merger struct {
 	keys   index
 	open   []int32 // by key: the index of the event that it adds to
 	events []event
-	held   []byte
+	held   texts
 	size   int // of what is held, about
 
 	key        []byte
@@ -38,14 +38,13 @@ type Merger struct {
 // dimension is one as it stands, in quotes.
 type dimension struct{ name, value []byte }
 
-// event is what goes out as one line. Its places are in Merger.held, and hold the first of its lines, without the three
-// members.
+// event is what goes out as one line.
 type event struct {
-	from, headEnd, to int
-	idFrom            int // from there to to: the id in quotes
-	amount            Amount
-	records           int64
-	first, last       int64
+	text            []byte // the first of its lines, without the three members
+	headEnd, idFrom int32  // where in text the head ends, and where the id in quotes begins
+	amount          Amount
+	records         int64
+	first, last     int64
 }
 
 // The bounds of a new Merger.
@@ -129,20 +128,18 @@ func (m *Merger) line(bucket time.Duration, b []byte) error {
 	m.size += size
 	if k < 0 {
 		k = m.keys.add(m.key, hash)
-		m.open = append(m.open, 0)
+		m.open = push(m.open, 0)
 	}
 	m.open[k] = int32(len(m.events))
-	from := len(m.held)
-	m.held = append(m.held, l.plain...)
-	m.events = append(m.events, event{from: from, headEnd: from + len(l.head), to: len(m.held), idFrom: len(m.held) - len(l.id),
+	m.events = push(m.events, event{text: m.held.keep(l.plain), headEnd: int32(len(l.head)), idFrom: int32(len(l.plain) - len(l.id)),
 		amount: amount, records: l.records, first: l.first, last: l.last})
 	return nil
 }
 
-// What an event and a key take beside their strings, in bytes: an event, and a key's hash, end, open event and slots.
+// What an event and a key take beside their strings, in bytes: an event, and a key's hash, place, open event and slots.
 const (
-	eventSize = 96
-	keySize   = 8 + 8 + 4 + 4*4
+	eventSize = 80
+	keySize   = 8 + 24 + 4 + 4*4
 )
 
 // makeKey makes the key of a line, or returns false if it has none: its records are of several buckets, or its dimensions are
@@ -189,7 +186,9 @@ func (m *Merger) release() error {
 		}
 	}
 	m.keys.reset()
-	m.open, m.events, m.held, m.size = m.open[:0], m.events[:0], m.held[:0], 0
+	m.held.reset()
+	clear(m.events) // long texts are not in pages
+	m.open, m.events, m.size = m.open[:0], m.events[:0], 0
 	return nil
 }
 
@@ -198,12 +197,12 @@ func (m *Merger) release() error {
 // is where they are, and many events of one time stamp could replace each other.
 func (m *Merger) render(e *event) []byte {
 	if e.records == 1 {
-		m.out = append(append(m.out[:0], m.held[e.from:e.to]...), "}\n"...)
+		m.out = append(append(m.out[:0], e.text...), "}\n"...)
 		return m.out
 	}
-	id := m.held[e.idFrom:e.to]
+	id := e.text[e.idFrom:]
 	at := e.first + int64(xxh3.HashSeed(id, m.seed)%uint64(e.last-e.first+1))
-	m.out = append(append(m.out[:0], m.held[e.from:e.headEnd]...), ValueKey...)
+	m.out = append(append(m.out[:0], e.text[:e.headEnd]...), ValueKey...)
 	m.out = e.amount.Append(m.out)
 	m.out = strconv.AppendInt(append(m.out, TimeKey...), at, 10)
 	m.out = append(append(m.out, IDKey...), id...)

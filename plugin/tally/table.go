@@ -29,7 +29,7 @@ func (t *Table) Find(key []byte) (number int, hash uint64) { return t.keys.find(
 // Insert gives key, which has none, the next number, counted from 0. It does not keep key.
 func (t *Table) Insert(key []byte, hash uint64) (number int) {
 	for range t.meters {
-		t.open = append(t.open, 0)
+		t.open = push(t.open, 0)
 	}
 	return t.keys.add(key, hash)
 }
@@ -46,7 +46,7 @@ func (t *Table) Add(key, meter int, a Amount, millis int64) (begun *Sum) {
 			return nil
 		}
 	}
-	t.sums = append(t.sums, Sum{Key: key, Meter: meter, Amount: a, Records: 1, First: millis, Last: millis})
+	t.sums = push(t.sums, Sum{Key: key, Meter: meter, Amount: a, Records: 1, First: millis, Last: millis})
 	*open = int32(len(t.sums))
 	return &t.sums[len(t.sums)-1]
 }
