@@ -53,34 +53,38 @@ func (o Origin) byHand() bool {
 	return kind != ""
 }
 
-func (o Origin) path(d *disk.Dir) string {
+// find returns where the origin is, or would be, and [fs.ErrNotExist] if it is not there.
+func (o Origin) find(d *disk.Dir) (path string, err error) {
 	switch kind, id := o.parse(); kind {
 	case RemapOf:
-		return d.Path(disk.Rejected, RejectsFile(uuid.MustParse(id))) // it is valid
+		path = d.Path(disk.Rejected, RejectsFile(uuid.MustParse(id))) // it is valid
 	case formerRetryOf:
-		return d.Path(disk.Rejected, formerLeft+id)
+		path = d.Path(disk.Rejected, formerLeft+id)
 	case RescueOf, SplitOf:
 		name := "." + string(o) + "="
-		taken, err := named(d, disk.Damaged, name)
-		if err != nil {
-			return d.Path(disk.Damaged) // that is there, and nothing counts
-		}
-		return append(taken, d.Path(disk.Damaged, name))[0]
+		var taken []string
+		taken, err = named(d, disk.Damaged, name)
+		path = append(taken, d.Path(disk.Damaged, name))[0]
+	default:
+		path = d.Path(disk.Open, string(o)+".log")
 	}
-	return d.Path(disk.Open, string(o)+".log")
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	return path, err
 }
 
 // gone tells if the origin is not there any more, for good.
 func (o Origin) gone(d *disk.Dir) (bool, error) {
-	path := o.path(d)
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+	path, err := o.find(d)
+	if !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
 	if !o.byHand() {
 		return true, nil
 	}
 	// Another process did that, and may not have synced it yet.
-	err := d.SyncDir(filepath.Dir(path))
+	err = d.SyncDir(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) { // the directory of its day is gone with it
 		err = d.SyncDir(d.Path(disk.Rejected))
 	}
@@ -181,16 +185,21 @@ func unseal(d *disk.Dir, of func(Origin) bool) error {
 	return d.SyncDir(d.Path(disk.Sealing))
 }
 
-// undo removes what was made of origins of some kinds that are there.
+// undo removes what was made of origins of some kinds that are there. An error may be of one of which that is not known.
 func undo(d *disk.Dir, kinds ...string) error {
-	return unseal(d, func(o Origin) bool {
+	var unknown error
+	err := unseal(d, func(o Origin) bool {
 		kind, _ := o.parse()
 		if !slices.Contains(kinds, kind) {
 			return false
 		}
-		_, err := os.Stat(o.path(d))
+		_, err := o.find(d)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			unknown = errors.Join(unknown, fmt.Errorf("look for what %s was made of: %w", o, err))
+		}
 		return err == nil
 	})
+	return errors.Join(err, unknown)
 }
 
 // Sealing writes what comes of one origin to sealing/: objects, rejects into one file, and damage. After Finish the caller

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"out_amberflo/plugin/disk"
@@ -485,5 +486,33 @@ func TestAnObjectThatIsBeingWrittenIsNoProblem(t *testing.T) {
 		if n, problems, err := repair.Records(s.Dir().Root, files[i], each); n != 0 || len(problems) > 0 || err != nil {
 			t.Errorf("got %d records, %v, %v, want nothing", n, problems, err)
 		}
+	}
+}
+
+// What was made of an origin counts once that is gone, and not where nobody can say.
+func TestNothingIsUndoneWhereItIsNotKnownWhetherItCounts(t *testing.T) {
+	const id = "019f5eaf-b000-7ce6-b4d0-ac79026bfebe"
+	for name, c := range map[string]struct {
+		origin spool.Origin
+		unread string // stands where a directory should be
+		undo   func(*disk.Dir) error
+	}{
+		"a rescue":                  {spool.RescueOf + id, disk.Damaged, spool.UndoRepairs},
+		"a split":                   {spool.SplitOf + id, disk.Damaged, spool.UndoRepairs},
+		"records that mapped again": {spool.RemapOf + id, disk.Rejected + "/" + filepath.Dir(spool.RejectsFile(uuid.MustParse(id))), spool.UndoRetries},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := disk.New(t.TempDir())
+			made := d.Path(disk.Sealing, spool.Pending{From: c.origin, Dir: disk.Outbox, File: "a.gz"}.Name())
+			for _, path := range []string{made, d.Path(c.unread)} {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("{}\n"), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := c.undo(d)
+			if _, gone := os.Stat(made); err == nil || gone != nil {
+				t.Errorf("got %v, and of what was made %v; want an error and all of it left", err, gone)
+			}
+		})
 	}
 }
