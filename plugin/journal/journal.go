@@ -256,6 +256,13 @@ func (j *Journal) sealable(due bool) (segments []*Segment, err error) {
 	return slices.Clone(j.full), err
 }
 
+// Full are the segments that wait to be sealed, or for their removal to be durable, oldest first.
+func (j *Journal) Full() []*Segment {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.full)
+}
+
 // Remove removes a segment, for good: what was made of it counts then.
 func (j *Journal) Remove(s *Segment) error {
 	d := j.opt.Dir

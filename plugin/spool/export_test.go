@@ -12,7 +12,7 @@ func (s *Spool) Dir() *disk.Dir              { return s.dir }
 func (s *Spool) Journal() *journal.Journal   { return s.journal }
 func (s *Spool) SetMaxAge(age time.Duration) { s.opt.MaxAge = age }
 func (s *Spool) SetLimit(bytes int64)        { s.opt.Limit = bytes }
-func (s *Spool) Publish() error              { return s.publishAll(nil) }
+func (s *Spool) Publish() error              { return s.publishAll() }
 func (s *Spool) TrimSent()                   { s.trimSent() }
 func (s *Spool) LookAside()                  { s.lookAside() }
 func (s *Spool) SentBytes() int64            { return s.quota.sent.Load() }

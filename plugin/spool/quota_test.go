@@ -149,6 +149,27 @@ func TestASealGivesNoSpaceAway(t *testing.T) {
 	}
 }
 
+func TestASealTakesNoSpaceWhileItsSegmentIsThere(t *testing.T) {
+	s := mustOpen(t, testOptions(t.TempDir()))
+	mustAppend(t, s, batchOf(1, "a", "b"))
+	used, write, sealed := int64(0), s.Dir().Write, false
+	s.Dir().Write = func(f *os.File, b []byte) (int, error) {
+		if strings.HasSuffix(f.Name(), ".log") { // of the segment that is begun
+			used += int64(len(b))
+		} else if got := s.Stats().UsedBytes; got != used {
+			t.Errorf("%d bytes count while an object is written, want the %d of the segments", got, used)
+		} else {
+			sealed = true
+		}
+		return write(f, b)
+	}
+	used = s.Stats().UsedBytes
+	if sealAged(t, s); !sealed {
+		t.Error("no object was written")
+	}
+	crashed(t, s)
+}
+
 func TestRejectsThatHaveNoSpaceCanBeGivenUp(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.RejectLimit = 10

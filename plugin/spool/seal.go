@@ -97,18 +97,13 @@ func (s *Spool) Drain(ctx context.Context) error {
 
 // sealAll seals segments, oldest first, and publishes what is sealed. One that fails does not hold up the others.
 func (s *Spool) sealAll(ctx context.Context, segments []*journal.Segment) error {
-	errs := []error{s.publishAll(segments)}
-	var left []*journal.Segment
+	errs := []error{s.publishAll()}
 	for i, seg := range segments {
-		size := seg.Size()
-		s.quota.stuck.Add(size) // its objects count until they are published, or its space would be given away
 		if err := s.seal(ctx, seg, len(segments)-i > 2); err != nil {
-			s.quota.stuck.Add(-size)
 			errs = append(errs, fmt.Errorf("seal %s: %w", seg.Name(), err))
-			left = append(left, seg)
 			continue
 		}
-		errs = append(errs, s.publishAll(append(left[:len(left):len(left)], segments[i+1:]...)))
+		errs = append(errs, s.publishAll())
 	}
 	return errors.Join(errs...)
 }
@@ -125,7 +120,7 @@ func (s *Spool) seal(ctx context.Context, seg *journal.Segment, hurry bool) erro
 			s.lost.Add(int64(n))
 			s.opt.Log.Error("a segment is gone from open/, somebody removed it: its records are lost", "file", seg.Name(), "records", n)
 		}
-		return s.journal.Remove(seg) // which may have failed when it was removed here
+		return s.remove(seg) // which may have failed when it was removed here
 	}
 	if err != nil {
 		return err
@@ -143,7 +138,7 @@ func (s *Spool) seal(ctx context.Context, seg *journal.Segment, hurry bool) erro
 		return errors.Join(err, w.Undo())
 	}
 	disk.Crash("sealed")
-	if err := s.journal.Remove(seg); err != nil {
+	if err := s.remove(seg); err != nil {
 		return err
 	}
 	s.events.Add(int64(w.Objects.Records))
@@ -151,6 +146,18 @@ func (s *Spool) seal(ctx context.Context, seg *journal.Segment, hurry bool) erro
 		s.opt.Sealed(w.meters)
 	}
 	return nil
+}
+
+// remove removes a sealed segment. What was made of it counts against the limit until it is published, or its space would be
+// given away.
+func (s *Spool) remove(seg *journal.Segment) error {
+	size := seg.Size()
+	s.quota.stuck.Add(size)
+	err := s.journal.Remove(seg)
+	if err != nil {
+		s.quota.stuck.Add(-size)
+	}
+	return err
 }
 
 func (s *Spool) sealInto(ctx context.Context, w *Sealing, r *journal.Reader, name string) error {
@@ -220,11 +227,11 @@ func (s *Spool) keepDamage(w *Sealing, r *journal.Reader, x journal.Stretch, of 
 	return nil
 }
 
-// publishAll moves what is sealed to its place, if its origin is gone for good: not that of segments that are still to be
-// sealed, or removed.
-func (s *Spool) publishAll(left []*journal.Segment) error {
+// publishAll moves what is sealed to its place, if its origin is gone for good: not that of segments that wait in the journal.
+func (s *Spool) publishAll() error {
+	waiting := s.journal.Full()
 	found, err := whole(s.dir, func(x Pending) bool {
-		return !slices.ContainsFunc(left, func(seg *journal.Segment) bool { return string(x.From) == seg.ID.String() })
+		return !slices.ContainsFunc(waiting, func(seg *journal.Segment) bool { return string(x.From) == seg.ID.String() })
 	})
 	var stuck int64
 	for _, x := range found {

@@ -345,6 +345,30 @@ func TestAnObjectStaysUntilTheRemovalOfItsSegmentIsDurable(t *testing.T) {
 	crashed(t, s)
 }
 
+func TestAnObjectStaysUntilTheRemovalOfItsSegmentIsDurableThoughNothingCanBeAccepted(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.MaxBytes = 1
+	s := mustOpen(t, o)
+	mustAppend(t, s, batchOf(1, "a"))
+	disktest.Failing(s.Dir(), "sync", "open|", 4) // one of them at the removal
+	if _, err := s.Seal(t.Context()); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want the failure of the fsync", err)
+	}
+	disktest.Failing(s.Dir(), "sync", ".log", 1)
+	if err := add(s, batchOf(2, "b")); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want the failure of the fsync, which ends the current segment", err)
+	}
+	if _, err := s.Seal(t.Context()); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want no segment to go on with", err)
+	}
+	once(t, outboxOf(t, s.Dir().Root))
+	for range 2 {
+		_, _ = s.Seal(t.Context())
+	}
+	once(t, outboxOf(t, s.Dir().Root), "a")
+	crashed(t, s)
+}
+
 func TestADirectoryWhoseSyncFailedIsMadeAnew(t *testing.T) {
 	s := mustOpen(t, testOptions(t.TempDir()))
 	synced := map[string]int{}
