@@ -212,3 +212,15 @@ func TestMapAddsUpAsTheSealDoes(t *testing.T) {
 		t.Errorf("got %v\n%s%s", err, out, notes)
 	}
 }
+
+func TestMapNamesAFewLinesAndCountsTheOthers(t *testing.T) {
+	lines := strings.Repeat(`{"host":"a","n":1}`+"\n", 4) + "x\n" + strings.Repeat(`{"host":"a","n":1}`+"\n", 3) + `{"tenant":"a","n":"?"}` + "\n"
+	_, notes, err := mapped(t, "customer_id $tenant\nmeter_api_name M\nmeter_value $n", lines)
+	want := `line 1: no_customer: customer_id: want a string that is not empty, or a number at $tenant, got nothing; its record has the fields host, n
+line 2: no_customer: customer_id: want a string that is not empty, or a number at $tenant, got nothing
+`
+	if !errors.Is(err, errProblems) || !strings.Contains(notes, want) || strings.Count(notes, "no_customer: customer_id") != 5 ||
+		!strings.Contains(notes, "no_customer: 2 more lines\n") || !strings.Contains(notes, "line 9: bad_value: ") {
+		t.Errorf("got %v\n%s", err, notes)
+	}
+}

@@ -60,12 +60,32 @@ type Run struct {
 	out, notes          io.Writer
 	samples, unreadable int
 	records             int
-	unbilled            []string // the fields of the first record that is skipped
+	unbilled            []string       // the fields of the first record that is skipped
+	said                map[string]int // lines of one kind that are named, or counted once enough are
+}
+
+// named is how many lines of one kind are named; the others are counted.
+const named = 5
+
+// name says what is wrong with a line, or counts it.
+func (r *Run) name(kind, format string, args ...any) {
+	if r.said[kind]++; r.said[kind] <= named {
+		fmt.Fprintf(r.notes, format+"\n", args...)
+	}
+}
+
+// tellCounted says how many lines were counted and not named.
+func (r *Run) tellCounted() {
+	for _, kind := range slices.Sorted(maps.Keys(r.said)) {
+		if more := r.said[kind] - named; more > 0 {
+			fmt.Fprintf(r.notes, "%s: %s\n", kind, show.Number(more, "more line"))
+		}
+	}
 }
 
 // New returns a run by rules. Meter records go to out, all else that is to be said to notes. The caller ends it.
 func New(rules *meter.Rules, s *Reader, out, notes io.Writer) *Run {
-	r := &Run{Mapping: NewMapping(rules), from: s, survey: rules.NewSurvey(), adding: newAdding(rules, out), out: out, notes: notes}
+	r := &Run{Mapping: NewMapping(rules), from: s, survey: rules.NewSurvey(), adding: newAdding(rules, out), out: out, notes: notes, said: map[string]int{}}
 	r.Mapper.StartIDs("<uuid>-", 0)
 	r.Mapper.StartClock(time.Now())
 	return r
@@ -110,12 +130,12 @@ func (r *Run) Read(in io.Reader, opt Options) error {
 		}
 		record, at, note, err := r.from.Read(line)
 		if err != nil {
-			fmt.Fprintf(r.notes, "line %d: %v\n", number, err)
+			r.name("not readable", "line %d: %v", number, err)
 			r.unreadable++
 			continue
 		}
 		if note != "" {
-			fmt.Fprintf(r.notes, "line %d: %s\n", number, note)
+			r.name("not parsed", "line %d: %s", number, note)
 		}
 		if at.IsZero() {
 			at = opt.At
@@ -137,7 +157,16 @@ func (r *Run) Read(in io.Reader, opt Options) error {
 func (r *Run) write(name, tag string, reject *meter.Rejection) error {
 	r.samples++
 	if reject != nil {
-		fmt.Fprintf(r.notes, "%s: %s: %s\n", name, reject.Reason, reject.Detail)
+		fields := ""
+		if r.said[reject.Reason] == 0 {
+			if keys, more := meter.Keys(r.reader.Event(), 12); len(keys) > 0 {
+				fields = "; its record has the fields " + show.Plain(strings.Join(keys, ", "))
+				if more > 0 {
+					fields += fmt.Sprintf(" and %d more", more)
+				}
+			}
+		}
+		r.name(reject.Reason, "%s: %s: %s%s", name, reject.Reason, reject.Detail, fields)
 	} else {
 		r.survey.Look(tag, r.reader.Event(), r.Lines)
 		if len(r.Lines) == 0 && r.unbilled == nil {
@@ -154,6 +183,7 @@ func (r *Run) write(name, tag string, reject *meter.Rejection) error {
 
 // End adds up what is left to add up, and says what tellDoubts and adding do.
 func (r *Run) End(section *pipeline.Section) (failed bool, err error) {
+	r.tellCounted()
 	failed = r.tellDoubts(section)
 	if r.adding != nil {
 		err = r.adding.end()
