@@ -206,8 +206,8 @@ func TestABillNamesWhatIsNotInIt(t *testing.T) {
 		"text":       `text: 2 lines are no meter record and not in the bill: want a number of at most 100 digits in meterValue, got "7"`,
 		"time":       "time: 1 line is no meter record and not in the bill: want whole milliseconds since 1970 in meterTimeInMillis, got none",
 		"long":       "want a number of at most 100 digits in meterValue, got 1000000",
-		"log":        "want a text in customerId, got none",
-		"more":       "more: want a file of meter records that can be read to its end: want nothing behind the array, got more",
+		"log":        "want a string in customerId, got none",
+		"more":       "more: want a file of meter records that can be read to its end: want nothing after the array, got more",
 	} {
 		args := []string{"bill"}
 		for _, name := range strings.Fields(names) {

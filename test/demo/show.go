@@ -97,7 +97,7 @@ func showLargest(bill amberflo.Bill) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t\n", l.Customer, commas(fmt.Sprint(l.Events)), commas(l.Usage))
 	}
 	_ = t.Flush()
-	fmt.Println("The large sums are no mistake: one line in 100 is odd on purpose. It has its bytes as text, or more of them than a double\n" +
+	fmt.Println("The large sums are no mistake: one line in 100 is odd on purpose. It has its bytes as a string, or more of them than a double\n" +
 		"can count (2^53), or quotes and other scripts, and is billed to the last byte.")
 }
 

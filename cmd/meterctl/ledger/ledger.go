@@ -366,7 +366,7 @@ func eachLine(in io.Reader, do func(line []byte) error) error {
 			return err
 		}
 		if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-			return errors.New("want nothing behind the array, got more")
+			return errors.New("want nothing after the array, got more")
 		}
 		return nil
 	}
@@ -424,9 +424,9 @@ func (d *Reader) Parse(line []byte) (r *Record, unlike string) {
 	d.r.Value, ok = decimal.Parse(value)
 	switch {
 	case len(d.r.Customer) == 0:
-		return nil, "want a text in customerId, got none"
+		return nil, "want a string in customerId, got none"
 	case len(d.r.Meter) == 0:
-		return nil, "want a text in meterApiName, got none"
+		return nil, "want a string in meterApiName, got none"
 	case !hasTime:
 		return nil, "want whole milliseconds since 1970 in meterTimeInMillis, got none"
 	case len(value) == 0:

@@ -119,8 +119,9 @@ func roundUp(v float64) float64 {
 // axisText is a round number, short.
 func axisText(v float64) string {
 	unit := 0
-	for v >= 1000 && unit < 4 {
+	units := []string{"", "k", "M", "G", "T", "P", "E"}
+	for v >= 1000 && unit < len(units)-1 {
 		v, unit = v/1000, unit+1
 	}
-	return strings.TrimSpace(strconv.FormatFloat(v, 'g', 3, 64) + " " + []string{"", "k", "M", "G", "T"}[unit])
+	return strings.TrimSpace(strconv.FormatFloat(v, 'g', 3, 64) + " " + units[unit])
 }

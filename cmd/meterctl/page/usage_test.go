@@ -35,3 +35,11 @@ func TestUsageWidensItsSpansAndLosesNothing(t *testing.T) {
 		t.Errorf("the chart has %s in %d rows", ledger.ValueText(of), len(s.values))
 	}
 }
+
+func TestAnAxisHasShortNumbers(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 0.5: "0.5", 400: "400", 2000: "2 k", 4e16: "40 P", 1e18: "1 E", 1e25: "1e+07 E"} {
+		if got := axisText(v); got != want {
+			t.Errorf("%v: got %q, want %q", v, got, want)
+		}
+	}
+}
