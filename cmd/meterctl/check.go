@@ -74,7 +74,7 @@ func (a *app) checkSpool(where *place, asJSON bool) error {
 	if asJSON {
 		err = show.JSON(a.out, map[string]any{"store_dir": at.dir, "files": len(files), "records": total, "problems": found})
 	} else {
-		fmt.Fprintf(a.out, "%d files, %d records, %d problems\n", len(files), total, len(found))
+		fmt.Fprintf(a.out, "%s, %s, %s\n", show.Number(len(files), "file"), show.Number(total, "record"), show.Number(len(found), "problem"))
 	}
 	if len(found) > 0 {
 		return errors.Join(err, errProblems)

@@ -106,15 +106,16 @@ func TestFlagsMayStandAnywhere(t *testing.T) {
 func TestAWrongCommandLineNamesWhatIsMeant(t *testing.T) {
 	dir, _ := filled(t)
 	for line, want := range map[string]string{
-		"lss":                                  `want a command, got "lss"; did you mean ls?`,
+		"":                                     "want a command, got none",
+		"lss":                                  `want a command, got "lss"; did you mean ls? meterctl --help lists them`,
 		"retry-rejcted":                        "did you mean retry-rejected?",
 		"help chek":                            "did you mean check?",
 		"frobnicate":                           `want a command, got "frobnicate"; meterctl --help lists them`,
 		"ls -store-dir " + dir:                 "want --store-dir, got -store-dir; meterctl ls --help explains the flags",
 		"drop k -why x":                        "want --why, got -why",
-		"ls --stor-dir " + dir:                 "unknown flag: --stor-dir; meterctl ls --help explains the flags",
+		"ls --stor-dir " + dir:                 "ls: unknown flag: --stor-dir; meterctl ls --help explains the flags",
 		"drop k --store-dir " + dir:            "set --why TEXT",
-		"drop k --why":                         "flag needs an argument: --why",
+		"drop k --why":                         "drop: flag needs an argument: --why",
 		"split k --size x --store-dir " + dir:  "want a size such as 500K, 50M or 10G",
 		"ls --output x":                        "want -c CONF beside --output",
 		"retry-rejected":                       "want -c CONF",
@@ -122,12 +123,20 @@ func TestAWrongCommandLineNamesWhatIsMeant(t *testing.T) {
 		"retry-rejected --since x -c /nowhere": "want a day such as 2026-11-20",
 		"resend --store-dir " + dir:            "want keys or --all",
 		"resend --all k --store-dir " + dir:    "want keys or --all, got both",
-		"completion tcsh":                      "want one of bash, zsh, fish",
+		"completion":                           "want one of bash, zsh, fish, got none",
+		"completion tcsh":                      `want one of bash, zsh, fish, got "tcsh"`,
+		"status -c /nowhere.conf":              "want -c CONF with a configuration of Fluent Bit: stat /nowhere.conf: ",
+		"resend k --store-dir " + dir:          "want the key of an object in failed/, got \"k\": file does not exist; meterctl ls --long lists them",
+		"ls --store-dir /nowhere":              "Fluent Bit makes it when it first starts; set --store-dir DIR or -c CONF if it is another one",
 	} {
 		out, err := meterctl(t, strings.Fields(line)...)
 		if err == nil || errors.Is(err, errProblems) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q\n%s", line, err, want, out)
 		}
+	}
+	t.Setenv(storeDirVariable, "/nowhere")
+	if _, err := meterctl(t, "ls"); err == nil || !strings.Contains(err.Error(), "/nowhere, which $AMBERFLO_STORE_DIR names") {
+		t.Errorf("with a variable that names none: got %v", err)
 	}
 	t.Setenv(storeDirVariable, "")
 	if _, err := meterctl(t, "ls"); err == nil || !strings.Contains(err.Error(), "set --store-dir DIR, -c CONF or $AMBERFLO_STORE_DIR") {

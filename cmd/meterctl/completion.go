@@ -29,7 +29,7 @@ func (a *app) completion() *cobra.Command {
 			case "fish":
 				return root.GenFishCompletion(a.out, true)
 			}
-			return fmt.Errorf("want one of %s, got %q", strings.Join(shells, ", "), args)
+			return fmt.Errorf("want one of %s, got %s", strings.Join(shells, ", "), gotWords(args))
 		},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 
 	"out_amberflo/cmd/meterctl/pipeline"
@@ -31,7 +32,12 @@ func readPipeline(file string) (*pipeline.Pipeline, error) {
 	if file == "" {
 		return nil, errors.New("want -c CONF with a configuration of Fluent Bit, got none")
 	}
-	return pipeline.Read(file)
+	p, err := pipeline.Read(file)
+	var at *fs.PathError
+	if errors.As(err, &at) && at.Path == file {
+		return nil, fmt.Errorf("want -c CONF with a configuration of Fluent Bit: %w", err)
+	}
+	return p, err
 }
 
 // load reads the chosen output of a configuration and checks it. The error names every mistake in the mapping and in the

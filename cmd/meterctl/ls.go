@@ -18,7 +18,7 @@ func (a *app) ls() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ls [flags]", Short: "what is open, waits, was sent, failed, was rejected, is damaged", GroupID: looks, DisableFlagsInUseLine: true,
 		Long: `ls tells how many files, bytes and records each directory of a spool has, and since when. With --long it names each file;
-open/<uuid>.log:rejected is what a log holds of rejected records.`,
+open/<uuid>.log:rejected is what a segment holds of rejected records.`,
 		Example:           "  meterctl ls --store-dir /var/lib/fluent-bit/amberflo\n  meterctl ls -ln -c fluent-bit.conf",
 		Annotations:       looked("records could not be read; meterctl check names them"),
 		Args:              noArguments,

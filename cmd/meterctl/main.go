@@ -107,7 +107,8 @@ metered, and looks at configurations before they go live. All of it works beside
 			"2  the command was not carried out: the command line is wrong, or a file could not be read or written"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return errors.New("want a command, got none; meterctl --help lists them")
+				cmd.SetOut(a.notes)
+				return errors.Join(cmd.Help(), errors.New("want a command, got none"))
 			}
 			return unknownVerb(cmd, args[0])
 		},
@@ -147,9 +148,9 @@ func done() map[string]string {
 func unknownVerb(root *cobra.Command, verb string) error {
 	near := ""
 	if list := root.SuggestionsFor(verb); len(list) > 0 {
-		near = "; did you mean " + strings.Join(list, " or ") + "?"
+		near = "did you mean " + strings.Join(list, " or ") + "? "
 	}
-	return fmt.Errorf("want a command, got %q%s; meterctl --help lists them", verb, near)
+	return fmt.Errorf("want a command, got %q; %smeterctl --help lists them", verb, near)
 }
 
 // flagError names the flag that was meant, and where all of them are explained.
@@ -161,7 +162,15 @@ func flagError(cmd *cobra.Command, err error) error {
 			return fmt.Errorf("want --%s, got -%s; %s", name, name, hint)
 		}
 	}
-	return fmt.Errorf("want flags that it has: %w; %s", err, hint)
+	return fmt.Errorf("%w; %s", err, hint)
+}
+
+// gotWords are the words of a command line, for people.
+func gotWords(args []string) string {
+	if len(args) == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%q", strings.Join(args, " "))
 }
 
 // verbFirst moves the verb to the front, so that its flags may stand anywhere: what stands alone before a word may be a switch,

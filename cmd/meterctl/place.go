@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,10 +40,11 @@ func (p *place) confFlags(cmd *cobra.Command) {
 
 // spool is a spool and what the configuration says of it.
 type spoolPlace struct {
-	dir     string
-	config  *plugin.Config    // nil without -c
-	section *pipeline.Section // likewise
-	guessed bool              // nobody named dir
+	dir        string
+	config     *plugin.Config    // nil without -c
+	section    *pipeline.Section // likewise
+	guessed    bool              // nobody named dir
+	byVariable bool              // storeDirVariable named it
 }
 
 // find gives the spool that is meant.
@@ -51,7 +54,7 @@ func (p *place) find() (*spoolPlace, error) {
 			return nil, fmt.Errorf("want -c CONF beside --output, got none")
 		}
 		dir := cmp.Or(p.storeDir, os.Getenv(storeDirVariable))
-		return &spoolPlace{dir: cmp.Or(dir, plugin.DefaultStoreDir), guessed: dir == ""}, nil
+		return &spoolPlace{dir: cmp.Or(dir, plugin.DefaultStoreDir), guessed: dir == "", byVariable: p.storeDir == "" && dir != ""}, nil
 	}
 	conf, err := readPipeline(p.conf)
 	if err != nil {
@@ -109,10 +112,22 @@ func storeDirOf(conf *pipeline.Pipeline, s *pipeline.Section, mistakes []*plugin
 
 // explain adds to an error which flag names another spool.
 func (p *spoolPlace) explain(err error) error {
-	if err != nil && p.guessed {
+	switch {
+	case err != nil && p.guessed:
 		return fmt.Errorf("%w; nobody named the spool: set --store-dir DIR, -c CONF or $%s", err, storeDirVariable)
+	case errors.Is(err, fs.ErrNotExist) && !isThere(p.dir, store.Open):
+		by := ""
+		if p.byVariable {
+			by = fmt.Sprintf(" (%s, which $%s names)", p.dir, storeDirVariable)
+		}
+		return fmt.Errorf("%w%s; Fluent Bit makes it when it first starts; set --store-dir DIR or -c CONF if it is another one", err, by)
 	}
 	return err
+}
+
+func isThere(elements ...string) bool {
+	_, err := os.Stat(filepath.Join(elements...))
+	return err == nil
 }
 
 // files lists what is in the spool.

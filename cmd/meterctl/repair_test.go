@@ -110,9 +110,12 @@ func TestRescueAndSplitSayWhatTheyDid(t *testing.T) {
 	if slices.Sort(now); strings.Join(now, "") != was {
 		t.Errorf("split has\n%s\nof\n%s", now, was)
 	}
-	for _, args := range [][]string{{"rescue"}, {"rescue", "-x"}, {"split"}, {"split", "k", "--size", "x"}, {"split", "k", "k"}} {
-		if _, err := meterctl(t, append([]string{"--store-dir", dir}, args...)...); err == nil || !strings.Contains(err.Error(), "want") {
-			t.Errorf("%v: got %v", args, err)
+	for line, want := range map[string]string{
+		"rescue": "want keys, got none", "rescue -x": "unknown shorthand flag: 'x' in -x; meterctl rescue --help explains the flags",
+		"split": "want one key, got none", "split k --size x": "want a size such as", "split k l": `want one key, got "k l"`,
+	} {
+		if _, err := meterctl(t, append([]string{"--store-dir", dir}, strings.Fields(line)...)...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", line, err, want)
 		}
 	}
 }

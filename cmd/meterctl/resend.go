@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -58,6 +59,9 @@ func (a *app) resendKeys(at *spoolPlace, keys []string, dryRun bool) error {
 	}
 	for _, key := range keys {
 		fresh, err := store.Resend(at.dir, strings.TrimPrefix(key, store.Failed+"/"))
+		if errors.Is(err, fs.ErrNotExist) && isThere(at.dir, store.Open) {
+			return fmt.Errorf("%w; meterctl ls --long lists them", err)
+		}
 		if err != nil {
 			return at.explain(err)
 		}

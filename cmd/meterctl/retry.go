@@ -43,7 +43,7 @@ mapping of the output, and neither parsers nor filters.`,
 	}
 	at.flags(cmd)
 	cmd.Flags().StringVar(&o.from, "from", "", "take all that the output of that `NAME` rejected, whatever its tag")
-	cmd.Flags().Func("since", "leave out the days before that one, `YYYY-MM-DD`", func(v string) error {
+	cmd.Flags().Func("since", "leave out the days before that `DAY`, YYYY-MM-DD", func(v string) error {
 		if _, err := time.Parse(time.DateOnly, v); err != nil {
 			return errors.New("want a day such as 2026-11-20")
 		}

@@ -23,7 +23,7 @@ func (a *app) split() *cobra.Command {
 		ValidArgsFunction: completeFiles(&at, store.Outbox),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fmt.Errorf("want one key, got %q; meterctl ls --long lists outbox/", args)
+				return fmt.Errorf("want one key, got %s; meterctl ls --long lists outbox/", gotWords(args))
 			}
 			found, err := at.find()
 			if err != nil {
