@@ -248,3 +248,11 @@ func TestABillBeginsAnewWhereFilesMove(t *testing.T) {
 		t.Errorf("got %v, %d records in %d readings, %d missed", err, sum.Records, readings, l.Missed)
 	}
 }
+
+func TestABillByHourHasARowForEachHour(t *testing.T) {
+	dir := write(t, map[string]string{"log": lineOf("acme", "Calls", "1", noon+1, 1) + lineOf("acme", "Calls", "2", noon+59*60_000+59_999, 1) + lineOf("acme", "Calls", "4", noon+60*60_000+30_500, 1)})
+	out, err := meterctl(t, "bill", "--by", "hour", "--json", filepath.Join(dir, "log"))
+	if err != nil || strings.Count(out, `"hour"`) != 2 || !strings.Contains(out, `"hour":"2026-11-20T10:00:00Z","events":2,"records":2,"usage":"3"`) || !strings.Contains(out, `"hour":"2026-11-20T11:00:00Z"`) {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}

@@ -39,7 +39,7 @@ type column struct {
 	dimension bool
 }
 
-var timeColumns = map[string]string{"month": "2006-01", "day": time.DateOnly, "hour": "2006-01-02T15:04:05Z"}
+var timeColumns = map[string]string{"month": "2006-01", "day": time.DateOnly, "hour": "2006-01-02T15:00:00Z"}
 
 // SetColumns says by what it is parted: names of columns, as meterctl bill explains them.
 func (b *Bill) SetColumns(by []string) error {
