@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -45,8 +46,16 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context) (err error) {
 	d, err := open(ctx)
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = errors.New("interrupted, and all that it started has ended")
+		}
+		if err != nil && d != nil && *keep {
+			err = fmt.Errorf("%w; what there is, is kept in %s", err, d.dir)
+		}
+	}()
 	if err != nil {
 		return err
 	}
