@@ -71,11 +71,11 @@ func (s *Standin) ReportKey(object string, at time.Time) string {
 func headline(o Object, problems []Problem) string {
 	switch {
 	case problems[0].Record == 0:
-		return "object refused: " + problems[0].Why
+		return "object not taken: " + problems[0].Why
 	case o.Refused > len(problems):
-		return fmt.Sprintf("object with %d records refused for %d bad ones; %s", o.Records, len(problems), problems[0])
+		return fmt.Sprintf("object with %d records not taken for %d bad ones; %s", o.Records, len(problems), problems[0])
 	default:
-		return fmt.Sprintf("%d of %d records refused; %s", len(problems), o.Records, problems[0])
+		return fmt.Sprintf("%d of %d records rejected; %s", len(problems), o.Records, problems[0])
 	}
 }
 

@@ -177,7 +177,7 @@ func (s *Standin) Run(ctx context.Context) {
 		}
 		last = text
 		if sum.Objects > 0 {
-			s.opt.Logf("took %d objects with %d records: %d refused, %d duplicates", sum.Objects, sum.Records, sum.Refused, sum.Duplicates)
+			s.opt.Logf("took %d objects with %d records: %d rejected, %d duplicates", sum.Objects, sum.Records, sum.Refused, sum.Duplicates)
 		}
 		for _, key := range sum.Reports {
 			s.opt.Logf("wrote %s", key)

@@ -208,7 +208,7 @@ func TestAnObjectThatCannotBeReadIsRefusedAsAWhole(t *testing.T) {
 	if len(sum.Reports) != 1 || s.Bill().RefusedObjects != 1 {
 		t.Fatalf("got %+v, want one refused object", sum)
 	}
-	if text := b.get(sum.Reports[0]); !strings.HasPrefix(text, "object refused: key does not end in .gz") {
+	if text := b.get(sum.Reports[0]); !strings.HasPrefix(text, "object not taken: key does not end in .gz") {
 		t.Errorf("got report %q", text)
 	}
 	wantBill(t, s)
@@ -320,7 +320,7 @@ func TestRunEndsWithItsContextAndTellsAnErrorOnce(t *testing.T) {
 	if len(errs) != 1 {
 		t.Errorf("got log %q, want the error once", logged)
 	}
-	if !slices.Contains(logged, "took 1 objects with 1 records: 1 refused, 0 duplicates") {
+	if !slices.Contains(logged, "took 1 objects with 1 records: 1 rejected, 0 duplicates") {
 		t.Errorf("got log %q, want what was taken", logged)
 	}
 }
@@ -340,13 +340,13 @@ func TestTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	size := len(b.get(day + "1.gz"))
-	want := fmt.Sprintf(`object                            bytes  format       records  refused  duplicates
-ingest/amberdata/06-07-2022/1.gz  %-5d  ndjson gzip  2        1        0
-ingest/amberdata/06-07-2022/2     142    ndjson       1        0        1
-refused ingest/amberdata/06-07-2022/1.gz: 1 of 2 records refused; record 2: want a JSON object, got 7
+	want := fmt.Sprintf(`object                            bytes  format       records  rejected  duplicates
+ingest/amberdata/06-07-2022/1.gz  %-5d  ndjson gzip  2        1         0
+ingest/amberdata/06-07-2022/2     142    ndjson       1        0         1
+rejected ingest/amberdata/06-07-2022/1.gz: 1 of 2 records rejected; record 2: want a JSON object, got 7
 customer  meter     dimensions  events  usage
 acme      ApiCalls  method=GET  1       1
-3 records in the bucket: 1 billed, 1 refused, 1 duplicates discarded, 0 with a uniqueId used before, 0 without one
+3 records in the bucket: 1 billed, 1 rejected, 1 duplicates discarded, 0 with a uniqueId used before, 0 without one
 `, size)
 	if got := out.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -10,7 +10,7 @@ import (
 // WriteObjects prints a table of objects in the order given.
 func WriteObjects(w io.Writer, objects []Object) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "object\tbytes\tformat\trecords\trefused\tduplicates")
+	fmt.Fprintln(tw, "object\tbytes\tformat\trecords\trejected\tduplicates")
 	for _, o := range objects {
 		format := o.Format
 		if o.Members > 0 {
@@ -23,7 +23,7 @@ func WriteObjects(w io.Writer, objects []Object) error {
 	}
 	for _, o := range objects {
 		if o.Reason != "" {
-			if _, err := fmt.Fprintf(w, "refused %s: %s\n", o.Key, o.Reason); err != nil {
+			if _, err := fmt.Fprintf(w, "rejected %s: %s\n", o.Key, o.Reason); err != nil {
 				return err
 			}
 		}
@@ -51,7 +51,7 @@ func WriteBill(w io.Writer, b Bill) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d records in the bucket: %d billed, %d refused, %d duplicates discarded, %d with a uniqueId used before, %d without one\n",
+	_, err := fmt.Fprintf(w, "%d records in the bucket: %d billed, %d rejected, %d duplicates discarded, %d with a uniqueId used before, %d without one\n",
 		b.Records, b.Billed, b.Refused, b.Duplicates, b.Conflicts, b.WithoutID)
 	return err
 }

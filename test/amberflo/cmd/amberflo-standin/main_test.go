@@ -122,7 +122,7 @@ func TestTheCommandOnARealBucket(t *testing.T) {
 		t.Fatalf("the bill should be the truth: %v\n%s", err, stderr(err))
 	}
 	first, _, _ := strings.Cut(string(records), "\n")
-	for _, want := range []string{key, first, "500 records in the bucket: 500 billed, 0 refused"} {
+	for _, want := range []string{key, first, "500 records in the bucket: 500 billed, 0 rejected"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("got\n%s\nwant %s in it", out, want)
 		}
