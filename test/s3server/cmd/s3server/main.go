@@ -90,7 +90,8 @@ func tell(s *s3server.Server, log string, stdout, stderr io.Writer) error {
 		fmt.Fprintf(stdout, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
 	}
 	_, err = fmt.Fprintf(stderr, `
-The bucket %s is at %s, until Ctrl-C. In another terminal, with these variables:
+The bucket %s is at %s, until Ctrl-C. In another terminal, with the variables that went to standard output, and after
+make has built the plugin:
 
     fluent-bit -e ./out_amberflo.so -c conf/access-log.conf
 
