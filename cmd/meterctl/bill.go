@@ -71,6 +71,9 @@ func (a *app) addUp(where *place, paths []string, b *ledger.Bill, asJSON bool) e
 	for _, p := range b.Found() {
 		fmt.Fprintf(a.notes, "meterctl: %s\n", show.Plain(p.String()))
 	}
+	for _, name := range b.Absent() {
+		fmt.Fprintf(a.notes, "meterctl: --by: no record has a dimension %s\n", show.Plain(name))
+	}
 	if asJSON {
 		err = b.JSON(a.out, l.Dir)
 	} else {

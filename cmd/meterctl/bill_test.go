@@ -256,3 +256,12 @@ func TestABillByHourHasARowForEachHour(t *testing.T) {
 		t.Errorf("got %v\n%s", err, out)
 	}
 }
+
+func TestABillSaysThatNoRecordHasADimension(t *testing.T) {
+	dir := write(t, map[string]string{"log": `{"customerId":"a","meterApiName":"M","meterValue":1,"meterTimeInMillis":1795168800000,"dimensions":{"region":"eu"}}` + "\n"})
+	var out, notes strings.Builder
+	err := run([]string{"bill", "--by", "regoin,region", filepath.Join(dir, "log")}, strings.NewReader(""), &out, &notes)
+	if err != nil || notes.String() != "meterctl: --by: no record has a dimension regoin\n" {
+		t.Errorf("got %v\n%s%s", err, notes.String(), out.String())
+	}
+}

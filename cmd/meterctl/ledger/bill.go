@@ -29,6 +29,7 @@ type Bill struct {
 	damaged  int            // files
 	rejected []*Rejects
 	found    []store.Found
+	present  map[string]bool // the dimensions that a record has, of columns
 	key      []byte
 }
 
@@ -88,7 +89,17 @@ func (b *Bill) Found() []store.Found { return b.found }
 func (b *Bill) begin() {
 	b.rows.Close()
 	b.meters, b.from, b.objects = map[string]*Row{}, Sums[string]{}, map[string]int{}
-	b.outside, b.others, b.found = 0, 0, nil
+	b.outside, b.others, b.found, b.present = 0, 0, nil, map[string]bool{}
+}
+
+// Absent are the columns that are a dimension which no record has: a name may be mistyped.
+func (b *Bill) Absent() (names []string) {
+	for _, c := range b.columns {
+		if c.dimension && len(b.meters) > 0 && !b.present[c.name] {
+			names = append(names, c.name)
+		}
+	}
+	return names
 }
 
 func (b *Bill) add(of *Source, r *Record) error {
@@ -104,7 +115,11 @@ func (b *Bill) add(of *Source, r *Record) error {
 			var text [32]byte
 			b.key = appendPart(b.key, at.AppendFormat(text[:0], c.layout))
 		case c.dimension:
-			b.key = appendPart(b.key, r.dimension(c.name))
+			value := r.dimension(c.name)
+			if value != nil && !b.present[c.name] {
+				b.present[c.name] = true
+			}
+			b.key = appendPart(b.key, value)
 		case c.name == "meter":
 			b.key = appendPart(b.key, r.Meter)
 		default:
