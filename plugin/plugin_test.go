@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
@@ -124,22 +123,25 @@ func TestAFlushKeepsEachPartOfAChunk(t *testing.T) {
 	}
 }
 
+// rejects reads what was rejected, moved to rejected/ at a stop or, on a busy machine, not yet.
 func rejects(t *testing.T, dir string) (all []Reject) {
 	t.Helper()
-	files, _ := filepath.Glob(filepath.Join(dir, "rejected", "*", "*.ndjson"))
-	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
-			t.Fatal(err)
+	files, err := repair.Files(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Dir != "rejected" {
+			continue
 		}
-		for s := bufio.NewScanner(f); s.Scan(); {
+		if _, problems, err := repair.Records(dir, f, func(line []byte) error {
 			var r Reject
-			if err := json.Unmarshal(s.Bytes(), &r); err != nil {
-				t.Fatal(err)
-			}
+			err := json.Unmarshal(line, &r)
 			all = append(all, r)
+			return err
+		}); err != nil || len(problems) > 0 {
+			t.Fatal(err, problems)
 		}
-		_ = f.Close()
 	}
 	return all
 }
