@@ -18,7 +18,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -94,23 +93,6 @@ type overtaken struct {
 	uploaded int64 // others, at its latest failure
 	times    int   // that some were between two failures
 	late     int   // attempts that got no answer
-}
-
-// Stats counts since the start.
-type Stats struct {
-	Uploaded      int64 // objects
-	UploadedBytes int64
-	Failed        map[failure.Kind]int64 // attempts
-	LastSuccess   time.Time              // zero if there was none
-}
-
-// Stats returns a copy.
-func (s *Shipper) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := s.stats
-	st.Failed = maps.Clone(st.Failed)
-	return st
 }
 
 // New makes a Shipper; Run sets it going.
@@ -283,6 +265,7 @@ func (s *Shipper) failed(key string, began time.Time, err error) retry {
 		// A stalled attempt takes a runner from the others while it lasts.
 		wait := min(max(backoff(s.own[key], 40*firstWait, longestOwnWait), stalledShare*took(began, err)), longestOwnWait)
 		again.notBefore = time.Now().Add(wait)
+		s.stats.LastFailure = Failure{Kind: e.Kind, Err: err, Key: key, At: time.Now(), InARow: s.own[key], Next: again.notBefore}
 		if all, tell := s.singles.Failed(e.Kind.String() + e.Code); tell { // hundreds may fail for one reason
 			s.opt.Log.Error("an object fails to upload: it is kept and tried again, others go on", "key", key, "failures", s.own[key], "of_all", all,
 				"objects", len(s.own), "next", wait.Round(time.Second), "err", err)
@@ -299,6 +282,7 @@ func (s *Shipper) failed(key string, began time.Time, err error) retry {
 	}
 	wait := max(backoff(s.failures, firstWait, longestWait), min(e.RetryAfter, longestWait))
 	s.until = time.Now().Add(wait)
+	s.stats.LastFailure = Failure{Kind: e.Kind, Err: err, At: s.last, InARow: s.failures, Next: s.until}
 	if n, tell := s.trouble.Failed(e.Kind.String()); tell {
 		s.opt.Log.Error("upload failed, nothing is lost, will be tried again", "kind", e.Kind, "failures", n,
 			"waiting", s.opt.Spool.Waiting(), "next", wait.Round(time.Millisecond), "err", err)
@@ -358,6 +342,7 @@ func (s *Shipper) succeeded(obj spool.Object, began time.Time) {
 	s.stats.UploadedBytes += obj.Size
 	s.stats.LastSuccess = time.Now()
 	s.forget(obj.Key)
+	s.stats.LastFailure.end("")
 	if n, lasted, tell := s.trouble.Succeeded(); tell {
 		s.opt.Log.Info(fmt.Sprintf("upload succeeded after %d failures and %s", n, lasted.Round(time.Second)), "waiting", s.opt.Spool.Waiting()-1)
 	}
@@ -371,6 +356,7 @@ func (s *Shipper) succeeded(obj spool.Object, began time.Time) {
 // forget drops what is known of an object that has left the outbox. The caller holds s.mu.
 func (s *Shipper) forget(key string) {
 	delete(s.overtaken, key)
+	s.stats.LastFailure.end(key)
 	if _, was := s.own[key]; !was {
 		return
 	}
