@@ -201,11 +201,12 @@ func (d *delivery) checkProbe(ctx context.Context) {
 }
 
 // leave is called once per join. The last to leave stops the delivery: it seals, uploads what it can
-// within shutdown_timeout and lets go of the directory.
-func (d *delivery) leave() {
+// within shutdown_timeout and lets go of the directory, before which last is called.
+func (d *delivery) leave(last func()) {
 	deliveries.mu.Lock()
 	defer deliveries.mu.Unlock()
 	if d.users--; d.users > 0 {
+		last()
 		return
 	}
 	delete(deliveries.open, d.config.StoreDir)
@@ -227,6 +228,7 @@ func (d *delivery) leave() {
 	if n := d.spool.Waiting(); n > 0 {
 		d.log.Warn("stopped with objects waiting: the next start on this store_dir sends them", "objects", n, "shutdown_timeout", d.config.ShutdownTimeout, "err", err)
 	}
+	last()
 	if err := d.spool.Close(); err != nil {
 		d.log.Error("closing the spool failed", "err", err)
 	}

@@ -55,12 +55,15 @@ func attrString(a slog.Attr) string {
 		return "" // it went well
 	case a.Key == "err":
 		// The last of a line, and full of spaces and quotes: easier to read without more of them.
-		return ": " + shown(strings.ReplaceAll(s, "\n", "; "))
+		return ": " + errorText(s)
 	case strings.ContainsAny(s, " \t\"") || s == "" || strings.ContainsFunc(s, hidden) || !utf8.ValidString(s):
 		s = fmt.Sprintf("%q", s)
 	}
 	return " " + a.Key + "=" + s
 }
+
+// errorText is an error in one line.
+func errorText(s string) string { return shown(strings.ReplaceAll(s, "\n", "; ")) }
 
 // hidden tells characters that a terminal obeys or does not show: what a tag, a key or a server's answer holds is to be read and
 // not to be followed.

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -269,18 +270,36 @@ func (p *Instance) changes() []float64 {
 // logValues says in one line what would stand in the metrics.
 func (p *Instance) logValues(values []float64) {
 	var b strings.Builder
-	i := 0
-	for _, m := range Metrics {
-		for k := range max(len(m.Values), 1) {
-			if values[i] != 0 {
-				label := ""
-				if m.Label != "" {
-					label = "{" + m.Values[k] + "}"
-				}
-				fmt.Fprintf(&b, " %s%s=%.0f", m.Name, label, values[i])
-			}
-			i++
+	for m, v := range labelled(values) {
+		if v != 0 {
+			fmt.Fprintf(&b, " %s=%.0f", m.name, v)
 		}
 	}
 	p.log.Info("counters" + b.String())
+}
+
+// series is one of a Metric.
+type series struct {
+	*Metric
+	name string // with the value of the label, if it has one: name{value}
+}
+
+// labelled goes through values in the order of Metrics.
+func labelled(values []float64) iter.Seq2[series, float64] {
+	return func(yield func(series, float64) bool) {
+		i := 0
+		for k := range Metrics {
+			m := &Metrics[k]
+			for n := range max(len(m.Values), 1) {
+				name := m.Name
+				if m.Label != "" {
+					name += "{" + m.Values[n] + "}"
+				}
+				if !yield(series{m, name}, values[i]) {
+					return
+				}
+				i++
+			}
+		}
+	}
 }

@@ -46,6 +46,7 @@ type Instance struct {
 
 	counts       *counts
 	watch        *watch.Watch
+	file         *statusFile
 	logsCounts   bool // the host has no metrics
 	stopCounting context.CancelFunc
 	counting     sync.WaitGroup
@@ -89,6 +90,7 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 		return &flush{reader: chunk.NewReader(nil, p.rules.Keys()), mapper: p.rules.NewAdder(), meters: make(map[string]int64)}
 	}
 	p.watch = watch.New(watch.Options{Log: log, Rules: c.Rules, Age: c.UploadTimeout, Counts: p.counts.watched})
+	p.file = newStatusFile(c.StoreDir, host.Name, number)
 	counting, stop := context.WithCancel(context.Background())
 	p.stopCounting = stop
 	p.logsCounts = host.Publish == nil
@@ -99,6 +101,7 @@ func Start(ctx context.Context, host Host) (*Instance, error) {
 	}
 	p.counting.Go(func() { d.keepRunning(counting, "counting", p.logChanges) })
 	p.counting.Go(func() { d.keepRunning(counting, "watching", p.watch.Run) })
+	p.counting.Go(func() { d.keepRunning(counting, "writing the status", p.keepStatus) })
 	retries := ""
 	if host.RetriesForever {
 		retries = " Retry_Limit=no_limits"
@@ -118,7 +121,7 @@ func (p *Instance) Stop() {
 	p.stopCounting()
 	p.counting.Wait() // the host's metrics go with it
 	p.rejects.stop()
-	p.delivery.leave()
+	p.delivery.leave(p.endStatus)
 	if p.logsCounts {
 		p.logValues(p.values())
 	}

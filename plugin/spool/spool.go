@@ -25,6 +25,8 @@
 //	damaged/…                 bytes that could not be read, as they came
 //	damaged/outbox/<file>     objects that the disk has changed
 //
+// status/ beside them is package plugin's and no state: it is for somebody to look at.
+//
 // Files: open.go is a start, seal.go makes objects of segments, origin.go is what waits in sealing/ and for what, outbox.go
 // hands objects out, sent.go keeps them until Amberflo has spoken and for an audit, verdict.go is what Amberflo did not take,
 // quota.go is how full it may get.
