@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,8 +25,15 @@ var sampleTime = time.Date(2026, 11, 20, 10, 0, 0, 123e6, time.UTC)
 // started is a plugin that expects a customer in a field that is not there. It reaches no bucket.
 func started(t *testing.T, storeDir, name string) *plugin.Instance {
 	t.Helper()
+	return startedWith(t, storeDir, name, nil)
+}
+
+// startedWith sets more options, or other ones.
+func startedWith(t *testing.T, storeDir, name string, more map[string]string) *plugin.Instance {
+	t.Helper()
 	options := map[string]string{"bucket": "b", "region": "us-west-2", "endpoint": "http://127.0.0.1:1", "startup_check": "off",
 		"failure_reports": "off", "store_dir": storeDir, "customer_id": "$forgotten", "meter_api_name": "M", "meter_value": "1", "upload_timeout": "100ms", "shutdown_timeout": "100ms"}
+	maps.Copy(options, more)
 	p, err := plugin.Start(t.Context(), plugin.Host{
 		Name: name, Option: func(key string) string { return options[key] }, Log: func(slog.Level, string) bool { return true },
 	})

@@ -22,13 +22,14 @@ func (a *app) status() *cobra.Command {
 	every := 5 * time.Second
 	times := 0
 	cmd := &cobra.Command{
-		Use: "status [flags]", Short: "how it is: what waits, the last upload, what needs somebody", GroupID: looks, DisableFlagsInUseLine: true,
+		Use: "status [flags]", Short: "how it is: what waits, the last upload and its failure, what needs somebody", GroupID: looks, DisableFlagsInUseLine: true,
 		Long: `status tells on one screen what waits and since when, when the last upload was, how full the spool is, what was rejected and
 why, and which commands are to be given. With -c CONF it knows the limits; with --watch it looks again every few seconds,
 and tells how fast records come and go.
 
-It looks at the directory only. Why the last upload failed is in Fluent Bit's log and in its metric
-fluentbit_amberflo_upload_failures_total; how many records were skipped, in fluentbit_amberflo_ignored_records_total.`,
+It looks at the directory only, and needs no HTTP server of Fluent Bit. Each output keeps a file in status/ there, which it
+writes at most every 5 seconds and only when something has changed: why the last upload failed and when the next is tried,
+and what was accepted, skipped and rejected since the start. Of an output whose process has ended, it is what it said last.`,
 		Example:           "  meterctl status -c fluent-bit.conf\n  meterctl status --watch --every 10s\n  meterctl status --json -c fluent-bit.conf | jq .attention",
 		Annotations:       looked("something needs somebody; the lines at the end say what"),
 		Args:              noArguments,

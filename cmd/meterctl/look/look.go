@@ -61,6 +61,8 @@ type rates struct {
 	UploadedObjects float64 `json:"uploaded_objects_per_second"`
 	UploadedRecords float64 `json:"uploaded_records_per_second"`
 	UploadedBytes   float64 `json:"uploaded_bytes_per_second"`
+	// SkippedRecords is null where no output that ran all the while says how many.
+	SkippedRecords *float64 `json:"skipped_records_per_second"`
 }
 
 // failedObject is one that Amberflo did not take.
@@ -76,22 +78,27 @@ const mostFailed = 5
 
 // Status is how a spool is at one time.
 type Status struct {
-	StoreDir   string            `json:"store_dir"`
-	Time       time.Time         `json:"time"`
-	Stages     []*stage          `json:"directories"`
-	LastUpload *time.Time        `json:"last_upload"` // null: nothing is in sent/
-	Spool      Fill              `json:"spool"`
-	Rejected   Fill              `json:"rejected"`
-	Rejects    []*ledger.Rejects `json:"rejects"`
-	Failed     []failedObject    `json:"failed"` // the longest there first; some of them
-	Skipped    *int              `json:"skipped_records"`
-	LastDone   *store.Audited    `json:"last_done_by_hand"`
-	Rates      *rates            `json:"rates"`
-	Attention  []string          `json:"attention"`
+	StoreDir   string     `json:"store_dir"`
+	Time       time.Time  `json:"time"`
+	Stages     []*stage   `json:"directories"`
+	LastUpload *time.Time `json:"last_upload"` // null: nothing is in sent/, and no output says when
+	// LastFailure is null where no output says of one.
+	LastFailure *plugin.UploadFailure `json:"last_failure"`
+	Spool       Fill                  `json:"spool"`
+	Rejected    Fill                  `json:"rejected"`
+	Rejects     []*ledger.Rejects     `json:"rejects"`
+	Failed      []failedObject        `json:"failed"`          // the longest there first; some of them
+	Skipped     *int                  `json:"skipped_records"` // of all outputs; null: none says it
+	Outputs     []*output             `json:"outputs"`
+	LastDone    *store.Audited        `json:"last_done_by_hand"`
+	Rates       *rates                `json:"rates"`
+	Attention   []string              `json:"attention"`
 
 	by    map[string]*stage
 	known bool // the limits are
 	late  time.Duration
+
+	failing *output // whose LastFailure is
 }
 
 // Looker looks at a spool again and again.
@@ -114,6 +121,7 @@ type glance struct {
 	at      time.Time
 	waiting map[string]store.File // outbox/, by key
 	records int                   // in open/, sealing/ and outbox/
+	skipped map[string]float64    // by run of an output
 }
 
 func (c *Looker) now() time.Time {
@@ -191,6 +199,13 @@ func (c *Looker) Look() (*Status, error) {
 	slices.SortFunc(s.Failed, func(a, b failedObject) int { return a.Since.Compare(*b.Since) })
 	s.Failed = s.Failed[:min(len(s.Failed), mostFailed)]
 	s.LastUpload = s.by[store.Sent].Newest
+	s.outputs(c.Dir)
+	now.skipped = map[string]float64{}
+	for _, o := range s.Outputs {
+		if o.Runs {
+			now.skipped[o.id()] = o.count(ignored)
+		}
+	}
 	var rejectedBytes int64
 	var rejects int
 	if s.Rejects, rejects, rejectedBytes, err = ledger.ReadRejects(c.Dir, files, c.Notes); err != nil {
@@ -210,7 +225,12 @@ func (c *Looker) Look() (*Status, error) {
 	}
 	s.Spool = filledTo(s.by[store.Open].Bytes+s.by[store.Sealing].Bytes+s.by[store.Outbox].Bytes+s.by[store.Failed].Bytes, limit)
 	s.Rejected = filledTo(rejectedBytes, rejectLimit)
-	s.Rates = c.rates(now, files)
+	if s.Rates = c.rates(now, files); s.Rates != nil {
+		if n, known := s.skippedSince(c.before); known {
+			n /= s.Rates.Seconds
+			s.Rates.SkippedRecords = &n
+		}
+	}
 	c.before = now
 	s.needs()
 	return s, nil
@@ -251,7 +271,13 @@ func (c *Looker) rates(now *glance, files []store.File) *rates {
 func (s *Status) needs() {
 	note := func(format string, args ...any) { s.Attention = append(s.Attention, fmt.Sprintf(format, args...)) }
 	if oldest := s.by[store.Outbox].Oldest; oldest != nil && time.Since(*oldest) > s.late {
-		note("uploads fail or lag: the oldest object waits since %s; Fluent Bit's log has the line upload failed, with the cause", show.Ago(*oldest))
+		cause := "Fluent Bit's log has the line upload failed, with the cause"
+		if s.lastsNow() != nil {
+			cause = "the last failure: " + s.failure()
+		}
+		note("uploads fail or lag: the oldest object waits since %s; %s", show.Ago(*oldest), cause)
+	} else if f := s.lastsNow(); f != nil && f.NeedsYou && f.Failures > 1 {
+		note("uploads fail, which does not pass by itself: %s", s.failure())
 	}
 	if n := s.by[store.Failed].Files; n > 0 {
 		note("Amberflo did not take %s: fix the cause, then meterctl resend --all", show.Number(n, "object"))

@@ -41,12 +41,17 @@ func (s *Status) Screen(w io.Writer) error {
 	}
 	row("waiting", "%s%s", of(store.Outbox), since(store.Outbox))
 	switch {
-	case s.LastUpload != nil:
+	case s.LastUpload != nil && s.by[store.Sent].Files > 0:
 		row("last upload", "%s; in sent/, for Amberflo's verdict or an audit: %s", show.Ago(*s.LastUpload), of(store.Sent))
+	case s.LastUpload != nil:
+		row("last upload", "%s; sent/ keeps nothing: the verdicts are over, or failure_reports is off", show.Ago(*s.LastUpload))
 	case s.by[store.Outbox].Files == 0:
 		row("last upload", "nothing waits, and sent/ keeps nothing: the verdicts are over, or failure_reports is off")
 	default:
 		row("last upload", "not known: sent/ is empty")
+	}
+	if s.LastFailure != nil {
+		row("last failure", "%s", s.failure())
 	}
 	row("failed", "%s%s", of(store.Failed), since(store.Failed))
 	row("rejected", "%s%s", of(store.Rejected), since(store.Rejected))
@@ -62,7 +67,20 @@ func (s *Status) Screen(w io.Writer) error {
 	row("spool full", "%s", full(s.Spool, "store_dir_limit_size"))
 	row("rejected full", "%s", full(s.Rejected, "rejected_limit_size"))
 	if s.Rates != nil {
-		row("rates", "%.1f records/s come in, %.1f records/s go out (%.2f objects/s, %s/s)", s.Rates.AcceptedRecords, s.Rates.UploadedRecords, s.Rates.UploadedObjects, show.Bytes(int64(s.Rates.UploadedBytes)))
+		skipped := ""
+		if s.Rates.SkippedRecords != nil {
+			skipped = fmt.Sprintf(", %.1f records/s are skipped", *s.Rates.SkippedRecords)
+		}
+		row("rates", "%.1f records/s come in, %.1f records/s go out (%.2f objects/s, %s/s)%s", s.Rates.AcceptedRecords, s.Rates.UploadedRecords, s.Rates.UploadedObjects, show.Bytes(int64(s.Rates.UploadedBytes)), skipped)
+	}
+	for _, o := range s.Outputs {
+		for i, line := range o.lines() {
+			label := ""
+			if i == 0 {
+				label = show.Cut(o.Output.Output, 40)
+			}
+			row(label, "%s", line)
+		}
 	}
 	if s.LastDone != nil {
 		row("by hand", "%s of %s, %s", show.Plain(s.LastDone.Action), show.Cut(s.LastDone.Key, 80), show.Ago(s.LastDone.Time))
