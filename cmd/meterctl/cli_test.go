@@ -116,6 +116,7 @@ func TestAWrongCommandLineNamesWhatIsMeant(t *testing.T) {
 		"ls --stor-dir " + dir:                 "ls: unknown flag: --stor-dir; meterctl ls --help explains the flags",
 		"drop k --store-dir " + dir:            "set --why TEXT",
 		"drop k --why":                         "drop: flag needs an argument: --why",
+		"drop k --why x --store-dir /nowhere":  "drop: want a store_dir of this plugin: stat /nowhere/open: no such file or directory; Fluent Bit makes it",
 		"split k --size x --store-dir " + dir:  "want a size such as 500K, 50M or 10G",
 		"ls --output x":                        "want -c CONF beside --output",
 		"retry-rejected":                       "want -c CONF",

@@ -61,8 +61,11 @@ func Drop(dir, key, why string) error {
 		return errors.New("drop: want a reason for whoever asks later, got none")
 	}
 	d := disk.New(dir)
+	if err := asOwner(d); err != nil {
+		return fmt.Errorf("drop: %w", err)
+	}
 	obj, err := spool.Find(d, disk.Failed, key)
-	if err := errors.Join(asOwner(d), err); err != nil {
+	if err != nil {
 		return fmt.Errorf("drop: %w", err)
 	}
 	key = obj.Key
