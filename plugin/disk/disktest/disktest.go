@@ -38,10 +38,6 @@ type Disk struct {
 
 	nodes map[uint64]*node // by inode
 	ghost uint64           // the last number for a node without inode
-
-	fuse  int // operations until the process dies; 0: it lives on
-	power bool
-	next  *Disk // what the next process finds; nil while this one lives
 }
 
 // node is a file or directory.
