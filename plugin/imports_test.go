@@ -17,8 +17,9 @@ var mayImport = map[string][]string{
 	"disk":    {},
 	"object":  {"disk"},
 	"journal": {"disk", "object"},
-	"spool":   {"alarm", "disk", "journal", "object", "tally"},
-	"repair":  {"disk", "journal", "object", "spool"},
+	"sealing": {"disk", "journal", "object", "tally"},
+	"spool":   {"alarm", "disk", "journal", "object", "sealing"},
+	"repair":  {"disk", "journal", "object", "sealing", "spool"},
 }
 
 func list(t *testing.T, args ...string) []string {

@@ -32,6 +32,9 @@ const (
 	Damaged  = "damaged"
 )
 
+// DamagedObjects is where damaged objects are kept: with their place.
+const DamagedObjects = Damaged + "/" + Outbox
+
 // Dirs are all of them in the order in which a record passes through them.
 var Dirs = []string{Open, Sealing, Outbox, Sent, Failed, Rejected, Damaged}
 

@@ -15,6 +15,7 @@ import (
 
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/object"
+	"out_amberflo/plugin/sealing"
 	"out_amberflo/plugin/spool"
 )
 
@@ -44,7 +45,7 @@ func Resend(dir, key string) (string, error) {
 		return "", err
 	}
 	// From sealing/, where no segment of that id exists, an object goes to the outbox.
-	again := spool.Pending{From: spool.Origin(id.String()), Dir: disk.Outbox, File: object.FileOf(fresh, obj.Sum)}
+	again := sealing.Pending{From: sealing.Origin(id.String()), Dir: disk.Outbox, File: object.FileOf(fresh, obj.Sum)}
 	err = d.Rename(d.Path(disk.Failed, obj.File()), d.Path(disk.Sealing, again.Name()))
 	if err == nil {
 		err = d.SyncDir(d.Path(disk.Sealing))

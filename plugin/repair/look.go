@@ -2,7 +2,7 @@
 // rejected records again, rescue damaged objects, split those that are too large. The plugin does not link it.
 //
 //   - Looking only reads and needs no lock: beside a running plugin, files may be gone by the time they are read.
-//   - Nothing is changed in place. New objects are sealed as those of a segment are (spool.Sealing): what they are made of goes
+//   - Nothing is changed in place. New objects are sealed as those of a segment are (sealing.Writer): what they are made of goes
 //     when they are durable, and that is the commit. Whoever comes next, a start or another repair, undoes what was cut off.
 //   - What is done to a failed or damaged object is written to the audit log before it is done.
 //   - All of it works beside the process that has the spool, but for Split, which takes its lock.
@@ -28,6 +28,7 @@ import (
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/object"
+	"out_amberflo/plugin/sealing"
 	"out_amberflo/plugin/spool"
 )
 
@@ -47,11 +48,11 @@ func (f File) HasRecords() bool {
 // place gives the directory that the file is in or will be in, and its path there.
 func (f File) place() (dir, file string) {
 	if f.Dir == disk.Sealing {
-		x, _ := spool.ParsePending(path.Base(f.Path))
+		x, _ := sealing.ParsePending(path.Base(f.Path))
 		return x.Dir, x.File
 	}
-	if file, ok := strings.CutPrefix(f.Path, spool.DamagedObjects+"/"); ok {
-		return spool.DamagedObjects, file
+	if file, ok := strings.CutPrefix(f.Path, disk.DamagedObjects+"/"); ok {
+		return disk.DamagedObjects, file
 	}
 	return f.Dir, strings.TrimPrefix(f.Path, f.Dir+"/")
 }
@@ -112,8 +113,8 @@ func Records(dir string, f File, each func(line []byte) error) (n int, problems 
 	}
 	path := filepath.Join(dir, f.Path)
 	switch in, file := f.place(); {
-	case !f.HasRecords(), in == spool.DamagedObjects && strings.HasSuffix(file, spool.RescuedSuffix):
-	case slices.Contains([]string{disk.Outbox, disk.Sent, disk.Failed, spool.DamagedObjects}, in):
+	case !f.HasRecords(), in == disk.DamagedObjects && strings.HasSuffix(file, spool.RescuedSuffix):
+	case slices.Contains([]string{disk.Outbox, disk.Sent, disk.Failed, disk.DamagedObjects}, in):
 		n, problems, err = objectRecords(path, f, each)
 		if n == 0 && err == nil && len(problems) == 0 {
 			problems = append(problems, Problem{File: f.Path, What: "want at least one record, got none"})

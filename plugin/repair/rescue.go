@@ -17,6 +17,7 @@ import (
 
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/object"
+	"out_amberflo/plugin/sealing"
 	"out_amberflo/plugin/spool"
 )
 
@@ -33,12 +34,12 @@ func Rescue(dir, key string, all bool) (records int, err error) {
 		return 0, err
 	}
 	defer lock.Close()
-	obj, err := spool.Find(d, spool.DamagedObjects, key)
+	obj, err := spool.Find(d, disk.DamagedObjects, key)
 	if err != nil {
 		return 0, fmt.Errorf("rescue: %w", err)
 	}
 	key = obj.Key
-	found, err := salvage(d.Path(spool.DamagedObjects, obj.File()))
+	found, err := salvage(d.Path(disk.DamagedObjects, obj.File()))
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("rescue %s: %w", key, err)
@@ -52,12 +53,12 @@ func Rescue(dir, key string, all bool) (records int, err error) {
 		lost[i] = fmt.Sprintf("bytes %d to %d are lost", l.from, l.to)
 	}
 	r := &remake{
-		dir: d, from: spool.DamagedObjects, obj: obj, each: func(_ string, do func([]byte) error) error { return found.each(do) },
+		dir: d, from: disk.DamagedObjects, obj: obj, each: func(_ string, do func([]byte) error) error { return found.each(do) },
 		end: func(taken string) error {
-			return d.Rename(taken, d.Path(spool.DamagedObjects, obj.File())+spool.RescuedSuffix)
+			return d.Rename(taken, d.Path(disk.DamagedObjects, obj.File())+spool.RescuedSuffix)
 		},
 	}
-	_, err = r.run(spool.RescueOf, entry{Action: "rescue", Key: key, Why: strings.Join(lost, ", "), Records: found.records})
+	_, err = r.run(sealing.RescueOf, entry{Action: "rescue", Key: key, Why: strings.Join(lost, ", "), Records: found.records})
 	return found.records, err
 }
 
@@ -106,7 +107,7 @@ func split(d *disk.Dir, key string, most int64) (objects int, err error) {
 		}
 		return err
 	}}
-	return r.run(spool.SplitOf, entry{Action: "split", Key: key, Records: records})
+	return r.run(sealing.SplitOf, entry{Action: "split", Key: key, Records: records})
 }
 
 // remake makes new objects of one. It is made like a seal: the object is taken aside under a name that is the origin of what is
@@ -133,12 +134,12 @@ func (r *remake) run(kind string, what entry) (made int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	origin := spool.Origin(kind + hex.EncodeToString(id[:]))
-	taken := d.Path(disk.Damaged, "."+spool.Pending{From: origin, Dir: disk.Outbox, File: r.obj.File()}.Name())
+	origin := sealing.Origin(kind + hex.EncodeToString(id[:]))
+	taken := d.Path(disk.Damaged, "."+sealing.Pending{From: origin, Dir: disk.Outbox, File: r.obj.File()}.Name())
 	if err := d.Rename(place, taken); err != nil {
 		return 0, err
 	}
-	w := spool.NewSealing(&object.Maker{Options: form, Dir: d}, origin, id, time.Now())
+	w := sealing.NewWriter(&object.Maker{Options: form, Dir: d}, origin, id, time.Now())
 	w.Objects.MaxBytes = r.most
 	defer w.Abort()
 	dirs := []string{d.Path(disk.Damaged), filepath.Dir(place)}
@@ -158,7 +159,7 @@ func (r *remake) run(kind string, what entry) (made int, err error) {
 	}
 	if err != nil {
 		w.Abort()
-		return 0, errors.Join(fmt.Errorf("%s %s: %w", what.Action, r.obj.Key, err), spool.UndoRepairs(d))
+		return 0, errors.Join(fmt.Errorf("%s %s: %w", what.Action, r.obj.Key, err), sealing.UndoRepairs(d))
 	}
 	return w.Objects.Made, d.SyncDir(dirs...)
 }
@@ -198,7 +199,7 @@ func lockRepairs(d *disk.Dir) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := spool.UndoRepairs(d); err != nil {
+	if err := sealing.UndoRepairs(d); err != nil {
 		_ = lock.Close()
 		return nil, fmt.Errorf("undo a repair that was cut off: %w", err)
 	}

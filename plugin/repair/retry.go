@@ -20,6 +20,7 @@ import (
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/object"
+	"out_amberflo/plugin/sealing"
 	"out_amberflo/plugin/spool"
 )
 
@@ -39,7 +40,7 @@ func Retry(o spool.Options, since string, again func(line []byte) (records []byt
 		return 0, fmt.Errorf("retry rejected records: %w", err)
 	}
 	defer lock.Close()
-	for _, step := range []func(*disk.Dir) error{spool.UndoRetries, spool.PublishRejects, takeOverDays} {
+	for _, step := range []func(*disk.Dir) error{sealing.UndoRetries, sealing.PublishRejects, takeOverDays} {
 		if err := step(d); err != nil {
 			return 0, fmt.Errorf("bring rejected/ to order: %w", err)
 		}
@@ -53,7 +54,7 @@ func Retry(o spool.Options, since string, again func(line []byte) (records []byt
 		n, err := r.file(id)
 		objects += n
 		if err != nil {
-			return objects, fmt.Errorf("retry %s/%s: %w", disk.Rejected, spool.RejectsFile(id), err)
+			return objects, fmt.Errorf("retry %s/%s: %w", disk.Rejected, sealing.RejectsFile(id), err)
 		}
 	}
 	return objects, nil
@@ -63,7 +64,7 @@ func Retry(o spool.Options, since string, again func(line []byte) (records []byt
 func rejectsSince(d *disk.Dir, day string) (files []uuid.UUID, err error) {
 	err = disk.Walk(d.Path(disk.Rejected), func(file string, st fs.FileInfo) {
 		id, err := uuid.Parse(strings.TrimSuffix(st.Name(), ".ndjson"))
-		if err == nil && file == spool.RejectsFile(id) && file >= day && st.Mode().IsRegular() {
+		if err == nil && file == sealing.RejectsFile(id) && file >= day && st.Mode().IsRegular() {
 			files = append(files, id)
 		}
 	})
@@ -98,7 +99,7 @@ func takeOverDay(d *disk.Dir, file string, day time.Time) error {
 	if err != nil {
 		return err
 	}
-	to := d.Path(disk.Rejected, spool.RejectsFile(journal.WithTime(id, day)))
+	to := d.Path(disk.Rejected, sealing.RejectsFile(journal.WithTime(id, day)))
 	if err := d.Move(d.Path(file), to); err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ type retry struct {
 }
 
 func (r *retry) file(of uuid.UUID) (objects int, err error) {
-	d, name := r.maker.Dir, spool.RejectsFile(of)
+	d, name := r.maker.Dir, sealing.RejectsFile(of)
 	id, err := uuid.NewV7()
 	if err != nil {
 		return 0, err
@@ -122,7 +123,7 @@ func (r *retry) file(of uuid.UUID) (objects int, err error) {
 		return 0, err
 	}
 	defer f.Close()
-	w := spool.NewSealing(&r.maker, spool.Origin(spool.RemapOf+of.String()), id, time.Now())
+	w := sealing.NewWriter(&r.maker, sealing.Origin(sealing.RemapOf+of.String()), id, time.Now())
 	w.Day = time.Unix(of.Time().UnixTime())
 	w.Objects.MaxBytes = r.maxBytes
 	defer w.Abort()
@@ -139,7 +140,7 @@ func (r *retry) file(of uuid.UUID) (objects int, err error) {
 	}
 	disk.Crash("retry-counts")
 	if err = d.SyncDir(filepath.Dir(f.Name())); err == nil {
-		err = spool.PublishRejects(d) // what stays takes the place of the file
+		err = sealing.PublishRejects(d) // what stays takes the place of the file
 	}
 	if err == nil {
 		d.RemoveEmptyAbove(disk.Rejected, name)
@@ -147,7 +148,7 @@ func (r *retry) file(of uuid.UUID) (objects int, err error) {
 	return w.Objects.Made, err
 }
 
-func (r *retry) read(f io.Reader, w *spool.Sealing) (changed bool, err error) {
+func (r *retry) read(f io.Reader, w *sealing.Writer) (changed bool, err error) {
 	in := bufio.NewReaderSize(f, 1<<20)
 	for {
 		line, rerr := in.ReadBytes('\n')

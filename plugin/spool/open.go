@@ -16,6 +16,7 @@ import (
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/object"
+	"out_amberflo/plugin/sealing"
 )
 
 // Open takes a spool over: the directory is made if it is missing, locked, and brought to order after whatever ended its last
@@ -73,7 +74,7 @@ func (s *Spool) recover() error {
 func (s *Spool) recoverSealing() error {
 	entries, err := os.ReadDir(s.dir.Path(disk.Sealing))
 	for _, e := range entries {
-		switch _, ok := ParsePending(e.Name()); {
+		switch _, ok := sealing.ParsePending(e.Name()); {
 		case ok || err != nil:
 		case strings.HasSuffix(e.Name(), ".tmp"):
 			err = s.dir.Remove(s.dir.Path(disk.Sealing, e.Name()))
@@ -84,7 +85,7 @@ func (s *Spool) recoverSealing() error {
 	if err != nil {
 		return err
 	}
-	return undo(s.dir, "")
+	return sealing.Undo(s.dir, "")
 }
 
 // undoCutOff undoes what meterctl was at when it died. One that is at it now undoes itself what it does not finish; where
@@ -93,7 +94,7 @@ func (s *Spool) undoCutOff() error {
 	for _, work := range []struct {
 		dir  string
 		undo func(*disk.Dir) error
-	}{{disk.Rejected, UndoRetries}, {disk.Damaged, UndoRepairs}} {
+	}{{disk.Rejected, sealing.UndoRetries}, {disk.Damaged, sealing.UndoRepairs}} {
 		lock, err := s.dir.LockFor(work.dir, "works there")
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			continue

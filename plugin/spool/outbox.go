@@ -14,6 +14,7 @@ import (
 
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/object"
+	"out_amberflo/plugin/sealing"
 )
 
 // Object is a sealed object that waits in the outbox.
@@ -30,9 +31,6 @@ type Object struct {
 
 // File is the object's path below its directory.
 func (obj Object) File() string { return object.FileOf(obj.Key, obj.Sum) }
-
-// DamagedObjects is where damaged objects are kept: with their place.
-const DamagedObjects = disk.Damaged + "/" + disk.Outbox
 
 // RescuedSuffix ends the name of a damaged object of which was delivered what could be read.
 const RescuedSuffix = ".rescued"
@@ -193,9 +191,9 @@ func (s *Spool) Gone(obj Object) bool {
 func (s *Spool) SetAside(obj Object) error {
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
-	to := s.dir.Path(DamagedObjects, obj.File())
+	to := s.dir.Path(disk.DamagedObjects, obj.File())
 	if _, err := os.Lstat(to); err == nil {
-		return fmt.Errorf("keep the damaged %s: another one of that name is in %s already", obj.Key, DamagedObjects)
+		return fmt.Errorf("keep the damaged %s: another one of that name is in %s already", obj.Key, disk.DamagedObjects)
 	}
 	// Should a power cut undo it, the object is found damaged once more.
 	if err := s.dir.Move(s.dir.Path(disk.Outbox, obj.File()), to); err != nil {
@@ -218,7 +216,7 @@ func (s *Spool) left(obj Object) {
 
 // damagedObjects lists those that meterctl could rescue.
 func (s *Spool) damagedObjects() []Object {
-	objects, _ := List(s.dir, DamagedObjects) // mostly there is no such directory
+	objects, _ := List(s.dir, disk.DamagedObjects) // mostly there is no such directory
 	return slices.DeleteFunc(objects, func(obj Object) bool { return strings.HasSuffix(obj.Key, RescuedSuffix) })
 }
 
@@ -262,7 +260,7 @@ func (s *Spool) Empty(ctx context.Context) error {
 
 // publish moves one object from sealing/ to outbox/<file> and lets it be taken. Should a power cut undo that, the next start
 // does it again.
-func (s *Spool) publish(x Pending) error {
+func (s *Spool) publish(x sealing.Pending) error {
 	from, to := s.dir.Path(disk.Sealing, x.Name()), s.dir.Path(disk.Outbox, x.File)
 	key, sum := object.ParseFile(x.File)
 	o := &s.outbox
@@ -288,10 +286,10 @@ func (s *Spool) publish(x Pending) error {
 	return nil
 }
 
-func (s *Spool) publishAside(x Pending) error {
+func (s *Spool) publishAside(x sealing.Pending) error {
 	s.outbox.mu.Lock() // as for objects: no empty directory is removed meanwhile, and nobody measures
 	defer s.outbox.mu.Unlock()
-	size, err := publishAside(s.dir, x)
+	size, err := sealing.PublishAside(s.dir, x)
 	if size > 0 && x.Dir == disk.Rejected {
 		s.quota.rejected.Add(size)
 		s.quota.resendable.Store(true)

@@ -137,10 +137,10 @@ func TestADamagedObjectIsSetAsideWithItsPlaceAndAllAgreeOnIt(t *testing.T) {
 				t.Errorf("got %+v", st)
 			}
 			aside := onlyFile(t, o.Dir, disk.Damaged)
-			if got, err := os.ReadFile(aside); err != nil || !bytes.Equal(got, b) || aside != filepath.Join(o.Dir, spool.DamagedObjects, obj.File()) {
+			if got, err := os.ReadFile(aside); err != nil || !bytes.Equal(got, b) || aside != filepath.Join(o.Dir, disk.DamagedObjects, obj.File()) {
 				t.Errorf("%s has other bytes, %v", aside, err)
 			}
-			agree(repair.File{Dir: disk.Damaged, Path: spool.DamagedObjects + "/" + obj.File()})
+			agree(repair.File{Dir: disk.Damaged, Path: disk.DamagedObjects + "/" + obj.File()})
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -216,7 +216,7 @@ func TestAnEmptiedObjectIsDamagedLikeAnyOther(t *testing.T) {
 			if s.Waiting() != 0 || s.Stats().Damaged != 1 {
 				t.Errorf("%d wait, %d damaged, want it set aside", s.Waiting(), s.Stats().Damaged)
 			}
-			f := repair.File{Dir: disk.Damaged, Path: strings.TrimPrefix(onlyFile(t, o.Dir, spool.DamagedObjects), o.Dir+"/")}
+			f := repair.File{Dir: disk.Damaged, Path: strings.TrimPrefix(onlyFile(t, o.Dir, disk.DamagedObjects), o.Dir+"/")}
 			n, problems, err := repair.Records(o.Dir, f, nil)
 			if n != 0 || len(problems) == 0 || err != nil {
 				t.Errorf("check says %d records, %v, %v, want what is wrong", n, problems, err)

@@ -22,6 +22,7 @@ import (
 	"out_amberflo/plugin/disk/disktest"
 	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/repair"
+	"out_amberflo/plugin/sealing"
 	"out_amberflo/plugin/spool"
 )
 
@@ -493,17 +494,17 @@ func TestAnObjectThatIsBeingWrittenIsNoProblem(t *testing.T) {
 func TestNothingIsUndoneWhereItIsNotKnownWhetherItCounts(t *testing.T) {
 	const id = "019f5eaf-b000-7ce6-b4d0-ac79026bfebe"
 	for name, c := range map[string]struct {
-		origin spool.Origin
+		origin sealing.Origin
 		unread string // stands where a directory should be
 		undo   func(*disk.Dir) error
 	}{
-		"a rescue":                  {spool.RescueOf + id, disk.Damaged, spool.UndoRepairs},
-		"a split":                   {spool.SplitOf + id, disk.Damaged, spool.UndoRepairs},
-		"records that mapped again": {spool.RemapOf + id, disk.Rejected + "/" + filepath.Dir(spool.RejectsFile(uuid.MustParse(id))), spool.UndoRetries},
+		"a rescue":                  {sealing.RescueOf + id, disk.Damaged, sealing.UndoRepairs},
+		"a split":                   {sealing.SplitOf + id, disk.Damaged, sealing.UndoRepairs},
+		"records that mapped again": {sealing.RemapOf + id, disk.Rejected + "/" + filepath.Dir(sealing.RejectsFile(uuid.MustParse(id))), sealing.UndoRetries},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := disk.New(t.TempDir())
-			made := d.Path(disk.Sealing, spool.Pending{From: c.origin, Dir: disk.Outbox, File: "a.gz"}.Name())
+			made := d.Path(disk.Sealing, sealing.Pending{From: c.origin, Dir: disk.Outbox, File: "a.gz"}.Name())
 			for _, path := range []string{made, d.Path(c.unread)} {
 				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("{}\n"), 0o600)); err != nil {
 					t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"out_amberflo/plugin/alarm"
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/journal"
+	"out_amberflo/plugin/sealing"
 )
 
 // Run seals until ctx ends: segments that are full at once, the current one when its first record is Options.MaxAge old. What
@@ -126,10 +127,10 @@ func (s *Spool) seal(ctx context.Context, seg *journal.Segment, hurry bool) erro
 		return err
 	}
 	defer r.Close()
-	w := NewSealing(&s.maker, Origin(seg.ID.String()), seg.ID, seg.Opened())
+	w := sealing.NewWriter(&s.maker, sealing.Origin(seg.ID.String()), seg.ID, seg.Opened())
 	defer w.Abort()
 	if s.opt.Sealed != nil {
-		w.meters = make(map[string]int64)
+		w.Meters = make(map[string]int64)
 	}
 	if !hurry {
 		w.Objects.Pace.Busy = s.journal.Busy
@@ -142,8 +143,8 @@ func (s *Spool) seal(ctx context.Context, seg *journal.Segment, hurry bool) erro
 		return err
 	}
 	s.events.Add(int64(w.Objects.Records))
-	if len(w.meters) > 0 {
-		s.opt.Sealed(w.meters)
+	if len(w.Meters) > 0 {
+		s.opt.Sealed(w.Meters)
 	}
 	return nil
 }
@@ -160,7 +161,7 @@ func (s *Spool) remove(seg *journal.Segment) error {
 	return err
 }
 
-func (s *Spool) sealInto(ctx context.Context, w *Sealing, r *journal.Reader, name string) error {
+func (s *Spool) sealInto(ctx context.Context, w *sealing.Writer, r *journal.Reader, name string) error {
 	for r.Next() {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -184,7 +185,7 @@ func (s *Spool) sealInto(ctx context.Context, w *Sealing, r *journal.Reader, nam
 			return err
 		}
 	}
-	if err := w.endSums(ctx); err != nil {
+	if err := w.EndSums(ctx); err != nil {
 		return err
 	}
 	return w.Finish()
@@ -192,7 +193,7 @@ func (s *Spool) sealInto(ctx context.Context, w *Sealing, r *journal.Reader, nam
 
 // sealRecords puts the records of one frame into objects: the only place where they leave a segment. Those that were added up
 // in the flush are added up further.
-func (s *Spool) sealRecords(ctx context.Context, w *Sealing, r *journal.Reader) error {
+func (s *Spool) sealRecords(ctx context.Context, w *sealing.Writer, r *journal.Reader) error {
 	if block, sum, records, ok := r.Block(); ok && r.Bucket == 0 && s.opt.Object.Blocks() {
 		if taken, err := w.Objects.AddBlock(block, sum, records); taken || err != nil {
 			return err
@@ -210,12 +211,12 @@ func (s *Spool) sealRecords(ctx context.Context, w *Sealing, r *journal.Reader) 
 	return w.Objects.Add(ctx, lines)
 }
 
-func (s *Spool) keepDamage(w *Sealing, r *journal.Reader, x journal.Stretch, of string) error {
+func (s *Spool) keepDamage(w *sealing.Writer, r *journal.Reader, x journal.Stretch, of string) error {
 	suffix, what := ".bin", "damaged bytes in the spool: kept aside, the whole frames around them are delivered"
 	if x.Torn {
 		suffix, what = ".torn", "a write was cut off by a crash before it was acknowledged: kept aside"
 	}
-	name := fmt.Sprintf("%s-%d%s", w.from, x.Offset, suffix)
+	name := fmt.Sprintf("%s-%d%s", w.From, x.Offset, suffix)
 	b, err := r.Bytes(x)
 	if err == nil {
 		err = w.Damage(name, b)
@@ -230,7 +231,7 @@ func (s *Spool) keepDamage(w *Sealing, r *journal.Reader, x journal.Stretch, of 
 // publishAll moves what is sealed to its place, if its origin is gone for good: not that of segments that wait in the journal.
 func (s *Spool) publishAll() error {
 	waiting := s.journal.Full()
-	found, err := whole(s.dir, func(x Pending) bool {
+	found, err := sealing.Whole(s.dir, func(x sealing.Pending) bool {
 		return !slices.ContainsFunc(waiting, func(seg *journal.Segment) bool { return string(x.From) == seg.ID.String() })
 	})
 	var stuck int64

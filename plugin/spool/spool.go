@@ -27,9 +27,8 @@
 //
 // status/ beside them is package plugin's and no state: it is for somebody to look at.
 //
-// Files: open.go is a start, seal.go makes objects of segments, origin.go is what waits in sealing/ and for what, outbox.go
-// hands objects out, sent.go keeps them until Amberflo has spoken and for an audit, verdict.go is what Amberflo did not take,
-// quota.go is how full it may get.
+// Files: open.go is a start, seal.go makes objects of segments by package sealing, outbox.go hands objects out, sent.go keeps
+// them until Amberflo has spoken and for an audit, verdict.go is what Amberflo did not take, quota.go is how full it may get.
 package spool
 
 import (

@@ -13,6 +13,7 @@ import (
 
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/object"
+	"out_amberflo/plugin/sealing"
 )
 
 // ReasonSuffix ends the name of the file beside a failed object that holds the reason.
@@ -36,7 +37,7 @@ func TakeOverAuditLog(d *disk.Dir) error {
 
 // IsNote tells what lies among objects and rejects and is none: file is the path below store_dir.
 func IsNote(file string) bool {
-	return file == AuditLog || file == formerAuditLog || strings.HasSuffix(file, ReasonSuffix) || strings.HasPrefix(path.Base(file), formerLeft)
+	return file == AuditLog || file == formerAuditLog || strings.HasSuffix(file, ReasonSuffix) || strings.HasPrefix(path.Base(file), sealing.FormerLeft)
 }
 
 // KeepFailed moves an object from sent/ to failed/, beside the reason. An error means that it has not.

@@ -1,4 +1,14 @@
-package spool
+// Package sealing is the step between what is accepted and what waits for its way: what an origin becomes (objects, rejects,
+// damage) is written to sealing/, and counts from the moment the origin is gone.
+//
+//   - Removing the origin is the commit: a segment by the spool that seals it, a file of rejects or an object by meterctl, which
+//     maps or repairs it.
+//   - What was made of an origin that is there does not count, and is removed, by a start or by the next who does the same work:
+//     never where it is not known whether it is there.
+//   - Nothing leaves sealing/ before the removal is durable.
+//
+// There are no locks: a [Writer] belongs to one goroutine. Between processes see package disk.
+package sealing
 
 import (
 	"context"
@@ -35,7 +45,7 @@ const (
 	// Version 2 wrote what stays of a day to rejected/.retry-<uuid>, which was the origin until it took the place of the day's
 	// file.
 	formerRetryOf = "retry-"
-	formerLeft    = ".retry-"
+	FormerLeft    = ".retry-"
 )
 
 func (o Origin) parse() (kind, id string) {
@@ -59,7 +69,7 @@ func (o Origin) find(d *disk.Dir) (path string, err error) {
 	case RemapOf:
 		path = d.Path(disk.Rejected, RejectsFile(uuid.MustParse(id))) // it is valid
 	case formerRetryOf:
-		path = d.Path(disk.Rejected, formerLeft+id)
+		path = d.Path(disk.Rejected, FormerLeft+id)
 	case RescueOf, SplitOf:
 		name := "." + string(o) + "="
 		var taken []string
@@ -154,8 +164,8 @@ func allPending(d *disk.Dir) (all []Pending, err error) {
 	return all, err
 }
 
-// whole lists those whose origin is gone, for good.
-func whole(d *disk.Dir, of func(Pending) bool) (found []Pending, err error) {
+// Whole lists those whose origin is gone, for good.
+func Whole(d *disk.Dir, of func(Pending) bool) (found []Pending, err error) {
 	all, err := allPending(d)
 	for _, x := range all {
 		if !of(x) {
@@ -185,8 +195,8 @@ func unseal(d *disk.Dir, of func(Origin) bool) error {
 	return d.SyncDir(d.Path(disk.Sealing))
 }
 
-// undo removes what was made of origins of some kinds that are there. An error may be of one of which that is not known.
-func undo(d *disk.Dir, kinds ...string) error {
+// Undo removes what was made of origins of some kinds that are there. An error may be of one of which that is not known.
+func Undo(d *disk.Dir, kinds ...string) error {
 	var unknown error
 	err := unseal(d, func(o Origin) bool {
 		kind, _ := o.parse()
@@ -202,24 +212,24 @@ func undo(d *disk.Dir, kinds ...string) error {
 	return errors.Join(err, unknown)
 }
 
-// Sealing writes what comes of one origin to sealing/: objects, rejects into one file, and damage. After Finish the caller
+// Writer writes what comes of one origin to sealing/: objects, rejects into one file, and damage. After Finish the caller
 // removes the origin; after a failure it calls Undo. It is not safe for concurrent use.
-type Sealing struct {
+type Writer struct {
 	Objects object.Series
-	Day     time.Time // of the rejects
+	Day     time.Time        // of the rejects
+	From    Origin           // is not changed
+	Meters  map[string]int64 // counts the events by meter, unless it is nil
 
-	from    Origin
-	merger  *tally.Merger    // nil before the first sum
-	events  []byte           // of it, on their way to Objects
-	meters  map[string]int64 // of them, by meter, if Options.Sealed asks for it
-	rejects *disk.File       // nil before the first
-	aside   bool             // some damage is in sealing/, or all rejects
+	merger  *tally.Merger // nil before the first sum
+	events  []byte        // of it, on their way to Objects
+	rejects *disk.File    // nil before the first
+	aside   bool          // some damage is in sealing/, or all rejects
 }
 
-// NewSealing begins one. id is that of the first object, and opened its time, and the day of the rejects if nothing else is
+// NewWriter begins one. id is that of the first object, and opened its time, and the day of the rejects if nothing else is
 // set. Both are the same each time that one segment is tried.
-func NewSealing(m *object.Maker, from Origin, id uuid.UUID, opened time.Time) *Sealing {
-	return &Sealing{from: from, Day: opened, Objects: object.Series{
+func NewWriter(m *object.Maker, from Origin, id uuid.UUID, opened time.Time) *Writer {
+	return &Writer{From: from, Day: opened, Objects: object.Series{
 		Maker: m, ID: id, Opened: opened,
 		Place: func(file string) string { return m.Dir.Path(disk.Sealing, Pending{from, disk.Outbox, file}.Name()) },
 	}}
@@ -230,7 +240,7 @@ const longestEvents = 64 << 10
 
 // Sum takes whole lines of records that were added up by buckets of that width, and adds those up that have one key. They come
 // out when a Merger lets them go, after what Objects was given meanwhile.
-func (w *Sealing) Sum(ctx context.Context, bucket time.Duration, lines []byte) error {
+func (w *Writer) Sum(ctx context.Context, bucket time.Duration, lines []byte) error {
 	if w.merger == nil {
 		w.merger = tally.NewMerger(w.Objects.ID, func(line []byte, _ int64) error {
 			w.count(line)
@@ -247,25 +257,25 @@ func (w *Sealing) Sum(ctx context.Context, bucket time.Duration, lines []byte) e
 // mostMeters bounds the names by which events are counted.
 const mostMeters = 256
 
-func (w *Sealing) count(line []byte) {
-	if w.meters == nil {
+func (w *Writer) count(line []byte) {
+	if w.Meters == nil {
 		return
 	}
 	meter := tally.Meter(line)
-	if _, known := w.meters[string(meter)]; known || len(w.meters) < mostMeters {
-		w.meters[string(meter)]++
+	if _, known := w.Meters[string(meter)]; known || len(w.Meters) < mostMeters {
+		w.Meters[string(meter)]++
 	}
 }
 
 // addEvents hands what came out of the merger on.
-func (w *Sealing) addEvents(ctx context.Context) error {
+func (w *Writer) addEvents(ctx context.Context) error {
 	err := w.Objects.Add(ctx, w.events)
 	w.events = w.events[:0]
 	return err
 }
 
-// endSums lets out what is added up.
-func (w *Sealing) endSums(ctx context.Context) error {
+// EndSums lets out what is added up.
+func (w *Writer) EndSums(ctx context.Context) error {
 	if w.merger == nil {
 		return nil
 	}
@@ -276,7 +286,7 @@ func (w *Sealing) endSums(ctx context.Context) error {
 }
 
 // Reject takes whole lines.
-func (w *Sealing) Reject(lines []byte) (err error) {
+func (w *Writer) Reject(lines []byte) (err error) {
 	if len(lines) == 0 {
 		return nil
 	}
@@ -290,22 +300,22 @@ func (w *Sealing) Reject(lines []byte) (err error) {
 }
 
 // Damage takes bytes that could not be decoded, if there are any.
-func (w *Sealing) Damage(file string, b []byte) error {
+func (w *Writer) Damage(file string, b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
 	w.aside = true
 	d := w.Objects.Maker.Dir
-	return d.WriteFile(d.Path(disk.Sealing, Pending{w.from, disk.Damaged, file}.Name()), b)
+	return d.WriteFile(d.Path(disk.Sealing, Pending{w.From, disk.Damaged, file}.Name()), b)
 }
 
 // Finish makes all of it whole and durable.
-func (w *Sealing) Finish() error {
+func (w *Writer) Finish() error {
 	err := w.Objects.Finish()
 	d := w.Objects.Maker.Dir
 	if err == nil && w.rejects != nil {
 		if err = w.rejects.Close(); err == nil {
-			err = w.rejects.Rename(d.Path(disk.Sealing, Pending{w.from, disk.Rejected, RejectsFile(journal.WithTime(w.Objects.ID, w.Day))}.Name()))
+			err = w.rejects.Rename(d.Path(disk.Sealing, Pending{w.From, disk.Rejected, RejectsFile(journal.WithTime(w.Objects.ID, w.Day))}.Name()))
 		}
 		if err == nil {
 			w.rejects, w.aside = nil, true
@@ -318,7 +328,7 @@ func (w *Sealing) Finish() error {
 }
 
 // Abort gives up what is not whole.
-func (w *Sealing) Abort() {
+func (w *Writer) Abort() {
 	w.Objects.Abort()
 	if w.rejects != nil {
 		w.rejects.Abort()
@@ -327,14 +337,14 @@ func (w *Sealing) Abort() {
 }
 
 // Undo removes all of it again: the origin is there.
-func (w *Sealing) Undo() error {
+func (w *Writer) Undo() error {
 	w.Abort()
-	return unseal(w.Objects.Maker.Dir, func(o Origin) bool { return o == w.from })
+	return unseal(w.Objects.Maker.Dir, func(o Origin) bool { return o == w.From })
 }
 
-// publishAside moves rejects or damage from sealing/ to their directory, for good: what somebody takes from there must not be
+// PublishAside moves rejects or damage from sealing/ to their directory, for good: what somebody takes from there must not be
 // there once more after a power cut. size is 0 if another process was faster.
-func publishAside(d *disk.Dir, x Pending) (size int64, err error) {
+func PublishAside(d *disk.Dir, x Pending) (size int64, err error) {
 	from, to := d.Path(disk.Sealing, x.Name()), d.Path(x.Dir, x.File)
 	st, err := os.Stat(from)
 	if err == nil { // another process may have made the directory below, and died before it synced that
@@ -357,9 +367,9 @@ func publishAside(d *disk.Dir, x Pending) (size int64, err error) {
 
 // PublishRejects moves what retries have left in sealing/ back to rejected/. The caller has rejected/ locked.
 func PublishRejects(d *disk.Dir) error {
-	found, err := whole(d, func(x Pending) bool { return x.Dir == disk.Rejected && x.From.byHand() })
+	found, err := Whole(d, func(x Pending) bool { return x.Dir == disk.Rejected && x.From.byHand() })
 	for _, x := range found {
-		_, perr := publishAside(d, x)
+		_, perr := PublishAside(d, x)
 		err = errors.Join(err, perr)
 	}
 	return err
@@ -368,8 +378,8 @@ func PublishRejects(d *disk.Dir) error {
 // UndoRetries removes what retries that were cut off have left: the lines are still in rejected/. The caller has that locked,
 // or nobody can.
 func UndoRetries(d *disk.Dir) error {
-	err := undo(d, RemapOf, formerRetryOf)
-	former, ferr := named(d, disk.Rejected, formerLeft)
+	err := Undo(d, RemapOf, formerRetryOf)
+	former, ferr := named(d, disk.Rejected, FormerLeft)
 	err = errors.Join(err, ferr)
 	for _, path := range former {
 		if err == nil {
@@ -382,10 +392,10 @@ func UndoRetries(d *disk.Dir) error {
 // UndoRepairs removes what was made of objects that are still there, and puts those back. The caller has damaged/ locked, or
 // nobody can.
 func UndoRepairs(d *disk.Dir) error {
-	if err := undo(d, RescueOf, SplitOf); err != nil {
+	if err := Undo(d, RescueOf, SplitOf); err != nil {
 		return err
 	}
-	for kind, dir := range map[string]string{RescueOf: DamagedObjects, SplitOf: disk.Outbox} {
+	for kind, dir := range map[string]string{RescueOf: disk.DamagedObjects, SplitOf: disk.Outbox} {
 		taken, err := named(d, disk.Damaged, "."+kind)
 		for _, path := range taken {
 			x, ok := ParsePending(strings.TrimPrefix(filepath.Base(path), "."))
