@@ -23,6 +23,7 @@ import (
 	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/repair"
 	"out_amberflo/plugin/spool"
+	"out_amberflo/test/logbook"
 )
 
 // testOptions are those of a spool of NDJSON under a directory of the test. Batches of three and more of batchOf become blocks.
@@ -275,10 +276,10 @@ func lastSegment(t *testing.T, s *spool.Spool) (path string, size int64) {
 	return path, st.Size()
 }
 
-func logged(o *spool.Options) *bytes.Buffer {
-	text := &bytes.Buffer{}
-	o.Log = slog.New(slog.NewTextHandler(text, nil))
-	return text
+func logged(o *spool.Options) *logbook.Book {
+	book := &logbook.Book{}
+	o.Log = book.Logger()
+	return book
 }
 
 // fileIn is an object's file in a directory.

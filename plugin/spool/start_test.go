@@ -1,7 +1,6 @@
 package spool_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -52,8 +51,7 @@ func TestADirectoryThatIsALinkIsRefused(t *testing.T) {
 
 func TestWhatIsNoObjectIsLeftAloneAndTold(t *testing.T) {
 	o := testOptions(t.TempDir())
-	log := &bytes.Buffer{}
-	o.Log = slog.New(slog.NewTextHandler(log, nil))
+	log := logged(&o)
 	file, _ := sealedOnce(t, o, 1)
 	outbox := filepath.Join(o.Dir, disk.Outbox)
 	strangers := map[string]func(string) error{
@@ -84,8 +82,7 @@ func TestWhatIsNoObjectIsLeftAloneAndTold(t *testing.T) {
 
 func TestAnEmptyFileOfSomebodyElseIsLeftAloneAndTold(t *testing.T) {
 	o := testOptions(t.TempDir())
-	log := &bytes.Buffer{}
-	o.Log = slog.New(slog.NewTextHandler(log, nil))
+	log := logged(&o)
 	_, _ = sealedOnce(t, o, 1)
 	stranger := filepath.Join(o.Dir, disk.Outbox, "empty.gz")
 	if err := os.WriteFile(stranger, nil, 0o600); err != nil {
@@ -343,14 +340,14 @@ func TestADirectoryThatOthersCanRenameIsToldOf(t *testing.T) {
 					}
 					dir = filepath.Join(link, "amberflo")
 				}
-				o, log := testOptions(dir), &bytes.Buffer{}
-				o.Log = slog.New(slog.NewTextHandler(log, nil))
+				o := testOptions(dir)
+				log := logged(&o)
 				s := mustOpen(t, o)
 				if err := s.Close(); err != nil {
 					t.Error(err)
 				}
 				told := strings.Count(log.String(), "others can rename store_dir away") == 1 && strings.Contains(log.String(), "directory="+above+" ")
-				if told != tt.told || !tt.told && log.Len() > 0 {
+				if told != tt.told || !tt.told && log.String() != "" {
 					t.Errorf("told: %v, want %v; got\n%s", told, tt.told, log)
 				}
 			})
