@@ -62,7 +62,7 @@ func TestBucketsDivideAnHour(t *testing.T) {
 			t.Errorf("%s: got %s, %s", width, names, bucket)
 		}
 	}
-	if names, bucket := compile(t, Options{AggregateBucket: "1m"}).Aggregate(); names != "" || bucket != 0 {
+	if names, bucket := compile(t, Options{}).Aggregate(); names != "" || bucket != 0 {
 		t.Errorf("got %s, %s", names, bucket)
 	}
 	if names, _ := compile(t, Options{Meters: "A=1, 'b c'=2", Aggregate: "'b c',A"}).Aggregate(); names != `"b c", "A"` {

@@ -28,6 +28,7 @@ func (a *Aggregation) Has(name []byte) bool {
 
 const (
 	aggregateExample = "ApiCalls, BytesOut"
+	defaultBucket    = "15m"
 	wantBucket       = "a duration from 1s to 1h that divides an hour"
 )
 
@@ -35,11 +36,14 @@ const (
 func (c *compiler) aggregate(o Options) {
 	r, a := c.rules, &c.rules.Aggregate
 	var ok bool
-	value := cmp.Or(o.AggregateBucket, "15m")
+	value := cmp.Or(o.AggregateBucket, defaultBucket)
 	if a.Bucket, ok = ParseDuration(value); !ok || a.Bucket < time.Second || a.Bucket%time.Millisecond != 0 || time.Hour%a.Bucket != 0 {
-		c.fail("aggregate_bucket", value, wantBucket, "15m")
+		c.fail("aggregate_bucket", value, wantBucket, defaultBucket)
 	}
 	if o.Aggregate == "" {
+		if value != defaultBucket && !c.failed("aggregate_bucket") { // nothing would be added up, in silence; a default may be typed
+			c.fail("aggregate_bucket", value, "aggregate beside it, which says for which meters it is", value+", with aggregate *")
+		}
 		return
 	}
 	if ids := cmp.Or(o.UniqueID, defaultID); !r.GenerateIDs && !c.failed("unique_id") {

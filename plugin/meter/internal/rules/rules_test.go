@@ -242,6 +242,7 @@ func TestEveryFormHasAnErrorWithACaret(t *testing.T) {
 		{"adding up what has ids of its own", Options{Aggregate: "*", UniqueID: "$id, hash($a)"}, "unique_id",
 			"generate at its end, because aggregate adds up no records that have an id of their own", -1},
 		{"buckets that do not divide an hour", Options{Aggregate: "*", AggregateBucket: "7m"}, "aggregate_bucket", wantBucket, -1},
+		{"buckets of nothing that is added up", Options{AggregateBucket: "1m"}, "aggregate_bucket", "aggregate beside it, which says for which meters it is", -1},
 		{"buckets above an hour", Options{AggregateBucket: "2h"}, "aggregate_bucket", wantBucket, -1},
 		{"buckets below a second", Options{AggregateBucket: "500ms"}, "aggregate_bucket", wantBucket, -1},
 		{"buckets of no whole milliseconds", Options{AggregateBucket: "1757.8125ms"}, "aggregate_bucket", wantBucket, -1},
