@@ -219,7 +219,7 @@ func TestTheOutputsOwnLogLevelHolds(t *testing.T) {
 			p.signal(syscall.SIGTERM)
 			p.wait()
 			log := p.Log.String()
-			for words, want := range map[string]int{"[ info] [output:amberflo:amberflo.0] started": test.starts, "a record cannot be metered": test.warns} {
+			for words, want := range map[string]int{"[ info] [output:amberflo:amberflo.0] started": test.starts, "a record was rejected": test.warns} {
 				if n := logbook.Count(log, words); n != want {
 					t.Errorf("%d lines with %q, want %d; log:\n%s", n, words, want, log)
 				}
