@@ -236,12 +236,10 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	before := len(tx.Lines())
 	lines, partials := w.mapper.AppendSums(tx.Lines())
 	tx.Append(lines, partials)
-	_, bucket := p.rules.Aggregate()
-	if bucket == 0 { // else the seal counts what it leaves
+	if _, bucket := p.rules.Aggregate(); bucket > 0 {
+		tx.Summed(bucket, records) // the seal counts what it leaves
+	} else {
 		countMeters(w.meters, lines, w.mapper.Lines())
-	}
-	if bucket > 0 {
-		tx.Summed(bucket, records)
 	}
 	damage, damaged := w.reader.Err(), ""
 	if damage != nil {

@@ -10,6 +10,7 @@ import (
 
 	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/cmd/meterctl/store"
+	"out_amberflo/plugin/disk"
 )
 
 // cat prints the records of files.
@@ -22,7 +23,7 @@ func (a *app) cat() *cobra.Command {
 With --json each line is an object with the file and the record. Where a file is damaged, it prints what can be read.`,
 		Example:           "  meterctl cat KEY | jq .customerId",
 		Annotations:       looked("something of a file cannot be read, and was named on standard error"),
-		ValidArgsFunction: completeFiles(&at, store.Directories()...),
+		ValidArgsFunction: completeFiles(&at, disk.Dirs...),
 		RunE:              func(_ *cobra.Command, names []string) error { return a.printRecords(&at, names, asJSON) },
 	}
 	at.flags(cmd)

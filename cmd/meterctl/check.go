@@ -10,6 +10,7 @@ import (
 	"out_amberflo/cmd/meterctl/ledger"
 	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/cmd/meterctl/store"
+	"out_amberflo/plugin/disk"
 )
 
 // check reads every file to its end.
@@ -51,7 +52,7 @@ func (a *app) checkSpool(where *place, asJSON bool) error {
 		}
 		total += n
 		problems = append(problems, c.problems(f)...)
-		if f.Dir == store.Open && err == nil {
+		if f.Dir == disk.Open && err == nil {
 			var of []store.Problem
 			of, err = store.CompareFrames(at.dir, f)
 			problems = append(problems, of...)
@@ -59,7 +60,7 @@ func (a *app) checkSpool(where *place, asJSON bool) error {
 		if err != nil {
 			problems = append(problems, store.ProblemIn(f, err.Error()))
 		}
-		if f.Dir == store.Damaged && len(problems) == 0 && !strings.HasSuffix(f.Path, ".torn") && !store.IsRescued(f) {
+		if f.Dir == disk.Damaged && len(problems) == 0 && !strings.HasSuffix(f.Path, ".torn") && !store.IsRescued(f) {
 			problems = append(problems, store.ProblemIn(f, fmt.Sprintf("%d bytes that could not be read were kept here", f.Bytes)))
 		}
 		for _, problem := range problems {
@@ -92,7 +93,7 @@ type coherence struct {
 
 // each is called for each record of a file; nil where none can be such an event.
 func (c *coherence) each(f store.File) func(line []byte) error {
-	if f.Dir == store.Rejected {
+	if f.Dir == disk.Rejected {
 		return nil
 	}
 	return func(line []byte) error {

@@ -8,7 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"out_amberflo/cmd/meterctl/show"
-	"out_amberflo/cmd/meterctl/store"
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/repair"
+	"out_amberflo/plugin/spool"
 )
 
 // drop deletes one failed object for good.
@@ -18,11 +20,11 @@ func (a *app) drop() *cobra.Command {
 	var dryRun bool
 	cmd := &cobra.Command{
 		Use: "drop [flags] KEY --why TEXT", Short: "delete an object that Amberflo did not take, for good", GroupID: acts, DisableFlagsInUseLine: true,
-		Long: `drop gives up an object of failed/: what is in it is never billed. The audit log, ` + store.AuditLog + `, keeps who it was, why, and
+		Long: `drop gives up an object of failed/: what is in it is never billed. The audit log, ` + spool.AuditLog + `, keeps who it was, why, and
 how many records it had.`,
 		Example:           "  meterctl drop KEY --why 'test records, ticket 812'",
 		Annotations:       done(),
-		ValidArgsFunction: completeFiles(&at, store.Failed),
+		ValidArgsFunction: completeFiles(&at, disk.Failed),
 		RunE: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0:
@@ -39,11 +41,11 @@ how many records it had.`,
 			if dryRun {
 				return a.wouldTake(found, args, "would be deleted for good")
 			}
-			key := strings.TrimPrefix(args[0], store.Failed+"/")
-			if err := store.Drop(found.dir, key, why); err != nil {
+			key := strings.TrimPrefix(args[0], disk.Failed+"/")
+			if err := repair.Drop(found.dir, key, why); err != nil {
 				return found.explain(err)
 			}
-			fmt.Fprintf(a.out, "%s is deleted; %s says why\n", show.Plain(key), store.AuditLog)
+			fmt.Fprintf(a.out, "%s is deleted; %s says why\n", show.Plain(key), spool.AuditLog)
 			return nil
 		},
 	}

@@ -9,6 +9,7 @@ import (
 
 	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/cmd/meterctl/store"
+	"out_amberflo/plugin/disk"
 )
 
 // ls tells what a spool has: a line for each directory of it, or for each file.
@@ -57,7 +58,7 @@ func (a *app) list(where *place, long, quick, asJSON bool) error {
 	bad := 0
 	var rows []*listed
 	totals := map[string]*listed{}
-	for _, name := range store.Directories() {
+	for _, name := range disk.Dirs {
 		totals[name] = &listed{Directory: name, Files: new(int), Records: new(int)}
 		if !long {
 			rows = append(rows, totals[name])

@@ -15,6 +15,7 @@ import (
 	"out_amberflo/cmd/meterctl/pipeline"
 	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin"
+	"out_amberflo/plugin/disk"
 )
 
 // storeDirVariable names the spool where neither --store-dir nor -c does.
@@ -115,7 +116,7 @@ func (p *spoolPlace) explain(err error) error {
 	switch {
 	case err != nil && p.guessed:
 		return fmt.Errorf("%w; nobody named the spool: set --store-dir DIR, -c CONF or $%s", err, storeDirVariable)
-	case errors.Is(err, fs.ErrNotExist) && !isThere(p.dir, store.Open):
+	case errors.Is(err, fs.ErrNotExist) && !isThere(p.dir, disk.Open):
 		by := ""
 		if p.byVariable {
 			by = fmt.Sprintf(" (%s, which $%s names)", p.dir, storeDirVariable)

@@ -8,7 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"out_amberflo/cmd/meterctl/show"
-	"out_amberflo/cmd/meterctl/store"
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/repair"
+	"out_amberflo/plugin/spool"
 )
 
 // rescue delivers what can be read of damaged objects.
@@ -18,9 +20,9 @@ func (a *app) rescue() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rescue [flags] KEY...", Short: "send what can be read of objects that the disk has damaged", GroupID: acts, DisableFlagsInUseLine: true,
 		Long: `rescue sends the whole segments of objects in damaged/outbox/ under fresh keys; their records keep their uniqueId. The damaged
-object stays, as <file>.rescued, and ` + store.AuditLog + ` says what is lost.`,
+object stays, as <file>.rescued, and ` + spool.AuditLog + ` says what is lost.`,
 		Annotations:       exits("0  done\n2  the command was not carried out, or not all of it"),
-		ValidArgsFunction: completeFiles(&at, store.Damaged),
+		ValidArgsFunction: completeFiles(&at, disk.Damaged),
 		RunE: func(_ *cobra.Command, keys []string) error {
 			if len(keys) == 0 {
 				return errors.New("want keys, got none; meterctl ls --long lists damaged/outbox/")
@@ -30,12 +32,12 @@ object stays, as <file>.rescued, and ` + store.AuditLog + ` says what is lost.`,
 				return err
 			}
 			for _, key := range keys {
-				key = strings.TrimPrefix(strings.TrimPrefix(key, store.Damaged+"/"), store.Outbox+"/")
-				records, err := store.Rescue(found.dir, key, all)
+				key = strings.TrimPrefix(strings.TrimPrefix(key, disk.Damaged+"/"), disk.Outbox+"/")
+				records, err := repair.Rescue(found.dir, key, all)
 				if err != nil {
 					return found.explain(err)
 				}
-				fmt.Fprintf(a.out, "%s: %s sent; %s says what is lost\n", show.Plain(key), show.Number(records, "record", " is", " are"), store.AuditLog)
+				fmt.Fprintf(a.out, "%s: %s sent; %s says what is lost\n", show.Plain(key), show.Number(records, "record", " is", " are"), spool.AuditLog)
 			}
 			fmt.Fprintln(a.out, takenUp)
 			return nil

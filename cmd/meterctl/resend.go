@@ -10,6 +10,8 @@ import (
 
 	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/cmd/meterctl/store"
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/repair"
 )
 
 const takenUp = "a running plugin takes them up within 15 seconds, otherwise the next start does"
@@ -29,7 +31,7 @@ func (a *app) resend() *cobra.Command {
 them already is not billed twice. Fix the cause first, such as a meter that is not defined at Amberflo.`,
 		Example:           "  meterctl resend --all --dry-run\n  meterctl resend KEY",
 		Annotations:       done(),
-		ValidArgsFunction: completeFiles(&at, store.Failed),
+		ValidArgsFunction: completeFiles(&at, disk.Failed),
 		RunE: func(_ *cobra.Command, keys []string) error {
 			found, err := at.find()
 			switch {
@@ -58,8 +60,8 @@ func (a *app) resendKeys(at *spoolPlace, keys []string, dryRun bool) error {
 		return a.wouldTake(at, keys, "would be sent again under a fresh key")
 	}
 	for _, key := range keys {
-		fresh, err := store.Resend(at.dir, strings.TrimPrefix(key, store.Failed+"/"))
-		if errors.Is(err, fs.ErrNotExist) && isThere(at.dir, store.Open) {
+		fresh, err := repair.Resend(at.dir, strings.TrimPrefix(key, disk.Failed+"/"))
+		if errors.Is(err, fs.ErrNotExist) && isThere(at.dir, disk.Open) {
 			return fmt.Errorf("%w; meterctl ls --long lists them", err)
 		}
 		if err != nil {
@@ -79,9 +81,9 @@ func (a *app) wouldTake(at *spoolPlace, keys []string, what string) error {
 	}
 	total := 0
 	for _, key := range keys {
-		f, ok := findFile(store.In(files, store.Failed), at.dir, key)
+		f, ok := findFile(store.In(files, disk.Failed), at.dir, key)
 		if !ok || !f.HasRecords() {
-			return fmt.Errorf("want the key of an object in %s/, got %q; meterctl ls --long lists them", store.Failed, key)
+			return fmt.Errorf("want the key of an object in %s/, got %q; meterctl ls --long lists them", disk.Failed, key)
 		}
 		n, problems, gone, err := store.Records(at.dir, f, nil)
 		if err == nil && gone {

@@ -19,6 +19,7 @@ import (
 	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin"
+	"out_amberflo/plugin/repair"
 )
 
 // retryRejected maps what could not be metered by the present configuration, and has sent what now maps.
@@ -95,7 +96,7 @@ func (a *app) retry(where *place, o *retryFlags) error {
 		objects, err = r.tryAll(at, files)
 		are = "would be sent"
 	} else {
-		objects, err = store.Retry(config.Spool(), o.since, r.again)
+		objects, err = repair.Retry(config.Spool(), o.since, r.again)
 	}
 	r.progress.End()
 	fmt.Fprintf(a.out, "%d rejected records: %d meter records in %d objects %s%s%s\n", r.lines, r.records, objects, are, r.Summary(), r.left())

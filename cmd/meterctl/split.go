@@ -8,8 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"out_amberflo/cmd/meterctl/show"
-	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin"
+	"out_amberflo/plugin/disk"
+	"out_amberflo/plugin/repair"
 )
 
 // split divides an object that waits.
@@ -20,7 +21,7 @@ func (a *app) split() *cobra.Command {
 		Use: "split [flags] KEY", Short: "divide an object that is too large for the server; Fluent Bit has to be stopped", GroupID: acts, DisableFlagsInUseLine: true,
 		Long:              "split divides an object of outbox/ that is too large for the server, in halves or in objects of --size. The next start sends them.",
 		Annotations:       exits("0  done\n2  the command was not carried out"),
-		ValidArgsFunction: completeFiles(&at, store.Outbox),
+		ValidArgsFunction: completeFiles(&at, disk.Outbox),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("want one key, got %s; meterctl ls --long lists outbox/", gotWords(args))
@@ -29,7 +30,7 @@ func (a *app) split() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n, err := store.Split(found.dir, strings.TrimPrefix(args[0], store.Outbox+"/"), most)
+			n, err := repair.Split(found.dir, strings.TrimPrefix(args[0], disk.Outbox+"/"), most)
 			if err != nil {
 				return found.explain(err)
 			}

@@ -13,6 +13,7 @@ import (
 
 	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/cmd/meterctl/store"
+	"out_amberflo/plugin/disk"
 )
 
 // Bill is what records come to, by columns.
@@ -77,7 +78,7 @@ func (b *Bill) Read(l *Ledger) error {
 	if l.Missed > 0 {
 		b.found = append(b.found, store.Found{File: l.Dir, What: "want files that stay while they are read, got some that move each time: ask again"})
 	}
-	b.damaged = len(slices.DeleteFunc(store.In(l.Files, store.Damaged), store.IsRescued))
+	b.damaged = len(slices.DeleteFunc(store.In(l.Files, disk.Damaged), store.IsRescued))
 	var err error
 	b.rejected, _, _, err = ReadRejects(l.Dir, l.Files, l.Notes)
 	return err
@@ -134,7 +135,7 @@ func (b *Bill) add(of *Source, r *Record) error {
 		return err
 	}
 	for _, in := range []*Row{in, b.meters[string(r.Meter)]} {
-		if of.Directory == store.Failed {
+		if of.Directory == disk.Failed {
 			in.Failed.Add(r)
 		} else {
 			in.Billed.Add(r)
@@ -201,7 +202,7 @@ func (r *Record) dimension(name string) (value []byte) {
 
 // Table shows the bill to people: names to the left, numbers to the right.
 func (b *Bill) Table(w io.Writer) error {
-	anyFailed := b.from[store.Failed] != nil
+	anyFailed := b.from[disk.Failed] != nil
 	names := len(b.columns)
 	head := []string{}
 	for _, c := range b.columns {
@@ -285,14 +286,14 @@ func (b *Bill) Table(w io.Writer) error {
 // Beside says what the bill was made of, and what is not in it.
 func (b *Bill) Beside(w io.Writer) error {
 	var of []string
-	for _, name := range append([]string{""}, store.Directories()...) {
-		if s := b.from[name]; s != nil && name != store.Failed {
+	for _, name := range append([]string{""}, disk.Dirs...) {
+		if s := b.from[name]; s != nil && name != disk.Failed {
 			of = append(of, strings.TrimSpace(fmt.Sprintf("%s %s records in %s", name, show.Count(int(s.Records)), show.Number(b.objects[name], "file"))))
 		}
 	}
 	text := "\nin the bill: " + cmp.Or(strings.Join(of, ", "), "no record") + "\n"
 	var not []string
-	if s := b.from[store.Failed]; s != nil {
+	if s := b.from[disk.Failed]; s != nil {
 		not = append(not, fmt.Sprintf("%s that Amberflo did not take (failed/)", show.Number(int(s.Records), "record")))
 	}
 	if len(b.rejected) > 0 {

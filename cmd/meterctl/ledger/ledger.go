@@ -22,6 +22,7 @@ import (
 	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin/decimal"
+	"out_amberflo/plugin/disk"
 )
 
 // Record is a record as Amberflo gets it. It and its slices are valid during a call.
@@ -177,7 +178,7 @@ func (l *Ledger) readSpool(anew bool) error {
 			continue
 		}
 		now, found := store.File{}, false
-		if f.Dir != store.Open {
+		if f.Dir != disk.Open {
 			now, found = l.moved(f)
 		}
 		switch {
@@ -185,7 +186,7 @@ func (l *Ledger) readSpool(anew bool) error {
 			if _, err := l.readFile(now, p); err != nil {
 				return err
 			}
-		case f.Dir == store.Open || f.Dir == store.Failed: // sealed, or sent again: under a name that is not known
+		case f.Dir == disk.Open || f.Dir == disk.Failed: // sealed, or sent again: under a name that is not known
 			if l.Missed++; anew {
 				return nil
 			}
@@ -207,7 +208,7 @@ func (l *Ledger) readFile(f store.File, p *show.Progress) (gone bool, err error)
 	for _, problem := range problems {
 		of.Problems = append(of.Problems, store.Found(problem))
 	}
-	if of.Directory == store.Failed {
+	if of.Directory == disk.Failed {
 		of.Reason = store.ReasonOf(l.Dir, f)
 	}
 	if l.End == nil {
@@ -234,9 +235,9 @@ func (l *Ledger) moved(f store.File) (store.File, bool) {
 // isRead tells files of meter records from others.
 func (l *Ledger) isRead(f store.File) bool {
 	switch f.Dir {
-	case store.Open, store.Outbox, store.Sent, store.Failed:
+	case disk.Open, disk.Outbox, disk.Sent, disk.Failed:
 		return f.HasRecords()
-	case store.Sealing:
+	case disk.Sealing:
 		return f.HasRecords() && !store.CountsTwice(f, l.Files)
 	}
 	return false

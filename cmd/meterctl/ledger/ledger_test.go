@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"out_amberflo/cmd/meterctl/store"
+	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/object"
 	"out_amberflo/plugin/spool"
@@ -54,11 +55,11 @@ func spoolOf(t *testing.T) (string, *spool.Spool) {
 
 func TestWhatIsBeingSealedIsAddedUpOnce(t *testing.T) {
 	files := []store.File{
-		{Dir: store.Open, Path: "open/0199f1b2-0000-7000-8000-000000000000.log"},
-		{Dir: store.Sealing, Path: "sealing/0199f1b2-0000-7000-8000-000000000000=x.gz"},
-		{Dir: store.Sealing, Path: "sealing/0199f1b2-0000-7000-8000-000000000000@rejected=x.ndjson"},
-		{Dir: store.Sealing, Path: "sealing/0199f1b2-1111-7000-8000-000000000000=y.gz"},
-		{Dir: store.Rejected, Path: "rejected/2026-11-20/x.ndjson"}, {Dir: store.Failed, Path: "failed/audit.ndjson"},
+		{Dir: disk.Open, Path: "open/0199f1b2-0000-7000-8000-000000000000.log"},
+		{Dir: disk.Sealing, Path: "sealing/0199f1b2-0000-7000-8000-000000000000=x.gz"},
+		{Dir: disk.Sealing, Path: "sealing/0199f1b2-0000-7000-8000-000000000000@rejected=x.ndjson"},
+		{Dir: disk.Sealing, Path: "sealing/0199f1b2-1111-7000-8000-000000000000=y.gz"},
+		{Dir: disk.Rejected, Path: "rejected/2026-11-20/x.ndjson"}, {Dir: disk.Failed, Path: "failed/audit.ndjson"},
 	}
 	l := &Ledger{Files: files}
 	var read []string
@@ -86,9 +87,9 @@ func TestWhatMovesMeanwhileIsReadOnce(t *testing.T) {
 	}
 	var read []string
 	l := &Ledger{Dir: dir, Notes: io.Discard, List: func() ([]store.File, error) { return store.Files(dir) },
-		Files: append(files, store.File{Dir: store.Open, Path: "open/0199f1b2-0000-7000-8000-000000000000.log"})}
+		Files: append(files, store.File{Dir: disk.Open, Path: "open/0199f1b2-0000-7000-8000-000000000000.log"})}
 	l.End = func(of *Source) error { read = append(read, of.Directory); return nil }
-	if err := l.readSpool(false); err != nil || !slices.Equal(read, []string{store.Open, store.Sent}) || l.Missed != 1 {
+	if err := l.readSpool(false); err != nil || !slices.Equal(read, []string{disk.Open, disk.Sent}) || l.Missed != 1 {
 		t.Errorf("got %v, %q and %d missed, want the log and the object, once, and the log that is gone", err, read, l.Missed)
 	}
 }

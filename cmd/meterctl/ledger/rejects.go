@@ -10,6 +10,7 @@ import (
 	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin"
+	"out_amberflo/plugin/disk"
 )
 
 // Rejects is what was rejected for one reason.
@@ -26,7 +27,7 @@ const mostKeys = 24
 
 // ReadRejects counts the records of rejected/ by reason, the most frequent first, and those in logs. bytes is what they take.
 func ReadRejects(dir string, files []store.File, notes io.Writer) (list []*Rejects, records int, bytes int64, err error) {
-	files = store.In(files, store.Rejected)
+	files = store.In(files, disk.Rejected)
 	p := show.NewProgress(notes, "read rejects", store.SizeOf(files))
 	defer p.End()
 	by := map[string]*Rejects{}

@@ -12,6 +12,7 @@ import (
 	"out_amberflo/cmd/meterctl/show"
 	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin"
+	"out_amberflo/plugin/disk"
 )
 
 // stage is what lies in one directory.
@@ -137,7 +138,7 @@ func (c *Looker) count(f store.File) (int, error) {
 	}
 	// An object keeps its records wherever it goes; what a log holds of rejects grows with the log, which has another path.
 	id := fmt.Sprintf("%s %d", f.Key(), f.Bytes)
-	if n, seen := c.counted[id]; seen && f.Dir != store.Rejected {
+	if n, seen := c.counted[id]; seen && f.Dir != disk.Rejected {
 		return n, nil
 	}
 	n, _, gone, err := store.Records(c.Dir, f, nil)
@@ -157,7 +158,7 @@ func (c *Looker) Look() (*Status, error) {
 		return nil, err
 	}
 	s := &Status{StoreDir: c.Dir, Time: time.Now().UTC(), by: map[string]*stage{}, Failed: []failedObject{}, Attention: []string{}, late: 10 * time.Minute}
-	for _, name := range store.Directories() {
+	for _, name := range disk.Dirs {
 		s.by[name] = &stage{Directory: name}
 		if !c.Quick {
 			s.by[name].Records = new(int)
@@ -169,11 +170,11 @@ func (c *Looker) Look() (*Status, error) {
 	now := &glance{at: c.now(), waiting: map[string]store.File{}}
 	for _, f := range files {
 		directory := f.Dir
-		if !f.HasRecords() || directory == store.Damaged && store.IsRescued(f) || store.CountsTwice(f, files) {
+		if !f.HasRecords() || directory == disk.Damaged && store.IsRescued(f) || store.CountsTwice(f, files) {
 			continue
 		}
 		n := 0
-		if directory != store.Rejected { // those are read below
+		if directory != disk.Rejected { // those are read below
 			if n, err = c.count(f); err != nil {
 				return nil, err
 			}
@@ -181,12 +182,12 @@ func (c *Looker) Look() (*Status, error) {
 		p.Add(f.Bytes)
 		s.by[directory].add(f, n)
 		switch directory {
-		case store.Outbox:
+		case disk.Outbox:
 			now.waiting[f.Key()] = f
 			fallthrough
-		case store.Open, store.Sealing:
+		case disk.Open, disk.Sealing:
 			now.records += n
-		case store.Failed:
+		case disk.Failed:
 			reason, _, _ := strings.Cut(store.ReasonOf(c.Dir, f), "\n")
 			object := failedObject{Key: f.Key(), Since: show.OptionalTime(f.Modified), Reason: reason}
 			if !c.Quick {
@@ -198,7 +199,7 @@ func (c *Looker) Look() (*Status, error) {
 	p.End()
 	slices.SortFunc(s.Failed, func(a, b failedObject) int { return a.Since.Compare(*b.Since) })
 	s.Failed = s.Failed[:min(len(s.Failed), mostFailed)]
-	s.LastUpload = s.by[store.Sent].Newest
+	s.LastUpload = s.by[disk.Sent].Newest
 	s.outputs(c.Dir)
 	now.skipped = map[string]float64{}
 	for _, o := range s.Outputs {
@@ -212,8 +213,8 @@ func (c *Looker) Look() (*Status, error) {
 		return nil, err
 	}
 	s.Rejects = append([]*ledger.Rejects{}, s.Rejects...)
-	if s.by[store.Rejected].Records != nil {
-		*s.by[store.Rejected].Records = rejects
+	if s.by[disk.Rejected].Records != nil {
+		*s.by[disk.Rejected].Records = rejects
 	}
 	if list := store.ReadAuditLog(c.Dir, 1); len(list) > 0 {
 		s.LastDone = &list[0]
@@ -223,7 +224,7 @@ func (c *Looker) Look() (*Status, error) {
 		limit, rejectLimit, s.known = c.Config.StoreDirLimit, c.Config.RejectedLimit, true
 		s.late = max(s.late, 3*c.Config.UploadTimeout)
 	}
-	s.Spool = filledTo(s.by[store.Open].Bytes+s.by[store.Sealing].Bytes+s.by[store.Outbox].Bytes+s.by[store.Failed].Bytes, limit)
+	s.Spool = filledTo(s.by[disk.Open].Bytes+s.by[disk.Sealing].Bytes+s.by[disk.Outbox].Bytes+s.by[disk.Failed].Bytes, limit)
 	s.Rejected = filledTo(rejectedBytes, rejectLimit)
 	if s.Rates = c.rates(now, files); s.Rates != nil {
 		if n, known := s.skippedSince(c.before); known {
@@ -250,10 +251,10 @@ func (c *Looker) rates(now *glance, files []store.File) *rates {
 	}
 	seen := map[string]bool{}
 	for _, f := range files {
-		if d := f.Dir; d == store.Sent && f.HasRecords() && f.Modified.After(c.before.at) {
+		if d := f.Dir; d == disk.Sent && f.HasRecords() && f.Modified.After(c.before.at) {
 			seen[f.Key()] = true
 			uploaded(f)
-		} else if d == store.Failed || d == store.Damaged {
+		} else if d == disk.Failed || d == disk.Damaged {
 			seen[f.Key()] = true
 		}
 	}
@@ -270,7 +271,7 @@ func (c *Looker) rates(now *glance, files []store.File) *rates {
 // needs notes what needs somebody.
 func (s *Status) needs() {
 	note := func(format string, args ...any) { s.Attention = append(s.Attention, fmt.Sprintf(format, args...)) }
-	if oldest := s.by[store.Outbox].Oldest; oldest != nil && time.Since(*oldest) > s.late {
+	if oldest := s.by[disk.Outbox].Oldest; oldest != nil && time.Since(*oldest) > s.late {
 		cause := "Fluent Bit's log has the line upload failed, with the cause"
 		if s.lastsNow() != nil {
 			cause = "the last failure: " + s.failure()
@@ -279,10 +280,10 @@ func (s *Status) needs() {
 	} else if f := s.lastsNow(); f != nil && f.NeedsYou && f.Failures > 1 {
 		note("uploads fail, which does not pass by itself: %s", s.failure())
 	}
-	if n := s.by[store.Failed].Files; n > 0 {
+	if n := s.by[disk.Failed].Files; n > 0 {
 		note("Amberflo did not take %s: fix the cause, then meterctl resend --all", show.Number(n, "object"))
 	}
-	if n := s.by[store.Damaged].Files; n > 0 {
+	if n := s.by[disk.Damaged].Files; n > 0 {
 		note("%s in damaged/: meterctl check says what can be read", show.Number(n, "file", " is", " are"))
 	}
 	if len(s.Rejects) > 0 {

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"out_amberflo/cmd/meterctl/show"
-	"out_amberflo/cmd/meterctl/store"
+	"out_amberflo/plugin/disk"
 )
 
 // Screen writes a screen for people.
@@ -35,17 +35,17 @@ func (s *Status) Screen(w io.Writer) error {
 		}
 		return ""
 	}
-	row("open", "%s%s", of(store.Open), since(store.Open))
-	if s.by[store.Sealing].Files > 0 {
-		row("sealing", "%s%s", of(store.Sealing), since(store.Sealing))
+	row("open", "%s%s", of(disk.Open), since(disk.Open))
+	if s.by[disk.Sealing].Files > 0 {
+		row("sealing", "%s%s", of(disk.Sealing), since(disk.Sealing))
 	}
-	row("waiting", "%s%s", of(store.Outbox), since(store.Outbox))
+	row("waiting", "%s%s", of(disk.Outbox), since(disk.Outbox))
 	switch {
-	case s.LastUpload != nil && s.by[store.Sent].Files > 0:
-		row("last upload", "%s; in sent/, for Amberflo's verdict or an audit: %s", show.Ago(*s.LastUpload), of(store.Sent))
+	case s.LastUpload != nil && s.by[disk.Sent].Files > 0:
+		row("last upload", "%s; in sent/, for Amberflo's verdict or an audit: %s", show.Ago(*s.LastUpload), of(disk.Sent))
 	case s.LastUpload != nil:
 		row("last upload", "%s; sent/ keeps nothing: the verdicts are over, or failure_reports is off", show.Ago(*s.LastUpload))
-	case s.by[store.Outbox].Files == 0:
+	case s.by[disk.Outbox].Files == 0:
 		row("last upload", "nothing waits, and sent/ keeps nothing: the verdicts are over, or failure_reports is off")
 	default:
 		row("last upload", "not known: sent/ is empty")
@@ -53,10 +53,10 @@ func (s *Status) Screen(w io.Writer) error {
 	if s.LastFailure != nil {
 		row("last failure", "%s", s.failure())
 	}
-	row("failed", "%s%s", of(store.Failed), since(store.Failed))
-	row("rejected", "%s%s", of(store.Rejected), since(store.Rejected))
-	if s.by[store.Damaged].Files > 0 {
-		row("damaged", "%s in %s", show.Bytes(s.by[store.Damaged].Bytes), show.Number(s.by[store.Damaged].Files, "file"))
+	row("failed", "%s%s", of(disk.Failed), since(disk.Failed))
+	row("rejected", "%s%s", of(disk.Rejected), since(disk.Rejected))
+	if s.by[disk.Damaged].Files > 0 {
+		row("damaged", "%s in %s", show.Bytes(s.by[disk.Damaged].Bytes), show.Number(s.by[disk.Damaged].Files, "file"))
 	}
 	full := func(f Fill, option string) string {
 		if f.Limit == nil {

@@ -13,6 +13,7 @@ import (
 	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin"
 	"out_amberflo/plugin/decimal"
+	"out_amberflo/plugin/disk"
 )
 
 // What of each the page shows.
@@ -38,7 +39,7 @@ func Read(l *ledger.Ledger, top int) (*Page, error) {
 		counts, unusable, objects, failed = map[string]*shownCount{}, 0, nil, nil
 	}
 	l.Record = func(of *ledger.Source, r *ledger.Record) error {
-		if of.Directory != store.Failed { // what is there is on no bill
+		if of.Directory != disk.Failed { // what is there is on no bill
 			p.usage.add(r)
 		}
 		return nil
@@ -53,7 +54,7 @@ func Read(l *ledger.Ledger, top int) (*Page, error) {
 			p.problem(problem)
 		}
 		list := &objects
-		if of.Directory == store.Failed {
+		if of.Directory == disk.Failed {
 			list = &failed
 		}
 		if *list = append(*list, of); len(*list) > 16*top { // the newest of many
@@ -73,10 +74,10 @@ func Read(l *ledger.Ledger, top int) (*Page, error) {
 		p.Unusable = show.Count(int(unusable))
 	}
 	p.showUsage(top)
-	p.Objects, p.Unlisted = showObjects(objects, top, total(counts, store.Failed))
+	p.Objects, p.Unlisted = showObjects(objects, top, total(counts, disk.Failed))
 	p.Failed, p.Unfailed = showObjects(failed, top, 0)
-	if counts[store.Failed] != nil {
-		p.Unfailed = counts[store.Failed].objects - len(p.Failed)
+	if counts[disk.Failed] != nil {
+		p.Unfailed = counts[disk.Failed].objects - len(p.Failed)
 	}
 	if p.Spool {
 		p.showWay(counts)
@@ -135,11 +136,11 @@ func showObjects(list []*ledger.Source, top, all int) (rows []shownObject, left 
 
 // way says what each directory is, for who does not know them.
 var way = []struct{ directory, what string }{
-	{store.Open, "accepted, and collected for the next object"},
-	{store.Sealing, "being made into an object"},
-	{store.Outbox, "waits for its upload"},
-	{store.Sent, "uploaded, and Amberflo may still say no"},
-	{store.Failed, "not taken by Amberflo; not in the usage on this page"},
+	{disk.Open, "accepted, and collected for the next object"},
+	{disk.Sealing, "being made into an object"},
+	{disk.Outbox, "waits for its upload"},
+	{disk.Sent, "uploaded, and Amberflo may still say no"},
+	{disk.Failed, "not taken by Amberflo; not in the usage on this page"},
 }
 
 func (p *Page) showWay(counts map[string]*shownCount) {

@@ -1,4 +1,4 @@
-// Package store is what meterctl asks of a spool: the only part of it that does.
+// Package store reads a spool for meterctl: files, their records, and what is known of both beyond what package repair says.
 package store
 
 import (
@@ -19,34 +19,18 @@ import (
 	"out_amberflo/plugin/disk"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/repair"
+	"out_amberflo/plugin/sealing"
 	"out_amberflo/plugin/spool"
 	"out_amberflo/plugin/tally"
 )
 
-// The directories of a spool.
-const (
-	Open     = "open"
-	Sealing  = "sealing"
-	Outbox   = "outbox"
-	Sent     = "sent"
-	Failed   = "failed"
-	Rejected = "rejected"
-	Damaged  = "damaged"
-)
-
-// AuditLog is what was done by hand, a line of JSON each.
-const AuditLog = "failed/audit.ndjson"
-
 // InOpenLog ends the path of what a log in open/ holds of rejected records.
-const InOpenLog = ":" + Rejected
+const InOpenLog = ":" + disk.Rejected
 
 type (
 	File    = repair.File
 	Problem = repair.Problem
 )
-
-// Directories are those of a spool, in the order in which a record passes through them.
-func Directories() []string { return disk.Dirs }
 
 // Files lists what is in a spool.
 func Files(dir string) ([]File, error) { return repair.Files(dir) }
@@ -98,13 +82,13 @@ func IsRescued(f File) bool { return strings.HasSuffix(f.Path, spool.RescuedSuff
 
 // ReasonOf is what Amberflo said of an object in failed/, "" if nothing is there.
 func ReasonOf(dir string, f File) string {
-	b, _ := os.ReadFile(filepath.Join(dir, Failed, f.Key()) + spool.ReasonSuffix)
+	b, _ := os.ReadFile(filepath.Join(dir, disk.Failed, f.Key()) + spool.ReasonSuffix)
 	return strings.TrimSpace(string(b))
 }
 
 // Began is when the first record of a file came, as well as it can be known.
 func Began(f File) time.Time {
-	if f.Dir == Open {
+	if f.Dir == disk.Open {
 		if id, err := uuid.Parse(strings.TrimSuffix(path.Base(f.Path), ".log")); err == nil && id.Version() == 7 {
 			seconds, nanos := id.Time().UnixTime()
 			return time.Unix(seconds, nanos)
@@ -115,12 +99,11 @@ func Began(f File) time.Time {
 
 // CountsTwice tells if what is in a file of sealing/ lies in a log as well, which is there still.
 func CountsTwice(f File, files []File) bool {
-	if f.Dir != Sealing {
+	if f.Dir != disk.Sealing {
 		return false
 	}
-	origin, _, _ := strings.Cut(path.Base(f.Path), "=")
-	origin, _, _ = strings.Cut(origin, "@")
-	return slices.ContainsFunc(files, func(of File) bool { return of.Path == Open+"/"+origin+".log" })
+	x, _ := sealing.ParsePending(path.Base(f.Path))
+	return slices.ContainsFunc(files, func(of File) bool { return of.Path == disk.Open+"/"+string(x.From)+".log" })
 }
 
 // Audited is a line of the audit log.
@@ -136,7 +119,7 @@ type Audited struct {
 
 // ReadAuditLog gives its last lines.
 func ReadAuditLog(dir string, most int) (list []Audited) {
-	f, err := os.Open(filepath.Join(dir, AuditLog))
+	f, err := os.Open(filepath.Join(dir, spool.AuditLog))
 	if err != nil {
 		return nil
 	}
@@ -163,31 +146,10 @@ func FailedObjects(dir string) (keys []string, err error) {
 	return keys, err
 }
 
-// Resend hands an object of failed/ back for delivery, and gives its fresh key.
-func Resend(dir, key string) (fresh string, err error) { return repair.Resend(dir, key) }
-
-// Drop deletes an object of failed/, and writes down why.
-func Drop(dir, key, why string) error { return repair.Drop(dir, key, why) }
-
-// Rescue sends what can be read of a damaged object.
-func Rescue(dir, key string, all bool) (records int, err error) {
-	return repair.Rescue(dir, key, all)
-}
-
-// Split makes several objects of one that waits.
-func Split(dir, key string, most int64) (objects int, err error) {
-	return repair.Split(dir, key, most)
-}
-
-// Retry maps what is in rejected/ again.
-func Retry(o spool.Options, since string, again func(line []byte) (records []byte, keep bool)) (objects int, err error) {
-	return repair.Retry(o, since, again)
-}
-
-// RejectsFrom are the files that retryRejects would take.
+// RejectsFrom are the files that repair.Retry would take.
 func RejectsFrom(files []File, since string) (list []File) {
 	for _, f := range files {
-		if f.Dir == Rejected && f.HasRecords() && !strings.HasSuffix(f.Path, InOpenLog) && strings.TrimPrefix(f.Path, Rejected+"/") >= since {
+		if f.Dir == disk.Rejected && f.HasRecords() && !strings.HasSuffix(f.Path, InOpenLog) && strings.TrimPrefix(f.Path, disk.Rejected+"/") >= since {
 			list = append(list, f)
 		}
 	}
