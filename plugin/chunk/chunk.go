@@ -176,7 +176,9 @@ func (r *Reader) readMaps(start, p int, metadata bool) (end int) {
 			return r.malformed(start, "want metadata that is a map")
 		}
 		from := p
-		if p = skip(b, p, 1); p < 0 {
+		if len(b)-p > 5 && b[p] == 0xdf && binary.BigEndian.Uint32(b[p+1:]) == 0 { // empty, as Fluent Bit writes it
+			p += 5
+		} else if p = skip(b, p, 1); p < 0 {
 			return p
 		}
 		e.Metadata = b[from:p]

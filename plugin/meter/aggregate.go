@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/meter/internal/grammar"
 	"out_amberflo/plugin/meter/internal/packed"
 	"out_amberflo/plugin/meter/internal/rules"
@@ -32,10 +33,13 @@ const (
 // A record's key is made of what the rules find, as it stands in msgpack, and of its bucket. Only the first record of a key is
 // rendered, which checks what of it depends on the key alone; of the others the value and the time are read. Whatever is not
 // as usual goes the way of records that are not added up, so that an event is rejected for the same reason on either way.
+// Keys are kept from chunk to chunk, up to mostKept.
 type adder struct {
+	quick  *quick
 	table  *tally.Table
 	heads  []head // by key of table
-	held   []byte // of heads and of the first values of sums
+	held   []byte // of heads
+	firsts []byte // the first values of sums
 	doubts map[int][]Doubt
 	passed []int // records by reason, since StartIDs
 
@@ -48,17 +52,21 @@ type adder struct {
 	why, passing int
 
 	from, until int64 // the bucket of the last one, in milliseconds
+	width       int64 // of a bucket
 }
 
 // head is what the lines of one key begin with: the customer from from to name, the meter's name up to dimensions, and these
 // up to to.
 type head struct {
-	from, name, dimensions, to int
+	from, name, dimensions, to int32
 
 	notNamed bool // aggregate does not have the name that was found
 	hasAflo  bool // a dimension begins with aflo.
 	doubtful bool // adder.doubts says why
 }
+
+// isOdd tells if sortOut has to look at the events of the key.
+func (h *head) isOdd() bool { return h.notNamed || h.hasAflo || h.doubtful }
 
 // addition is the value of one record, ready to be added up.
 type addition struct {
@@ -72,7 +80,8 @@ func (r *Rules) NewAdder() *Mapper {
 	m := r.NewMapper()
 	if r.rules.Aggregate.On() {
 		m.taken = make([]bool, len(r.rules.Meters))
-		m.adder = &adder{table: tally.NewTable(len(r.rules.Meters)), passed: make([]int, len(PassReasons)), doubts: map[int][]Doubt{}}
+		m.adder = &adder{quick: m.newQuick(), table: tally.NewTable(len(r.rules.Meters)), passed: make([]int, len(PassReasons)),
+			width: r.rules.Aggregate.Bucket.Milliseconds(), doubts: map[int][]Doubt{}}
 	}
 	return m
 }
@@ -98,7 +107,7 @@ func (m *Mapper) AppendSums(dst []byte) (out []byte, lines int) {
 	size := 0
 	for i := range sums {
 		h := &a.heads[sums[i].Key]
-		size += h.to - h.from + len(m.id) + rest
+		size += int(h.to-h.from) + len(m.id) + rest
 	}
 	dst = slices.Grow(dst, size) // once, and not by a quarter again and again: there may be as many as events
 	for i := range sums {
@@ -112,7 +121,7 @@ func (m *Mapper) AppendSums(dst []byte) (out []byte, lines int) {
 		}
 		dst = append(append(dst, a.held[h.dimensions:h.to]...), tally.ValueKey...)
 		if s.Records == 1 {
-			dst = append(dst, a.held[s.From:s.To]...)
+			dst = append(dst, a.firsts[s.From:s.To]...)
 		} else {
 			dst = s.Amount.Append(dst)
 		}
@@ -130,7 +139,17 @@ func (a *adder) reset() {
 	clear(a.passed)
 }
 
+// mostKept is how many keys are remembered after a chunk, and of how many bytes: what a few minutes of most logs have.
+const (
+	mostKept      = 4096
+	mostKeptBytes = 1 << 20
+)
+
 func (a *adder) forget() {
+	if a.firsts = a.firsts[:0]; a.table.Keys() <= mostKept && len(a.held) <= mostKeptBytes {
+		a.table.Restart()
+		return
+	}
 	a.table.Reset()
 	a.heads, a.held = a.heads[:0], a.held[:0]
 	clear(a.doubts)
@@ -145,9 +164,16 @@ func (a *adder) pass() {
 
 // addUp adds up the records of the event, and appends lines of those that are not to be added up. It returns added false, and
 // nothing is changed, where each record is to get a line, or the event may have to be rejected.
-func (m *Mapper) addUp(dst []byte) (out []byte, records int, added bool) {
+func (m *Mapper) addUp(dst []byte, ev *chunk.Event) (out []byte, records int, added bool) {
 	a, start, number := m.adder, len(dst), m.number
 	a.adding, a.values, a.passing = a.adding[:0], a.values[:0], 0
+	if a.quick != nil {
+		if key := m.sortOutQuick(ev); key >= 0 {
+			a.add(key)
+			return dst, len(a.adding), true
+		}
+		a.adding = a.adding[:0]
+	}
 	key, lines := m.sortOut()
 	if key >= 0 && lines > 0 {
 		var rejection *Rejection
@@ -161,20 +187,25 @@ func (m *Mapper) addUp(dst []byte) (out []byte, records int, added bool) {
 		m.number = number
 		return dst[:start], 0, false
 	}
+	a.add(key)
+	a.pass()
+	return dst, records + len(a.adding), true
+}
+
+// add adds what is in adding.
+func (a *adder) add(key int) {
 	for i := range a.adding {
 		d := &a.adding[i]
 		if s := a.table.Add(key, d.meter, d.amount, a.millis); s != nil {
-			s.From = len(a.held)
+			s.From = int32(len(a.firsts))
 			if len(d.written) > 0 {
-				a.held = append(a.held, d.written...)
+				a.firsts = append(a.firsts, d.written...)
 			} else {
-				a.held = d.amount.Append(a.held)
+				a.firsts = d.amount.Append(a.firsts)
 			}
-			s.To = len(a.held)
+			s.To = int32(len(a.firsts))
 		}
 	}
-	a.pass()
-	return dst, records + len(a.adding), true
 }
 
 // sortOut fills in what of the event is added up, and returns its key and how many of its records get lines. The key is -1
@@ -234,14 +265,7 @@ func (m *Mapper) readAmount(d *addition, mt *rules.Meter, v []byte) (isAmount, o
 		d.amount, d.written = mt.Value.Amount, mt.Value.Literal
 		return mt.Value.IsAmount, true
 	}
-	if len(v) > 0 && (v[0] < 0x80 || v[0] >= 0xcc && v[0] <= 0xce) && mt.Value.Plain() != nil { // up to 32 bits, as most are
-		n := uint64(v[0])
-		for i := 1; i < len(v); i++ {
-			if i == 1 {
-				n = 0
-			}
-			n = n<<8 | uint64(v[i])
-		}
+	if n, ok := packed.Small(v); ok && mt.Value.Plain() != nil { // as most are
 		d.amount, isAmount = tally.Int(int64(n))
 		return isAmount, true
 	}
@@ -294,11 +318,7 @@ func (m *Mapper) sumKey(mt *rules.Meter) int {
 	if rejection != nil {
 		return -1
 	}
-	if a.millis = ms; ms < a.from || ms >= a.until {
-		width := r.Aggregate.Bucket.Milliseconds()
-		a.from = ms / width * width // since 1970 in UTC, which full hours are multiples of
-		a.until = a.from + width
-	}
+	a.setTime(ms)
 	key := binary.LittleEndian.AppendUint64(a.key[:0], uint64(a.from))
 	key = m.appendFoundSpan(key, r.Customer.From)
 	if mt.Name.From != nil {
@@ -321,6 +341,14 @@ func (m *Mapper) sumKey(mt *rules.Meter) int {
 	return number
 }
 
+// setTime sets the time of the event, and its bucket.
+func (a *adder) setTime(ms int64) {
+	if a.millis = ms; ms < a.from || ms >= a.until {
+		a.from = ms / a.width * a.width // since 1970 in UTC, which full hours are multiples of
+		a.until = a.from + a.width
+	}
+}
+
 // appendFoundSpan appends what a list finds. Whether a value says that there is none is asked where a key is new: two that say
 // so make two keys, whose lines the seal adds up.
 func (m *Mapper) appendFoundSpan(key []byte, list []*grammar.Accessor) []byte {
@@ -336,25 +364,29 @@ func appendSpan(key, v []byte) []byte {
 	if len(v) == 0 {
 		return append(key, packed.Nil)
 	}
+	if n := len(key); len(v) <= 16 && cap(v) >= 16 && cap(key) >= n+16 { // what is behind it too: cheaper than a call
+		copy((*[16]byte)(key[n : n+16])[:], (*[16]byte)(v[:16])[:])
+		return key[:n+len(v)]
+	}
 	return append(key, v...)
 }
 
 // newKey renders the head of a new key and returns the key's number, -1 where the event has to be rejected.
 func (m *Mapper) newKey(key []byte, hash uint64, mt *rules.Meter) int {
 	r, a, doubts := m.rules, m.adder, len(m.doubts.event)
-	h := head{from: len(a.held)}
+	h := head{from: int32(len(a.held))}
 	held, rejection := m.appendSource(append(a.held, tally.CustomerKey...), &r.Customer, &customerRule)
-	if h.name = len(held); rejection == nil {
+	if h.name = int32(len(held)); rejection == nil {
 		held, rejection = m.appendName(held, mt)
 	}
-	if h.dimensions = len(held); rejection == nil {
+	if h.dimensions = int32(len(held)); rejection == nil {
 		held, rejection = m.appendDimensions(held)
 	}
 	if rejection != nil {
 		return -1
 	}
-	a.held, h.to = held, len(held)
-	h.notNamed = mt.Name.From != nil && !r.Aggregate.Has(held[h.name+len(tally.MeterKey):h.dimensions])
+	a.held, h.to = held, int32(len(held))
+	h.notNamed = mt.Name.From != nil && !r.Aggregate.Has(held[int(h.name)+len(tally.MeterKey):h.dimensions])
 	h.hasAflo = hasAflo(held[h.dimensions:])
 	a.heads = append(a.heads, h)
 	number := a.table.Insert(key, hash)

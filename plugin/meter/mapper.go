@@ -100,7 +100,7 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 	}
 	m.doubts.start()
 	if m.adder != nil {
-		if out, records, added := m.addUp(dst); added {
+		if out, records, added := m.addUp(dst, ev); added {
 			return out, records, nil
 		}
 	}

@@ -5,21 +5,25 @@ import "hash/maphash"
 // index numbers keys in the order in which they come, which is all that comes of it. Keys are compared in full.
 type index struct {
 	seed   maphash.Seed // of each index its own: whoever writes a log cannot know which keys would share a slot
-	slots  []uint32     // 1 + the number of a key, 0 for none: open addressing, at most half of it taken
+	slots  []slot       // open addressing, at most half of it taken
 	hashes []uint64     // by number
 	keys   [][]byte     // by number
 	texts  texts        // of keys
 }
 
+// slot is a key's place: the upper half of its hash, which tells most others from it, and 1 + its number. 0 is none.
+type slot struct{ hash, next uint32 }
+
 // find returns the number of key, -1 if it has none, and its hash for add.
 func (x *index) find(key []byte) (number int, hash uint64) {
 	if x.slots == nil {
-		x.seed, x.slots = maphash.MakeSeed(), make([]uint32, 64)
+		x.seed, x.slots = maphash.MakeSeed(), make([]slot, 64)
 	}
 	hash = maphash.Bytes(x.seed, key)
 	for i := hash; ; i++ {
-		n := int(x.slots[i&uint64(len(x.slots)-1)]) - 1
-		if n < 0 || x.hashes[n] == hash && string(x.keys[n]) == string(key) {
+		at := x.slots[i&uint64(len(x.slots)-1)]
+		n := int(at.next) - 1
+		if n < 0 || at.hash == uint32(hash>>32) && string(x.keys[n]) == string(key) {
 			return n, hash
 		}
 	}
@@ -31,7 +35,7 @@ func (x *index) add(key []byte, hash uint64) (number int) {
 	x.hashes = push(x.hashes, hash)
 	x.keys = push(x.keys, x.texts.keep(key))
 	if 2*len(x.hashes) > len(x.slots) {
-		x.slots = make([]uint32, 2*len(x.slots))
+		x.slots = make([]slot, 2*len(x.slots))
 		for n, h := range x.hashes {
 			x.put(n, h)
 		}
@@ -43,8 +47,8 @@ func (x *index) add(key []byte, hash uint64) (number int) {
 
 func (x *index) put(number int, hash uint64) {
 	for i := hash; ; i++ {
-		if slot := &x.slots[i&uint64(len(x.slots)-1)]; *slot == 0 {
-			*slot = uint32(number) + 1
+		if at := &x.slots[i&uint64(len(x.slots)-1)]; at.next == 0 {
+			*at = slot{uint32(hash >> 32), uint32(number) + 1}
 			return
 		}
 	}

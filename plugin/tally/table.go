@@ -1,7 +1,7 @@
 package tally
 
-// Table adds up the records of one chunk, by keys that are any bytes and, for each, a number of meters. Its memory grows with
-// the number of keys, and not with that of records. It is not safe for concurrent use.
+// Table adds up the records of one chunk after the other, by keys that are any bytes and, for each, a number of meters. Its
+// memory grows with the number of keys, and not with that of records. It is not safe for concurrent use.
 type Table struct {
 	meters int
 	keys   index
@@ -11,13 +11,13 @@ type Table struct {
 
 // Sum is what records of one key and meter come to. Where a sum would leave what an Amount holds, another is begun.
 type Sum struct {
-	Key, Meter  int // by their numbers
+	Key, Meter  int32 // by their numbers
 	Amount      Amount
 	Records     int64
 	First, Last int64 // the earliest and the latest time, in milliseconds
 
 	// From and To are for the caller of Add: where it keeps how the value of the first record is written.
-	From, To int
+	From, To int32
 }
 
 // NewTable returns an empty table of so many meters a key.
@@ -46,15 +46,26 @@ func (t *Table) Add(key, meter int, a Amount, millis int64) (begun *Sum) {
 			return nil
 		}
 	}
-	t.sums = push(t.sums, Sum{Key: key, Meter: meter, Amount: a, Records: 1, First: millis, Last: millis})
+	t.sums = push(t.sums, Sum{Key: int32(key), Meter: int32(meter), Amount: a, Records: 1, First: millis, Last: millis})
 	*open = int32(len(t.sums))
 	return &t.sums[len(t.sums)-1]
 }
 
-// Sums are all of them in the order in which they were begun, until the next Add or Reset.
+// Sums are all of them in the order in which they were begun, until the next Add, Restart or Reset.
 func (t *Table) Sums() []Sum { return t.sums }
 
-// Reset empties the table, and keeps its memory.
+// Keys returns how many keys have a number.
+func (t *Table) Keys() int { return len(t.keys.hashes) }
+
+// Restart forgets the sums, and keeps the keys with their numbers.
+func (t *Table) Restart() {
+	for i := range t.sums {
+		t.open[int(t.sums[i].Key)*t.meters+int(t.sums[i].Meter)] = 0
+	}
+	t.sums = t.sums[:0]
+}
+
+// Reset forgets keys and sums, and keeps its memory.
 func (t *Table) Reset() {
 	t.keys.reset()
 	t.open, t.sums = t.open[:0], t.sums[:0]

@@ -95,6 +95,9 @@ func mayHaveSpaces(first, last byte) bool {
 	return first <= ' ' || first >= utf8.RuneSelf || last <= ' ' || last >= utf8.RuneSelf
 }
 
+// HasNumbers tells if there are numbers that say so, too.
+func (a *Set) HasNumbers() bool { return len(a.numbers) > 0 }
+
 func (a *Set) hasAny(v []byte) bool {
 	s, size := packed.ReadString(v)
 	if size == 0 {

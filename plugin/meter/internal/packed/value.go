@@ -1,6 +1,7 @@
 package packed
 
 import (
+	"encoding/binary"
 	"iter"
 
 	"github.com/tinylib/msgp/msgp"
@@ -37,6 +38,21 @@ func ReadString(b []byte) (s []byte, size int) {
 		return nil, 0
 	}
 	return s, len(b) - len(rest)
+}
+
+// Small returns the number that v, one whole value, is, if that is an unsigned integer of at most 32 bits.
+func Small(v []byte) (n uint32, ok bool) {
+	switch {
+	case len(v) == 1:
+		return uint32(v[0]), v[0] < 0x80
+	case len(v) == 2 && v[0] == 0xcc:
+		return uint32(v[1]), true
+	case len(v) == 3 && v[0] == 0xcd:
+		return uint32(v[1])<<8 | uint32(v[2]), true
+	case len(v) == 5 && v[0] == 0xce:
+		return binary.BigEndian.Uint32(v[1:]), true
+	}
+	return 0, false
 }
 
 // Scalar returns the string that v is, or a number or boolean as it is written, which it appends to buf. It returns ok false for
