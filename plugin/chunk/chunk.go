@@ -147,11 +147,11 @@ func (r *Reader) read(start int) (end int, marker uint32) {
 	// Fluent Bit's own encoder begins every event with the same four bytes: an array of two, an array of two, fixext 8
 	// of type 0. The general way is below.
 	if len(b)-start >= 12 && binary.BigEndian.Uint32(b[start:]) == 0x9292d700 {
-		p, why := r.readEventTime(start+2, &marker)
+		marker, why := r.setTime(b[start+4:])
 		if why != "" {
 			return r.malformed(start, why), 0
 		}
-		return r.readMaps(start, p, true), marker
+		return r.readMaps(start, start+12, true), marker
 	}
 	p, n := arrayHeader(b, start)
 	if n != 2 {
@@ -176,7 +176,9 @@ func (r *Reader) readMaps(start, p int, metadata bool) (end int) {
 			return r.malformed(start, "want metadata that is a map")
 		}
 		from := p
-		if len(b)-p > 5 && b[p] == 0xdf && binary.BigEndian.Uint32(b[p+1:]) == 0 { // empty, as Fluent Bit writes it
+		if b[p] == 0x80 { // empty, as most are, and below as Fluent Bit writes it
+			p++
+		} else if len(b)-p > 5 && b[p] == 0xdf && binary.BigEndian.Uint32(b[p+1:]) == 0 {
 			p += 5
 		} else if p = skip(b, p, 1); p < 0 {
 			return p
@@ -239,15 +241,21 @@ func (r *Reader) readEventTime(p int, marker *uint32) (end int, why string) {
 	default:
 		return 0, "want a time of Fluent Bit's extension type 0 with 8 bytes"
 	}
-	seconds, nanos := binary.BigEndian.Uint32(b[p:]), binary.BigEndian.Uint32(b[p+4:])
+	*marker, why = r.setTime(b[p:])
+	return p + 8, why
+}
+
+// setTime takes the eight bytes of Fluent Bit's own time, which b begins with.
+func (r *Reader) setTime(b []byte) (marker uint32, why string) {
+	seconds, nanos := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
 	if nanos >= 1e9 {
 		return 0, "want a time with less than 1,000,000,000 nanoseconds"
 	}
 	if seconds >= groupEnd && nanos == 0 {
-		*marker = seconds
+		marker = seconds
 	}
 	r.event.Seconds, r.event.Nanos = int64(seconds), int64(nanos)
-	return p + 8, ""
+	return marker, ""
 }
 
 // groupsTorn walks over the chunk, once, up to its end or damage.

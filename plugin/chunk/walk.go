@@ -26,11 +26,17 @@ type seenKey struct {
 func (r *Reader) readRecord(p int) int {
 	b := r.chunk
 	clear(r.fields)
-	n, rest, err := msgp.ReadMapHeaderBytes(b[p:])
-	if err != nil {
-		return ^p
+	n := uint32(0)
+	if len(b)-p > 4 && b[p] == 0xdf { // as Fluent Bit writes it
+		n = binary.BigEndian.Uint32(b[p+1:])
+		p += 5
+	} else {
+		count, rest, err := msgp.ReadMapHeaderBytes(b[p:])
+		if err != nil {
+			return ^p
+		}
+		n, p = count, len(b)-len(rest)
 	}
-	p = len(b) - len(rest)
 	for i := range n {
 		var value, field int
 		k := &r.seen[i%uint32(len(r.seen))]

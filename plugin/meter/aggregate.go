@@ -38,6 +38,7 @@ type adder struct {
 	quick  *quick
 	table  *tally.Table
 	heads  []head // by key of table
+	odd    []bool // by key: sortOut has to look at its events
 	held   []byte // of heads
 	firsts []byte // the first values of sums
 	doubts map[int][]Doubt
@@ -65,9 +66,6 @@ type head struct {
 	doubtful bool // adder.doubts says why
 }
 
-// isOdd tells if sortOut has to look at the events of the key.
-func (h *head) isOdd() bool { return h.notNamed || h.hasAflo || h.doubtful }
-
 // addition is the value of one record, ready to be added up.
 type addition struct {
 	meter   int
@@ -81,7 +79,7 @@ func (r *Rules) NewAdder() *Mapper {
 	if r.rules.Aggregate.On() {
 		m.taken = make([]bool, len(r.rules.Meters))
 		m.adder = &adder{quick: m.newQuick(), table: tally.NewTable(len(r.rules.Meters)), passed: make([]int, len(PassReasons)),
-			width: r.rules.Aggregate.Bucket.Milliseconds(), doubts: map[int][]Doubt{}}
+			width: r.rules.Aggregate.Bucket.Milliseconds(), key: make([]byte, 0, 256), doubts: map[int][]Doubt{}}
 	}
 	return m
 }
@@ -151,7 +149,7 @@ func (a *adder) forget() {
 		return
 	}
 	a.table.Reset()
-	a.heads, a.held = a.heads[:0], a.held[:0]
+	a.heads, a.odd, a.held = a.heads[:0], a.odd[:0], a.held[:0]
 	clear(a.doubts)
 }
 
@@ -388,12 +386,12 @@ func (m *Mapper) newKey(key []byte, hash uint64, mt *rules.Meter) int {
 	a.held, h.to = held, int32(len(held))
 	h.notNamed = mt.Name.From != nil && !r.Aggregate.Has(held[int(h.name)+len(tally.MeterKey):h.dimensions])
 	h.hasAflo = hasAflo(held[h.dimensions:])
-	a.heads = append(a.heads, h)
 	number := a.table.Insert(key, hash)
 	if of := m.doubts.event[doubts:]; len(of) > 0 {
-		a.heads[number].doubtful = true
+		h.doubtful = true
 		a.doubts[number] = slices.Clone(of)
 	}
+	a.heads, a.odd = append(a.heads, h), append(a.odd, h.notNamed || h.hasAflo || h.doubtful)
 	return number
 }
 

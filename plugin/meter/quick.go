@@ -69,20 +69,12 @@ func (m *Mapper) newQuick() *quick {
 	return q
 }
 
-// look returns what stands at p, empty where there is nothing. It may be null.
-func (m *Mapper) look(ev *chunk.Event, p *part) []byte {
-	if p.field >= 0 {
-		return ev.Field(p.field)
-	}
-	return m.ev.Look(p.from)
-}
-
 // sortOutQuick is sortOut, but -1 also stands for an event that is not as most are. Then nothing is changed.
 func (m *Mapper) sortOutQuick(ev *chunk.Event) (key int) {
 	a := m.adder
 	q := a.quick
 	for i := range q.ids {
-		if len(m.look(ev, &q.ids[i])) > 0 {
+		if p := &q.ids[i]; p.field >= 0 && len(ev.Field(p.field)) > 0 || p.field < 0 && len(m.ev.Look(p.from)) > 0 {
 			return -1
 		}
 	}
@@ -93,29 +85,37 @@ func (m *Mapper) sortOutQuick(ev *chunk.Event) (key int) {
 	a.setTime(ms)
 	k := binary.LittleEndian.AppendUint64(a.key[:0], uint64(a.from))
 	for i := range q.key {
-		k = appendSpan(k, m.look(ev, &q.key[i]))
+		if p := &q.key[i]; p.field >= 0 {
+			k = appendSpan(k, ev.Field(p.field))
+		} else {
+			k = appendSpan(k, m.ev.Look(p.from))
+		}
 	}
 	a.key = k
-	if key, _ = a.table.Find(k); key < 0 || a.heads[key].isOdd() {
+	if key, _ = a.table.Find(k); key < 0 || a.odd[key] {
 		return -1
 	}
-	meters := m.rules.Meters
 	for i := range q.values {
-		d := addition{meter: i}
-		if p := &q.values[i]; p.from == nil {
-			d.amount, d.written = meters[i].Value.Amount, meters[i].Value.Literal
-		} else {
-			v := m.look(ev, p)
-			if len(v) == 0 {
-				continue
-			}
-			n, ok := packed.Small(v)
-			if !ok {
-				return -1
-			}
-			d.amount, _ = tally.Int(int64(n))
+		p, v := &q.values[i], []byte(nil)
+		switch {
+		case p.field >= 0:
+			v = ev.Field(p.field)
+		case p.from != nil:
+			v = m.ev.Look(p.from)
+		default:
+			value := &m.rules.Meters[i].Value
+			a.adding = append(a.adding, addition{i, value.Amount, value.Literal})
+			continue
 		}
-		a.adding = append(a.adding, d)
+		if len(v) == 0 {
+			continue
+		}
+		n, ok := packed.Small(v)
+		if !ok {
+			return -1
+		}
+		amount, _ := tally.Int(int64(n))
+		a.adding = append(a.adding, addition{meter: i, amount: amount})
 	}
 	if len(a.adding) == 0 {
 		return -1
