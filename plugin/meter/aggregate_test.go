@@ -336,6 +336,52 @@ func TestAddingUpDoesNotAllocate(t *testing.T) {
 	}
 }
 
+func TestKeysAreKeptFromChunkToChunkAndNotForever(t *testing.T) {
+	rules := compile(t, Options{CustomerID: "$tenant", MeterAPIName: "Calls", MeterValue: "1", Dimensions: "method", Aggregate: "*"})
+	m, reader := rules.NewAdder(), chunk.NewReader(nil, rules.Keys())
+	add := func(from, to int) string {
+		var b, lines []byte
+		for i := from; i < to; i++ {
+			b = append(b, eventOf([]byte{0x80}, pack(t, fmt.Sprintf(`{"tenant":"t-%d","method":"GET"}`, i)))...)
+		}
+		m.StartIDs("id-", 0)
+		reader.Reset(b)
+		for reader.Next() {
+			if _, n, rejection := m.Append(nil, "", reader.Event()); n != 1 || rejection != nil {
+				t.Fatal(n, rejection)
+			}
+		}
+		lines, _ = m.AppendSums(lines)
+		return string(lines)
+	}
+	if first, again := add(0, 100), add(0, 100); first != again || strings.Count(first, "\n") != 100 {
+		t.Errorf("got other lines of the same chunk:\n%s\nand\n%s", first, again)
+	}
+	if n := m.adder.table.Keys(); n != 100 {
+		t.Errorf("%d keys are kept of two chunks with the same 100", n)
+	}
+	for i := range 10 {
+		if lines := add(i*1000, i*1000+1000); strings.Count(lines, "\n") != 1000 || !strings.Contains(lines, fmt.Sprintf(`"t-%d"`, i*1000+999)) {
+			t.Errorf("chunk %d: got %d lines, want its 1000", i, strings.Count(lines, "\n"))
+		}
+		if n := m.adder.table.Keys(); n > mostKept {
+			t.Errorf("%d keys are kept", n)
+		}
+	}
+	long := strings.Repeat("x", 100_000)
+	for i := range 20 { // few keys, of many bytes
+		record := pack(t, fmt.Sprintf(`{"tenant":"%s-%d"}`, long, i))
+		m.StartIDs("id-", 0)
+		reader.Reset(eventOf([]byte{0x80}, record))
+		reader.Next()
+		m.Append(nil, "", reader.Event())
+		m.AppendSums(nil)
+	}
+	if n := len(m.adder.held); n > mostKeptBytes {
+		t.Errorf("%d bytes are kept", n)
+	}
+}
+
 func FuzzAddedUpOrNot(f *testing.F) {
 	r := rand.New(rand.NewPCG(11, 12))
 	for range 4 {
