@@ -79,7 +79,7 @@ func (r *Rules) NewAdder() *Mapper {
 	if r.rules.Aggregate.On() {
 		m.taken = make([]bool, len(r.rules.Meters))
 		m.adder = &adder{quick: m.newQuick(), table: tally.NewTable(len(r.rules.Meters)), passed: make([]int, len(PassReasons)),
-			width: r.rules.Aggregate.Bucket.Milliseconds(), key: make([]byte, 0, 256), doubts: map[int][]Doubt{}}
+			width: r.rules.Aggregate.Bucket.Milliseconds(), key: make([]byte, 0, 256), adding: make([]addition, 0, len(r.rules.Meters)), doubts: map[int][]Doubt{}}
 	}
 	return m
 }
@@ -276,6 +276,12 @@ func (m *Mapper) readAmount(d *addition, mt *rules.Meter, v []byte) (isAmount, o
 	a.values, d.written = values, values[from:]
 	d.amount, isAmount = tally.Parse(d.written)
 	return isAmount, true
+}
+
+// next returns the next of adding, whose members hold what an earlier one left.
+func (a *adder) next() *addition {
+	a.adding = a.adding[:len(a.adding)+1]
+	return &a.adding[len(a.adding)-1]
 }
 
 // named returns how many of the event's records aggregate names, from the meter first on.

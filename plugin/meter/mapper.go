@@ -404,15 +404,23 @@ func (m *Mapper) millis() (ms int64, rejection *Rejection) {
 		}
 	case !r.EventTime:
 		return 0, reject(BadTime, "meter_time", "a time", r.Times[0], m.ev.Look(r.Times[0]))
-	default: // the event's own
-		seconds := m.ev.Event().Seconds
-		if seconds < timeformat.Earliest/1000 || seconds >= timeformat.Latest/1000 {
-			return 0, &Rejection{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", seconds)}
-		}
-		ms = seconds*1000 + m.ev.Event().Nanos/1e6
+	default:
+		return m.eventMillis()
 	}
 	if ms < m.oldest || ms >= m.newest {
 		rejection = m.outside(ms, from)
+	}
+	return ms, rejection
+}
+
+// eventMillis is millis of the event's own time.
+func (m *Mapper) eventMillis() (ms int64, rejection *Rejection) {
+	ev := m.ev.Event()
+	if ev.Seconds < timeformat.Earliest/1000 || ev.Seconds >= timeformat.Latest/1000 {
+		return 0, &Rejection{Reason: BadTime, Detail: fmt.Sprintf("meter_time: want an event time of the years 2000 to 2099, got %d seconds since 1970", ev.Seconds)}
+	}
+	if ms = ev.Seconds*1000 + ev.Nanos/1e6; ms < m.oldest || ms >= m.newest {
+		rejection = m.outside(ms, nil)
 	}
 	return ms, rejection
 }

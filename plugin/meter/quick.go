@@ -12,8 +12,9 @@ import (
 // quick is a shorter way to what sortOut finds, for the events that are most of a log: no id of their own, a key that is
 // known and about which nothing is to be said, and values that are integers of at most 32 bits, all of them added up.
 type quick struct {
-	ids, key []part // key: customer, name, dimensions, as sumKey has them
-	values   []part // by meter
+	ids, times []part
+	key        []part // customer, name, dimensions, as sumKey has them
+	values     []part // by meter
 }
 
 // part is where one value of an event is: a field of the record, or what from finds; with neither, a literal.
@@ -40,6 +41,9 @@ func (m *Mapper) newQuick() *quick {
 		if plain = plain && r.IDs[i].Hash == nil; plain {
 			q.ids = append(q.ids, partOf(r.IDs[i].From))
 		}
+	}
+	for _, from := range r.Times {
+		q.times = append(q.times, partOf(from))
 	}
 	source(r.Customer.From)
 	source(r.Meters[0].Name.From)
@@ -69,16 +73,30 @@ func (m *Mapper) newQuick() *quick {
 	return q
 }
 
+// hasAny tells if there is anything at one of parts.
+func (m *Mapper) hasAny(ev *chunk.Event, parts []part) bool {
+	for i := range parts {
+		if p := &parts[i]; p.field >= 0 && len(ev.Field(p.field)) > 0 || p.field < 0 && len(m.ev.Look(p.from)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // sortOutQuick is sortOut, but -1 also stands for an event that is not as most are. Then nothing is changed.
 func (m *Mapper) sortOutQuick(ev *chunk.Event) (key int) {
 	a := m.adder
 	q := a.quick
-	for i := range q.ids {
-		if p := &q.ids[i]; p.field >= 0 && len(ev.Field(p.field)) > 0 || p.field < 0 && len(m.ev.Look(p.from)) > 0 {
-			return -1
-		}
+	if m.hasAny(ev, q.ids) {
+		return -1
 	}
-	ms, rejection := m.millis()
+	var ms int64
+	var rejection *Rejection
+	if m.rules.EventTime && !m.hasAny(ev, q.times) {
+		ms, rejection = m.eventMillis()
+	} else {
+		ms, rejection = m.millis()
+	}
 	if rejection != nil {
 		return -1
 	}
@@ -104,7 +122,7 @@ func (m *Mapper) sortOutQuick(ev *chunk.Event) (key int) {
 			v = m.ev.Look(p.from)
 		default:
 			value := &m.rules.Meters[i].Value
-			a.adding = append(a.adding, addition{i, value.Amount, value.Literal})
+			*a.next() = addition{i, value.Amount, value.Literal}
 			continue
 		}
 		if len(v) == 0 {
@@ -114,8 +132,9 @@ func (m *Mapper) sortOutQuick(ev *chunk.Event) (key int) {
 		if !ok {
 			return -1
 		}
-		amount, _ := tally.Int(int64(n))
-		a.adding = append(a.adding, addition{meter: i, amount: amount})
+		d := a.next()
+		d.meter, d.written = i, nil
+		d.amount, _ = tally.Int(int64(n))
 	}
 	if len(a.adding) == 0 {
 		return -1
