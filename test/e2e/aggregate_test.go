@@ -111,30 +111,53 @@ type eventLine struct {
 	Records, FirstMillis, LastMillis   *int64
 }
 
-// delivered adds up what is in the bucket, and wants each event to be one that any reader takes as it is meant.
-func (b *bench) delivered(bucket time.Duration) (got usages, events []eventLine) {
+// events reads what is in the bucket, but failure reports: each event as it stands there.
+func (b *bench) events() (raw []string) {
 	b.Helper()
-	got = usages{}
-	ids := map[string]bool{}
 	for key, content := range b.objects() {
+		if strings.HasPrefix(key, "failed-requests/") {
+			continue
+		}
 		d := json.NewDecoder(strings.NewReader(b.plain(key, content)))
-		d.DisallowUnknownFields()
 		for d.More() {
-			var of []eventLine
+			var of []json.RawMessage
 			var err error
 			if strings.HasSuffix(key, ".json") {
 				err = d.Decode(&of)
 			} else {
-				of = make([]eventLine, 1)
+				of = make([]json.RawMessage, 1)
 				err = d.Decode(&of[0])
 			}
 			if err != nil {
 				b.Fatalf("%s: %v", key, err)
 			}
-			events = append(events, of...)
+			for _, event := range of {
+				raw = append(raw, string(event))
+			}
 		}
 	}
-	for _, e := range events {
+	return raw
+}
+
+// delivered adds up what is in the bucket, without deduplication.
+func (b *bench) delivered(bucket time.Duration) (got usages, events []eventLine) {
+	b.Helper()
+	return b.addUp(bucket, b.events())
+}
+
+// addUp adds events up, and wants each to be one that any reader takes as it is meant.
+func (b *bench) addUp(bucket time.Duration, raw []string) (got usages, events []eventLine) {
+	b.Helper()
+	got = usages{}
+	ids := map[string]bool{}
+	for _, text := range raw {
+		d := json.NewDecoder(strings.NewReader(text))
+		d.DisallowUnknownFields()
+		var e eventLine
+		if err := d.Decode(&e); err != nil {
+			b.Fatalf("%s: %v", text, err)
+		}
+		events = append(events, e)
 		if ids[e.UniqueID] {
 			b.Errorf("DOUBLED: the id %s", e.UniqueID)
 		}

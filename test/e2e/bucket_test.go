@@ -47,12 +47,17 @@ func (b *bench) allowReports() {
 	}
 }
 
-// meterctl wants a command on the spool to succeed.
-func (b *bench) meterctl(args ...string) {
+// meterctl wants a command on the spool to succeed, and returns what it writes.
+func (b *bench) meterctl(args ...string) string {
 	b.Helper()
-	if out, err := exec.Command(meterctl, append([]string{"--store-dir", b.path("spool")}, args...)...).CombinedOutput(); err != nil {
-		b.Errorf("meterctl %s: %v\n%s", strings.Join(args, " "), err, out)
+	cmd := exec.Command(meterctl, append([]string{"--store-dir", b.path("spool")}, args...)...)
+	var notes strings.Builder
+	cmd.Stderr = &notes
+	out, err := cmd.Output()
+	if err != nil {
+		b.Errorf("meterctl %s: %v\n%s%s", strings.Join(args, " "), err, out, notes.String())
 	}
+	return string(out)
 }
 
 // wantBill wants what the log says, to the last unit, without help of deduplication.
