@@ -3,7 +3,8 @@
 // Where there is no Fluent Bit it measures the plugin alone, in the bundled host.
 //
 // CPU is user and system time of the process; what an output costs is the median of its difference to the
-// null output in the same round. The plugin runs twice: a line for each record, and with aggregate.
+// null output in the same round. The plugin runs twice: a line for each record, and with aggregate. The log's time begins at
+// this hour: one outside of meter_time_window would cost more.
 package main
 
 import (
@@ -40,12 +41,18 @@ var (
 	backlog   = flag.Int("backlog", 0, "objects that wait in the outbox, with no S3 to take them")
 	plot      = flag.String("plot", "", "write a plot of the CPU times to this SVG file")
 	customers = flag.Int("customers", 12, "customers of the access log, of which the n-th has 1/n of the first one's records")
-	without   = flag.String("without", "", "an output not to run: s3, where a long log is measured")
+	without   = flag.String("without", "", "what not to run, with commas between: host, s3, amberflo")
 	alone     = flag.Bool("host", false, "measure the plugin alone even where there is a Fluent Bit")
 )
 
+// access is the log that all of them read.
+var access = accesslog.Options{Start: time.Now().Truncate(time.Hour)}
+
+func runs(name string) bool { return !slices.Contains(strings.Split(*without, ","), name) }
+
 func main() {
 	flag.Parse()
+	access.Lines, access.Customers = *lines, *customers
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx); err != nil {
@@ -81,6 +88,9 @@ func run(ctx context.Context) error {
 	}
 	defer b.server.Stop()
 	for _, more := range []string{"", aggregate} {
+		if !runs("host") {
+			break
+		}
 		if err := b.host(ctx, more); err != nil {
 			return err
 		}
@@ -105,7 +115,7 @@ func (b *bench) section(endpoint, more string) string {
 func (b *bench) compare(ctx context.Context) error {
 	input := filepath.Join(b.dir, "access.log")
 	if err := write(input, func(w io.Writer) error {
-		_, err := accesslog.WriteLines(w, accesslog.Options{Lines: *lines, Customers: *customers})
+		_, err := accesslog.WriteLines(w, access)
 		return err
 	}); err != nil {
 		return err
@@ -124,7 +134,7 @@ func (b *bench) compare(ctx context.Context) error {
 		{"amberflo", b.section(b.server.Endpoint, "")},
 		{summed, b.section(b.server.Endpoint, aggregate)},
 	}
-	outputs = slices.DeleteFunc(outputs, func(o output) bool { return o.name == *without })
+	outputs = slices.DeleteFunc(outputs, func(o output) bool { return !runs(o.name) })
 	samples := map[string][]sample{}
 	made := map[string]stored{}
 	for round := range *rounds + 1 {
@@ -179,25 +189,28 @@ func (b *bench) compare(ctx context.Context) error {
 	}
 	fmt.Printf("\r%d records, %d alternating runs each, medians (CPU: least to most)\n", *lines, *rounds)
 	t := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "output\tCPU s\tabove null\tof s3\tpeak MB\tabove null\twall s\tstored MB\tobjects\tlines")
+	fmt.Fprintln(t, "output\tCPU s\tabove null\tof s3\tpeak MB\tabove null\twall s\tstored MB\tobjects\tlines\tkeys")
 	var bars []bar
 	for _, o := range outputs {
 		m := median(samples[o.name])
 		cpu := column(samples[o.name], func(s sample) float64 { return s.cpu })
 		costs, share := above(o.name), "-"
 		slices.Sort(costs)
-		if strings.HasPrefix(o.name, "amberflo") && *without != "s3" {
+		if strings.HasPrefix(o.name, "amberflo") && runs("s3") {
 			share = fmt.Sprintf("1/%.1f", 1/ratio(o.name, "s3"))
 		}
 		in := made[o.name]
-		fmt.Fprintf(t, "%s\t%.2f (%.2f to %.2f)\t%.2f\t%s\t%.0f\t%.0f\t%.1f\t%.3f\t%d\t%d\n", o.name, m.cpu, cpu[0], cpu[len(cpu)-1],
-			medianOf(costs), share, m.peak, m.peak-null.peak, m.wall, float64(in.bytes)/1e6, in.objects, in.lines)
+		fmt.Fprintf(t, "%s\t%.2f (%.2f to %.2f)\t%.2f\t%s\t%.0f\t%.0f\t%.1f\t%.3f\t%d\t%d\t%d\n", o.name, m.cpu, cpu[0], cpu[len(cpu)-1],
+			medianOf(costs), share, m.peak, m.peak-null.peak, m.wall, float64(in.bytes)/1e6, in.objects, in.lines, in.keys)
 		bars = append(bars, bar{o.name, (null.cpu + medianOf(costs)) / float64(*lines) * 1e6, null.cpu / float64(*lines) * 1e6})
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Printf("with %s the output costs %.2f of what it costs without\n", aggregate, ratio(summed, "amberflo"))
+	if in, sums := made["amberflo"], made[summed]; runs("amberflo") {
+		fmt.Printf("with %s the output costs %.2f of what it costs without; %.0f times fewer events, %.0f times fewer bytes\n", aggregate,
+			ratio(summed, "amberflo"), float64(in.lines)/float64(sums.lines), float64(in.bytes)/float64(sums.bytes))
+	}
 	if *plot != "" {
 		return drawPlot(*plot, bars)
 	}
@@ -212,8 +225,8 @@ const summed = "amberflo, " + aggregate
 
 // stored is what a run put into the bucket.
 type stored struct {
-	objects, lines int
-	bytes          int64
+	objects, lines, keys int // keys: by which the lines can be added up
+	bytes                int64
 }
 
 // since reads what is in the bucket and was not there before.
@@ -222,6 +235,7 @@ func (b *bench) since(ctx context.Context, before []s3server.Object) (made store
 	for _, o := range before {
 		known[o.Key] = true
 	}
+	keys := map[string]bool{}
 	after, err := b.server.Objects(ctx)
 	for _, o := range after {
 		if err != nil || known[o.Key] {
@@ -240,9 +254,16 @@ func (b *bench) since(ctx context.Context, before []s3server.Object) (made store
 		in := bufio.NewScanner(text)
 		for in.Scan() {
 			made.lines++
+			head, rest, _ := bytes.Cut(in.Bytes(), []byte(`,"meterValue":`))
+			if _, at, ok := bytes.Cut(rest, []byte(`"meterTimeInMillis":`)); ok {
+				at, _, _ = bytes.Cut(at, []byte(","))
+				millis, _ := strconv.ParseInt(string(at), 10, 64)
+				keys[fmt.Sprint(string(head), millis/(15*time.Minute).Milliseconds())] = true
+			}
 		}
 		err = in.Err()
 	}
+	made.keys = len(keys)
 	return made, err
 }
 
@@ -250,7 +271,7 @@ func (b *bench) since(ctx context.Context, before []s3server.Object) (made store
 func (b *bench) host(ctx context.Context, more string) error {
 	input := filepath.Join(b.dir, "access.chunks")
 	if err := write(input, func(w io.Writer) error {
-		_, err := accesslog.WriteChunks(w, accesslog.Options{Lines: *lines, Customers: *customers}, accesslog.Chunks{})
+		_, err := accesslog.WriteChunks(w, access, accesslog.Chunks{})
 		return err
 	}); err != nil {
 		return err
