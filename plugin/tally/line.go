@@ -2,22 +2,24 @@ package tally
 
 import (
 	"bytes"
+	"encoding/binary"
 	"iter"
+	"math/bits"
 	"strconv"
 )
 
 // line is one with the three members, taken apart. Its slices alias the line.
 type line struct {
-	names      []byte // {"customerId":"…","meterApiName":"…"
-	dimensions []byte // "k":"v","k":"v", and nothing where there are none
-	head       []byte // both as they stand, up to the comma before meterValue
-	value      []byte
-	millis     int64
-	id         []byte // in quotes
-	plain      []byte // the meter record without the three members and its closing brace
-	records    int64
-	first      int64
-	last       int64
+	customer, meter []byte // in quotes
+	dimensions      []byte // "k":"v","k":"v", and nothing where there are none
+	sorted          bool   // their names ascend, and so no two are equal
+	value           []byte
+	millis          int64
+	id              []byte // in quotes
+	plain           []byte // the meter record without the three members and its closing brace
+	records         int64
+	first           int64
+	last            int64
 }
 
 // How the members of a line begin, in their order. Whoever writes lines writes these, or they are not added up.
@@ -49,9 +51,7 @@ func Key(b []byte) (customer, meter, dimensions []byte, first int64, ok bool) {
 	if !ok {
 		return nil, nil, nil, 0, false
 	}
-	customer = l.names[len(CustomerKey):]
-	customer = customer[:stringSize(customer)]
-	return customer, l.names[len(CustomerKey)+len(customer)+len(MeterKey):], l.dimensions, l.first, true
+	return l.customer, l.meter, l.dimensions, l.first, true
 }
 
 // Meter returns the meter of a line, in quotes, or nil where it is no meter record.
@@ -69,28 +69,18 @@ func Meter(b []byte) []byte {
 
 // Records returns how many records a line stands for: 1 where it does not say so.
 func Records(b []byte) int64 {
-	if _, l, ok := cutMembers(b); ok {
-		return l.records
+	b, ok := bytes.CutSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("}"))
+	for _, key := range []string{lastKey, firstKey} {
+		if ok {
+			_, b, ok = cutNumber(b, key)
+		}
+	}
+	if ok {
+		if n, _, ok := cutNumber(b, recordsKey); ok && n > 0 {
+			return n
+		}
 	}
 	return 1
-}
-
-// cutMembers takes the three members off the end of a line.
-func cutMembers(b []byte) (plain []byte, l line, ok bool) {
-	b, ok = bytes.CutSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("}"))
-	if !ok {
-		return nil, l, false
-	}
-	if l.last, b, ok = cutNumber(b, lastKey); !ok {
-		return nil, l, false
-	}
-	if l.first, b, ok = cutNumber(b, firstKey); !ok {
-		return nil, l, false
-	}
-	if l.records, b, ok = cutNumber(b, recordsKey); !ok || l.records < 1 {
-		return nil, l, false
-	}
-	return b, l, true
 }
 
 // cutNumber takes key and a number of at most 18 digits off the end of b.
@@ -109,51 +99,104 @@ func cutNumber(b []byte, key string) (n int64, before []byte, ok bool) {
 	return n, before, ok
 }
 
-// readLine takes a line apart, or returns ok false for one that is not written as this package writes it.
+// readLine takes a line apart, or returns ok false for one that is not written as this package writes it. It goes from the
+// front: what a string holds is never taken for a member.
 func readLine(b []byte) (l line, ok bool) {
-	plain, l, ok := cutMembers(b)
-	if !ok {
+	b = bytes.TrimSuffix(b, []byte("\n"))
+	rest := b
+	if l.customer, rest = cutString(rest, CustomerKey); l.customer == nil {
 		return l, false
 	}
-	l.plain = plain
-	at := bytes.LastIndex(plain, []byte(IDKey))
-	if at < 0 {
+	if l.meter, rest = cutString(rest, MeterKey); l.meter == nil {
 		return l, false
 	}
-	l.id = plain[at+len(IDKey):]
-	if size := stringSize(l.id); size == 0 || size != len(l.id) {
-		return l, false
-	}
-	if l.millis, plain, ok = cutNumber(plain[:at], TimeKey); !ok {
-		return l, false
-	}
-	// The last one: after it there are only numbers, and an id in which it cannot stand.
-	if at = bytes.LastIndex(plain, []byte(ValueKey)); at < 0 {
-		return l, false
-	}
-	l.head, l.value = plain[:at], plain[at+len(ValueKey):]
-	rest := l.head
-	for _, key := range []string{CustomerKey, MeterKey} {
-		if rest, ok = bytes.CutPrefix(rest, []byte(key)); !ok {
+	if in := len(DimensionsKey); len(rest) > in && string(rest[:in]) == DimensionsKey {
+		size := 0
+		if size, l.sorted = dimensionsSize(rest[in:]); size == 0 || in+size == len(rest) || rest[in+size] != '}' {
 			return l, false
 		}
-		size := stringSize(rest)
-		if size == 0 {
-			return l, false
-		}
-		rest = rest[size:]
+		l.dimensions, rest = rest[in:in+size], rest[in+size+1:]
 	}
-	l.names = l.head[:len(l.head)-len(rest)]
-	if len(rest) > 0 {
-		if rest, ok = bytes.CutPrefix(rest, []byte(DimensionsKey)); !ok {
-			return l, false
-		}
-		if l.dimensions, ok = bytes.CutSuffix(rest, []byte("}")); !ok {
-			return l, false
-		}
+	if rest, ok = cut(rest, ValueKey); !ok {
+		return l, false
 	}
-	return l, l.first <= l.millis && l.millis <= l.last
+	end := bytes.IndexByte(rest, ',')
+	if end < 0 {
+		return l, false
+	}
+	l.value, rest = rest[:end], rest[end:]
+	if l.millis, rest, ok = readNumber(rest, TimeKey); !ok {
+		return l, false
+	}
+	if l.id, rest = cutString(rest, IDKey); l.id == nil {
+		return l, false
+	}
+	l.plain = b[:len(b)-len(rest)]
+	if l.records, rest, ok = readNumber(rest, recordsKey); !ok || l.records < 1 {
+		return l, false
+	}
+	if l.first, rest, ok = readNumber(rest, firstKey); !ok {
+		return l, false
+	}
+	if l.last, rest, ok = readNumber(rest, lastKey); !ok {
+		return l, false
+	}
+	return l, string(rest) == "}" && l.first <= l.millis && l.millis <= l.last
 }
+
+// cut takes key off the front of b. bytes.CutPrefix would have to be given bytes.
+func cut(b []byte, key string) (rest []byte, ok bool) {
+	if len(b) < len(key) || string(b[:len(key)]) != key {
+		return b, false
+	}
+	return b[len(key):], true
+}
+
+// cutString takes key and a JSON string off the front of b, and returns nil where they are not there.
+func cutString(b []byte, key string) (s, rest []byte) {
+	b, ok := cut(b, key)
+	if !ok {
+		return nil, b
+	}
+	size := stringSize(b)
+	if size == 0 {
+		return nil, b
+	}
+	return b[:size], b[size:]
+}
+
+// readNumber takes key and a number of at most 18 digits off the front of b.
+func readNumber(b []byte, key string) (n int64, rest []byte, ok bool) {
+	b, ok = cut(b, key)
+	if !ok {
+		return 0, b, false
+	}
+	n, digits := readDigits(b)
+	return n, b[digits:], digits > 0 && digits <= mostDigits
+}
+
+// mostDigits is how many an int64 holds, whatever they are.
+const mostDigits = 18
+
+// readDigits reads those that b begins with. n is their number if they are at most mostDigits.
+func readDigits(b []byte) (n int64, digits int) {
+	if len(b) >= 8 { // eight at once: neighbours become numbers of two digits, of four and of eight
+		v := binary.LittleEndian.Uint64(b) ^ eight*'0'
+		if v&(eight*0xf0)|(v+eight*6)&(eight*0xf0) == 0 {
+			v = (v*10 + v>>8) & 0x00ff00ff00ff00ff
+			v = (v*100 + v>>16) & 0x0000ffff0000ffff
+			n, digits = int64((v*10_000+v>>32)&0xffffffff), 8
+		}
+	}
+	for digits < len(b) && b[digits]-'0' <= 9 {
+		n = n*10 + int64(b[digits]-'0')
+		digits++
+	}
+	return n, digits
+}
+
+// eight times a byte is a word of it.
+const eight = 0x0101010101010101
 
 // stringSize returns the size of the JSON string in quotes that b begins with, 0 if it begins with none.
 func stringSize(b []byte) int {
@@ -161,6 +204,19 @@ func stringSize(b []byte) int {
 		return 0
 	}
 	for i := 1; i < len(b); i++ {
+		for i+8 <= len(b) {
+			v := binary.LittleEndian.Uint64(b[i:])
+			quote, backslash := v^eight*'"', v^eight*'\\'
+			// The lowest bit of those set is that of the first byte that is 0 in either.
+			if found := (quote-eight)&^quote&(eight<<7) | (backslash-eight)&^backslash&(eight<<7); found != 0 {
+				i += bits.TrailingZeros64(found) / 8
+				break
+			}
+			i += 8
+		}
+		if i == len(b) {
+			return 0
+		}
 		switch b[i] {
 		case '\\':
 			i++
@@ -169,6 +225,30 @@ func stringSize(b []byte) int {
 		}
 	}
 	return 0
+}
+
+// dimensionsSize returns the size of the "k":"v","k":"v" that b begins with, at least one of them, or 0; and if their names
+// ascend.
+func dimensionsSize(b []byte) (size int, sorted bool) {
+	sorted = true
+	var before []byte
+	for {
+		name := stringSize(b[size:])
+		colon := size + name
+		if name == 0 || colon == len(b) || b[colon] != ':' {
+			return 0, false
+		}
+		value := stringSize(b[colon+1:])
+		if value == 0 {
+			return 0, false
+		}
+		sorted = sorted && bytes.Compare(before, b[size:colon]) < 0
+		before = b[size:colon]
+		if size = colon + 1 + value; size == len(b) || b[size] != ',' {
+			return size, sorted
+		}
+		size++
+	}
 }
 
 // Dimensions yields names and values of "k":"v","k":"v", in their quotes. Where that breaks off, the last value is nil.
