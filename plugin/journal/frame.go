@@ -133,13 +133,14 @@ func checkFileHeader(b []byte) error {
 type encoder struct {
 	blocks object.Encoder
 	frame  bytes.Buffer
+	slack  slack
 }
 
 // frameOf makes the frame of a chunk: its records as a block of a gzip level, or with level 0 the lines as they are, and after
 // them its rejects and its damage. The header is not complete yet.
 func (e *encoder) frameOf(c *chunk, level int) (h frameHeader, frame []byte, err error) {
-	if e.frame.Cap() > 16<<20 { // one large chunk is no reason to keep as much
-		*e = encoder{}
+	if e.slack.keep(e.frame.Bytes()) == nil {
+		e.frame = bytes.Buffer{}
 	}
 	e.frame.Reset()
 	e.frame.Write(make([]byte, frameHeaderSize))

@@ -81,7 +81,8 @@ type Journal struct {
 	doubt   string            // path of a segment that may exist or not; see settle
 	lastAt  int64             // Unix nanoseconds, of the latest frame or segment: no two have one time
 
-	txs   sync.Pool                 // of *Tx
+	spare *Tx                       // the last one that was given back, guarded by mu
+	txs   sync.Pool                 // of *Tx, more of them
 	begun atomic.Pointer[time.Time] // when the last flush began; nil before the first
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"iter"
 	"math"
 	"os"
 	"time"
@@ -205,6 +206,16 @@ func (r *Reader) Lines() (lines []byte, err error) {
 		lines = object.Head(lines, int(r.end.Lines))
 	}
 	return lines, nil
+}
+
+// Pieces gives the same in pieces of any size, which take less memory where they are many. Where it returns no error, one that
+// comes with a piece is none of the content.
+func (r *Reader) Pieces() (iter.Seq2[[]byte, error], error) {
+	if block, sum, _, ok := r.Block(); ok {
+		return r.blocks.Pieces(block, sum)
+	}
+	lines, err := r.Lines()
+	return object.Whole(lines), err
 }
 
 // Spoiled counts the frame among what is damaged.

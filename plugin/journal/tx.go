@@ -33,6 +33,7 @@ type Tx struct {
 	first, most int
 
 	encoder encoder
+	slack   slack // of lines
 
 	// Where it was written, and waits for its fsync.
 	segment *Segment
@@ -66,7 +67,10 @@ func (j *Journal) Begin(src Source, most int, former ...Source) (*Tx, error) {
 	}
 	now := time.Now()
 	j.begun.Store(&now)
-	tx, _ := j.txs.Get().(*Tx)
+	tx := j.spare
+	if j.spare = nil; tx == nil {
+		tx, _ = j.txs.Get().(*Tx)
+	}
 	if tx == nil {
 		tx = &Tx{journal: j}
 	}
@@ -126,10 +130,37 @@ func (tx *Tx) Commit() error {
 }
 
 // Release gives its memory, [Tx.Lines] too, to the next one. It is for whoever has no more use for it after Commit, and not
-// called after a panic.
+// called after a panic. One is kept: a pool alone would have one for each processor, and give all up in turn.
 func (tx *Tx) Release() {
-	tx.chunk = chunk{lines: tx.lines, rejects: tx.rejects}
-	tx.journal.txs.Put(tx)
+	tx.chunk = chunk{lines: tx.slack.keep(tx.lines), rejects: tx.rejects}
+	j := tx.journal
+	j.mu.Lock()
+	other := j.spare
+	j.spare = tx
+	j.mu.Unlock()
+	if other != nil {
+		j.txs.Put(other)
+	}
+}
+
+// slack tells when memory has been far too large for a while.
+type slack int
+
+// keep gives back the memory of b, or nil where it is far more than what b and those before it take of it.
+func (s *slack) keep(b []byte) []byte {
+	const (
+		little = 1 << 20
+		huge   = 16 << 20 // one large chunk is no reason to keep as much
+		often  = 16
+	)
+	if *s++; cap(b) <= little || 4*len(b) >= cap(b) {
+		*s = 0
+	}
+	if *s == often || cap(b) > huge {
+		*s = 0
+		return nil
+	}
+	return b[:0]
 }
 
 // Write is the first half of Commit: it compresses, without the lock, and writes. On success the caller must call Sync.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"iter"
 	"slices"
 
 	"github.com/klauspost/compress/flate"
@@ -96,21 +97,84 @@ type Decoder struct {
 
 // Decode gives the lines in a block.
 func (d *Decoder) Decode(block []byte, sum Sum) ([]byte, error) {
+	if int64(cap(d.lines)) < sum.Size {
+		d.lines = make([]byte, sum.Size, (sum.Size+pieceSize-1)/pieceSize*pieceSize) // the next may be a little longer
+	}
+	d.lines = d.lines[:sum.Size]
+	err := d.reset(block)
+	if err == nil {
+		_, err = io.ReadFull(d.inflate, d.lines)
+	}
+	var got Sum
+	got.add(d.lines)
+	if err = sum.compare(block, got, err); err != nil {
+		return nil, err
+	}
+	return d.lines, nil
+}
+
+// longestWhole is how many bytes of lines are worth their memory, where it would take as much time again to do without.
+const longestWhole = 2 << 20
+
+// Pieces gives the lines in a block in pieces of any size: all of them, or an error before the first. A large block is read
+// twice, once to see if it is whole.
+func (d *Decoder) Pieces(block []byte, sum Sum) (iter.Seq2[[]byte, error], error) {
+	if sum.Size <= longestWhole {
+		lines, err := d.Decode(block, sum)
+		return Whole(lines), err
+	}
+	var got Sum
+	for piece, err := range d.inflated(block, sum.Size) {
+		if err != nil {
+			return nil, sum.compare(block, got, err)
+		}
+		got.add(piece)
+	}
+	if err := sum.compare(block, got, nil); err != nil {
+		return nil, err
+	}
+	return d.inflated(block, sum.Size), nil
+}
+
+// Whole gives lines in one piece.
+func Whole(lines []byte) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) { yield(lines, nil) }
+}
+
+// inflated gives so many bytes of what is in a block.
+func (d *Decoder) inflated(block []byte, size int64) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		err := d.reset(block)
+		d.lines = slices.Grow(d.lines[:0], pieceSize)[:pieceSize]
+		for size > 0 && err == nil {
+			piece := d.lines[:min(size, pieceSize)]
+			if _, err = io.ReadFull(d.inflate, piece); err == nil && !yield(piece, nil) {
+				return
+			}
+			size -= int64(len(piece))
+		}
+		if err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+func (d *Decoder) reset(block []byte) error {
 	in := bytes.NewReader(block)
 	if d.inflate == nil {
 		d.inflate = flate.NewReader(in)
-	} else if err := d.inflate.(flate.Resetter).Reset(in, nil); err != nil {
-		return nil, err
+		return nil
 	}
-	if int64(cap(d.lines)) < sum.Size {
-		d.lines = make([]byte, sum.Size)
+	return d.inflate.(flate.Resetter).Reset(in, nil)
+}
+
+// compare returns an error unless a block could be read and has what it should.
+func (s Sum) compare(block []byte, got Sum, err error) error {
+	if err == nil && got != s {
+		err = fmt.Errorf("want the checksum %08x, got %08x", s.CRC, got.CRC)
 	}
-	d.lines = d.lines[:sum.Size]
-	if _, err := io.ReadFull(d.inflate, d.lines); err != nil {
-		return nil, fmt.Errorf("inflate %d bytes to %d: %w", len(block), sum.Size, err)
+	if err != nil {
+		return fmt.Errorf("inflate %d bytes to %d: %w", len(block), s.Size, err)
 	}
-	if crc := crc32.ChecksumIEEE(d.lines); crc != sum.CRC {
-		return nil, fmt.Errorf("inflate %d bytes to %d: want the checksum %08x, got %08x", len(block), sum.Size, sum.CRC, crc)
-	}
-	return d.lines, nil
+	return nil
 }

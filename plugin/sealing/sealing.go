@@ -216,9 +216,9 @@ func Undo(d *disk.Dir, kinds ...string) error {
 // removes the origin; after a failure it calls Undo. It is not safe for concurrent use.
 type Writer struct {
 	Objects object.Series
-	Day     time.Time        // of the rejects
-	From    Origin           // is not changed
-	Meters  map[string]int64 // counts the events by meter, unless it is nil
+	Day     time.Time         // of the rejects
+	From    Origin            // is not changed
+	Meters  map[string]*int64 // counts the events by meter, unless it is nil
 
 	merger  *tally.Merger // nil before the first sum
 	events  []byte        // of it, on their way to Objects
@@ -262,9 +262,15 @@ func (w *Writer) count(line []byte) {
 		return
 	}
 	meter := tally.Meter(line)
-	if _, known := w.Meters[string(meter)]; known || len(w.Meters) < mostMeters {
-		w.Meters[string(meter)]++
+	n := w.Meters[string(meter)]
+	if n == nil {
+		if len(w.Meters) == mostMeters {
+			return
+		}
+		n = new(int64)
+		w.Meters[string(meter)] = n
 	}
+	*n++
 }
 
 // addEvents hands what came out of the merger on.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"out_amberflo/plugin/disk/disktest"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/spool"
+	"out_amberflo/plugin/tally"
 )
 
 // benchLines are meter records of some 300 bytes each, as a chunk of 2 MB of access log makes 1.2 MB of.
@@ -112,6 +114,77 @@ func BenchmarkSeal(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(records*40), "records/op")
+}
+
+// sumLines are lines of records that were added up, with ids from first on.
+func sumLines(keys, first int, prefix string) (lines []byte) {
+	for i := range keys {
+		lines = fmt.Appendf(lines, `{"customerId":"tenant-%d","meterApiName":"ApiCalls","dimensions":{"method":"GET","status":"200"},"meterValue":%d,"meterTimeInMillis":%d,"uniqueId":"%s%d"`,
+			i, i*7919, sumsFrom+int64(i%1000), prefix, first+i)
+		lines = tally.AppendMembers(lines, 3, sumsFrom+int64(i%1000), sumsFrom+int64(i%1000)+100)
+	}
+	return lines
+}
+
+// appendSums flushes chunks of so many keys.
+func appendSums(tb testing.TB, s *spool.Spool, chunks, keys int) {
+	for i := range chunks {
+		tx, err := s.Begin(journal.Source{Length: 1, Hash: uint64(i)}, keys)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		prefix, first := tx.IDs()
+		tx.Append(append(tx.Lines(), sumLines(keys, first, prefix)...), keys)
+		tx.Summed(15*time.Minute, 3*keys)
+		if err := tx.Commit(); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSealSums turns a log of sums into one object.
+func BenchmarkSealSums(b *testing.B) {
+	for _, of := range []struct{ chunks, keys int }{{160, 430}, {40, 5000}, {4, 50_000}} {
+		b.Run(fmt.Sprintf("%d chunks of %d keys", of.chunks, of.keys), func(b *testing.B) {
+			o := testOptions(b.TempDir())
+			o.MaxBytes, o.Limit, o.Object.GzipLevel = 1<<40, 0, 1
+			s := benchOpen(b, o)
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				appendSums(b, s, of.chunks, of.keys)
+				time.Sleep(25 * time.Millisecond) // nothing to give way to
+				b.StartTimer()
+				if err := s.SealNow(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(of.chunks*of.keys), "ns/line")
+		})
+	}
+}
+
+// TestTheMemoryOfASealDoesNotGrowWithItsLines holds where records were added up: a seal takes that of some keys, of a frame, and
+// of what compresses.
+func TestTheMemoryOfASealDoesNotGrowWithItsLines(t *testing.T) {
+	for _, of := range []struct{ chunks, keys, most int }{{1, 100, 2 << 20}, {400, 100, 2 << 20}, {60, 5000, 6 << 20}, {2, 60_000, 9 << 20}} {
+		o := testOptions(disktest.MemoryDir(t))
+		o.MaxBytes, o.Limit, o.Object.GzipLevel = 1<<40, 0, 1
+		s := openUnsynced(t, o)
+		appendSums(t, s, of.chunks, of.keys)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if err := s.SealNow(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > uint64(of.most) {
+			t.Errorf("%d chunks of %d keys: %d bytes, want at most %d", of.chunks, of.keys, n, of.most)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // BenchmarkOpenWithBacklog starts over 10,000 objects that wait.

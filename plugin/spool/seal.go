@@ -130,7 +130,7 @@ func (s *Spool) seal(ctx context.Context, seg *journal.Segment, hurry bool) erro
 	w := sealing.NewWriter(&s.maker, sealing.Origin(seg.ID.String()), seg.ID, seg.Opened())
 	defer w.Abort()
 	if s.opt.Sealed != nil {
-		w.Meters = make(map[string]int64)
+		w.Meters = make(map[string]*int64)
 	}
 	if !hurry {
 		w.Objects.Pace.Busy = s.journal.Busy
@@ -144,7 +144,11 @@ func (s *Spool) seal(ctx context.Context, seg *journal.Segment, hurry bool) erro
 	}
 	s.events.Add(int64(w.Objects.Records))
 	if len(w.Meters) > 0 {
-		s.opt.Sealed(w.Meters)
+		events := make(map[string]int64, len(w.Meters))
+		for meter, n := range w.Meters {
+			events[meter] = *n
+		}
+		s.opt.Sealed(events)
 	}
 	return nil
 }
@@ -199,14 +203,27 @@ func (s *Spool) sealRecords(ctx context.Context, w *sealing.Writer, r *journal.R
 			return err
 		}
 	}
+	if r.Bucket > 0 {
+		pieces, err := r.Pieces()
+		if err != nil {
+			r.Spoiled()
+			return nil
+		}
+		for piece, err := range pieces {
+			if err == nil {
+				err = w.Sum(ctx, r.Bucket, piece)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	// What does not go into an object as it is: no block, of another configuration or version, or only in part.
 	lines, err := r.Lines()
 	if err != nil {
 		r.Spoiled()
 		return nil
-	}
-	if r.Bucket > 0 {
-		return w.Sum(ctx, r.Bucket, lines)
 	}
 	return w.Objects.Add(ctx, lines)
 }

@@ -88,21 +88,21 @@ func (w *Watch) Summed(records, partials int, lines []byte) {
 		if !ok || r.keys.add(xxh3.HashSeed(dimensions, xxh3.HashSeed(meter, xxh3.HashSeed(customer, uint64(first/r.bucket.Milliseconds())))), keyBits) {
 			r.events++
 		}
-		r.look("customerId", customer)
+		r.look([]byte("customerId"), customer)
 		for name, value := range tally.Dimensions(dimensions) {
-			r.look(string(name[1:len(name)-1]), value)
+			r.look(name[1:len(name)-1], value)
 		}
 	}
 }
 
-func (r *reduction) look(dimension string, value []byte) {
-	i := slices.IndexFunc(r.values, func(v valuesOf) bool { return v.dimension == dimension })
+func (r *reduction) look(dimension, value []byte) {
+	i := slices.IndexFunc(r.values, func(v valuesOf) bool { return v.dimension == string(dimension) })
 	if i < 0 {
 		if len(r.values) == mostDimensions {
 			return
 		}
 		i = len(r.values)
-		r.values = append(r.values, valuesOf{dimension: dimension})
+		r.values = append(r.values, valuesOf{dimension: string(dimension)})
 	}
 	r.values[i].seen.add(xxh3.Hash(value), valueBits)
 }
