@@ -136,12 +136,16 @@ type encoder struct {
 	slack  slack
 }
 
-// frameOf makes the frame of a chunk: its records as a block of a gzip level, or with level 0 the lines as they are, and after
-// them its rejects and its damage. The header is not complete yet.
-func (e *encoder) frameOf(c *chunk, level int) (h frameHeader, frame []byte, err error) {
+// trim lets go of memory that is too large.
+func (e *encoder) trim() {
 	if e.slack.keep(e.frame.Bytes()) == nil {
 		e.frame = bytes.Buffer{}
 	}
+}
+
+// frameOf makes the frame of a chunk: its records as a block of a gzip level, or with level 0 the lines as they are, and after
+// them its rejects and its damage. The header is not complete yet.
+func (e *encoder) frameOf(c *chunk, level int) (h frameHeader, frame []byte, err error) {
 	e.frame.Reset()
 	e.frame.Write(make([]byte, frameHeaderSize))
 	h = frameHeader{Kind: kindRecords, Lines: uint32(c.records), Size: uint32(len(c.lines)), Source: c.source}

@@ -101,10 +101,37 @@ func TestALargeBatchIsNoReasonToKeepAsMuchMemory(t *testing.T) {
 	o := options(disktest.MemoryDir(t))
 	o.GzipLevel = 0
 	j := mustOpen(t, o)
-	mustAppend(t, j, 0, strings.Repeat(strings.Repeat("x", 1<<20-1)+"\n", 40))
-	mustAppend(t, j, 1, "a\n")
-	if tx, kept := j.txs.Get().(*Tx); kept && tx.encoder.frame.Cap() > 1<<20 { // a pool may lose it
-		t.Errorf("%d bytes are kept", tx.encoder.frame.Cap())
+	source := uint64(0)
+	flush := func(size int) *Tx {
+		t.Helper()
+		source++
+		tx := mustBegin(t, j, source, strings.Repeat("x", size-1)+"\n")
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		tx.Release()
+		return tx
+	}
+	for _, size := range []int{40 << 20, 12 << 20} { // what is given up at once, and after a while
+		tx := flush(size)
+		for range 20 {
+			if again := flush(100 << 10); again != tx {
+				t.Fatal("one flush after the other, and not in the same memory")
+			}
+		}
+		if lines, frame := cap(tx.lines), tx.encoder.frame.Cap(); lines > 1<<20 || frame > 1<<20 {
+			t.Errorf("after %d bytes, %d of lines and %d of a frame are kept", size, lines, frame)
+		}
+	}
+	tx := flush(3 << 20)
+	for i := range 100 {
+		flush(100 << 10)
+		if i%10 == 0 {
+			flush(3 << 20)
+		}
+	}
+	if cap(tx.lines) < 3<<20 {
+		t.Error("what is needed again and again is given up")
 	}
 	crashed(t, j)
 }

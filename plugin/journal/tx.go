@@ -133,6 +133,7 @@ func (tx *Tx) Commit() error {
 // called after a panic. One is kept: a pool alone would have one for each processor, and give all up in turn.
 func (tx *Tx) Release() {
 	tx.chunk = chunk{lines: tx.slack.keep(tx.lines), rejects: tx.rejects}
+	tx.encoder.trim()
 	j := tx.journal
 	j.mu.Lock()
 	other := j.spare

@@ -2,11 +2,14 @@ package spool_test
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"math/big"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -117,6 +120,57 @@ func TestSumsOfOneKeyAreAddedUpAtTheSealWhateverAnObjectIs(t *testing.T) {
 			}
 			if records != 241 || lines != events || !maps.EqualFunc(got, want, func(a, b *big.Rat) bool { return a.Cmp(b) == 0 }) {
 				t.Errorf("got %d records in %d lines, %v; want 241 in %d, %v", records, lines, got, events, want)
+			}
+		})
+	}
+}
+
+// A large frame of sums is read in pieces. One that turns out to be bad in its midst adds nothing, and is kept aside.
+func TestALargeFrameOfSumsCountsAsAWholeOrNotAtAll(t *testing.T) {
+	const keys = 12_000 // over 2 MB
+	o := testOptions(t.TempDir())
+	o.MaxBytes = 1 << 30
+	s := mustOpen(t, o)
+	addSums(t, s, 1, 15*time.Minute, "1", "a")
+	path, start := lastSegment(t, s)
+	many := make([]string, keys)
+	for i := range many {
+		many[i] = fmt.Sprint("customer-", i)
+	}
+	addSums(t, s, 2, 15*time.Minute, "1", many...)
+	_, end := lastSegment(t, s)
+	addSums(t, s, 3, 15*time.Minute, "1", append(many[:100:100], "a")...)
+	crashed(t, s)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload := end - start - frameHeaderSize
+	for name, spoil := range map[string]func(frame []byte){
+		"whole":                nil,
+		"of another checksum":  anotherSum,
+		"spoiled in its midst": func(frame []byte) { frame[frameHeaderSize+payload/2] ^= 1 },
+		"spoiled at its end":   func(frame []byte) { frame[frameHeaderSize+payload*99/100] ^= 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad, want, wantRecords, wantAside := slices.Clone(content), keys+1, int64(3*(keys+102)), 0
+			if spoil != nil {
+				frame := bad[start:end]
+				spoil(frame)
+				binary.LittleEndian.PutUint32(frame[44:], crc32.Checksum(frame[frameHeaderSize:], castagnoli))
+				binary.LittleEndian.PutUint32(frame[48:], crc32.Checksum(frame[:48], castagnoli))
+				want, wantRecords, wantAside = 101, 3*102, 1
+			}
+			_, objects, aside := recovered(t, o, filepath.Base(path), bad)
+			records, events := int64(0), 0
+			for _, text := range objects {
+				for line := range strings.Lines(text) {
+					records += tally.Records([]byte(line))
+					events++
+				}
+			}
+			if events != want || records != wantRecords || len(aside) != wantAside {
+				t.Errorf("got %d events of %d records, and aside %v; want %d of %d", events, records, aside, want, wantRecords)
 			}
 		})
 	}
