@@ -139,8 +139,8 @@ func (a *adder) reset() {
 
 // mostKept is how many keys are remembered after a chunk, and of how many bytes: what a few minutes of most logs have.
 const (
-	mostKept      = 4096
-	mostKeptBytes = 1 << 20
+	mostKept      = 2048
+	mostKeptBytes = 512 << 10
 )
 
 func (a *adder) forget() {
