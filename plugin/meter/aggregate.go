@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/meter/internal/grammar"
 	"out_amberflo/plugin/meter/internal/packed"
 	"out_amberflo/plugin/meter/internal/rules"
@@ -28,24 +27,16 @@ const (
 	passedValue
 )
 
-// adder is what a Mapper has of the chunk whose records it adds up.
+// adder is what a Mapper has of the chunk whose records it adds up. Their keys are Mapper.keys.
 //
-// A record's key is made of what the rules find, as it stands in msgpack, and of its bucket. Only the first record of a key is
-// rendered, which checks what of it depends on the key alone; of the others the value and the time are read. Whatever is not
-// as usual goes the way of records that are not added up, so that an event is rejected for the same reason on either way.
-// Keys are kept from chunk to chunk, up to mostKept.
+// The first record of a key is rendered; of the others the value and the time are read. Whatever is not as usual goes the way of
+// records that are not added up, so that an event is rejected for the same reason on either way.
 type adder struct {
 	quick  *quick
-	table  *tally.Table
-	heads  []head // by key of table
-	odd    []bool // by key: sortOut has to look at its events
-	held   []byte // of heads
 	firsts []byte // the first values of sums
-	doubts map[int][]Doubt
-	passed []int // records by reason, since StartIDs
+	passed []int  // records by reason, since StartIDs
 
 	// Of this event:
-	key    []byte
 	adding []addition
 	values []byte
 	millis int64
@@ -54,16 +45,6 @@ type adder struct {
 
 	from, until int64 // the bucket of the last one, in milliseconds
 	width       int64 // of a bucket
-}
-
-// head is what the lines of one key begin with: the customer from from to name, the meter's name up to dimensions, and these
-// up to to.
-type head struct {
-	from, name, dimensions, to int32
-
-	notNamed bool // aggregate does not have the name that was found
-	hasAflo  bool // a dimension begins with aflo.
-	doubtful bool // adder.doubts says why
 }
 
 // addition is the value of one record, ready to be added up.
@@ -78,8 +59,8 @@ func (r *Rules) NewAdder() *Mapper {
 	m := r.NewMapper()
 	if r.rules.Aggregate.On() {
 		m.taken = make([]bool, len(r.rules.Meters))
-		m.adder = &adder{quick: m.newQuick(), table: tally.NewTable(len(r.rules.Meters)), passed: make([]int, len(PassReasons)),
-			width: r.rules.Aggregate.Bucket.Milliseconds(), key: make([]byte, 0, 256), adding: make([]addition, 0, len(r.rules.Meters)), doubts: map[int][]Doubt{}}
+		m.adder = &adder{quick: m.newQuick(), passed: make([]int, len(PassReasons)), adding: make([]addition, 0, len(r.rules.Meters)),
+			width: r.rules.Aggregate.Bucket.Milliseconds()}
 	}
 	return m
 }
@@ -96,28 +77,28 @@ func (m *Mapper) Passed() []int {
 // AppendSums appends what the records since StartIDs come to that were added up, a line each, and forgets them. It returns how
 // many lines there are.
 func (m *Mapper) AppendSums(dst []byte) (out []byte, lines int) {
-	a := m.adder
+	a, k := m.adder, m.keys
 	if a == nil {
 		return dst, 0
 	}
-	sums := a.table.Sums()
+	sums := k.table.Sums()
 	const rest = 136 // what of a line is not its head, nor its id's prefix, about
 	size := 0
 	for i := range sums {
-		h := &a.heads[sums[i].Key]
+		h := &k.heads[sums[i].Key]
 		size += int(h.to-h.from) + len(m.id) + rest
 	}
 	dst = slices.Grow(dst, size) // once, and not by a quarter again and again: there may be as many as events
 	for i := range sums {
 		s := &sums[i]
-		h := &a.heads[s.Key]
-		dst = append(dst, a.held[h.from:h.name]...)
+		h := &k.heads[s.Key]
+		dst = append(dst, k.held[h.from:h.name]...)
 		if len(m.rules.Meters) == 1 {
-			dst = append(dst, a.held[h.name:h.dimensions]...)
+			dst = append(dst, k.held[h.name:h.dimensions]...)
 		} else {
 			dst = append(append(dst, tally.MeterKey...), m.rules.Meters[s.Meter].Name.Literal...)
 		}
-		dst = append(append(dst, a.held[h.dimensions:h.to]...), tally.ValueKey...)
+		dst = append(append(dst, k.held[h.dimensions:h.to]...), tally.ValueKey...)
 		if s.Records == 1 {
 			dst = append(dst, a.firsts[s.From:s.To]...)
 		} else {
@@ -128,29 +109,15 @@ func (m *Mapper) AppendSums(dst []byte) (out []byte, lines int) {
 		m.number++
 	}
 	lines = len(sums)
-	a.forget()
+	k.restart()
+	a.firsts = a.firsts[:0]
 	return dst, lines
 }
 
-func (a *adder) reset() {
-	a.forget()
+// restart is for the next chunk.
+func (a *adder) restart() {
+	a.firsts = a.firsts[:0]
 	clear(a.passed)
-}
-
-// mostKept is how many keys are remembered after a chunk, and of how many bytes: what a few minutes of most logs have.
-const (
-	mostKept      = 2048
-	mostKeptBytes = 512 << 10
-)
-
-func (a *adder) forget() {
-	if a.firsts = a.firsts[:0]; a.table.Keys() <= mostKept && len(a.held) <= mostKeptBytes {
-		a.table.Restart()
-		return
-	}
-	a.table.Reset()
-	a.heads, a.odd, a.held = a.heads[:0], a.odd[:0], a.held[:0]
-	clear(a.doubts)
 }
 
 // pass counts the records of an event that was metered record by record.
@@ -162,12 +129,12 @@ func (a *adder) pass() {
 
 // addUp adds up the records of the event, and appends lines of those that are not to be added up. It returns added false, and
 // nothing is changed, where each record is to get a line, or the event may have to be rejected.
-func (m *Mapper) addUp(dst []byte, ev *chunk.Event) (out []byte, records int, added bool) {
+func (m *Mapper) addUp(dst []byte) (out []byte, records int, added bool) {
 	a, start, number := m.adder, len(dst), m.number
 	a.adding, a.values, a.passing = a.adding[:0], a.values[:0], 0
 	if a.quick != nil {
-		if key := m.sortOutQuick(ev); key >= 0 {
-			a.add(key)
+		if key := m.sortOutQuick(); key >= 0 {
+			m.add(key)
 			return dst, len(a.adding), true
 		}
 		a.adding = a.adding[:0]
@@ -185,16 +152,17 @@ func (m *Mapper) addUp(dst []byte, ev *chunk.Event) (out []byte, records int, ad
 		m.number = number
 		return dst[:start], 0, false
 	}
-	a.add(key)
+	m.add(key)
 	a.pass()
 	return dst, records + len(a.adding), true
 }
 
 // add adds what is in adding.
-func (a *adder) add(key int) {
+func (m *Mapper) add(key int) {
+	a := m.adder
 	for i := range a.adding {
 		d := &a.adding[i]
-		if s := a.table.Add(key, d.meter, d.amount, a.millis); s != nil {
+		if s := m.keys.table.Add(key, d.meter, d.amount, a.millis); s != nil {
 			s.From = int32(len(a.firsts))
 			if len(d.written) > 0 {
 				a.firsts = append(a.firsts, d.written...)
@@ -218,10 +186,10 @@ func (m *Mapper) sortOut() (key, lines int) {
 		a.why, a.passing = passedOwnID, m.named(first)
 		return -1, 0
 	}
-	if key = m.sumKey(&r.Meters[first]); key < 0 {
+	if key = m.sumKey(first); key < 0 {
 		return -1, 0
 	}
-	h := &a.heads[key]
+	h := &m.keys.heads[key]
 	switch {
 	case h.notNamed:
 		return -1, 0
@@ -229,7 +197,7 @@ func (m *Mapper) sortOut() (key, lines int) {
 		a.why, a.passing = passedDimension, m.named(first)
 		return -1, 0
 	case h.doubtful:
-		for _, d := range a.doubts[key] {
+		for _, d := range m.keys.doubts[key] {
 			m.doubts.addAgain(d)
 		}
 	}
@@ -314,35 +282,36 @@ func (m *Mapper) hasID() bool {
 	return false
 }
 
-// sumKey returns the number of the event's key, -1 where the event has to be rejected, and reads its time. mt is the meter that
-// its name is taken from, if that comes from a field.
-func (m *Mapper) sumKey(mt *rules.Meter) int {
-	r, a := m.rules, m.adder
+// sumKey returns the number of the event's key, -1 where the event has to be rejected, and reads its time. The meter number
+// first is the first that has a value.
+func (m *Mapper) sumKey(first int) int {
+	k := m.keys
 	ms, rejection := m.millis()
 	if rejection != nil {
 		return -1
 	}
+	number, hash := m.findSum(ms)
+	if number >= 0 {
+		return number
+	}
+	doubts := len(m.doubts.event)
+	held, rejection := m.renderHead(k.held, first)
+	if rejection != nil {
+		return -1
+	}
+	rendered, h := held[len(k.held):], m.head
+	h.notNamed = m.rules.Meters[first].Name.From != nil && !m.rules.Aggregate.Has(rendered[int(h.name)+len(tally.MeterKey):h.dimensions])
+	h.hasAflo = hasAflo(rendered[h.dimensions:])
+	k.held = held
+	return k.add(hash, h, m.doubts.event[doubts:])
+}
+
+// findSum makes ms the time of the event, and looks up its key.
+func (m *Mapper) findSum(ms int64) (number int, hash uint64) {
+	a, k := m.adder, m.keys
 	a.setTime(ms)
-	key := binary.LittleEndian.AppendUint64(a.key[:0], uint64(a.from))
-	key = m.appendFoundSpan(key, r.Customer.From)
-	if mt.Name.From != nil {
-		key = m.appendFoundSpan(key, mt.Name.From)
-	}
-	if r.DimensionMap != nil {
-		key = appendSpan(key, m.ev.Look(r.DimensionMap))
-	} else {
-		for i := range r.Dimensions {
-			if from := r.Dimensions[i].From; from != nil {
-				key = appendSpan(key, m.ev.Look(from))
-			}
-		}
-	}
-	a.key = key
-	number, hash := a.table.Find(key)
-	if number < 0 {
-		number = m.newKey(key, hash, mt)
-	}
-	return number
+	k.key = m.appendKey(binary.LittleEndian.AppendUint64(k.key[:0], uint64(a.from)))
+	return k.table.Find(k.key)
 }
 
 // setTime sets the time of the event, and its bucket.
@@ -351,54 +320,6 @@ func (a *adder) setTime(ms int64) {
 		a.from = ms / a.width * a.width // since 1970 in UTC, which full hours are multiples of
 		a.until = a.from + a.width
 	}
-}
-
-// appendFoundSpan appends what a list finds. Whether a value says that there is none is asked where a key is new: two that say
-// so make two keys, whose lines the seal adds up.
-func (m *Mapper) appendFoundSpan(key []byte, list []*grammar.Accessor) []byte {
-	if len(list) == 1 {
-		return appendSpan(key, m.ev.Look(list[0]))
-	}
-	_, v := m.ev.First(list)
-	return appendSpan(key, v)
-}
-
-// appendSpan appends a value in msgpack, which says itself where it ends; one that is absent as the null that no value is.
-func appendSpan(key, v []byte) []byte {
-	if len(v) == 0 {
-		return append(key, packed.Nil)
-	}
-	if n := len(key); len(v) <= 16 && cap(v) >= 16 && cap(key) >= n+16 { // what is behind it too: cheaper than a call
-		copy((*[16]byte)(key[n : n+16])[:], (*[16]byte)(v[:16])[:])
-		return key[:n+len(v)]
-	}
-	return append(key, v...)
-}
-
-// newKey renders the head of a new key and returns the key's number, -1 where the event has to be rejected.
-func (m *Mapper) newKey(key []byte, hash uint64, mt *rules.Meter) int {
-	r, a, doubts := m.rules, m.adder, len(m.doubts.event)
-	h := head{from: int32(len(a.held))}
-	held, rejection := m.appendSource(append(a.held, tally.CustomerKey...), &r.Customer, &customerRule)
-	if h.name = int32(len(held)); rejection == nil {
-		held, rejection = m.appendName(held, mt)
-	}
-	if h.dimensions = int32(len(held)); rejection == nil {
-		held, rejection = m.appendDimensions(held)
-	}
-	if rejection != nil {
-		return -1
-	}
-	a.held, h.to = held, int32(len(held))
-	h.notNamed = mt.Name.From != nil && !r.Aggregate.Has(held[int(h.name)+len(tally.MeterKey):h.dimensions])
-	h.hasAflo = hasAflo(held[h.dimensions:])
-	number := a.table.Insert(key, hash)
-	if of := m.doubts.event[doubts:]; len(of) > 0 {
-		h.doubtful = true
-		a.doubts[number] = slices.Clone(of)
-	}
-	a.heads, a.odd = append(a.heads, h), append(a.odd, h.notNamed || h.hasAflo || h.doubtful)
-	return number
 }
 
 // hasAflo tells if one of the dimensions, as they stand in a line, has a name that begins with aflo.

@@ -158,7 +158,11 @@ func oddEvents(r *rand.Rand, n int) (b []byte) {
 		}
 		record = msgp.AppendString(record, "dims")
 		entries := []string{"\xa1a\x01", "\xa1b\xa1x", "\xa1c\xc0", "\xa6aflo.x\xa1y", "\xa1a\x02", "\x07\xa17", "\xa0\xa1z", "\xa1d\xa2\xff\xfe"}
-		entries = entries[:[]int{2, 2, 2, 2, 2, 3, 4, 5, 7, 8}[r.IntN(10)]]
+		if few := []int{2, 2, 2, 2, 2, 3, 4, 5, 7, 8, 0, 1}[r.IntN(12)]; few > 1 {
+			entries = entries[:few]
+		} else {
+			entries = entries[5+few : 7] // a number for a name, and no name
+		}
 		r.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
 		record = append(msgp.AppendMapHeader(record, uint32(len(entries))), strings.Join(entries, "")...)
 		head := []byte{0xdf, 0, 0, 0, 1, 0xa1, 'm', byte(r.IntN(2))}
@@ -175,59 +179,63 @@ func oddEvents(r *rand.Rand, n int) (b []byte) {
 	return b
 }
 
+var aggregating = Options{CustomerID: "$tenant", MeterAPIName: "$api", MeterValue: "$bytes", MeterTime: "$time, event", UniqueID: "$id, generate", Dimensions: "method, status"}
+
+// aggregations are changes of aggregating that have all that rules can ask for.
+var aggregations = map[string]func(o *Options){
+	"names from fields": func(o *Options) { o.Aggregate = "ApiCalls" },
+	"all names":         func(o *Options) { o.Aggregate = "*" },
+	"narrow buckets":    func(o *Options) { o.Aggregate, o.AggregateBucket = "*", "1s" },
+	"alternatives":      func(o *Options) { o.CustomerID, o.Aggregate = "$account, $tenant", "*" },
+	"a literal at the end": func(o *Options) {
+		o.CustomerID, o.MeterAPIName, o.Aggregate = "$tenant, 'nobody'", "$api, ApiCalls", "ApiCalls, Other"
+	},
+	"a sum": func(o *Options) { o.MeterValue, o.Aggregate = "$bytes+$more", "*" },
+	"units": func(o *Options) { o.MeterValue, o.Aggregate = "ms($took)", "*" },
+	"units of bare numbers and lists": func(o *Options) {
+		o.MeterValue, o.Aggregate = "s($took ms) + sum($times)", "*"
+	},
+	"negative values": func(o *Options) { o.NegativeValues, o.Aggregate = "accept", "*" },
+	"a hash":          func(o *Options) { o.UniqueID, o.Aggregate = "hash($id, $tenant), generate", "*" },
+	"a condition":     func(o *Options) { o.OnlyIf, o.Aggregate = "$status < 400 and $method is present", "*" },
+	"a map of dimensions": func(o *Options) {
+		o.Dimensions, o.Aggregate = "$dims", "*"
+	},
+	"the tag, metadata and a group": func(o *Options) {
+		o.CustomerID, o.Dimensions, o.Aggregate = "$group['tenant'], $tenant", "part=$TAG[1], m=$metadata['m'], x=$dims[$method], y=$dims['a'], z=edge", "*"
+	},
+	"long dimensions are cut": func(o *Options) { o.LongDimensions, o.Aggregate = "cut", "*" },
+	"a dimension of Amberflo's": func(o *Options) {
+		o.Dimensions, o.Aggregate = "aflo.x=$account, method", "*"
+	},
+	"times outside of the window": func(o *Options) { o.MeterTimeWindow, o.Aggregate = "1s, 1s", "*" },
+	"and they are rejected":       func(o *Options) { o.MeterTimeWindow, o.MeterTimeOutside, o.Aggregate = "1s, 1s", "reject", "*" },
+	"ignored without a value":     func(o *Options) { o.Unmatched, o.Aggregate = "ignore", "*" },
+	"ignored without any":         func(o *Options) { o.Unmatched, o.Aggregate = "ignore_any", "*" },
+	"several meters": func(o *Options) {
+		o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate = "", "", "ApiCalls=1, BytesOut=$bytes, More=$more, Ms=ms($took)", "*"
+	},
+	"several, some of them added up": func(o *Options) {
+		o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate = "", "", "BytesOut=$bytes, ApiCalls=1, More=$more", "ApiCalls, More"
+	},
+	"several, the last not added up": func(o *Options) {
+		o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate, o.Unmatched = "", "", "More=$more, Share=0.1, BytesOut=$bytes", "More, Share", "ignore_all"
+	},
+	"several without a literal": func(o *Options) {
+		o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate, o.Unmatched = "", "", "More=$more, Ms=ms($took), BytesOut=$bytes", "Ms", "ignore"
+	},
+	"a literal beyond a double": func(o *Options) {
+		o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate = "", "", "Big=12345678901234567890, More=$more", "*"
+	},
+}
+
 // TestAddedUpOrNotTheBillIsTheSame maps the same events with and without aggregate: the same rejects with the same words, the
 // same doubts, the same number of records, and equal sums by customer, meter, dimensions and bucket, in the flush and at the
 // seal.
 func TestAddedUpOrNotTheBillIsTheSame(t *testing.T) {
-	named := Options{CustomerID: "$tenant", MeterAPIName: "$api", MeterValue: "$bytes", MeterTime: "$time, event", UniqueID: "$id, generate", Dimensions: "method, status"}
-	for name, change := range map[string]func(o *Options){
-		"names from fields": func(o *Options) { o.Aggregate = "ApiCalls" },
-		"all names":         func(o *Options) { o.Aggregate = "*" },
-		"narrow buckets":    func(o *Options) { o.Aggregate, o.AggregateBucket = "*", "1s" },
-		"alternatives":      func(o *Options) { o.CustomerID, o.Aggregate = "$account, $tenant", "*" },
-		"a literal at the end": func(o *Options) {
-			o.CustomerID, o.MeterAPIName, o.Aggregate = "$tenant, 'nobody'", "$api, ApiCalls", "ApiCalls, Other"
-		},
-		"a sum": func(o *Options) { o.MeterValue, o.Aggregate = "$bytes+$more", "*" },
-		"units": func(o *Options) { o.MeterValue, o.Aggregate = "ms($took)", "*" },
-		"units of bare numbers and lists": func(o *Options) {
-			o.MeterValue, o.Aggregate = "s($took ms) + sum($times)", "*"
-		},
-		"negative values": func(o *Options) { o.NegativeValues, o.Aggregate = "accept", "*" },
-		"a hash":          func(o *Options) { o.UniqueID, o.Aggregate = "hash($id, $tenant), generate", "*" },
-		"a condition":     func(o *Options) { o.OnlyIf, o.Aggregate = "$status < 400 and $method is present", "*" },
-		"a map of dimensions": func(o *Options) {
-			o.Dimensions, o.Aggregate = "$dims", "*"
-		},
-		"the tag, metadata and a group": func(o *Options) {
-			o.CustomerID, o.Dimensions, o.Aggregate = "$group['tenant'], $tenant", "part=$TAG[1], m=$metadata['m'], x=$dims[$method], y=$dims['a'], z=edge", "*"
-		},
-		"long dimensions are cut": func(o *Options) { o.LongDimensions, o.Aggregate = "cut", "*" },
-		"a dimension of Amberflo's": func(o *Options) {
-			o.Dimensions, o.Aggregate = "aflo.x=$account, method", "*"
-		},
-		"times outside of the window": func(o *Options) { o.MeterTimeWindow, o.Aggregate = "1s, 1s", "*" },
-		"and they are rejected":       func(o *Options) { o.MeterTimeWindow, o.MeterTimeOutside, o.Aggregate = "1s, 1s", "reject", "*" },
-		"ignored without a value":     func(o *Options) { o.Unmatched, o.Aggregate = "ignore", "*" },
-		"ignored without any":         func(o *Options) { o.Unmatched, o.Aggregate = "ignore_any", "*" },
-		"several meters": func(o *Options) {
-			o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate = "", "", "ApiCalls=1, BytesOut=$bytes, More=$more, Ms=ms($took)", "*"
-		},
-		"several, some of them added up": func(o *Options) {
-			o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate = "", "", "BytesOut=$bytes, ApiCalls=1, More=$more", "ApiCalls, More"
-		},
-		"several, the last not added up": func(o *Options) {
-			o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate, o.Unmatched = "", "", "More=$more, Share=0.1, BytesOut=$bytes", "More, Share", "ignore_all"
-		},
-		"several without a literal": func(o *Options) {
-			o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate, o.Unmatched = "", "", "More=$more, Ms=ms($took), BytesOut=$bytes", "Ms", "ignore"
-		},
-		"a literal beyond a double": func(o *Options) {
-			o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate = "", "", "Big=12345678901234567890, More=$more", "*"
-		},
-	} {
+	for name, change := range aggregations {
 		t.Run(name, func(t *testing.T) {
-			o := named
+			o := aggregating
 			change(&o)
 			with := compile(t, o)
 			_, bucket := with.Aggregate()
@@ -288,6 +296,78 @@ func TestAddedUpOrNotTheBillIsTheSame(t *testing.T) {
 				t.Error("other bytes the second time")
 			}
 		})
+	}
+}
+
+// TestWhatIsRememberedIsWhatWouldBeRendered maps the same events with and without the memory of keys.
+func TestWhatIsRememberedIsWhatWouldBeRendered(t *testing.T) {
+	for name, change := range aggregations {
+		t.Run(name, func(t *testing.T) {
+			o := aggregating
+			change(&o)
+			o.Aggregate, o.AggregateBucket = "", ""
+			rules := compile(t, o)
+			remembering, rendering := rules.NewMapper(), rules.NewMapper()
+			reader, r := chunk.NewReader(nil, rules.Keys()), rand.New(rand.NewPCG(5, uint64(len(name))))
+			for i := range 12 {
+				for _, m := range []*Mapper{remembering, rendering} {
+					m.StartClock(time.UnixMilli(1795291200000))
+					m.StartIDs(fmt.Sprintf("%d-", i), 0)
+				}
+				reader.Reset(oddEvents(r, 300))
+				for reader.Next() {
+					rendering.keys.paused = 1
+					tag := []string{"app.web", "app", "x.y.z"}[r.IntN(3)]
+					got, n, rejection := remembering.Append(nil, tag, reader.Event())
+					want, wantN, wantRejection := rendering.Append(nil, tag, reader.Event())
+					if string(got) != string(want) || n != wantN || fmt.Sprint(rejection) != fmt.Sprint(wantRejection) {
+						t.Fatalf("got %s %v, want %s %v", got, rejection, want, wantRejection)
+					}
+				}
+				if got, want := remembering.TakeDoubts(), rendering.TakeDoubts(); !slices.Equal(got, want) {
+					t.Fatalf("doubts: got %v, want %v", got, want)
+				}
+			}
+			if known, none := remembering.keys.table.Keys(), rendering.keys.table.Keys(); known == 0 || none > 0 {
+				t.Errorf("%d keys are known, and %d where nothing was to be remembered", known, none)
+			}
+		})
+	}
+}
+
+// Where most keys are new, looking them up is given up for a while.
+func TestNothingIsLookedUpWhereLittleIsKnown(t *testing.T) {
+	rules := compile(t, Options{CustomerID: "$tenant", MeterAPIName: "Calls", MeterValue: "1", Dimensions: "method"})
+	m, reader := rules.NewMapper(), chunk.NewReader(nil, rules.Keys())
+	mapChunk := func(from, tenants int) {
+		var b []byte
+		for i := range 1000 {
+			b = append(b, eventOf([]byte{0x80}, pack(t, fmt.Sprintf(`{"tenant":"t-%d","method":"GET"}`, from+i%tenants)))...)
+		}
+		m.StartIDs("id-", 0)
+		for reader.Reset(b); reader.Next(); {
+			if _, n, rejection := m.Append(nil, "", reader.Event()); n != 1 || rejection != nil {
+				t.Fatal(n, rejection)
+			}
+		}
+	}
+	for i := range 20 {
+		if mapChunk(0, 10); m.keys.paused > 0 || m.keys.table.Keys() != 10 {
+			t.Fatalf("chunk %d of ten customers: paused for %d records, %d keys", i, m.keys.paused, m.keys.table.Keys())
+		}
+	}
+	for i := range 6 {
+		if mapChunk(i*1000, 1000); m.keys.table.Keys() > mostKept {
+			t.Fatalf("%d keys are kept", m.keys.table.Keys())
+		}
+	}
+	paused := m.keys.paused
+	if mapChunk(9000, 1000); paused < 100_000 || m.keys.paused != paused-1000 || m.keys.asked > 0 {
+		t.Fatalf("after chunks of new customers alone: paused for %d records, then %d", paused, m.keys.paused)
+	}
+	m.keys.paused = 500
+	if mapChunk(0, 10); m.keys.asked != 500 {
+		t.Errorf("after the pause, %d of 500 were asked for", m.keys.asked)
 	}
 }
 
@@ -357,14 +437,14 @@ func TestKeysAreKeptFromChunkToChunkAndNotForever(t *testing.T) {
 	if first, again := add(0, 100), add(0, 100); first != again || strings.Count(first, "\n") != 100 {
 		t.Errorf("got other lines of the same chunk:\n%s\nand\n%s", first, again)
 	}
-	if n := m.adder.table.Keys(); n != 100 {
+	if n := m.keys.table.Keys(); n != 100 {
 		t.Errorf("%d keys are kept of two chunks with the same 100", n)
 	}
 	for i := range 10 {
 		if lines := add(i*1000, i*1000+1000); strings.Count(lines, "\n") != 1000 || !strings.Contains(lines, fmt.Sprintf(`"t-%d"`, i*1000+999)) {
 			t.Errorf("chunk %d: got %d lines, want its 1000", i, strings.Count(lines, "\n"))
 		}
-		if n := m.adder.table.Keys(); n > mostKept {
+		if n := m.keys.table.Keys(); n > mostKept {
 			t.Errorf("%d keys are kept", n)
 		}
 	}
@@ -377,7 +457,7 @@ func TestKeysAreKeptFromChunkToChunkAndNotForever(t *testing.T) {
 		m.Append(nil, "", reader.Event())
 		m.AppendSums(nil)
 	}
-	if n := len(m.adder.held); n > mostKeptBytes {
+	if n := len(m.keys.held); n > mostKeptBytes {
 		t.Errorf("%d bytes are kept", n)
 	}
 }

@@ -37,6 +37,8 @@ type Mapper struct {
 	number int
 	given  int // number at StartIDs
 
+	head  head // of this event's lines, beginning at 0
+	keys  *keys
 	adder *adder // nil where each record gets a line
 	taken []bool // by meter: this event's record is added up, and gets no line; nil as adder
 
@@ -54,8 +56,9 @@ func (m *Mapper) StartClock(now time.Time) {
 func (m *Mapper) StartIDs(prefix string, first int) {
 	m.id, _ = packed.AppendString(append(m.id[:0], tally.IDKey...), []byte(strings.ToValidUTF8(prefix, "")))
 	m.id, m.number, m.given = m.id[:len(m.id)-1], first, first // without the quote after it
+	m.keys.restart()
 	if m.adder != nil {
-		m.adder.reset()
+		m.adder.restart()
 	}
 }
 
@@ -100,7 +103,7 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 	}
 	m.doubts.start()
 	if m.adder != nil {
-		if out, records, added := m.addUp(dst, ev); added {
+		if out, records, added := m.addUp(dst); added {
 			return out, records, nil
 		}
 	}
@@ -120,23 +123,11 @@ func (m *Mapper) Append(dst []byte, tag string, ev *chunk.Event) (out []byte, re
 
 func (m *Mapper) appendLines(dst []byte) (out []byte, records int, rejection *Rejection) {
 	r, start := m.rules, len(dst)
-	dst = append(dst, tally.CustomerKey...)
-	if dst, rejection = m.appendSource(dst, &r.Customer, &customerRule); rejection != nil {
-		return dst, 0, rejection
-	}
-	customerEnd := len(dst)
 	first, v := m.nextMeter(0)
-	if first == len(r.Meters) {
-		return dst, 0, m.noValue()
-	}
-	if dst, rejection = m.appendName(dst, &r.Meters[first]); rejection != nil {
+	if dst, rejection = m.appendHead(dst, first); rejection != nil {
 		return dst, 0, rejection
 	}
-	nameEnd := len(dst)
-	if dst, rejection = m.appendDimensions(dst); rejection != nil {
-		return dst, 0, rejection
-	}
-	dimensionsEnd := len(dst)
+	customerEnd, nameEnd, dimensionsEnd := start+int(m.head.name), start+int(m.head.dimensions), len(dst)
 	if dst, rejection = m.appendValue(dst, &r.Meters[first], v); rejection != nil {
 		return dst, 0, rejection
 	}

@@ -62,7 +62,7 @@ func (r *Rules) Aggregate() (names string, bucket time.Duration) {
 
 // NewMapper returns a mapper for one flush after the other.
 func (r *Rules) NewMapper() *Mapper {
-	m := &Mapper{ev: find.New(&r.rules.Fields, &r.rules.Absent), rules: r.rules, oldest: math.MinInt64, newest: math.MaxInt64}
+	m := &Mapper{ev: find.New(&r.rules.Fields, &r.rules.Absent), rules: r.rules, oldest: math.MinInt64, newest: math.MaxInt64, keys: newKeys(r.rules)}
 	m.StartIDs("", 0)
 	return m
 }

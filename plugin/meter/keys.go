@@ -1,0 +1,217 @@
+package meter
+
+import (
+	"slices"
+
+	"out_amberflo/plugin/meter/internal/grammar"
+	"out_amberflo/plugin/meter/internal/packed"
+	"out_amberflo/plugin/meter/internal/rules"
+	"out_amberflo/plugin/tally"
+)
+
+// keys remember how the lines of earlier records began. A key is what of a record its customer, name and dimensions are made of,
+// as it stands in msgpack, after the bucket where records are added up. Only the first record of a key is rendered, which
+// checks what of it depends on the key alone.
+type keys struct {
+	parts  []part // customer, name, dimensions
+	key    []byte // of this event
+	table  *tally.Table
+	heads  []head // by key of table
+	odd    []bool // by key: notNamed, hasAflo or doubtful, in less memory
+	held   []byte // of heads
+	doubts map[int][]Doubt
+
+	asked, missed int // lately
+	paused        int // records for which nothing is asked, because too few keys were known
+}
+
+// mostKept is how many keys are remembered after a chunk, and of how many bytes: what a few minutes of most logs have.
+const (
+	mostKept      = 2048
+	mostKeptBytes = 512 << 10
+)
+
+// head is what the lines of one key begin with: the customer from from to name, the meter's name up to dimensions, and these
+// up to to. Of several meters, the name is that of the first that had a value.
+type head struct {
+	from, name, dimensions, to int32
+
+	notNamed bool // aggregate does not have the name that was found
+	hasAflo  bool // a dimension begins with aflo.
+	doubtful bool // keys.doubts says why
+}
+
+// part is where one value of an event is: a field of the record, or what the first of a list finds that finds anything.
+type part struct {
+	field int // -1 where it is none
+	from  []*grammar.Accessor
+}
+
+func partOf(from ...*grammar.Accessor) part {
+	if len(from) == 1 && from[0].Root == grammar.FromRecord && len(from[0].Steps) == 0 {
+		return part{from[0].Field, from}
+	}
+	return part{-1, from}
+}
+
+func newKeys(r *rules.Rules) *keys {
+	sums := 0
+	if r.Aggregate.On() {
+		sums = len(r.Meters)
+	}
+	k := &keys{key: make([]byte, 0, 256), table: tally.NewTable(sums), doubts: map[int][]Doubt{}}
+	if r.PayloadRecord {
+		return k
+	}
+	for _, list := range [][]*grammar.Accessor{r.Customer.From, r.Meters[0].Name.From} {
+		if len(list) > 0 {
+			k.parts = append(k.parts, partOf(list...))
+		}
+	}
+	if r.DimensionMap != nil {
+		k.parts = append(k.parts, partOf(r.DimensionMap))
+	}
+	for i := range r.Dimensions {
+		if from := r.Dimensions[i].From; from != nil {
+			k.parts = append(k.parts, partOf(from))
+		}
+	}
+	return k
+}
+
+// restart is for the next chunk.
+func (k *keys) restart() {
+	if k.asked >= 4096 { // enough to judge by: to look a key up takes half as long as to render it
+		if k.missed*8 > k.asked {
+			k.paused = 64 * k.asked
+		}
+		k.asked, k.missed = 0, 0
+	}
+	if k.table.Keys() < mostKept && len(k.held) < mostKeptBytes {
+		k.table.Restart()
+		return
+	}
+	k.table.Reset()
+	k.heads, k.odd, k.held = k.heads[:0], k.odd[:0], k.held[:0]
+	clear(k.doubts)
+}
+
+// add remembers the head at the end of held, and what there is to doubt in it, which it does not keep. h begins at 0.
+func (k *keys) add(hash uint64, h head, doubts []Doubt) (number int) {
+	at := int32(len(k.held)) - h.to
+	h.from, h.name, h.dimensions, h.to = at, at+h.name, at+h.dimensions, at+h.to
+	number = k.table.Insert(k.key, hash)
+	if h.doubtful = len(doubts) > 0; h.doubtful {
+		k.doubts[number] = slices.Clone(doubts)
+	}
+	k.heads, k.odd = append(k.heads, h), append(k.odd, h.notNamed || h.hasAflo || h.doubtful)
+	return number
+}
+
+// appendKey appends what the head of the event's lines is made of. Whether a value says that there is none is asked where a key
+// is new: two that say so make two keys of equal heads.
+func (m *Mapper) appendKey(key []byte) []byte {
+	ev := m.ev.Event()
+	for i := range m.keys.parts {
+		if p := &m.keys.parts[i]; p.field >= 0 {
+			key = appendSpan(key, ev.Field(p.field))
+		} else {
+			key = appendSpan(key, m.look(p))
+		}
+	}
+	return key
+}
+
+// look returns what stands at p, empty where there is nothing. It may be null.
+func (m *Mapper) look(p *part) []byte {
+	switch {
+	case p.field >= 0:
+		return m.ev.Event().Field(p.field)
+	case len(p.from) == 1:
+		return m.ev.Look(p.from[0])
+	}
+	_, v := m.ev.First(p.from)
+	return v
+}
+
+// appendSpan appends a value in msgpack, which says itself where it ends; one that is absent as the null that no value is.
+func appendSpan(key, v []byte) []byte {
+	if len(v) == 0 {
+		return append(key, packed.Nil)
+	}
+	if n := len(key); len(v) <= 16 && cap(v) >= 16 && cap(key) >= n+16 { // what is behind it too: cheaper than a call
+		copy((*[16]byte)(key[n : n+16])[:], (*[16]byte)(v[:16])[:])
+		return key[:n+len(v)]
+	}
+	return append(key, v...)
+}
+
+// appendHead appends what the event's lines begin with, and sets Mapper.head. The meter number first is the first that has a
+// value.
+func (m *Mapper) appendHead(dst []byte, first int) ([]byte, *Rejection) {
+	k := m.keys
+	if k.paused > 0 {
+		k.paused--
+		return m.renderHead(dst, first)
+	}
+	if m.adder != nil || first == len(m.rules.Meters) { // sums have keys of their own
+		return m.renderHead(dst, first)
+	}
+	k.key = m.appendKey(k.key[:0])
+	number, hash := k.table.Find(k.key)
+	k.asked++
+	if number >= 0 {
+		return m.appendKnown(dst, number, first), nil
+	}
+	k.missed++
+	start, doubts := len(dst), len(m.doubts.event)
+	dst, rejection := m.renderHead(dst, first)
+	if rejection == nil && k.table.Keys() < mostKept {
+		k.held = append(k.held, dst[start:]...)
+		k.add(hash, m.head, m.doubts.event[doubts:])
+	}
+	return dst, rejection
+}
+
+// appendKnown is appendHead for a key that is known.
+func (m *Mapper) appendKnown(dst []byte, number, first int) []byte {
+	k, start := m.keys, len(dst)
+	h := &k.heads[number]
+	if h.doubtful {
+		for _, d := range k.doubts[number] {
+			m.doubts.addAgain(d)
+		}
+	}
+	if len(m.rules.Meters) == 1 {
+		m.head.name, m.head.dimensions, m.head.to = h.name-h.from, h.dimensions-h.from, h.to-h.from
+		return append(dst, k.held[h.from:h.to]...)
+	}
+	dst = append(dst, k.held[h.from:h.name]...)
+	m.head.name = int32(len(dst) - start)
+	dst = append(append(dst, tally.MeterKey...), m.rules.Meters[first].Name.Literal...)
+	m.head.dimensions = int32(len(dst) - start)
+	dst = append(dst, k.held[h.dimensions:h.to]...)
+	m.head.to = int32(len(dst) - start)
+	return dst
+}
+
+// renderHead is appendHead for a key that is not known.
+func (m *Mapper) renderHead(dst []byte, first int) (out []byte, rejection *Rejection) {
+	r, start := m.rules, len(dst)
+	if dst, rejection = m.appendSource(append(dst, tally.CustomerKey...), &r.Customer, &customerRule); rejection != nil {
+		return dst, rejection
+	}
+	if first == len(r.Meters) {
+		return dst, m.noValue()
+	}
+	m.head.name = int32(len(dst) - start)
+	if dst, rejection = m.appendName(dst, &r.Meters[first]); rejection != nil {
+		return dst, rejection
+	}
+	m.head.dimensions = int32(len(dst) - start)
+	if dst, rejection = m.appendDimensions(dst); rejection != nil {
+		return dst, rejection
+	}
+	m.head.to = int32(len(dst) - start)
+	return dst, nil
+}
