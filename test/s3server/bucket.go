@@ -35,6 +35,7 @@ func (s *Server) Env(c Credentials) []string {
 		"AWS_REGION=" + s.Region,
 		"AWS_CONFIG_FILE=" + os.DevNull,
 		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+		"AWS_CA_BUNDLE=",
 		"AWS_EC2_METADATA_DISABLED=true",
 	}
 }

@@ -253,7 +253,7 @@ func TestTheServerDiesWithItsParent(t *testing.T) {
 func TestEnvLeavesNothingToTheMachine(t *testing.T) {
 	s := &Server{Region: "us-west-2", Endpoint: "http://127.0.0.1:1"}
 	env := s.Env(Credentials{"id", "secret"})
-	for _, want := range []string{"AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=us-west-2", "AWS_PROFILE="} {
+	for _, want := range []string{"AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=us-west-2", "AWS_PROFILE=", "AWS_CA_BUNDLE="} {
 		if !slices.Contains(env, want) {
 			t.Errorf("%q lacks %q", env, want)
 		}
