@@ -203,6 +203,9 @@ func (p *Instance) flush(w *flush, tag string, data []byte) error {
 	w.mapper.StartClock(time.Now())
 	_ = w.mapper.TakeDoubts() // of a chunk that was not accepted
 	surveying := p.watch.Surveying()
+	if !surveying {
+		w.plain, w.lines = nil, nil
+	}
 	w.rejects = w.rejects[:0]
 	clear(w.meters)
 	w.reader.Reset(data)

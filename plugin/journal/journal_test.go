@@ -123,7 +123,18 @@ func TestALargeBatchIsNoReasonToKeepAsMuchMemory(t *testing.T) {
 			t.Errorf("after %d bytes, %d of lines and %d of a frame are kept", size, lines, frame)
 		}
 	}
-	tx := flush(3 << 20)
+	tx := mustBegin(t, j, 9999, "a\n")
+	for range 40 {
+		tx.Reject([]byte(strings.Repeat("x", 1<<20-1) + "\n"))
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	tx.Release()
+	if n := cap(tx.rejects); n > 1<<20 {
+		t.Errorf("%d bytes of rejects are kept", n)
+	}
+	tx = flush(3 << 20)
 	for i := range 100 {
 		flush(100 << 10)
 		if i%10 == 0 {

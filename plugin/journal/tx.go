@@ -33,7 +33,7 @@ type Tx struct {
 	first, most int
 
 	encoder encoder
-	slack   slack // of lines
+	slack   struct{ lines, rejects slack }
 
 	// Where it was written, and waits for its fsync.
 	segment *Segment
@@ -132,7 +132,7 @@ func (tx *Tx) Commit() error {
 // Release gives its memory, [Tx.Lines] too, to the next one. It is for whoever has no more use for it after Commit, and not
 // called after a panic. One is kept: a pool alone would have one for each processor, and give all up in turn.
 func (tx *Tx) Release() {
-	tx.chunk = chunk{lines: tx.slack.keep(tx.lines), rejects: tx.rejects}
+	tx.chunk = chunk{lines: tx.slack.lines.keep(tx.lines), rejects: tx.slack.rejects.keep(tx.rejects)}
 	tx.encoder.trim()
 	j := tx.journal
 	j.mu.Lock()

@@ -3,6 +3,7 @@ package meter
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"out_amberflo/plugin/meter/internal/grammar"
@@ -196,10 +197,8 @@ func (m *Mapper) sortOut() (key, lines int) {
 	case h.hasAflo:
 		a.why, a.passing = passedDimension, m.named(first)
 		return -1, 0
-	case h.doubtful:
-		for _, d := range m.keys.doubts[key] {
-			m.doubts.addAgain(d)
-		}
+	case h.doubtful: // what is rendered stands already
+		_, _ = m.renderHead(m.keys.held, first)
 	}
 	a.why = passedValue
 	for i := first; i < len(r.Meters); i, v = m.nextMeter(i + 1) {
@@ -294,6 +293,9 @@ func (m *Mapper) sumKey(first int) int {
 	if number >= 0 {
 		return number
 	}
+	if len(k.held) > math.MaxInt32/2 || len(m.adder.firsts) > math.MaxInt32/2 { // a chunk of gigabytes: the rest of it gets lines
+		return -1
+	}
 	doubts := len(m.doubts.event)
 	held, rejection := m.renderHead(k.held, first)
 	if rejection != nil {
@@ -302,8 +304,9 @@ func (m *Mapper) sumKey(first int) int {
 	rendered, h := held[len(k.held):], m.head
 	h.notNamed = m.rules.Meters[first].Name.From != nil && !m.rules.Aggregate.Has(rendered[int(h.name)+len(tally.MeterKey):h.dimensions])
 	h.hasAflo = hasAflo(rendered[h.dimensions:])
+	h.doubtful = len(m.doubts.event) > doubts
 	k.held = held
-	return k.add(hash, h, m.doubts.event[doubts:])
+	return k.add(hash, h)
 }
 
 // findSum makes ms the time of the event, and looks up its key.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -459,6 +460,68 @@ func TestKeysAreKeptFromChunkToChunkAndNotForever(t *testing.T) {
 	}
 	if n := len(m.keys.held); n > mostKeptBytes {
 		t.Errorf("%d bytes are kept", n)
+	}
+}
+
+// A text that is cut, and a map that is left out, are long in the key and short in what is rendered.
+func TestKeysAreBoundedByTheirOwnBytesToo(t *testing.T) {
+	long := strings.Repeat("x", 100<<10)
+	heap := func() int64 {
+		var s runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&s)
+		return int64(s.HeapAlloc)
+	}
+	for name, c := range map[string]struct {
+		o      Options
+		record string
+	}{
+		"cut":    {Options{CustomerID: "$c", Meters: "A=1", Dimensions: "body", LongDimensions: "cut"}, `{"c":"c","body":"%s%d"}`},
+		"nested": {Options{CustomerID: "$c", Meters: "A=1"}, `{"c":"c","dimensions":{"a":"b","n":{"x":"%s%d"}}}`},
+	} {
+		for _, aggregate := range []string{"", "*"} {
+			c.o.Aggregate = aggregate
+			rules := compile(t, c.o)
+			m, reader, before := rules.NewAdder(), chunk.NewReader(nil, rules.Keys()), heap()
+			for i := range 25 {
+				var b []byte
+				for j := range 15 {
+					b = append(b, eventOf([]byte{0x80}, pack(t, fmt.Sprintf(c.record, long, i*15+j)))...)
+				}
+				m.StartIDs("id-", 0)
+				var lines []byte
+				for reader.Reset(b); reader.Next(); {
+					lines, _, _ = m.Append(lines, "", reader.Event())
+				}
+				if lines, _ = m.AppendSums(lines); bytes.Count(lines, []byte("\n")) == 0 {
+					t.Fatal("no lines")
+				}
+			}
+			reader.Reset(nil)
+			m.StartIDs("id-", 0)
+			if kept := heap() - before; kept > 16<<20 {
+				t.Errorf("%s, aggregate %q: %d MB are kept", name, aggregate, kept>>20)
+			}
+			runtime.KeepAlive(m)
+		}
+	}
+}
+
+func TestADoubtNamesWhereItWasFound(t *testing.T) {
+	for _, aggregate := range []string{"", "*"} {
+		rules := compile(t, Options{CustomerID: "$a, $b", Meters: "A=1", Aggregate: aggregate})
+		m, reader := rules.NewAdder(), chunk.NewReader(nil, rules.Keys())
+		for _, field := range []string{"a", "b", "a"} {
+			m.StartIDs("id-", 0)
+			reader.Reset(eventOf([]byte{0x80}, pack(t, fmt.Sprintf(`{"%s":"N/A"}`, field))))
+			reader.Next()
+			if _, _, rejection := m.Append(nil, "", reader.Event()); rejection != nil {
+				t.Fatal(rejection)
+			}
+			if got := m.TakeDoubts(); len(got) != 1 || got[0].Source != "$"+field || got[0].Records != 1 {
+				t.Errorf("aggregate %q: got %v, want one doubt of $%s", aggregate, got, field)
+			}
+		}
 	}
 }
 

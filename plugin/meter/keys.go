@@ -1,8 +1,6 @@
 package meter
 
 import (
-	"slices"
-
 	"out_amberflo/plugin/meter/internal/grammar"
 	"out_amberflo/plugin/meter/internal/packed"
 	"out_amberflo/plugin/meter/internal/rules"
@@ -13,22 +11,25 @@ import (
 // as it stands in msgpack, after the bucket where records are added up. Only the first record of a key is rendered, which
 // checks what of it depends on the key alone.
 type keys struct {
-	parts  []part // customer, name, dimensions
-	key    []byte // of this event
-	table  *tally.Table
-	heads  []head // by key of table
-	odd    []bool // by key: notNamed, hasAflo or doubtful, in less memory
-	held   []byte // of heads
-	doubts map[int][]Doubt
+	parts []part // customer, name, dimensions
+	key   []byte // of this event
+	table *tally.Table
+	heads []head // by key of table
+	odd   []bool // by key: notNamed, hasAflo or doubtful, in less memory
+	held  []byte // of heads
+	bytes int    // of keys and heads
 
 	asked, missed int // lately
 	paused        int // records for which nothing is asked, because too few keys were known
 }
 
-// mostKept is how many keys are remembered after a chunk, and of how many bytes: what a few minutes of most logs have.
+// mostKept is how many keys are remembered after a chunk, and of how many bytes: what a few minutes of most logs have. Without
+// sums, which need them all, no key is remembered that is longer than longestKept: of a text that is cut, or a map that is left
+// out, a key may be far longer than what is rendered of it.
 const (
 	mostKept      = 2048
-	mostKeptBytes = 512 << 10
+	mostKeptBytes = 1 << 20
+	longestKept   = 1 << 10
 )
 
 // head is what the lines of one key begin with: the customer from from to name, the meter's name up to dimensions, and these
@@ -38,7 +39,7 @@ type head struct {
 
 	notNamed bool // aggregate does not have the name that was found
 	hasAflo  bool // a dimension begins with aflo.
-	doubtful bool // keys.doubts says why
+	doubtful bool // each time, it is rendered again to say why
 }
 
 // part is where one value of an event is: a field of the record, or what the first of a list finds that finds anything.
@@ -59,7 +60,7 @@ func newKeys(r *rules.Rules) *keys {
 	if r.Aggregate.On() {
 		sums = len(r.Meters)
 	}
-	k := &keys{key: make([]byte, 0, 256), table: tally.NewTable(sums), doubts: map[int][]Doubt{}}
+	k := &keys{key: make([]byte, 0, 256), table: tally.NewTable(sums)}
 	if r.PayloadRecord {
 		return k
 	}
@@ -87,23 +88,23 @@ func (k *keys) restart() {
 		}
 		k.asked, k.missed = 0, 0
 	}
-	if k.table.Keys() < mostKept && len(k.held) < mostKeptBytes {
+	if k.table.Keys() < mostKept && k.bytes < mostKeptBytes {
 		k.table.Restart()
 		return
 	}
 	k.table.Reset()
-	k.heads, k.odd, k.held = k.heads[:0], k.odd[:0], k.held[:0]
-	clear(k.doubts)
+	k.heads, k.odd, k.held, k.bytes = k.heads[:0], k.odd[:0], k.held[:0], 0
+	if cap(k.held) > 4*mostKeptBytes { // one large chunk is no reason to keep as much
+		k.held = nil
+	}
 }
 
-// add remembers the head at the end of held, and what there is to doubt in it, which it does not keep. h begins at 0.
-func (k *keys) add(hash uint64, h head, doubts []Doubt) (number int) {
+// add remembers the head at the end of held for key. h begins at 0.
+func (k *keys) add(hash uint64, h head) (number int) {
+	k.bytes += len(k.key) + int(h.to)
 	at := int32(len(k.held)) - h.to
 	h.from, h.name, h.dimensions, h.to = at, at+h.name, at+h.dimensions, at+h.to
 	number = k.table.Insert(k.key, hash)
-	if h.doubtful = len(doubts) > 0; h.doubtful {
-		k.doubts[number] = slices.Clone(doubts)
-	}
 	k.heads, k.odd = append(k.heads, h), append(k.odd, h.notNamed || h.hasAflo || h.doubtful)
 	return number
 }
@@ -160,15 +161,16 @@ func (m *Mapper) appendHead(dst []byte, first int) ([]byte, *Rejection) {
 	k.key = m.appendKey(k.key[:0])
 	number, hash := k.table.Find(k.key)
 	k.asked++
-	if number >= 0 {
+	if number >= 0 && !k.odd[number] {
 		return m.appendKnown(dst, number, first), nil
 	}
 	k.missed++
 	start, doubts := len(dst), len(m.doubts.event)
 	dst, rejection := m.renderHead(dst, first)
-	if rejection == nil && k.table.Keys() < mostKept {
+	if rejection == nil && number < 0 && len(k.key) <= longestKept && k.table.Keys() < mostKept && k.bytes < mostKeptBytes {
+		m.head.doubtful = len(m.doubts.event) > doubts
 		k.held = append(k.held, dst[start:]...)
-		k.add(hash, m.head, m.doubts.event[doubts:])
+		k.add(hash, m.head)
 	}
 	return dst, rejection
 }
@@ -177,11 +179,6 @@ func (m *Mapper) appendHead(dst []byte, first int) ([]byte, *Rejection) {
 func (m *Mapper) appendKnown(dst []byte, number, first int) []byte {
 	k, start := m.keys, len(dst)
 	h := &k.heads[number]
-	if h.doubtful {
-		for _, d := range k.doubts[number] {
-			m.doubts.addAgain(d)
-		}
-	}
 	if len(m.rules.Meters) == 1 {
 		m.head.name, m.head.dimensions, m.head.to = h.name-h.from, h.dimensions-h.from, h.to-h.from
 		return append(dst, k.held[h.from:h.to]...)
@@ -198,6 +195,7 @@ func (m *Mapper) appendKnown(dst []byte, number, first int) []byte {
 // renderHead is appendHead for a key that is not known.
 func (m *Mapper) renderHead(dst []byte, first int) (out []byte, rejection *Rejection) {
 	r, start := m.rules, len(dst)
+	m.head = head{}
 	if dst, rejection = m.appendSource(append(dst, tally.CustomerKey...), &r.Customer, &customerRule); rejection != nil {
 		return dst, rejection
 	}

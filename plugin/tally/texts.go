@@ -31,8 +31,14 @@ func (t *texts) keep(b []byte) []byte {
 	return (*page)[from:len(*page):len(*page)]
 }
 
-// reset forgets all of them, and keeps the pages.
-func (t *texts) reset() { t.used = 0 }
+// reset forgets all of them, and keeps the pages, but not more than most texts need.
+func (t *texts) reset() {
+	const most = 32
+	if len(t.pages) > most {
+		t.pages = slices.Delete(t.pages, most, len(t.pages))
+	}
+	t.used = 0
+}
 
 // push appends, and doubles the capacity where append would add a quarter, several times in a row.
 func push[E any](s []E, e E) []E {
