@@ -99,7 +99,7 @@ func TestKilledAtRandomInstantsNothingIsLostOrDoubled(t *testing.T) {
 	}{
 		{"small chunks, compressed together", 5, 1000, time.Millisecond, []string{"total_file_size 30K"}, 0},
 		{"large chunks, compressed each by itself", 400, 2000, 100 * time.Millisecond, []string{"total_file_size 300K", "max_records 1500"}, 0},
-		{"small chunks, added up", 20, 2000, 2 * time.Millisecond, []string{"total_file_size 30K"}, time.Second},
+		{"small chunks, added up", 20, 1000, 2 * time.Millisecond, []string{"total_file_size 30K"}, time.Second},
 		{"large chunks, added up", 400, 3000, 50 * time.Millisecond, []string{"total_file_size 100K", "max_records 300"}, 5 * time.Second},
 	} {
 		t.Run(chunks.name, func(t *testing.T) {
