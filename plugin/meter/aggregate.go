@@ -92,14 +92,7 @@ func (m *Mapper) AppendSums(dst []byte) (out []byte, lines int) {
 	dst = slices.Grow(dst, size) // once, and not by a quarter again and again: there may be as many as events
 	for i := range sums {
 		s := &sums[i]
-		h := &k.heads[s.Key]
-		dst = append(dst, k.held[h.from:h.name]...)
-		if len(m.rules.Meters) == 1 {
-			dst = append(dst, k.held[h.name:h.dimensions]...)
-		} else {
-			dst = append(append(dst, tally.MeterKey...), m.rules.Meters[s.Meter].Name.Literal...)
-		}
-		dst = append(append(dst, k.held[h.dimensions:h.to]...), tally.ValueKey...)
+		dst = append(m.appendKnown(dst, int(s.Key), int(s.Meter)), tally.ValueKey...)
 		if s.Records == 1 {
 			dst = append(dst, a.firsts[s.From:s.To]...)
 		} else {
@@ -293,7 +286,7 @@ func (m *Mapper) sumKey(first int) int {
 	if number >= 0 {
 		return number
 	}
-	if len(k.held) > math.MaxInt32/2 || len(m.adder.firsts) > math.MaxInt32/2 { // a chunk of gigabytes: the rest of it gets lines
+	if k.bytes > math.MaxInt32/2 || len(m.adder.firsts) > math.MaxInt32/2 { // a chunk of gigabytes: the rest of it gets lines
 		return -1
 	}
 	doubts := len(m.doubts.event)

@@ -175,8 +175,8 @@ func (m *Mapper) appendHead(dst []byte, first int) ([]byte, *Rejection) {
 	return dst, rejection
 }
 
-// appendKnown is appendHead for a key that is known.
-func (m *Mapper) appendKnown(dst []byte, number, first int) []byte {
+// appendKnown is appendHead for a key that is known, by its number, and a meter.
+func (m *Mapper) appendKnown(dst []byte, number, meter int) []byte {
 	k, start := m.keys, len(dst)
 	h := &k.heads[number]
 	if len(m.rules.Meters) == 1 {
@@ -185,7 +185,7 @@ func (m *Mapper) appendKnown(dst []byte, number, first int) []byte {
 	}
 	dst = append(dst, k.held[h.from:h.name]...)
 	m.head.name = int32(len(dst) - start)
-	dst = append(append(dst, tally.MeterKey...), m.rules.Meters[first].Name.Literal...)
+	dst = append(append(dst, tally.MeterKey...), m.rules.Meters[meter].Name.Literal...)
 	m.head.dimensions = int32(len(dst) - start)
 	dst = append(dst, k.held[h.dimensions:h.to]...)
 	m.head.to = int32(len(dst) - start)

@@ -3,7 +3,6 @@ package tally
 import (
 	"bytes"
 	"hash/maphash"
-	"slices"
 	"strconv"
 )
 
@@ -17,7 +16,7 @@ type events struct {
 	slots []uint32     // 1 + the number of the event that a key adds to, 0 for none: open addressing, at most half of it taken
 	taken int
 
-	texts    pages
+	texts    texts
 	prefixes [][]byte // of ids, with their opening quotes
 }
 
@@ -110,7 +109,7 @@ func (e *event) add(l *line) {
 func (x *events) reset() {
 	clear(x.slots)
 	x.n, x.taken, x.prefixes = 0, 0, x.prefixes[:0]
-	x.texts.reset()
+	x.texts.reset(len(x.texts.pages))
 }
 
 // cutID takes an id apart, if it is one of few prefixes and a number; else it gives it back as text.
@@ -139,53 +138,4 @@ func (x *events) appendID(dst []byte, e *event, text []byte) []byte {
 		return append(dst, text[e.number:]...)
 	}
 	return append(strconv.AppendUint(append(dst, x.prefixes[e.prefix]...), uint64(e.number), 10), '"')
-}
-
-// pages keep texts: what is there does not move when more comes, and no page is given up for a larger one.
-type pages struct {
-	pages [][]byte
-	used  int      // of pages
-	long  [][]byte // what would leave much of a page empty
-}
-
-// isLong marks where one of long is. Other texts are at the number of their page and the offset in it.
-const isLong = 1 << 31
-
-// keep makes one text of parts, and returns where it is, until reset.
-func (p *pages) keep(parts ...[]byte) (at uint32) {
-	size := 0
-	for _, part := range parts {
-		size += len(part)
-	}
-	if size > pageSize/8 {
-		p.long = append(p.long, slices.Concat(parts...))
-		return isLong | uint32(len(p.long)-1)
-	}
-	if p.used == 0 || len(p.pages[p.used-1])+size > pageSize {
-		if p.used == len(p.pages) {
-			p.pages = append(p.pages, make([]byte, 0, pageSize))
-		}
-		p.pages[p.used] = p.pages[p.used][:0]
-		p.used++
-	}
-	page := &p.pages[p.used-1]
-	at = uint32((p.used-1)*pageSize + len(*page))
-	for _, part := range parts {
-		*page = append(*page, part...)
-	}
-	return at
-}
-
-// get returns the first size bytes of a text.
-func (p *pages) get(at, size uint32) []byte {
-	if at&isLong != 0 {
-		return p.long[at&^isLong][:size]
-	}
-	return p.pages[at/pageSize][at%pageSize:][:size]
-}
-
-// reset forgets all of them, and keeps the pages.
-func (p *pages) reset() {
-	clear(p.long)
-	p.used, p.long = 0, p.long[:0]
 }

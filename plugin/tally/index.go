@@ -7,9 +7,12 @@ type index struct {
 	seed   maphash.Seed // of each index its own: whoever writes a log cannot know which keys would share a slot
 	slots  []slot       // open addressing, at most half of it taken
 	hashes []uint64     // by number
-	keys   [][]byte     // by number
+	keys   []place      // by number
 	texts  texts        // of keys
 }
+
+// place is where a key is in texts.
+type place struct{ at, size uint32 }
 
 // slot is a key's place: the upper half of its hash, which tells most others from it, and 1 + its number. 0 is none.
 type slot struct{ hash, next uint32 }
@@ -23,17 +26,19 @@ func (x *index) find(key []byte) (number int, hash uint64) {
 	for i := hash; ; i++ {
 		at := x.slots[i&uint64(len(x.slots)-1)]
 		n := int(at.next) - 1
-		if n < 0 || at.hash == uint32(hash>>32) && string(x.keys[n]) == string(key) {
+		if n < 0 || at.hash == uint32(hash>>32) && string(x.key(n)) == string(key) {
 			return n, hash
 		}
 	}
 }
 
+func (x *index) key(number int) []byte { return x.texts.get(x.keys[number].at, x.keys[number].size) }
+
 // add gives key, which has none, the next number.
 func (x *index) add(key []byte, hash uint64) (number int) {
 	number = len(x.hashes)
 	x.hashes = push(x.hashes, hash)
-	x.keys = push(x.keys, x.texts.keep(key))
+	x.keys = push(x.keys, place{x.texts.keep(key), uint32(len(key))})
 	if 2*len(x.hashes) > len(x.slots) {
 		x.slots = make([]slot, 2*len(x.slots))
 		for n, h := range x.hashes {
@@ -54,10 +59,9 @@ func (x *index) put(number int, hash uint64) {
 	}
 }
 
-// reset forgets all keys, and keeps the memory.
+// reset forgets all keys, and keeps the memory that most need.
 func (x *index) reset() {
 	clear(x.slots)
-	clear(x.keys) // long ones are not in pages
 	x.hashes, x.keys = x.hashes[:0], x.keys[:0]
-	x.texts.reset()
+	x.texts.reset(32)
 }
