@@ -39,6 +39,7 @@ type Options struct {
 	Skew       time.Duration            // how far the Date of TimeTooSkewed is ahead; default 20m
 	Pause      time.Duration            // between two pieces of 16 KiB of SlowBody; default 10ms
 	Patience   time.Duration            // with the server behind, once it has all of a request; default 10s
+	Close      bool                     // a fault that is answered ends its connection, as servers in trouble often do
 
 	Observe func(Request) // called after each request instead of keeping it for Requests; concurrently
 }
@@ -255,6 +256,7 @@ func (p *Proxy) serve(w *answer, r *http.Request, mode Mode) bool {
 		w.WriteHeader(http.StatusOK)
 	case Lie:
 		io.Copy(io.Discard, r.Body)
+		p.last(w)
 		w.Header().Set("ETag", `W/"2-x"`)
 		w.WriteHeader(http.StatusOK)
 	case Hang:
@@ -269,6 +271,13 @@ func (p *Proxy) serve(w *answer, r *http.Request, mode Mode) bool {
 		p.refuse(w, r, mode)
 	}
 	return false
+}
+
+// last marks an answer as the last one on its connection, where Options say so.
+func (p *Proxy) last(w http.ResponseWriter) {
+	if p.options.Close {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 func (p *Proxy) pass(w *answer, r *http.Request) bool {

@@ -160,6 +160,22 @@ func requests(t *testing.T, p *fault.Proxy, n int) []fault.Request {
 	return p.Requests()
 }
 
+func TestAFaultEndsItsConnectionWhereAsked(t *testing.T) {
+	for _, ends := range []bool{true, false} {
+		p := start(t, fault.Options{Target: newOrigin(t).URL, Close: ends})
+		for _, mode := range []fault.Mode{fault.InternalError, fault.Lie} {
+			p.Script(mode)
+			answer, err := put(t, client(t), p.URL+"/b/k", "x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer.Close != ends {
+				t.Errorf("Close %v: %v ends its connection: %v", ends, mode, answer.Close)
+			}
+		}
+	}
+}
+
 func TestAHangEndsWhenTheProxyCloses(t *testing.T) {
 	arrived := make(chan struct{})
 	p, err := fault.Start(fault.Options{

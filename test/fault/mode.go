@@ -83,6 +83,7 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, mode Mode) {
 	if !is.early {
 		io.Copy(io.Discard, r.Body)
 	}
+	p.last(w)
 	header := w.Header()
 	header.Set("Content-Type", "application/xml")
 	header.Set("X-Amz-Request-Id", "FAULT0123456789A")
