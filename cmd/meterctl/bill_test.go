@@ -15,12 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/klauspost/compress/gzip"
 
 	"out_amberflo/cmd/meterctl/ledger"
 	"out_amberflo/cmd/meterctl/store"
 	"out_amberflo/plugin/journal"
 	"out_amberflo/plugin/object"
+	"out_amberflo/plugin/sealing"
 	"out_amberflo/plugin/spool"
 )
 
@@ -151,6 +153,67 @@ not in it:   51 records that Amberflo did not take (failed/), 1 record of the lo
 	}
 	if after := tree(t, dir); after != before {
 		t.Error("bill has changed the spool")
+	}
+}
+
+// Neither what a seal makes nor what is mapped again is in the bill as long as what it is made of counts; then all of it is.
+func TestWhatIsBeingMadeCountsOnceItsOriginIsGone(t *testing.T) {
+	dir, s := metered(t)
+	if err := s.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rejected := inRejected(dir)[0]
+	id := strings.TrimSuffix(filepath.Base(rejected), ".ndjson")
+	object, _ := filepath.Glob(filepath.Join(dir, "sent/ingest/*"))
+	content := map[string]string{}
+	for _, file := range append(object, rejected) {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[filepath.Base(file)] = string(b)
+	}
+	before, err := billOf(t, "--store-dir", dir)
+	if err != nil || before.Rejected["no_customer"] != 1 || len(object) != 1 {
+		t.Fatal(err, before, object)
+	}
+	put := func(file, content string) {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(content), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fresh := uuid.Must(uuid.NewV7())
+	for _, of := range []struct {
+		origin sealing.Origin
+		is     string
+	}{{sealing.Origin(id), "open/" + id + ".log"}, {sealing.RemapOf + sealing.Origin(id), "rejected/" + sealing.RejectsFile(uuid.MustParse(id))},
+		{sealing.RescueOf + sealing.Origin(id), "damaged/.rescue-" + id + "=outbox%2Fx.gz"}} {
+		t.Run(string(of.origin), func(t *testing.T) {
+			origin := filepath.Join(dir, of.is)
+			if _, err := os.Stat(origin); err != nil {
+				put(origin, "")
+			}
+			_, sum, _ := strings.Cut(filepath.Base(object[0]), "=")
+			made := filepath.Join(dir, "sealing", sealing.Pending{From: of.origin, Dir: "outbox", File: "ingest/" + fresh.String() + ".gz=" + sum}.Name())
+			rest := filepath.Join(dir, "sealing", sealing.Pending{From: of.origin, Dir: "rejected", File: sealing.RejectsFile(fresh)}.Name())
+			put(made, content[filepath.Base(object[0])])
+			put(rest, content[filepath.Base(rejected)])
+			if b, err := billOf(t, "--store-dir", dir); err != nil || !slices.Equal(b.lines(), before.lines()) || b.Rejected["no_customer"] != 1 {
+				t.Errorf("its origin is there: got %v, %v, %q", err, b.Rejected, b.lines())
+			}
+			if err := os.Remove(origin); err != nil {
+				t.Fatal(err)
+			}
+			rejects := map[bool]int{true: 1, false: 2}[origin == rejected]
+			b, err := billOf(t, "--store-dir", dir)
+			if want := strings.Replace(before.lines()[0], "2 of 4: 7.2 ", "3 of 5: 7.4 ", 1); err != nil || b.lines()[0] != want || b.Rejected["no_customer"] != rejects {
+				t.Errorf("its origin is gone: got %v, %v, %q", err, b.Rejected, b.lines())
+			}
+			if err := errors.Join(os.Remove(made), os.Remove(rest), os.WriteFile(rejected, []byte(content[filepath.Base(rejected)]), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

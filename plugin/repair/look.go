@@ -45,8 +45,8 @@ func (f File) HasRecords() bool {
 	return !spool.IsNote(f.Path) && !strings.HasPrefix(path.Base(f.Path), ".")
 }
 
-// place gives the directory that the file is in or will be in, and its path there.
-func (f File) place() (dir, file string) {
+// Place gives the directory that the file is in or will be in, and its path there.
+func (f File) Place() (dir, file string) {
 	if f.Dir == disk.Sealing {
 		x, _ := sealing.ParsePending(path.Base(f.Path))
 		return x.Dir, x.File
@@ -59,7 +59,7 @@ func (f File) place() (dir, file string) {
 
 // Key is the key of an object's file, or else the path below its directory.
 func (f File) Key() string {
-	_, file := f.place()
+	_, file := f.Place()
 	key, _ := object.ParseFile(file)
 	return key
 }
@@ -112,7 +112,7 @@ func Records(dir string, f File, each func(line []byte) error) (n int, problems 
 		return n, nil, err
 	}
 	path := filepath.Join(dir, f.Path)
-	switch in, file := f.place(); {
+	switch in, file := f.Place(); {
 	case !f.HasRecords(), in == disk.DamagedObjects && strings.HasSuffix(file, spool.RescuedSuffix):
 	case slices.Contains([]string{disk.Outbox, disk.Sent, disk.Failed, disk.DamagedObjects}, in):
 		n, problems, err = objectRecords(path, f, each)
@@ -143,7 +143,7 @@ func wholeRecords(in io.Reader, f File, each func([]byte) error) (n int, problem
 
 // objectRecords reads an object that is whole, or else what is whole of it.
 func objectRecords(path string, f File, each func([]byte) error) (n int, problems []Problem, err error) {
-	_, place := f.place()
+	_, place := f.Place()
 	_, sum := object.ParseFile(place)
 	body, err := object.OpenBody(path, sum, object.Pace{})
 	if err == nil {

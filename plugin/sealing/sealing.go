@@ -63,20 +63,33 @@ func (o Origin) byHand() bool {
 	return kind != ""
 }
 
-// find returns where the origin is, or would be, and [fs.ErrNotExist] if it is not there.
-func (o Origin) find(d *disk.Dir) (path string, err error) {
+// file is the path of the origin below store_dir; taken: that is how it begins, and what was taken aside follows.
+func (o Origin) file() (path string, taken bool) {
 	switch kind, id := o.parse(); kind {
 	case RemapOf:
-		path = d.Path(disk.Rejected, RejectsFile(uuid.MustParse(id))) // it is valid
+		return disk.Rejected + "/" + RejectsFile(uuid.MustParse(id)), false // it is valid
 	case formerRetryOf:
-		path = d.Path(disk.Rejected, FormerLeft+id)
+		return disk.Rejected + "/" + FormerLeft + id, false
 	case RescueOf, SplitOf:
-		name := "." + string(o) + "="
-		var taken []string
-		taken, err = named(d, disk.Damaged, name)
-		path = append(taken, d.Path(disk.Damaged, name))[0]
-	default:
-		path = d.Path(disk.Open, string(o)+".log")
+		return disk.Damaged + "/." + string(o) + "=", true
+	}
+	return disk.Open + "/" + string(o) + ".log", false
+}
+
+// Is tells if the origin is that file, a path below store_dir.
+func (o Origin) Is(file string) bool {
+	path, taken := o.file()
+	return file == path || taken && strings.HasPrefix(file, path)
+}
+
+// find returns where the origin is, or would be, and [fs.ErrNotExist] if it is not there.
+func (o Origin) find(d *disk.Dir) (path string, err error) {
+	file, taken := o.file()
+	path = d.Path(file)
+	if taken {
+		var found []string
+		found, err = named(d, disk.Damaged, filepath.Base(file))
+		path = append(found, path)[0]
 	}
 	if err == nil {
 		_, err = os.Stat(path)

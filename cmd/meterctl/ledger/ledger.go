@@ -234,13 +234,8 @@ func (l *Ledger) moved(f store.File) (store.File, bool) {
 
 // isRead tells files of meter records from others.
 func (l *Ledger) isRead(f store.File) bool {
-	switch f.Dir {
-	case disk.Open, disk.Outbox, disk.Sent, disk.Failed:
-		return f.HasRecords()
-	case disk.Sealing:
-		return f.HasRecords() && !store.CountsTwice(f, l.Files)
-	}
-	return false
+	in, _ := f.Place()
+	return f.HasRecords() && slices.Contains([]string{disk.Open, disk.Outbox, disk.Sent, disk.Failed}, in) && !store.CountsTwice(f, l.Files)
 }
 
 func (l *Ledger) line(of *Source, line []byte) error {

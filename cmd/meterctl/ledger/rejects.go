@@ -25,9 +25,14 @@ type Rejects struct {
 // mostKeys bounds an example.
 const mostKeys = 24
 
-// ReadRejects counts the records of rejected/ by reason, the most frequent first, and those in logs. bytes is what they take.
+// ReadRejects counts the records of rejected/ by reason, the most frequent first, and those on their way there. bytes is what they
+// take.
 func ReadRejects(dir string, files []store.File, notes io.Writer) (list []*Rejects, records int, bytes int64, err error) {
-	files = store.In(files, disk.Rejected)
+	all := files
+	files = slices.DeleteFunc(slices.Clone(all), func(f store.File) bool {
+		in, _ := f.Place()
+		return in != disk.Rejected || store.CountsTwice(f, all)
+	})
 	p := show.NewProgress(notes, "read rejects", store.SizeOf(files))
 	defer p.End()
 	by := map[string]*Rejects{}

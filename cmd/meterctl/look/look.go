@@ -174,7 +174,7 @@ func (c *Looker) Look() (*Status, error) {
 			continue
 		}
 		n := 0
-		if directory != disk.Rejected { // those are read below
+		if in, _ := f.Place(); in != disk.Rejected { // those are read below
 			if n, err = c.count(f); err != nil {
 				return nil, err
 			}

@@ -97,13 +97,13 @@ func Began(f File) time.Time {
 	return f.Modified
 }
 
-// CountsTwice tells if what is in a file of sealing/ lies in a log as well, which is there still.
+// CountsTwice tells if a file of sealing/ does not count yet: what it is made of is there still, and is what counts.
 func CountsTwice(f File, files []File) bool {
 	if f.Dir != disk.Sealing {
 		return false
 	}
-	x, _ := sealing.ParsePending(path.Base(f.Path))
-	return slices.ContainsFunc(files, func(of File) bool { return of.Path == disk.Open+"/"+string(x.From)+".log" })
+	x, ok := sealing.ParsePending(path.Base(f.Path))
+	return ok && slices.ContainsFunc(files, func(of File) bool { return x.From.Is(of.Path) })
 }
 
 // Audited is a line of the audit log.
