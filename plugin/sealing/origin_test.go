@@ -30,7 +30,7 @@ func TestAnOriginIsTheFileWhereItIsFound(t *testing.T) {
 			}
 		}
 		for _, other := range files {
-			if is := origin.Is(other); is != (other == file) {
+			if is := origin.Matcher()(other); is != (other == file) {
 				t.Errorf("%s is %s: %v", origin, other, is)
 			}
 		}

@@ -76,10 +76,10 @@ func (o Origin) file() (path string, taken bool) {
 	return disk.Open + "/" + string(o) + ".log", false
 }
 
-// Is tells if the origin is that file, a path below store_dir.
-func (o Origin) Is(file string) bool {
-	path, taken := o.file()
-	return file == path || taken && strings.HasPrefix(file, path)
+// Matcher returns what tells if a path below store_dir is the origin.
+func (o Origin) Matcher() func(path string) bool {
+	file, taken := o.file()
+	return func(path string) bool { return path == file || taken && strings.HasPrefix(path, file) }
 }
 
 // find returns where the origin is, or would be, and [fs.ErrNotExist] if it is not there.

@@ -235,7 +235,7 @@ func (l *Ledger) moved(f store.File) (store.File, bool) {
 // isRead tells files of meter records from others.
 func (l *Ledger) isRead(f store.File) bool {
 	in, _ := f.Place()
-	return f.HasRecords() && slices.Contains([]string{disk.Open, disk.Outbox, disk.Sent, disk.Failed}, in) && !store.CountsTwice(f, l.Files)
+	return f.HasRecords() && slices.Contains([]string{disk.Open, disk.Outbox, disk.Sent, disk.Failed}, in) && store.Counts(f, l.Files)
 }
 
 func (l *Ledger) line(of *Source, line []byte) error {

@@ -31,7 +31,7 @@ func ReadRejects(dir string, files []store.File, notes io.Writer) (list []*Rejec
 	all := files
 	files = slices.DeleteFunc(slices.Clone(all), func(f store.File) bool {
 		in, _ := f.Place()
-		return in != disk.Rejected || store.CountsTwice(f, all)
+		return in != disk.Rejected || !store.Counts(f, all)
 	})
 	p := show.NewProgress(notes, "read rejects", store.SizeOf(files))
 	defer p.End()

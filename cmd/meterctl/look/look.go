@@ -170,7 +170,7 @@ func (c *Looker) Look() (*Status, error) {
 	now := &glance{at: c.now(), waiting: map[string]store.File{}}
 	for _, f := range files {
 		directory := f.Dir
-		if !f.HasRecords() || directory == disk.Damaged && store.IsRescued(f) || store.CountsTwice(f, files) {
+		if !f.HasRecords() || directory == disk.Damaged && store.IsRescued(f) || !store.Counts(f, files) {
 			continue
 		}
 		n := 0

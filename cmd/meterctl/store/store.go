@@ -97,13 +97,14 @@ func Began(f File) time.Time {
 	return f.Modified
 }
 
-// CountsTwice tells if a file of sealing/ does not count yet: what it is made of is there still, and is what counts.
-func CountsTwice(f File, files []File) bool {
-	if f.Dir != disk.Sealing {
-		return false
-	}
+// Counts tells a file that counts from one of sealing/ that does not yet: what that is made of is there still, among files.
+func Counts(f File, files []File) bool {
 	x, ok := sealing.ParsePending(path.Base(f.Path))
-	return ok && slices.ContainsFunc(files, func(of File) bool { return x.From.Is(of.Path) })
+	if !ok || f.Dir != disk.Sealing {
+		return true
+	}
+	is := x.From.Matcher()
+	return !slices.ContainsFunc(files, func(of File) bool { return is(of.Path) })
 }
 
 // Audited is a line of the audit log.
