@@ -139,12 +139,12 @@ func TestTheCountersSayWhatTheBucketHolds(t *testing.T) {
 		t.Errorf("series that are not in plugin.Metrics: %v", series)
 	}
 
-	// Amberflo takes none of it.
+	// Amberflo takes none of it, which no one sees before the next start.
+	p.stop()
 	s := b.server.Standin(amberflo.Options{RefuseWhole: true, Meters: []string{}})
 	if _, err := s.Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p.stop()
 	p = b.start(input{}, b.section()) // what waits for its verdict is looked for at once
 	b.untilCounted(url, map[string]float64{"failed_objects_total amberflo.0": float64(len(objects)), "failed_bytes amberflo.0": float64(bytes)})
 	p.stop()
