@@ -37,6 +37,7 @@ type Event struct {
 
 	chunk  []byte
 	fields []span
+	found  uint64 // of the wanted keys, by their numbers modulo 64: those that the record has
 	reader *Reader
 }
 
@@ -44,6 +45,9 @@ type Event struct {
 // record has no such key, or null there; of duplicates the last wins, as it does in Fluent Bit. It must not be called for
 // what is malformed.
 func (e *Event) Field(i int) []byte {
+	if e.found>>(i&63)&1 == 0 {
+		return nil
+	}
 	at := &e.fields[i]
 	return e.chunk[at.from:at.to]
 }
@@ -146,12 +150,19 @@ func (r *Reader) read(start int) (end int, marker uint32) {
 
 	// Fluent Bit's own encoder begins every event with the same four bytes: an array of two, an array of two, fixext 8
 	// of type 0. The general way is below.
-	if len(b)-start >= 12 && binary.BigEndian.Uint32(b[start:]) == 0x9292d700 {
+	if len(b)-start >= 14 && binary.BigEndian.Uint32(b[start:]) == 0x9292d700 {
 		marker, why := r.setTime(b[start+4:])
 		if why != "" {
 			return r.malformed(start, why), 0
 		}
-		return r.readMaps(start, start+12, true), marker
+		p := start + 12
+		if b[p] == 0x80 && isMap(b, p+1) { // no metadata, as most have
+			if end = r.readRecord(p + 1); end >= 0 {
+				e.Metadata, e.Record = b[p:p+1], b[p+1:end]
+			}
+			return end, marker
+		}
+		return r.readMaps(start, p, true), marker
 	}
 	p, n := arrayHeader(b, start)
 	if n != 2 {

@@ -317,47 +317,71 @@ func accessLog(n int) []byte {
 	return b
 }
 
-// A key is recognised by what the records before had: these have something else each time.
+// A key is recognised by what the records before had: these have something else each time, in the headers that Fluent Bit writes
+// and in others.
 func TestKeysOfOneRecordAreNotTakenForThoseOfTheNext(t *testing.T) {
-	names := []string{"a", "b", "tenant", "tenanu", "seven77", "eight888", "customer", "customer_id", "customer_ie", "customer_region", strings.Repeat("long", 20)}
-	wanted := []string{"tenant", "seven77", "eight888", "customer_id", "customer_region", strings.Repeat("long", 20)}
-	random := rand.New(rand.NewPCG(1, 2))
-	var chunk []byte
-	for range 5000 {
-		n := random.IntN(80)
-		chunk = append(chunk, 0x92, 0x07, 0xde, byte(n>>8), byte(n))
-		for i := range n {
-			if random.IntN(20) == 0 {
-				chunk = append(chunk, byte(random.IntN(128)), 0xc0) // a number as the key
-				continue
-			}
-			name := names[random.IntN(len(names))]
-			if random.IntN(4) > 0 {
-				name = names[i%len(names)]
-			}
-			switch random.IntN(8) {
-			case 0:
-				chunk = append(chunk, 0xd9, byte(len(name)))
-			case 1:
-				chunk = append(chunk, 0xdb, 0, 0, 0, byte(len(name)))
-			default:
-				chunk = append(chunk, msgp.AppendString(nil, name)[:len(msgp.AppendString(nil, name))-len(name)]...)
-			}
-			chunk = msgp.AppendInt(append(chunk, name...), random.IntN(1000))
-		}
-	}
-	r := NewReader(chunk, wanted)
-	records := 0
-	for ; r.Next(); records++ {
-		e := r.Event()
-		for i, name := range wanted {
-			if want := lookup(t, e.Record, name); !bytes.Equal(e.Field(i), want) {
-				t.Fatalf("record %d: %s: got %x, want %x", records, name, e.Field(i), want)
+	long := strings.Repeat("long", 20)
+	for _, more := range []int{0, 58, 61, 150} { // of wanted keys: up to 64 and more than that
+		names := []string{"a", "b", "tenant", "tenanu", "seven77", "eight888", "customer", "customer_id", "customer_ie", "customer_region", long}
+		wanted := []string{"tenant", "seven77", "eight888", "customer_id", "customer_region", long}
+		for i := range more {
+			wanted = append(wanted, fmt.Sprint("wanted", i))
+			if i%10 == 0 {
+				names = append(names, wanted[len(wanted)-1])
 			}
 		}
-	}
-	if err := r.Err(); err != nil || records != 5000 {
-		t.Fatalf("%d records, %v", records, err)
+		random := rand.New(rand.NewPCG(1, 2))
+		var chunk []byte
+		for range 3000 {
+			n := random.IntN(80)
+			if random.IntN(2) > 0 {
+				chunk = append(chunk, "\x92\x92"+at...)
+				chunk = append(chunk, [][]byte{{0x80}, {0xdf, 0, 0, 0, 0}, {0x81, 1, 2}}[random.IntN(3)]...)
+			} else {
+				chunk = append(chunk, 0x92, 0x07)
+			}
+			if n < 16 && random.IntN(4) > 0 {
+				chunk = append(chunk, 0x80|byte(n))
+			} else {
+				chunk = append(chunk, 0xde, byte(n>>8), byte(n))
+			}
+			for i := range n {
+				if random.IntN(20) == 0 {
+					chunk = append(chunk, byte(random.IntN(128)), 0xc0) // a number as the key
+					continue
+				}
+				name := names[random.IntN(len(names))]
+				if random.IntN(4) > 0 {
+					name = names[i%len(names)]
+				}
+				switch random.IntN(8) {
+				case 0:
+					chunk = append(chunk, 0xd9, byte(len(name)))
+				case 1:
+					chunk = append(chunk, 0xdb, 0, 0, 0, byte(len(name)))
+				default:
+					chunk = append(chunk, msgp.AppendString(nil, name)[:len(msgp.AppendString(nil, name))-len(name)]...)
+				}
+				if chunk = append(chunk, name...); random.IntN(10) == 0 {
+					chunk = append(chunk, 0xc0)
+				} else {
+					chunk = msgp.AppendInt(chunk, random.IntN(1000))
+				}
+			}
+		}
+		r := NewReader(chunk, wanted)
+		records := 0
+		for ; r.Next(); records++ {
+			e := r.Event()
+			for i, name := range wanted {
+				if want := lookup(t, e.Record, name); !bytes.Equal(e.Field(i), want) {
+					t.Fatalf("%d wanted keys, record %d: %s: got %x, want %x", len(wanted), records, name, e.Field(i), want)
+				}
+			}
+		}
+		if err := r.Err(); err != nil || records != 3000 {
+			t.Fatalf("%d wanted keys: %d records, %v", len(wanted), records, err)
+		}
 	}
 }
 

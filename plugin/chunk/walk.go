@@ -24,10 +24,15 @@ type seenKey struct {
 // readRecord walks over the map at p once: it finds the map's end and the values of the wanted keys. It returns the
 // offset after the map, or as skip does where it is damaged.
 func (r *Reader) readRecord(p int) int {
-	b := r.chunk
-	clear(r.fields)
+	b, found := r.chunk, uint64(0)
+	if len(r.fields) > 64 {
+		clear(r.fields)
+	}
 	n := uint32(0)
-	if len(b)-p > 4 && b[p] == 0xdf { // as Fluent Bit writes it
+	if b[p]&0xf0 == 0x80 { // as Fluent Bit writes a small one
+		n = uint32(b[p] & 0x0f)
+		p++
+	} else if len(b)-p > 4 && b[p] == 0xdf { // and one whose size it does not know yet
 		n = binary.BigEndian.Uint32(b[p+1:])
 		p += 5
 	} else {
@@ -64,8 +69,10 @@ func (r *Reader) readRecord(p int) int {
 				value = p
 			}
 			r.fields[field] = span{value, p}
+			found |= 1 << (field & 63)
 		}
 	}
+	r.event.found = found
 	return p
 }
 
