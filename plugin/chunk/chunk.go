@@ -16,6 +16,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/tinylib/msgp/msgp"
 )
@@ -37,7 +38,7 @@ type Event struct {
 
 	chunk  []byte
 	fields []span
-	found  uint64 // of the wanted keys, by their numbers modulo 64: those that the record has
+	found  uint64 // the bits of the first wanted keys that the record has
 	reader *Reader
 }
 
@@ -45,11 +46,55 @@ type Event struct {
 // record has no such key, or null there; of duplicates the last wins, as it does in Fluent Bit. It must not be called for
 // what is malformed.
 func (e *Event) Field(i int) []byte {
-	if e.found>>(i&63)&1 == 0 {
+	if i < quickFields && e.found>>i&1 == 0 {
 		return nil
 	}
 	at := &e.fields[i]
 	return e.chunk[at.from:at.to]
+}
+
+// Has tells if the record has one of the first 64 wanted keys, and not null there, by their bits: that of key i is 1<<i.
+func (e *Event) Has(bits uint64) bool { return e.found&bits != 0 }
+
+// AppendFields appends what Field returns of the wanted keys, and the null of msgpack for each that the record does not have. It
+// may write beyond the length of what it returns.
+func (e *Event) AppendFields(dst []byte, wanted []int) []byte {
+	for {
+		n := 0
+		if dst, n = e.appendUsual(dst, wanted); n == len(wanted) {
+			return dst
+		}
+		if v := e.Field(wanted[n]); len(v) > 0 {
+			dst = append(dst, v...)
+		} else {
+			dst = append(dst, 0xc0)
+		}
+		wanted = wanted[n+1:]
+	}
+}
+
+// appendUsual appends what Field returns of the first wanted keys, up to one that the record does not have, or whose value is
+// long or near an end, and how many they are. It calls nothing, so that what it works with stays in registers.
+func (e *Event) appendUsual(dst []byte, wanted []int) (out []byte, n int) {
+	const most = 32
+	size, room, last := len(dst), cap(dst)-most, len(e.chunk)-most
+	to, from := unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(e.chunk))
+	fields := (*[quickFields]span)(e.fields)
+	for _, w := range wanted {
+		i := uint(w)
+		at := &fields[i%quickFields]
+		begin := at.from
+		length := at.to - begin
+		if i >= quickFields || e.found>>i&1 == 0 || uint(length-1) >= most || begin > last || size > room {
+			break
+		}
+		a, b := unsafe.Add(to, size), unsafe.Add(from, begin) // with what is behind it, which is cheaper than to look
+		*(*[most / 2]byte)(a) = *(*[most / 2]byte)(b)
+		*(*[most / 2]byte)(unsafe.Add(a, most/2)) = *(*[most / 2]byte)(unsafe.Add(b, most/2))
+		size += length
+		n++
+	}
+	return dst[:size], n
 }
 
 // GroupTorn tells if the group markers of the event's chunk do not belong together: a start without an end, or an end without
@@ -90,9 +135,9 @@ type Reader struct {
 // NewReader returns a reader at the start of chunk, which it neither copies nor alters. wanted are the top-level keys whose
 // values Event.Field gives, each once; the reader keeps it and does not change it.
 func NewReader(chunk []byte, wanted []string) *Reader {
-	r := &Reader{wanted: wanted, fields: make([]span, len(wanted))}
+	r := &Reader{wanted: wanted, fields: make([]span, max(len(wanted), quickFields))}
 	for i := range r.seen {
-		r.seen[i].head = 1 // equal to no key
+		r.seen[i] = unseen
 	}
 	r.Reset(chunk)
 	return r

@@ -7,7 +7,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/tinylib/msgp/msgp"
@@ -240,6 +242,55 @@ func TestAChunkThatBreaksOffAnywhereGivesTheEventsBeforeIt(t *testing.T) {
 	}
 }
 
+// A page that nobody may read lies before the chunk, and another one behind it.
+func TestNoByteOutsideOfTheChunkIsRead(t *testing.T) {
+	page := os.Getpagesize()
+	memory, err := syscall.Mmap(-1, 0, 3*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Munmap(memory) }()
+	for _, outside := range [][]byte{memory[:page], memory[2*page:]} {
+		if err := syscall.Mprotect(outside, syscall.PROT_NONE); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	inside := memory[page : 2*page : 2*page]
+
+	wanted := []string{"tenant", "method", "status", "user_agent", "duration", "k", "customer_id", "a_key_of_more_bytes"}
+	var numbers []int
+	for i := range wanted {
+		numbers = append(numbers, i)
+	}
+	last := "\x92\x07\x84\xabcustomer_id\xa1v\xb3a_key_of_more_bytes\xcd\x01\x02\xa1k\xd9\x03abc\xa6tenant"
+	values := []string{"\x07", "\xc0", "\xcd\x01\x02", "\xcb01234567", "\xa3abc", "\xd9\x20" + strings.Repeat("v", 32), "\xda\x00\x02ab", "\x81\xa1k\x01"}
+	for _, value := range values {
+		record := last + value
+		seen := accessLog(2) // they teach what keys there are
+		seen = append(seen, record...)
+		for cut := range len(record) + 1 {
+			for _, before := range [][]byte{seen, nil} {
+				r := NewReader(before, wanted)
+				for r.Next() {
+				}
+				for _, chunk := range [][]byte{inside[:cut], inside[page-cut:]} {
+					copy(chunk, record)
+					r.Reset(chunk)
+					for r.Next() {
+						if e := r.Event(); e.Malformed == "" {
+							e.AppendFields(make([]byte, 0, 500), numbers)
+						}
+					}
+					if whole := cut == 0 || cut == len(record); whole != (r.Err() == nil) {
+						t.Fatalf("%d of %d bytes of %x: %v", cut, len(record), record, r.Err())
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestDeepNestingCostsNoStack(t *testing.T) {
 	deep := strings.Repeat("\x91", 8<<20)
 	if got, want := describe(t, "\x92\x00\x81\xa1k"+deep), fmt.Sprintf("breaks off after %d bytes", len(deep)+5); !strings.Contains(got, want) {
@@ -362,9 +413,17 @@ func TestKeysOfOneRecordAreNotTakenForThoseOfTheNext(t *testing.T) {
 				default:
 					chunk = append(chunk, msgp.AppendString(nil, name)[:len(msgp.AppendString(nil, name))-len(name)]...)
 				}
-				if chunk = append(chunk, name...); random.IntN(10) == 0 {
+				chunk = append(chunk, name...)
+				switch random.IntN(10) {
+				case 0:
 					chunk = append(chunk, 0xc0)
-				} else {
+				case 1, 2, 3:
+					chunk = msgp.AppendString(chunk, strings.Repeat("v", random.IntN(40)))
+				case 4:
+					chunk = msgp.AppendString(chunk, strings.Repeat("v", 250+random.IntN(10)))
+				case 5:
+					chunk = append(chunk, "\x81\xa6tenant\xa1x"...)
+				default:
 					chunk = msgp.AppendInt(chunk, random.IntN(1000))
 				}
 			}
@@ -373,10 +432,25 @@ func TestKeysOfOneRecordAreNotTakenForThoseOfTheNext(t *testing.T) {
 		records := 0
 		for ; r.Next(); records++ {
 			e := r.Event()
+			var numbers []int
+			all, bits := []byte("before"), uint64(0)
 			for i, name := range wanted {
-				if want := lookup(t, e.Record, name); !bytes.Equal(e.Field(i), want) {
+				want := lookup(t, e.Record, name)
+				if !bytes.Equal(e.Field(i), want) {
 					t.Fatalf("%d wanted keys, record %d: %s: got %x, want %x", len(wanted), records, name, e.Field(i), want)
 				}
+				if len(want) == 0 {
+					want = []byte{0xc0}
+				} else if i < 64 {
+					bits |= 1 << i
+				}
+				numbers, all = append(numbers, i), append(all, want...)
+			}
+			if got := e.AppendFields(append(make([]byte, 0, random.IntN(2000)), "before"...), numbers); !bytes.Equal(got, all) {
+				t.Fatalf("%d wanted keys, record %d: got %x, want %x", len(wanted), records, got, all)
+			}
+			if !e.Has(bits) && bits != 0 || e.Has(^bits) {
+				t.Fatalf("%d wanted keys, record %d: it has not %b", len(wanted), records, bits)
 			}
 		}
 		if err := r.Err(); err != nil || records != 3000 {

@@ -3,6 +3,7 @@ package chunk
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"unsafe"
@@ -13,84 +14,141 @@ import (
 // span is where a value lies in the chunk; an absent value has length 0.
 type span struct{ from, to int }
 
+// quickFields is how many of the wanted keys have a bit that says if the record has them; of the others, the span is empty where
+// it has not.
+const quickFields = 64
+
 // seenKey is a key that an earlier record had: records from one source have the same keys in the same order, and a key
-// that is the same as last time is known by its first eight bytes, which hold its length.
+// that is the same as last time is known by its first eight bytes, which hold its length, and if it is wanted by its last eight.
+// Its size is a power of two.
 type seenKey struct {
-	head, mask uint64 // of these eight bytes, those that mask has are head
+	head, mask uint64 // of its first eight bytes, those that mask has are head
+	tail       uint64 // its last eight
+	hasTail    int    // 1 or 0
 	size       int    // of the key in msgpack
+	need       int    // how many bytes there have to be from the key on: these eight, and one of its value
 	field      int    // of the wanted keys, or -1: no wanted key has this length and these first bytes
+	_          int
 }
+
+// unseen is equal to no key.
+var unseen = seenKey{head: 1, need: 8}
+
+// unusual is needed by the keys that readKey alone knows: wanted ones of more than sixteen bytes, or beyond quickFields.
+const unusual = math.MaxInt32
+
+// load returns the eight bytes at p, which have to be there, as a number that is the same for the same bytes.
+func load(b unsafe.Pointer, p int) uint64 { return *(*uint64)(unsafe.Add(b, p)) }
 
 // readRecord walks over the map at p once: it finds the map's end and the values of the wanted keys. It returns the
 // offset after the map, or as skip does where it is damaged.
 func (r *Reader) readRecord(p int) int {
-	b, found := r.chunk, uint64(0)
-	if len(r.fields) > 64 {
-		clear(r.fields)
-	}
-	n := uint32(0)
+	b := r.chunk
+	r.event.found = 0
+	clear(r.fields[quickFields:])
+	n := 0
 	if b[p]&0xf0 == 0x80 { // as Fluent Bit writes a small one
-		n = uint32(b[p] & 0x0f)
+		n = int(b[p] & 0x0f)
 		p++
 	} else if len(b)-p > 4 && b[p] == 0xdf { // and one whose size it does not know yet
-		n = binary.BigEndian.Uint32(b[p+1:])
+		n = int(binary.BigEndian.Uint32(b[p+1:]))
 		p += 5
 	} else {
 		count, rest, err := msgp.ReadMapHeaderBytes(b[p:])
 		if err != nil {
 			return ^p
 		}
-		n, p = count, len(b)-len(rest)
+		n, p = int(count), len(b)-len(rest)
 	}
-	for i := range n {
-		var value, field int
-		k := &r.seen[i%uint32(len(r.seen))]
-		if len(b)-p >= 8 && binary.LittleEndian.Uint64(b[p:])&k.mask == k.head && (k.size <= 8 || k.field < 0 || r.endsAs(p, k)) {
-			value, field = p+k.size, k.field
-		} else if value, field = r.readKey(p, k); value < 0 {
-			return value
+	for i := 0; ; i++ {
+		value := 0
+		if i, p, value = r.readUsual(i, n, p); i == n {
+			return p
 		}
-		if value >= len(b) {
-			return ^len(b)
+		k := &r.seen[i%len(r.seen)]
+		field := k.field
+		if value == 0 {
+			if value, field = r.readKey(p, k); value < 0 {
+				return value
+			}
 		}
-		lead := b[value]
-		if size := sizes[lead]; size != 0 {
-			p = value + int(size)
-		} else if lead == 0xd9 && value+1 < len(b) { // a string of up to 255 bytes: most of the others
-			p = value + 2 + int(b[value+1])
-		} else if p = skip(b, value, 1); p < 0 {
+		if p = skip(b, value, 1); p < 0 {
 			return p
 		}
 		if p > len(b) {
 			return ^len(b)
 		}
-		if field >= 0 {
-			if lead == 0xc0 { // null is as good as absent
-				value = p
+		if field < 0 {
+			continue
+		}
+		r.fields[field] = span{value, p}
+		if null := b[value] == 0xc0; null && field >= quickFields { // it is as good as absent
+			r.fields[field] = span{}
+		} else if null {
+			r.event.found &^= 1 << field
+		} else if field < quickFields {
+			r.event.found |= 1 << field
+		}
+	}
+}
+
+// readUsual reads the i-th of n pairs, which is at p, and those after it, up to the first whose key is not the one that was seen
+// there, or whose value is of no kind that most are of. It returns that one's number and place, and the place of its value, 0
+// where the key is another one. It calls nothing and slices nothing: what it works with stays in registers. It reads no byte
+// beyond the chunk, by seenKey.need and what it asks of each value.
+func (r *Reader) readUsual(i, n, p int) (number, at, value int) {
+	b, size := unsafe.Pointer(unsafe.SliceData(r.chunk)), len(r.chunk)
+	fields, found := (*[quickFields]span)(r.fields), r.event.found
+	for ; i < n; i++ {
+		k := &r.seen[uint(i)%uint(len(r.seen))]
+		if p+k.need > size || load(b, p)&k.mask != k.head {
+			break
+		}
+		from := p + k.size
+		if k.hasTail != 0 && load(b, from-8) != k.tail {
+			break
+		}
+		lead := *(*byte)(unsafe.Add(b, from))
+		to := from + int(sizes[lead])
+		if to == from {
+			if lead != 0xd9 || from+1 >= size { // a string of up to 255 bytes: most of the others
+				value = from
+				break
 			}
-			r.fields[field] = span{value, p}
-			found |= 1 << (field & 63)
+			to = from + 2 + int(*(*byte)(unsafe.Add(b, from+1)))
+		}
+		if to > size {
+			value = from
+			break
+		}
+		p = to
+		if field := uint(k.field); field < quickFields {
+			fields[field%quickFields] = span{from, to}
+			if found |= 1 << (field % quickFields); lead == 0xc0 { // null is as good as absent
+				found &^= 1 << (field % quickFields)
+			}
 		}
 	}
 	r.event.found = found
-	return p
-}
-
-// endsAs tells if what stands after the first eight bytes of the key at p is the rest of the wanted key k.
-func (r *Reader) endsAs(p int, k *seenKey) bool {
-	name := r.wanted[k.field]
-	end := p + k.size
-	return end <= len(r.chunk) && string(r.chunk[p+8:end]) == name[len(name)-(k.size-8):]
+	return i, p, value
 }
 
 // readKey reads the key at p and remembers it in seen. It returns the offset of its value, or as skip does where it is
 // damaged, and which of the wanted keys it is, or -1.
 func (r *Reader) readKey(p int, seen *seenKey) (value, field int) {
 	b := r.chunk
-	*seen = seenKey{head: 1} // equal to no key
+	if k := seen; k.need == unusual && len(b)-p > max(8, k.size) && load(unsafe.Pointer(&b[p]), 0)&k.mask == k.head {
+		if name := r.wanted[k.field]; k.size <= 8 || string(b[p+8:p+k.size]) == name[len(name)-(k.size-8):] {
+			return p + k.size, k.field
+		}
+	}
+	*seen = unseen
 	value = skip(b, p, 1)
 	if value < 0 {
 		return value, -1
+	}
+	if value > len(b) {
+		return ^len(b), -1
 	}
 	name, _, err := msgp.ReadMapKeyZC(b[p:value])
 	if err != nil { // neither a string nor bytes: it matches nothing
@@ -100,18 +158,28 @@ func (r *Reader) readKey(p int, seen *seenKey) (value, field int) {
 	if len(b)-p < 8 {
 		return value, field
 	}
-	k := seenKey{mask: ^uint64(0), size: value - p, field: field}
-	if k.size < 8 {
-		k.mask = 1<<(8*k.size) - 1
-	} else if field < 0 {
-		begin := string(name[:8-(k.size-len(name))])
+	size := value - p
+	k := seenKey{size: size, need: max(8, size+1), field: field}
+	var mask [8]byte
+	for i := range min(8, size) {
+		mask[i] = 0xff
+	}
+	switch {
+	case field >= quickFields || field >= 0 && size > 16:
+		k.need = unusual
+	case size <= 8:
+	case field >= 0:
+		k.hasTail, k.tail = 1, load(unsafe.Pointer(&b[value-8]), 0)
+	default:
+		begin := string(name[:8-(size-len(name))])
 		for _, other := range r.wanted {
 			if len(other) == len(name) && strings.HasPrefix(other, begin) {
 				return value, field // eight bytes do not tell
 			}
 		}
 	}
-	k.head = binary.LittleEndian.Uint64(b[p:]) & k.mask
+	k.mask = load(unsafe.Pointer(&mask), 0)
+	k.head = load(unsafe.Pointer(&b[p]), 0) & k.mask
 	*seen = k
 	return value, field
 }

@@ -44,8 +44,9 @@ type adder struct {
 	// Why it passes, if it is metered, and how many of its records.
 	why, passing int
 
-	from, until int64 // the bucket of the last one, in milliseconds
-	width       int64 // of a bucket
+	from      int64 // where the bucket of the last one begins, in milliseconds
+	low, high int64 // what of it is inside of meter_time_window
+	width     int64 // of a bucket
 }
 
 // addition is the value of one record, ready to be added up.
@@ -125,14 +126,12 @@ func (a *adder) pass() {
 // nothing is changed, where each record is to get a line, or the event may have to be rejected.
 func (m *Mapper) addUp(dst []byte) (out []byte, records int, added bool) {
 	a, start, number := m.adder, len(dst), m.number
-	a.adding, a.values, a.passing = a.adding[:0], a.values[:0], 0
 	if a.quick != nil {
-		if key := m.sortOutQuick(); key >= 0 {
-			m.add(key)
-			return dst, len(a.adding), true
+		if records = m.addUpQuick(a.quick); records > 0 {
+			return dst, records, true
 		}
-		a.adding = a.adding[:0]
 	}
+	a.adding, a.values, a.passing = a.adding[:0], a.values[:0], 0
 	key, lines := m.sortOut()
 	if key >= 0 && lines > 0 {
 		var rejection *Rejection
@@ -157,15 +156,20 @@ func (m *Mapper) add(key int) {
 	for i := range a.adding {
 		d := &a.adding[i]
 		if s := m.keys.table.Add(key, d.meter, d.amount, a.millis); s != nil {
-			s.From = int32(len(a.firsts))
-			if len(d.written) > 0 {
-				a.firsts = append(a.firsts, d.written...)
-			} else {
-				a.firsts = d.amount.Append(a.firsts)
-			}
-			s.To = int32(len(a.firsts))
+			a.begin(s, d.amount, d.written)
 		}
 	}
+}
+
+// begin keeps how the first value of a sum is written: as its amount, unless written says so.
+func (a *adder) begin(s *tally.Sum, amount tally.Amount, written []byte) {
+	s.From = int32(len(a.firsts))
+	if len(written) > 0 {
+		a.firsts = append(a.firsts, written...)
+	} else {
+		a.firsts = amount.Append(a.firsts)
+	}
+	s.To = int32(len(a.firsts))
 }
 
 // sortOut fills in what of the event is added up, and returns its key and how many of its records get lines. The key is -1
@@ -238,12 +242,6 @@ func (m *Mapper) readAmount(d *addition, mt *rules.Meter, v []byte) (isAmount, o
 	return isAmount, true
 }
 
-// next returns the next of adding, whose members hold what an earlier one left.
-func (a *adder) next() *addition {
-	a.adding = a.adding[:len(a.adding)+1]
-	return &a.adding[len(a.adding)-1]
-}
-
 // named returns how many of the event's records aggregate names, from the meter first on.
 func (m *Mapper) named(first int) (n int) {
 	meters := m.rules.Meters
@@ -305,17 +303,12 @@ func (m *Mapper) sumKey(first int) int {
 // findSum makes ms the time of the event, and looks up its key.
 func (m *Mapper) findSum(ms int64) (number int, hash uint64) {
 	a, k := m.adder, m.keys
-	a.setTime(ms)
+	if a.millis = ms; ms < a.low || ms >= a.high {
+		a.from = ms / a.width * a.width // since 1970 in UTC, which full hours are multiples of
+		a.low, a.high = max(a.from, m.oldest), min(a.from+a.width, m.newest)
+	}
 	k.key = m.appendKey(binary.LittleEndian.AppendUint64(k.key[:0], uint64(a.from)))
 	return k.table.Find(k.key)
-}
-
-// setTime sets the time of the event, and its bucket.
-func (a *adder) setTime(ms int64) {
-	if a.millis = ms; ms < a.from || ms >= a.until {
-		a.from = ms / a.width * a.width // since 1970 in UTC, which full hours are multiples of
-		a.until = a.from + a.width
-	}
 }
 
 // hasAflo tells if one of the dimensions, as they stand in a line, has a name that begins with aflo.

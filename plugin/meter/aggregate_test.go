@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -33,13 +34,13 @@ func addUp(t testing.TB, rules *Rules, tags []string, chunks [][]byte) (a adds) 
 	t.Helper()
 	a.doubts, a.passed = map[string]int{}, map[string]int{}
 	m := rules.NewAdder()
-	m.StartClock(time.UnixMilli(1795291200000))
 	reader := chunk.NewReader(nil, rules.Keys())
 	events := &strings.Builder{}
 	merger := tally.NewMerger([16]byte{1}, func(line []byte, _ int64) error { events.Write(line); return nil })
 	_, bucket := rules.Aggregate()
 	for i, b := range chunks {
 		m.StartIDs(fmt.Sprintf("%d-", i), 0)
+		m.StartClock(time.UnixMilli(1795291200000 + int64(i)*400))
 		reader.Reset(b)
 		var lines []byte
 		for reader.Next() {
@@ -216,6 +217,17 @@ var aggregations = map[string]func(o *Options){
 	"several meters": func(o *Options) {
 		o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate = "", "", "ApiCalls=1, BytesOut=$bytes, More=$more, Ms=ms($took)", "*"
 	},
+	"an id in a map":  func(o *Options) { o.UniqueID, o.Aggregate = "$dims['aflo.x'], generate", "*" },
+	"a time in a map": func(o *Options) { o.MeterTime, o.Aggregate = "$dims['d'], event", "*" },
+	"several, as most are": func(o *Options) {
+		o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate = "", "", "BytesOut=$bytes, ApiCalls=1, Share=0.5, More=$more", "*"
+	},
+	"more fields than have bits": func(o *Options) {
+		for i := range 70 {
+			o.Dimensions = fmt.Sprintf("x%d, %s", i, o.Dimensions)
+		}
+		o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate = "", "", "BytesOut=$bytes, ApiCalls=1, More=$more", "*"
+	},
 	"several, some of them added up": func(o *Options) {
 		o.MeterAPIName, o.MeterValue, o.Meters, o.Aggregate = "", "", "BytesOut=$bytes, ApiCalls=1, More=$more", "ApiCalls, More"
 	},
@@ -266,6 +278,12 @@ func TestAddedUpOrNotTheBillIsTheSame(t *testing.T) {
 				sums, records := bill(t, bucket, lines)
 				if records != wantRecords || !maps.EqualFunc(sums, wantSums, func(a, b *big.Rat) bool { return a.Cmp(b) == 0 }) {
 					t.Errorf("%s: %d records, want %d, and\n%v\nwant\n%v", what, records, wantRecords, sums, wantSums)
+				}
+			}
+			own := regexp.MustCompile(`"uniqueId":"(\d-\d+|([^"]+))"`)
+			for _, id := range own.FindAllStringSubmatch(want.plain, -1) {
+				if id[2] != "" && strings.Count(got.plain, id[0]) != strings.Count(want.plain, id[0]) {
+					t.Fatalf("%d lines have the id of their own %s, want %d", strings.Count(got.plain, id[0]), id[2], strings.Count(want.plain, id[0]))
 				}
 			}
 			ones := map[string]bool{}

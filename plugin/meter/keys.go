@@ -11,8 +11,8 @@ import (
 // as it stands in msgpack, after the bucket where records are added up. Only the first record of a key is rendered, which
 // checks what of it depends on the key alone.
 type keys struct {
-	parts []part // customer, name, dimensions
-	key   []byte // of this event
+	parts []keyPart // customer, name, dimensions
+	key   []byte    // of this event
 	table *tally.Table
 	heads []head // by key of table
 	odd   []bool // by key: notNamed, hasAflo or doubtful, in less memory
@@ -55,6 +55,23 @@ func partOf(from ...*grammar.Accessor) part {
 	return part{-1, from}
 }
 
+// keyPart is fields of the record, or one value that is found otherwise.
+type keyPart struct {
+	fields []int
+	part
+}
+
+// addPart adds the value at p to what keys are made of.
+func (k *keys) addPart(p part) {
+	if last := len(k.parts) - 1; p.field >= 0 && last >= 0 && k.parts[last].fields != nil {
+		k.parts[last].fields = append(k.parts[last].fields, p.field)
+	} else if p.field >= 0 {
+		k.parts = append(k.parts, keyPart{fields: []int{p.field}})
+	} else {
+		k.parts = append(k.parts, keyPart{part: p})
+	}
+}
+
 func newKeys(r *rules.Rules) *keys {
 	sums := 0
 	if r.Aggregate.On() {
@@ -66,15 +83,15 @@ func newKeys(r *rules.Rules) *keys {
 	}
 	for _, list := range [][]*grammar.Accessor{r.Customer.From, r.Meters[0].Name.From} {
 		if len(list) > 0 {
-			k.parts = append(k.parts, partOf(list...))
+			k.addPart(partOf(list...))
 		}
 	}
 	if r.DimensionMap != nil {
-		k.parts = append(k.parts, partOf(r.DimensionMap))
+		k.addPart(partOf(r.DimensionMap))
 	}
 	for i := range r.Dimensions {
 		if from := r.Dimensions[i].From; from != nil {
-			k.parts = append(k.parts, partOf(from))
+			k.addPart(partOf(from))
 		}
 	}
 	return k
@@ -114,10 +131,12 @@ func (k *keys) add(hash uint64, h head) (number int) {
 func (m *Mapper) appendKey(key []byte) []byte {
 	ev := m.ev.Event()
 	for i := range m.keys.parts {
-		if p := &m.keys.parts[i]; p.field >= 0 {
-			key = appendSpan(key, ev.Field(p.field))
+		if p := &m.keys.parts[i]; p.fields != nil {
+			key = ev.AppendFields(key, p.fields)
+		} else if v := m.look(&p.part); len(v) > 0 {
+			key = append(key, v...)
 		} else {
-			key = appendSpan(key, m.look(p))
+			key = append(key, packed.Nil)
 		}
 	}
 	return key
@@ -133,18 +152,6 @@ func (m *Mapper) look(p *part) []byte {
 	}
 	_, v := m.ev.First(p.from)
 	return v
-}
-
-// appendSpan appends a value in msgpack, which says itself where it ends; one that is absent as the null that no value is.
-func appendSpan(key, v []byte) []byte {
-	if len(v) == 0 {
-		return append(key, packed.Nil)
-	}
-	if n := len(key); len(v) <= 16 && cap(v) >= 16 && cap(key) >= n+16 { // what is behind it too: cheaper than a call
-		copy((*[16]byte)(key[n : n+16])[:], (*[16]byte)(v[:16])[:])
-		return key[:n+len(v)]
-	}
-	return append(key, v...)
 }
 
 // appendHead appends what the event's lines begin with, and sets Mapper.head. The meter number first is the first that has a

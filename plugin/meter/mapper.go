@@ -49,6 +49,9 @@ type Mapper struct {
 // StartClock says what time it is, for meter_time_window. Before, no time is outside of it.
 func (m *Mapper) StartClock(now time.Time) {
 	m.oldest, m.newest = now.Add(-m.rules.Window.Back).UnixMilli(), now.Add(m.rules.Window.Ahead).UnixMilli()
+	if m.adder != nil {
+		m.adder.low, m.adder.high = 0, 0
+	}
 }
 
 // StartIDs says what unique ids are generated from now on: prefix and the number of the record, first for the next and one

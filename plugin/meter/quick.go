@@ -1,15 +1,39 @@
 package meter
 
 import (
+	"out_amberflo/plugin/meter/internal/grammar"
 	"out_amberflo/plugin/meter/internal/packed"
-	"out_amberflo/plugin/tally"
 )
 
 // quick is a shorter way to what sortOut finds, for the events that are most of a log: no id of their own, a key that is
 // known and about which nothing is to be said, and values that are integers of at most 32 bits, all of them added up.
 type quick struct {
-	ids, times []part
+	ids, times parts
 	values     []part // by meter; without from where they are literals
+}
+
+// parts are fields of the record, by the bits of chunk.Event.Has, and what is elsewhere.
+type parts struct {
+	fields    uint64
+	elsewhere []part
+}
+
+func (p *parts) add(from *grammar.Accessor) {
+	if at := partOf(from); uint(at.field) < 64 {
+		p.fields |= 1 << at.field
+	} else {
+		p.elsewhere = append(p.elsewhere, at)
+	}
+}
+
+// hasAny tells if there is anything at one of parts.
+func (m *Mapper) hasAny(parts []part) bool {
+	for i := range parts {
+		if len(m.look(&parts[i])) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // newQuick returns nil where the rules have what sortOut alone can do.
@@ -22,10 +46,10 @@ func (m *Mapper) newQuick() *quick {
 		if r.IDs[i].Hash != nil {
 			return nil
 		}
-		q.ids = append(q.ids, partOf(r.IDs[i].From))
+		q.ids.add(r.IDs[i].From)
 	}
 	for _, from := range r.Times {
-		q.times = append(q.times, partOf(from))
+		q.times.add(from)
 	}
 	for i := range r.Meters {
 		v := &r.Meters[i].Value
@@ -41,58 +65,63 @@ func (m *Mapper) newQuick() *quick {
 	return q
 }
 
-// hasAny tells if there is anything at one of parts.
-func (m *Mapper) hasAny(parts []part) bool {
-	ev := m.ev.Event()
-	for i := range parts {
-		if p := &parts[i]; p.field >= 0 && len(ev.Field(p.field)) > 0 || p.field < 0 && len(m.look(p)) > 0 {
-			return true
+// addUpQuick adds up the records of an event that is as most are, and returns how many they are. It returns 0 for all others, and
+// nothing is changed.
+func (m *Mapper) addUpQuick(q *quick) (records int) {
+	a, k, ev := m.adder, m.keys, m.ev.Event()
+	if ev.Has(q.ids.fields) || m.hasAny(q.ids.elsewhere) {
+		return 0
+	}
+	ms := ev.Seconds*1000 + ev.Nanos/1e6
+	if ms < a.low || ms >= a.high || !m.rules.EventTime || ev.Has(q.times.fields) || m.hasAny(q.times.elsewhere) {
+		var rejection *Rejection
+		if ms, rejection = m.millis(); rejection != nil {
+			return 0
 		}
 	}
-	return false
-}
-
-// sortOutQuick is sortOut, but -1 also stands for an event that is not as most are. Then nothing is changed.
-func (m *Mapper) sortOutQuick() (key int) {
-	a := m.adder
-	q := a.quick
-	if m.hasAny(q.ids) {
-		return -1
+	key, _ := m.findSum(ms)
+	if key < 0 || k.odd[key] {
+		return 0
 	}
-	var ms int64
-	var rejection *Rejection
-	if m.rules.EventTime && !m.hasAny(q.times) {
-		ms, rejection = m.eventMillis()
-	} else {
-		ms, rejection = m.millis()
-	}
-	if rejection != nil {
-		return -1
-	}
-	if key, _ = m.findSum(ms); key < 0 || m.keys.odd[key] {
-		return -1
+	for i := 1; i < len(q.values); i++ { // the first is tried before anything is added
+		if _, ok := m.lookSmall(&q.values[i]); !ok {
+			return 0
+		}
 	}
 	for i := range q.values {
 		p := &q.values[i]
 		if p.from == nil {
-			value := &m.rules.Meters[i].Value
-			*a.next() = addition{i, value.Amount, value.Literal}
+			v := &m.rules.Meters[i].Value
+			if s := k.table.Add(key, i, v.Amount, ms); s != nil {
+				a.begin(s, v.Amount, v.Literal)
+			}
+			records++
 			continue
 		}
-		v := m.look(p)
-		if len(v) == 0 {
-			continue
-		}
-		n, ok := packed.Small(v)
+		n, ok := m.lookSmall(p)
 		if !ok {
-			return -1
+			return 0
 		}
-		d := a.next()
-		d.meter, d.written = i, nil
-		d.amount, _ = tally.Int(int64(n))
+		if n < 0 {
+			continue
+		}
+		if s := k.table.AddInt(key, i, n, ms); s != nil {
+			a.begin(s, s.Amount, nil)
+		}
+		records++
 	}
-	if len(a.adding) == 0 {
-		return -1
+	return records
+}
+
+// lookSmall returns the number at p, -1 where nothing is, and ok false for one that may be no unsigned integer of 32 bits.
+func (m *Mapper) lookSmall(p *part) (n int64, ok bool) {
+	if p.from == nil {
+		return 0, true
 	}
-	return key
+	v := m.look(p)
+	if len(v) == 0 {
+		return -1, true
+	}
+	small, ok := packed.Small(v)
+	return int64(small), ok
 }

@@ -7,15 +7,12 @@ type index struct {
 	seed   maphash.Seed // of each index its own: whoever writes a log cannot know which keys would share a slot
 	slots  []slot       // open addressing, at most half of it taken
 	hashes []uint64     // by number
-	keys   []place      // by number
 	texts  texts        // of keys
 }
 
-// place is where a key is in texts.
-type place struct{ at, size uint32 }
-
-// slot is a key's place: the upper half of its hash, which tells most others from it, and 1 + its number. 0 is none.
-type slot struct{ hash, next uint32 }
+// slot is a key's place: the upper half of its hash, which tells most others from it, 1 + its number, 0 for none, and where it is
+// in texts.
+type slot struct{ hash, next, at, size uint32 }
 
 // find returns the number of key, -1 if it has none, and its hash for add.
 func (x *index) find(key []byte) (number int, hash uint64) {
@@ -24,36 +21,46 @@ func (x *index) find(key []byte) (number int, hash uint64) {
 	}
 	hash = maphash.Bytes(x.seed, key)
 	for i := hash; ; i++ {
-		at := x.slots[i&uint64(len(x.slots)-1)]
-		n := int(at.next) - 1
-		if n < 0 || at.hash == uint32(hash>>32) && string(x.key(n)) == string(key) {
-			return n, hash
+		s := &x.slots[i&uint64(len(x.slots)-1)]
+		if s.next == 0 || s.hash == uint32(hash>>32) && int(s.size) == len(key) && same(x.texts.get(s.at, s.size), key) {
+			return int(s.next) - 1, hash
 		}
 	}
 }
 
-func (x *index) key(number int) []byte { return x.texts.get(x.keys[number].at, x.keys[number].size) }
+// same tells if two texts of one size are equal. Those of the usual sizes are compared by two halves that may overlap: without a
+// loop, whose end would be another one each time.
+func same(a, b []byte) bool {
+	const quarter = 16
+	if n := len(a); n >= 2*quarter && n <= 4*quarter && n == len(b) {
+		c, d := a[n-2*quarter:], b[n-2*quarter:]
+		return *(*[quarter]byte)(a) == *(*[quarter]byte)(b) && *(*[quarter]byte)(a[quarter:]) == *(*[quarter]byte)(b[quarter:]) &&
+			*(*[quarter]byte)(c) == *(*[quarter]byte)(d) && *(*[quarter]byte)(c[quarter:]) == *(*[quarter]byte)(d[quarter:])
+	}
+	return string(a) == string(b)
+}
 
 // add gives key, which has none, the next number.
 func (x *index) add(key []byte, hash uint64) (number int) {
 	number = len(x.hashes)
 	x.hashes = push(x.hashes, hash)
-	x.keys = push(x.keys, place{x.texts.keep(key), uint32(len(key))})
 	if 2*len(x.hashes) > len(x.slots) {
-		x.slots = make([]slot, 2*len(x.slots))
-		for n, h := range x.hashes {
-			x.put(n, h)
+		old := x.slots
+		x.slots = make([]slot, 2*len(old))
+		for _, s := range old {
+			if s.next > 0 {
+				x.put(s, x.hashes[s.next-1])
+			}
 		}
-	} else {
-		x.put(number, hash)
 	}
+	x.put(slot{uint32(hash >> 32), uint32(number) + 1, x.texts.keep(key), uint32(len(key))}, hash)
 	return number
 }
 
-func (x *index) put(number int, hash uint64) {
+func (x *index) put(s slot, hash uint64) {
 	for i := hash; ; i++ {
 		if at := &x.slots[i&uint64(len(x.slots)-1)]; at.next == 0 {
-			*at = slot{uint32(hash >> 32), uint32(number) + 1}
+			*at = s
 			return
 		}
 	}
@@ -62,6 +69,6 @@ func (x *index) put(number int, hash uint64) {
 // reset forgets all keys, and keeps the memory that most need.
 func (x *index) reset() {
 	clear(x.slots)
-	x.hashes, x.keys = x.hashes[:0], x.keys[:0]
+	x.hashes = x.hashes[:0]
 	x.texts.reset(32)
 }

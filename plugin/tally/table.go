@@ -51,6 +51,20 @@ func (t *Table) Add(key, meter int, a Amount, millis int64) (begun *Sum) {
 	return &t.sums[len(t.sums)-1]
 }
 
+// AddInt is Add of the integer n, which is at most 2^52, in fewer steps.
+func (t *Table) AddInt(key, meter int, n, millis int64) (begun *Sum) {
+	if open := t.open[key*t.meters+meter]; open > 0 {
+		s := &t.sums[open-1]
+		if sum, ok := Int(s.Amount.units + n); ok && s.Amount.decimals == 0 {
+			s.Amount = sum
+			s.Records++
+			s.First, s.Last = min(s.First, millis), max(s.Last, millis)
+			return nil
+		}
+	}
+	return t.Add(key, meter, Amount{units: n}, millis)
+}
+
 // Sums are all of them in the order in which they were begun, until the next Add, Restart or Reset.
 func (t *Table) Sums() []Sum { return t.sums }
 
