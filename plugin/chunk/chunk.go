@@ -73,8 +73,9 @@ func (e *Event) AppendFields(dst []byte, wanted []int) []byte {
 	}
 }
 
-// appendUsual appends what Field returns of the first wanted keys, up to one that the record does not have, or whose value is
-// long or near an end, and how many they are. It calls nothing, so that what it works with stays in registers.
+// appendUsual appends what Field returns of the first of wanted, up to one that the record does not have, that is beyond
+// quickFields, or whose value is long or near an end, and returns how many they are. It calls nothing, so that what it works with
+// stays in registers.
 func (e *Event) appendUsual(dst []byte, wanted []int) (out []byte, n int) {
 	const most = 32
 	size, room, last := len(dst), cap(dst)-most, len(e.chunk)-most

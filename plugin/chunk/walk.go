@@ -19,14 +19,14 @@ type span struct{ from, to int }
 const quickFields = 64
 
 // seenKey is a key that an earlier record had: records from one source have the same keys in the same order, and a key
-// that is the same as last time is known by its first eight bytes, which hold its length, and if it is wanted by its last eight.
-// Its size is a power of two.
+// that is the same as last time is known by its first eight bytes, which hold its length, and a wanted one by all of its bytes.
+// The size of a seenKey is a power of two.
 type seenKey struct {
 	head, mask uint64 // of its first eight bytes, those that mask has are head
-	tail       uint64 // its last eight
+	tail       uint64 // its last eight bytes, of a wanted one of 9 to 16
 	hasTail    int    // 1 or 0
 	size       int    // of the key in msgpack
-	need       int    // how many bytes there have to be from the key on: these eight, and one of its value
+	need       int    // how many bytes there have to be from the key on: eight, or it and one of its value, or more than there are
 	field      int    // of the wanted keys, or -1: no wanted key has this length and these first bytes
 	_          int
 }
@@ -34,8 +34,9 @@ type seenKey struct {
 // unseen is equal to no key.
 var unseen = seenKey{head: 1, need: 8}
 
-// unusual is needed by the keys that readKey alone knows: wanted ones of more than sixteen bytes, or beyond quickFields.
-const unusual = math.MaxInt32
+// unusual is what those keys need that readKey alone knows: wanted ones of more than sixteen bytes in msgpack, or beyond
+// quickFields.
+const unusual = math.MaxInt
 
 // load returns the eight bytes at p, which have to be there, as a number that is the same for the same bytes.
 func load(b unsafe.Pointer, p int) uint64 { return *(*uint64)(unsafe.Add(b, p)) }
@@ -101,7 +102,7 @@ func (r *Reader) readUsual(i, n, p int) (number, at, value int) {
 	fields, found := (*[quickFields]span)(r.fields), r.event.found
 	for ; i < n; i++ {
 		k := &r.seen[uint(i)%uint(len(r.seen))]
-		if p+k.need > size || load(b, p)&k.mask != k.head {
+		if p > size-k.need || load(b, p)&k.mask != k.head {
 			break
 		}
 		from := p + k.size

@@ -169,6 +169,12 @@ func oddEvents(r *rand.Rand, n int) (b []byte) {
 		record = append(msgp.AppendMapHeader(record, uint32(len(entries))), strings.Join(entries, "")...)
 		head := []byte{0xdf, 0, 0, 0, 1, 0xa1, 'm', byte(r.IntN(2))}
 		e := eventOf(head, record)
+		if r.IntN(12) == 0 { // a time of its own that is an integer, which may wrap around in milliseconds, a float or far away
+			seconds := uint64(1795291200)
+			times := [][]byte{msgp.AppendUint64(nil, seconds), msgp.AppendUint64(nil, seconds+1<<61), msgp.AppendUint64(nil, seconds+3<<61),
+				msgp.AppendFloat64(nil, 1795291200.25), {5}, []byte("\xd7\x00\x00\x00\x00\x05\x00\x00\x00\x00")}
+			e = slices.Concat(e[:2], times[r.IntN(len(times))], e[12:])
+		}
 		if r.IntN(8) == 0 {
 			e = inGroup(msgp.AppendMapStrStr(nil, map[string]string{"tenant": []string{"acme", "g"}[r.IntN(2)]}), e)
 			e = append(e, chunk.GroupEnd...)

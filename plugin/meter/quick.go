@@ -3,6 +3,7 @@ package meter
 import (
 	"out_amberflo/plugin/meter/internal/grammar"
 	"out_amberflo/plugin/meter/internal/packed"
+	"out_amberflo/plugin/meter/internal/timeformat"
 )
 
 // quick is a shorter way to what sortOut finds, for the events that are most of a log: no id of their own, a key that is
@@ -12,7 +13,7 @@ type quick struct {
 	values     []part // by meter; without from where they are literals
 }
 
-// parts are fields of the record, by the bits of chunk.Event.Has, and what is elsewhere.
+// parts are fields of the record that have a bit for chunk.Event.Has, and all else.
 type parts struct {
 	fields    uint64
 	elsewhere []part
@@ -65,15 +66,15 @@ func (m *Mapper) newQuick() *quick {
 	return q
 }
 
-// addUpQuick adds up the records of an event that is as most are, and returns how many they are. It returns 0 for all others, and
-// nothing is changed.
+// addUpQuick adds up the records of an event that is as most are, and returns how many they are. It returns 0 for all others, of
+// which nothing is added.
 func (m *Mapper) addUpQuick(q *quick) (records int) {
 	a, k, ev := m.adder, m.keys, m.ev.Event()
 	if ev.Has(q.ids.fields) || m.hasAny(q.ids.elsewhere) {
 		return 0
 	}
 	ms := ev.Seconds*1000 + ev.Nanos/1e6
-	if ms < a.low || ms >= a.high || !m.rules.EventTime || ev.Has(q.times.fields) || m.hasAny(q.times.elsewhere) {
+	if uint64(ev.Seconds) >= timeformat.Latest/1000 || ms < a.low || ms >= a.high || !m.rules.EventTime || ev.Has(q.times.fields) || m.hasAny(q.times.elsewhere) {
 		var rejection *Rejection
 		if ms, rejection = m.millis(); rejection != nil {
 			return 0
