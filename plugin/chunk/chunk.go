@@ -46,14 +46,14 @@ type Event struct {
 // record has no such key, or null there; of duplicates the last wins, as it does in Fluent Bit. It must not be called for
 // what is malformed.
 func (e *Event) Field(i int) []byte {
-	if i < quickFields && e.found>>i&1 == 0 {
+	if i < QuickFields && e.found>>i&1 == 0 {
 		return nil
 	}
 	at := &e.fields[i]
 	return e.chunk[at.from:at.to]
 }
 
-// Has tells if the record has one of the first 64 wanted keys, and not null there, by their bits: that of key i is 1<<i.
+// Has tells if the record has one of the first QuickFields wanted keys, and not null there, by their bits: that of key i is 1<<i.
 func (e *Event) Has(bits uint64) bool { return e.found&bits != 0 }
 
 // AppendFields appends what Field returns of the wanted keys, and the null of msgpack for each that the record does not have. It
@@ -74,19 +74,19 @@ func (e *Event) AppendFields(dst []byte, wanted []int) []byte {
 }
 
 // appendUsual appends what Field returns of the first of wanted, up to one that the record does not have, that is beyond
-// quickFields, or whose value is long or near an end, and returns how many they are. It calls nothing, so that what it works with
+// QuickFields, or whose value is long or near an end, and returns how many they are. It calls nothing, so that what it works with
 // stays in registers.
 func (e *Event) appendUsual(dst []byte, wanted []int) (out []byte, n int) {
 	const most = 32
 	size, room, last := len(dst), cap(dst)-most, len(e.chunk)-most
 	to, from := unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(e.chunk))
-	fields := (*[quickFields]span)(e.fields)
+	fields := (*[QuickFields]span)(e.fields)
 	for _, w := range wanted {
 		i := uint(w)
-		at := &fields[i%quickFields]
+		at := &fields[i%QuickFields]
 		begin := at.from
 		length := at.to - begin
-		if i >= quickFields || e.found>>i&1 == 0 || uint(length-1) >= most || begin > last || size > room {
+		if i >= QuickFields || e.found>>i&1 == 0 || uint(length-1) >= most || begin > last || size > room {
 			break
 		}
 		a, b := unsafe.Add(to, size), unsafe.Add(from, begin) // with what is behind it, which is cheaper than to look
@@ -136,7 +136,7 @@ type Reader struct {
 // NewReader returns a reader at the start of chunk, which it neither copies nor alters. wanted are the top-level keys whose
 // values Event.Field gives, each once; the reader keeps it and does not change it.
 func NewReader(chunk []byte, wanted []string) *Reader {
-	r := &Reader{wanted: wanted, fields: make([]span, max(len(wanted), quickFields))}
+	r := &Reader{wanted: wanted, fields: make([]span, max(len(wanted), QuickFields))}
 	for i := range r.seen {
 		r.seen[i] = unseen
 	}
@@ -194,43 +194,20 @@ func (r *Reader) read(start int) (end int, marker uint32) {
 	b, e := r.chunk, &r.event
 	e.Malformed, e.Metadata, e.Record = "", nil, nil
 
+	p, metadata, why := start+12, true, ""
 	// Fluent Bit's own encoder begins every event with the same four bytes: an array of two, an array of two, fixext 8
-	// of type 0. The general way is below.
-	if len(b)-start >= 14 && binary.BigEndian.Uint32(b[start:]) == 0x9292d700 {
-		marker, why := r.setTime(b[start+4:])
-		if why != "" {
-			return r.malformed(start, why), 0
-		}
-		p := start + 12
-		if b[p] == 0x80 && isMap(b, p+1) { // no metadata, as most have
-			if end = r.readRecord(p + 1); end >= 0 {
-				e.Metadata, e.Record = b[p:p+1], b[p+1:end]
-			}
-			return end, marker
-		}
-		return r.readMaps(start, p, true), marker
+	// of type 0.
+	if len(b)-start >= 12 && binary.BigEndian.Uint32(b[start:]) == 0x9292d700 {
+		marker, why = r.setTime(b[start+4:])
+	} else {
+		p, metadata, marker, why = r.readHead(start)
 	}
-	p, n := arrayHeader(b, start)
-	if n != 2 {
-		return r.malformed(start, "want an array of time and record"), 0
-	}
-	timeStart, headerLen := arrayHeader(b, p)
-	if headerLen >= 0 && headerLen != 2 {
-		return r.malformed(start, "want a header of time and metadata"), 0
-	}
-	p, why := r.readTime(timeStart, &marker)
 	if why != "" {
 		return r.malformed(start, why), 0
 	}
-	return r.readMaps(start, p, headerLen == 2), marker
-}
-
-// readMaps reads the metadata, if there is any, and the record at p of the event at start. It returns what read does.
-func (r *Reader) readMaps(start, p int, metadata bool) (end int) {
-	b, e := r.chunk, &r.event
 	if metadata {
 		if !isMap(b, p) {
-			return r.malformed(start, "want metadata that is a map")
+			return r.malformed(start, "want metadata that is a map"), marker
 		}
 		from := p
 		if b[p] == 0x80 { // empty, as most are, and below as Fluent Bit writes it
@@ -238,18 +215,33 @@ func (r *Reader) readMaps(start, p int, metadata bool) (end int) {
 		} else if len(b)-p > 5 && b[p] == 0xdf && binary.BigEndian.Uint32(b[p+1:]) == 0 {
 			p += 5
 		} else if p = skip(b, p, 1); p < 0 {
-			return p
+			return p, marker
 		}
 		e.Metadata = b[from:p]
 	}
 	if !isMap(b, p) {
-		return r.malformed(start, "want a record that is a map")
+		return r.malformed(start, "want a record that is a map"), marker
 	}
 	if end = r.readRecord(p); end < 0 {
-		return end
+		return end, marker
 	}
 	e.Record = b[p:end]
-	return end
+	return end, marker
+}
+
+// readHead reads what stands before the maps of the event at start, and returns where they begin, whether the first of them
+// is metadata, and as read does the marker; or why this is no event.
+func (r *Reader) readHead(start int) (p int, metadata bool, marker uint32, why string) {
+	p, n := arrayHeader(r.chunk, start)
+	if n != 2 {
+		return p, false, 0, "want an array of time and record"
+	}
+	timeStart, headerLen := arrayHeader(r.chunk, p)
+	if headerLen >= 0 && headerLen != 2 {
+		return p, false, 0, "want a header of time and metadata"
+	}
+	p, why = r.readTime(timeStart, &marker)
+	return p, headerLen == 2, marker, why
 }
 
 // malformed marks the event at start as none and returns the offset after it, or as skip does where it is damaged.

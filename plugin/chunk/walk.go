@@ -14,9 +14,9 @@ import (
 // span is where a value lies in the chunk; an absent value has length 0.
 type span struct{ from, to int }
 
-// quickFields is how many of the wanted keys have a bit that says if the record has them; of the others, the span is empty where
-// it has not.
-const quickFields = 64
+// QuickFields is how many of the wanted keys have a bit that says if the record has them, for Event.Has; of the others, the span
+// is empty where it has not.
+const QuickFields = 64
 
 // seenKey is a key that an earlier record had: records from one source have the same keys in the same order, and a key
 // that is the same as last time is known by its first eight bytes, which hold its length, and a wanted one by all of its bytes.
@@ -35,7 +35,7 @@ type seenKey struct {
 var unseen = seenKey{head: 1, need: 8}
 
 // unusual is what those keys need that readKey alone knows: wanted ones of more than sixteen bytes in msgpack, or beyond
-// quickFields.
+// QuickFields.
 const unusual = math.MaxInt
 
 // load returns the eight bytes at p, which have to be there, as a number that is the same for the same bytes.
@@ -46,7 +46,7 @@ func load(b unsafe.Pointer, p int) uint64 { return *(*uint64)(unsafe.Add(b, p)) 
 func (r *Reader) readRecord(p int) int {
 	b := r.chunk
 	r.event.found = 0
-	clear(r.fields[quickFields:])
+	clear(r.fields[QuickFields:])
 	n := 0
 	if b[p]&0xf0 == 0x80 { // as Fluent Bit writes a small one
 		n = int(b[p] & 0x0f)
@@ -82,13 +82,15 @@ func (r *Reader) readRecord(p int) int {
 		if field < 0 {
 			continue
 		}
+		if b[value] == 0xc0 { // null is as good as absent
+			value = p
+		}
 		r.fields[field] = span{value, p}
-		if null := b[value] == 0xc0; null && field >= quickFields { // it is as good as absent
-			r.fields[field] = span{}
-		} else if null {
+		if field >= QuickFields {
+			continue
+		}
+		if r.event.found |= 1 << field; value == p {
 			r.event.found &^= 1 << field
-		} else if field < quickFields {
-			r.event.found |= 1 << field
 		}
 	}
 }
@@ -99,7 +101,7 @@ func (r *Reader) readRecord(p int) int {
 // beyond the chunk, by seenKey.need and what it asks of each value.
 func (r *Reader) readUsual(i, n, p int) (number, at, value int) {
 	b, size := unsafe.Pointer(unsafe.SliceData(r.chunk)), len(r.chunk)
-	fields, found := (*[quickFields]span)(r.fields), r.event.found
+	fields, found := (*[QuickFields]span)(r.fields), r.event.found
 	for ; i < n; i++ {
 		k := &r.seen[uint(i)%uint(len(r.seen))]
 		if p > size-k.need || load(b, p)&k.mask != k.head {
@@ -123,10 +125,10 @@ func (r *Reader) readUsual(i, n, p int) (number, at, value int) {
 			break
 		}
 		p = to
-		if field := uint(k.field); field < quickFields {
-			fields[field%quickFields] = span{from, to}
-			if found |= 1 << (field % quickFields); lead == 0xc0 { // null is as good as absent
-				found &^= 1 << (field % quickFields)
+		if field := uint(k.field); field < QuickFields {
+			fields[field%QuickFields] = span{from, to}
+			if found |= 1 << (field % QuickFields); lead == 0xc0 { // null is as good as absent
+				found &^= 1 << (field % QuickFields)
 			}
 		}
 	}
@@ -138,9 +140,9 @@ func (r *Reader) readUsual(i, n, p int) (number, at, value int) {
 // damaged, and which of the wanted keys it is, or -1.
 func (r *Reader) readKey(p int, seen *seenKey) (value, field int) {
 	b := r.chunk
-	if k := seen; k.need == unusual && len(b)-p > max(8, k.size) && load(unsafe.Pointer(&b[p]), 0)&k.mask == k.head {
-		if name := r.wanted[k.field]; k.size <= 8 || string(b[p+8:p+k.size]) == name[len(name)-(k.size-8):] {
-			return p + k.size, k.field
+	if seen.need == unusual && len(b)-p > max(8, seen.size) && load(unsafe.Pointer(&b[p]), 0)&seen.mask == seen.head {
+		if name := r.wanted[seen.field]; seen.size <= 8 || string(b[p+8:p+seen.size]) == name[len(name)-(seen.size-8):] {
+			return p + seen.size, seen.field
 		}
 	}
 	*seen = unseen
@@ -166,7 +168,7 @@ func (r *Reader) readKey(p int, seen *seenKey) (value, field int) {
 		mask[i] = 0xff
 	}
 	switch {
-	case field >= quickFields || field >= 0 && size > 16:
+	case field >= QuickFields || field >= 0 && size > 16:
 		k.need = unusual
 	case size <= 8:
 	case field >= 0:

@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"out_amberflo/plugin/chunk"
 	"out_amberflo/plugin/meter/internal/grammar"
 	"out_amberflo/plugin/meter/internal/packed"
 	"out_amberflo/plugin/meter/internal/timeformat"
@@ -20,7 +21,7 @@ type parts struct {
 }
 
 func (p *parts) add(from *grammar.Accessor) {
-	if at := partOf(from); uint(at.field) < 64 {
+	if at := partOf(from); uint(at.field) < chunk.QuickFields {
 		p.fields |= 1 << at.field
 	} else {
 		p.elsewhere = append(p.elsewhere, at)
@@ -73,8 +74,9 @@ func (m *Mapper) addUpQuick(q *quick) (records int) {
 	if ev.Has(q.ids.fields) || m.hasAny(q.ids.elsewhere) {
 		return 0
 	}
+	own := m.rules.EventTime && !ev.Has(q.times.fields) && !m.hasAny(q.times.elsewhere) && uint64(ev.Seconds) < timeformat.Latest/1000
 	ms := ev.Seconds*1000 + ev.Nanos/1e6
-	if uint64(ev.Seconds) >= timeformat.Latest/1000 || ms < a.low || ms >= a.high || !m.rules.EventTime || ev.Has(q.times.fields) || m.hasAny(q.times.elsewhere) {
+	if !own || ms < a.low || ms >= a.high {
 		var rejection *Rejection
 		if ms, rejection = m.millis(); rejection != nil {
 			return 0

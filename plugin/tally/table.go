@@ -40,9 +40,7 @@ func (t *Table) Add(key, meter int, a Amount, millis int64) (begun *Sum) {
 	if *open > 0 {
 		s := &t.sums[*open-1]
 		if sum, ok := s.Amount.Add(a); ok {
-			s.Amount = sum
-			s.Records++
-			s.First, s.Last = min(s.First, millis), max(s.Last, millis)
+			s.add(sum, millis)
 			return nil
 		}
 	}
@@ -51,14 +49,19 @@ func (t *Table) Add(key, meter int, a Amount, millis int64) (begun *Sum) {
 	return &t.sums[len(t.sums)-1]
 }
 
+// add makes sum the amount, with a record of that time.
+func (s *Sum) add(sum Amount, millis int64) {
+	s.Amount = sum
+	s.Records++
+	s.First, s.Last = min(s.First, millis), max(s.Last, millis)
+}
+
 // AddInt is Add of the integer n, which is at most 2^52, in fewer steps.
 func (t *Table) AddInt(key, meter int, n, millis int64) (begun *Sum) {
 	if open := t.open[key*t.meters+meter]; open > 0 {
 		s := &t.sums[open-1]
 		if sum, ok := Int(s.Amount.units + n); ok && s.Amount.decimals == 0 {
-			s.Amount = sum
-			s.Records++
-			s.First, s.Last = min(s.First, millis), max(s.Last, millis)
+			s.add(sum, millis)
 			return nil
 		}
 	}
