@@ -165,7 +165,7 @@ func TestFluentBitKilledAtRandomInstantsLosesAndDoublesNothing(t *testing.T) {
 		t.Run(fmt.Sprintf("with %d workers", workers), func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, realFluentBit)
-			poster, stop := b.posting()
+			poster, stop := b.posting(10, nil)
 			defer stop()
 			b.behind(fault.Options{Rate: 0.5, Seed: *seed})
 			section := b.section(fmt.Sprintf("Workers %d", workers), "total_file_size 30K", "upload_timeout 300ms", "upload_concurrency 4", "shutdown_timeout 30s")
@@ -239,9 +239,8 @@ func TestFluentBitKilledWhileItAddsUpLosesAndDoublesNothing(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, realFluentBit)
 			s := summing{posted: 100, bucket: time.Minute}
-			poster, stop := b.posting()
+			poster, stop := b.posting(s.posted, s.event)
 			defer stop()
-			poster.events, poster.of = s.posted, s.event
 			b.behind(fault.Options{Rate: 0.5, Seed: *seed})
 			section := b.section(fmt.Sprintf("Workers %d", workers), "total_file_size 5K", "upload_timeout 300ms", "upload_concurrency 4", "shutdown_timeout 30s",
 				"aggregate *", "aggregate_bucket "+s.bucket.String())
@@ -316,7 +315,7 @@ func TestTwoOutputsOfASpoolMayChangePlacesAfterAKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.plugin = file
-	poster, stop := b.posting()
+	poster, stop := b.posting(10, nil)
 	defer stop()
 	options := []string{"total_file_size 30K", "upload_timeout 300ms", "shutdown_timeout 30s"}
 	outputs := []string{b.section(append(options, "Alias first")...), b.section(append(options, "Alias second", "meter_api_name Second")...)}

@@ -39,7 +39,7 @@ func TestStoppedUnderLoadNothingIsLostOrDoubled(t *testing.T) {
 	t.Run(realFluentBit, func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t, realFluentBit)
-		poster, stop := b.posting()
+		poster, stop := b.posting(10, nil)
 		defer stop()
 		b.behind(fault.Options{Rate: 0.3, Seed: *seed})
 		section := b.section("Workers 2", "total_file_size 30K", "upload_timeout 200ms", "upload_concurrency 4", "shutdown_timeout 1s")
@@ -105,7 +105,7 @@ func TestReloadedUnderLoadNothingIsLostOrDoubled(t *testing.T) {
 	t.Run(realFluentBit, func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t, realFluentBit)
-		poster, stop := b.posting()
+		poster, stop := b.posting(10, nil)
 		defer stop()
 		b.service = append(b.service, "Hot_Reload On")
 		b.behind(fault.Options{Rate: 0.3, Seed: *seed})
@@ -134,9 +134,9 @@ func TestReloadedUnderLoadNothingIsLostOrDoubled(t *testing.T) {
 	})
 }
 
-// posting posts events to Fluent Bit, which is not started yet, until stop is called.
-func (b *bench) posting() (p *poster, stop func()) {
-	p = &poster{url: b.overHTTP(), events: 10, pause: time.Millisecond}
+// posting posts events to Fluent Bit, which is not started yet, until stop is called: so many at once, or what of makes of them.
+func (b *bench) posting(events int, of func(n int) []any) (p *poster, stop func()) {
+	p = &poster{url: b.overHTTP(), events: events, of: of, pause: time.Millisecond}
 	done := make(chan struct{})
 	var posting sync.WaitGroup
 	for range 2 {
